@@ -1,0 +1,29 @@
+"""Instants as the platform keeps them: integer microseconds since the Unix epoch, UTC (see ADR 0004)."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+Micros = int
+
+
+def now_micros() -> Micros:
+    """This process' own clock; leases and due times use the database's (`state.database.db_now`)."""
+    return time.time_ns() // 1000
+
+
+def to_micros(duration: timedelta) -> int:
+    """A duration in whole microseconds."""
+    return duration // timedelta(microseconds=1)
+
+
+def rfc3339(instant: Micros) -> str:
+    """`2026-01-31T12:00:00.123456Z`."""
+    return datetime.fromtimestamp(instant / 1_000_000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def from_rfc3339(text: str) -> Micros:
+    """The instant a text names; raises ValueError where it is no RFC 3339 date-time with an offset."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("the time needs an offset, for example Z")
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,102 @@
+"""What the installed onnxruntime reads: IR version, opsets, operators.
+
+The limits are found by asking it to load one-node models, so they are right after every upgrade.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import onnx
+import onnx.defs
+import onnx.helper
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+# Every class that onnxruntime's binding raises derives from Exception alone. RuntimeError, ValueError and TypeError come
+# from its Python side, MemoryError from a failed allocation.
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    runtime.DeviceReset,
+    runtime.EPFail,
+    runtime.EngineError,
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidGraph,
+    runtime.InvalidProtobuf,
+    runtime.ModelLoadCanceled,
+    runtime.ModelLoaded,
+    runtime.ModelRequiresCompilation,
+    runtime.NoModel,
+    runtime.NoSuchFile,
+    runtime.NotFound,
+    runtime.NotImplemented,
+    runtime.RuntimeException,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    MemoryError,
+)
+SILENT = 4  # log severity: fatal only; what goes wrong comes as an exception
+DEFAULT_DOMAIN = "ai.onnx"
+
+# How far above the onnx package's own newest version the search for onnxruntime's limit begins.
+_HEADROOM = 4
+
+
+def domain_name(domain: str) -> str:
+    """The domain as people write it: the default one, empty in the file, is `ai.onnx`."""
+    return domain or DEFAULT_DOMAIN
+
+
+def reads_opset(domain: str, version: int) -> bool:
+    """Whether onnxruntime loads a model that imports this opset."""
+    return 0 < version < 2**31 and _loads(ir_version=8, opsets={"": 17} | {domain: version})
+
+
+def reads_ir_version(version: int) -> bool:
+    """Whether onnxruntime loads a model of this IR version."""
+    return 0 < version < 2**31 and _loads(ir_version=version, opsets={"": 17})
+
+
+def newest_opset(domain: str) -> int:
+    """The highest opset of the domain that onnxruntime reads; 0 where it reads none."""
+    known = max((schema.since_version for schema in _schemas() if schema.domain == domain), default=0)
+    return next((version for version in range(known + _HEADROOM, 0, -1) if reads_opset(domain, version)), 0)
+
+
+def newest_ir_version() -> int:
+    """The highest IR version that onnxruntime reads."""
+    return next(version for version in range(onnx.IR_VERSION + _HEADROOM, 0, -1) if reads_ir_version(version))
+
+
+def operators() -> Mapping[str, Mapping[str, int]]:
+    """By domain and operator, the opset that brought the operator, for all that onnxruntime has registered."""
+    registered: dict[str, dict[str, int]] = {}
+    for schema in _schemas():
+        names = registered.setdefault(schema.domain, {})
+        names[schema.name] = min(schema.since_version, names.get(schema.name, schema.since_version))
+    return registered
+
+
+def _schemas() -> Iterator[onnx.defs.OpSchema]:
+    """Both registries: onnxruntime's is free of operators that ended before opset 7, onnx's of com.microsoft."""
+    yield from onnx.defs.get_all_schemas_with_history()
+    yield from runtime.get_all_operator_schema()
+
+
+def _loads(ir_version: int, opsets: Mapping[str, int]) -> bool:
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "probe",
+        [value("x", onnx.TensorProto.FLOAT, [1])],
+        [value("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    options.intra_op_num_threads = 1
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except RUNTIME_ERRORS:
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""A loaded ONNX model: one onnxruntime session, its answers by name, its errors in words."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from serving.engines.base import Columns, InvalidModel, PredictionRefused
+from serving.engines.onnx_file import contains, read_model
+from serving.engines.onnx_limits import RUNTIME_ERRORS, SILENT
+from serving.engines.onnx_outputs import WRAPPER_WORDS, unwrap_outputs
+from serving.signature import Signature
+
+_LONGEST_MESSAGE = 400
+
+
+class OnnxModel:
+    """A model in memory. onnxruntime's `run` is thread-safe and lets go of the interpreter lock."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, signature: Signature) -> None:
+        self._session: onnxruntime.InferenceSession | None = session
+        self._outputs = [output.name for output in signature.outputs]
+        self._texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
+        # labels that the file lays out as [1, N]: see onnx_describe.output_shape
+        stacked = signature.batch == "stack"
+        self._rows = [o.name for o in signature.outputs if stacked and o.role == "label" and o.shape == (-1,)]
+
+    def predict(self, columns: Columns) -> Columns:
+        """Run the graph once over whole columns. Raises `PredictionRefused` with onnxruntime's reason."""
+        session = self._session
+        if session is None:
+            raise PredictionRefused("the model is closed")
+        for name in self._texts:
+            _check_texts(name, columns.get(name))
+        try:
+            results = session.run(self._outputs, dict(columns))
+        except RUNTIME_ERRORS as error:
+            raise PredictionRefused(f"the model refuses this input: {plain_words(str(error))}") from error
+        answers: dict[str, NDArray[np.generic]] = dict(zip(self._outputs, results, strict=True))
+        for name in self._rows:
+            if answers[name].ndim > 1:
+                answers[name] = answers[name].reshape(-1)
+        return answers
+
+    def close(self) -> None:
+        """Free the session once running predictions have ended."""
+        self._session = None
+
+
+def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session over the file, its outputs all tensors. Raises `InvalidModel` when onnxruntime refuses the model."""
+    # onnxruntime 1.31 has telemetry on Linux too; a replica opens no outbound connection
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(SILENT)
+    try:
+        source = _source(path)
+        return onnxruntime.InferenceSession(source, _options(threads), providers=["CPUExecutionProvider"])
+    except RUNTIME_ERRORS as error:
+        raise InvalidModel(
+            "onnx_refused_by_runtime",
+            f"onnxruntime {onnxruntime.__version__} refuses the model: {plain_words(str(error))}",
+            "Load the file with onnxruntime where it was made; if it loads there, compare the versions.",
+        ) from error
+
+
+def _source(path: Path) -> str | bytes:
+    """The file itself, or the rewritten model's bytes where an output is wrapped: only those need a second copy."""
+    if any(contains(path, word) for word in WRAPPER_WORDS):
+        model = read_model(path)
+        wrapped = len(model.graph.node)
+        names = [value.name for value in model.graph.output]
+        unwrap_outputs(model)
+        if len(model.graph.node) != wrapped or [value.name for value in model.graph.output] != names:
+            return model.SerializeToString()
+    return str(path)
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = SILENT
+    # idle threads that spin would take the cores of the other replicas
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _check_texts(name: str, column: NDArray[np.generic] | None) -> None:
+    """onnxruntime would take `None` as the text "None"."""
+    if column is not None and column.dtype == object and not all(isinstance(item, str) for item in column.flat):
+        raise PredictionRefused(f"the input {name!r} takes texts only, and one value is not a text")
+
+
+def plain_words(message: str) -> str:
+    """onnxruntime's message without its codes, file paths, source lines and C++ signatures."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", message.strip())
+    text = re.sub(r"Load model from .*? failed:\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"\S*/\S+\.(?:cc|h|hpp|cpp|cu):\d+", "\x00", text)
+    while (start := text.find("\x00")) >= 0:
+        text = text[:start] + _after_signature(text[start + 1 :])
+    text = " ".join(text.replace("Exception during initialization:", "").split()).strip(" .:")
+    return (text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…") or "no reason given"
+
+
+def _after_signature(text: str) -> str:
+    """What follows the C++ function that onnxruntime names behind a source line."""
+    asserted = re.match(r".*? was false\.", text, re.DOTALL)
+    if asserted and text[asserted.end() :].strip():
+        return text[asserted.end() :]
+    start = text.find("(")
+    if "onnxruntime::" not in text[: start + 1] and not text.lstrip().startswith(("virtual", "void", "static")):
+        return text
+    depth = 0
+    for position, character in enumerate(text[start:], start):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return re.sub(r"^ (?:const )?(?:\[with [^\]]*\] )?", "", text[position + 1 :])
+    return text

@@ -1,0 +1,206 @@
+"""Claimable rows: who holds a unit of work, until when, and how it ends. Every final write is fenced by the epoch.
+
+Leases and due times use the database's clock. The broker's message is only a hint; `claim` takes the best due row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, exists, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
+
+from core.errors import PlatformError
+from state.advance import advance, lock
+from state.database import Database, Session, WriteSession, db_now
+from state.history import MACHINE_OF, By
+from state.kinds import KINDS
+from state.tables import Delivery, Model, Operation, Prediction, Service, Version
+
+Work = Operation | Prediction | Delivery
+TARGETS: Mapping[str, Any] = {"model": Model, "version": Version, "service": Service}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTable:
+    """How one claimable table names its statuses and moves (the claim takes the names per table)."""
+
+    table: type[Any]
+    waiting: str
+    working: str
+    finals: tuple[str, ...]
+
+
+OPERATIONS = WorkTable(Operation, "queued", "running", ("succeeded", "failed", "canceled"))
+PREDICTIONS = WorkTable(Prediction, "starting", "processing", ("succeeded", "failed", "canceled"))
+DELIVERIES = WorkTable(Delivery, "pending", "sending", ("delivered", "failed"))
+LANES: Mapping[str, WorkTable] = {
+    "control": OPERATIONS,
+    "run": OPERATIONS,
+    "predict": PREDICTIONS,
+    "deliver": DELIVERIES,
+}
+
+
+class ClaimLost(PlatformError):
+    """The work was taken over, canceled or superseded: its former holder may write nothing any more."""
+
+    status, code, title = 409, "claim_lost", "The work belongs to somebody else now"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on one row: valid while the row's epoch is this one and the lease is renewed."""
+
+    lane: str
+    id: str
+    epoch: int
+    attempt: int
+    owner: str
+
+
+async def take(database: Database, lane: str, owner: str, lease_micros: int) -> tuple[Claim, Work] | None:
+    """Claim the best due row of the lane (priority, then due time, then id) in a transaction of its own.
+
+    The operation's target makes its starting move in the same commit. Answers the claim and the row as it is then.
+    """
+    try:
+        async with database.write() as session:
+            return await _claim(session, lane, owner, lease_micros)
+    except IntegrityError:
+        return None  # PostgreSQL: another worker took work on the same target at this moment; the relay looks again
+
+
+async def _claim(session: WriteSession, lane: str, owner: str, lease_micros: int) -> tuple[Claim, Work] | None:
+    query = _best_due(LANES[lane], lane).limit(1).with_for_update(skip_locked=True)
+    row: Work | None = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        return None
+    await advance(
+        session,
+        row,
+        "start",
+        By(owner),
+        epoch=row.epoch + 1,
+        attempt=row.attempt + 1,
+        lease_until=db_now() + lease_micros,
+        lease_owner=owner,
+        started_at=row.started_at or db_now(),
+        waiting_for=None,
+    )
+    if isinstance(row, Operation):
+        await _start_target(session, row, owner)
+    return Claim(lane, row.id, row.epoch, row.attempt, owner), row
+
+
+async def _start_target(session: WriteSession, operation: Operation, owner: str) -> None:
+    move = KINDS[operation.kind].starts
+    if move is None:
+        return
+    target = await lock(session, TARGETS[operation.target_type], operation.target_id)
+    if target.status in MACHINE_OF[type(target)].moves[move].sources:
+        await advance(session, target, move, By(owner, operation_id=operation.id))
+
+
+async def due(session: Session, lane: str, limit: int) -> Sequence[str]:
+    """The ids of due rows, best first: what the relay sends wake-ups for."""
+    table = LANES[lane].table
+    return list(await session.scalars(_best_due(LANES[lane], lane).with_only_columns(table.id).limit(limit)))
+
+
+def _best_due(work: WorkTable, lane: str) -> Select[Any]:
+    table = work.table
+    query = select(table).where(table.lane == lane, table.status == work.waiting, table.due_at <= db_now())
+    if table is Operation:
+        # One holder per resource: work queues behind the operation that runs on the same target.
+        holder = aliased(Operation)
+        query = query.where(
+            ~exists().where(holder.target_id == Operation.target_id, holder.status == work.working)
+        )
+    return query.order_by(table.priority, table.due_at, table.id)
+
+
+async def renew(session: WriteSession, claim: Claim, lease_micros: int) -> bool:
+    """Extend the lease; answers whether somebody asked for cancellation. Raises `ClaimLost`."""
+    work = LANES[claim.lane]
+    table = work.table
+    held = (table.id == claim.id, table.epoch == claim.epoch, table.status == work.working)
+    statement = update(table).where(*held).values(lease_until=db_now() + lease_micros).returning(table.cancel_requested)
+    answer = (await session.execute(statement.execution_options(synchronize_session=False))).scalar_one_or_none()
+    if answer is None:
+        raise ClaimLost(f"the claim on {claim.id} (epoch {claim.epoch}) is no longer ours")
+    return bool(answer)
+
+
+async def held(session: WriteSession, claim: Claim) -> Work:
+    """The claimed row, locked, if the claim still stands. Raises `ClaimLost`."""
+    work = LANES[claim.lane]
+    table = work.table
+    query = (
+        select(table)
+        .where(table.id == claim.id, table.epoch == claim.epoch, table.status == work.working)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    row: Work | None = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        raise ClaimLost(f"the claim on {claim.id} (epoch {claim.epoch}) is no longer ours")
+    return row
+
+
+async def give_back(
+    session: WriteSession, row: Work, by: By, *, after_micros: int, used_attempt: bool, waiting_for: str | None = None
+) -> None:
+    """Queue held work again, due after a while. Waiting is not an attempt; a failed try is one."""
+    await advance(
+        session,
+        row,
+        "requeue",
+        by,
+        due_at=db_now() + after_micros,
+        attempt=row.attempt if used_attempt else row.attempt - 1,
+        lease_until=None,
+        lease_owner=None,
+        waiting_for=waiting_for,
+    )
+    session.tell("work", row.lane, row.id)
+
+
+async def end(session: WriteSession, row: Work, move: str, by: By, **values: Any) -> None:
+    """Finish held or waiting work by its final move (`succeed`, `fail`, `cancel`, `deliver`)."""
+    await advance(session, row, move, by, completed_at=db_now(), lease_until=None, lease_owner=None, **values)
+
+
+async def wake(session: WriteSession, target_ids: Sequence[str]) -> None:
+    """Make waiting operations on these targets due now (the watcher saw a change)."""
+    if not target_ids:
+        return
+    waiting = (Operation.target_id.in_(target_ids), Operation.status == "queued", Operation.waiting_for.is_not(None))
+    statement = update(Operation).where(*waiting).values(due_at=db_now(), waiting_for=None).returning(
+        Operation.lane, Operation.id
+    )
+    for lane, id in await session.execute(statement.execution_options(synchronize_session=False)):
+        session.tell("work", lane, id)
+
+
+async def expired(session: WriteSession, lane: str, limit: int) -> Sequence[Work]:
+    """Rows whose holder let the lease run out, locked: what the rescuer queues again."""
+    work = LANES[lane]
+    table = work.table
+    query = (
+        select(table)
+        .where(table.lane == lane, table.status == work.working, table.lease_until < db_now())
+        .order_by(table.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return list(await session.scalars(query))
+
+
+def attempts_of(row: Work, default: int) -> int | None:
+    """How many attempts this work may use; `None` is without limit."""
+    return KINDS[row.kind].max_attempts if isinstance(row, Operation) else default
+
+

@@ -1,0 +1,67 @@
+"""Bringing a database to the newest schema, and the rows that every installation has."""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, select, text
+
+from core.clock import now_micros
+from core.ids import new_id
+from core.secrets import Vault, new_webhook_secret
+from state.database import Database
+from state.tables import Counter, Tenant, Token, User
+
+DEFAULT_TENANT = "ten_default"
+LOCAL_USER = "usr_local"
+LOCK_KEY = 7_078_083  # an arbitrary constant: PostgreSQL's advisory lock lets one of many starters migrate
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, with the connection to run on."""
+    found = Config()
+    found.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    found.attributes["connection"] = connection
+    return found
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+    head = ScriptDirectory.from_config(config()).get_current_head()
+    if MigrationContext.configure(connection).get_current_revision() != head:
+        command.upgrade(config(connection), "head")
+
+
+async def migrate(database: Database, vault: Vault) -> None:
+    """Apply missing migrations and make sure that the default tenant, its admin and the counters exist."""
+    await database.run_sync(_upgrade)
+    async with database.write() as session:
+        if await session.scalar(select(Tenant.id).where(Tenant.id == DEFAULT_TENANT)) is not None:
+            return
+        now = now_micros()
+        sealed = vault.seal(new_webhook_secret(), f"tenant:{DEFAULT_TENANT}")
+        rows: list[tuple[type[Any], dict[str, Any]]] = [
+            (Tenant, {"id": DEFAULT_TENANT, "name": "default", "webhook_secret_sealed": sealed, "created_at": now}),
+            (User, {"id": LOCAL_USER, "tenant_id": DEFAULT_TENANT, "name": "local", "role": "admin", "created_at": now}),
+            (Counter, {"name": "routing_version", "value": 1}),
+        ]
+        for table, values in rows:
+            await session.execute(insert(table).values(values))
+
+
+async def add_token(database: Database, token_hash: str, name: str) -> None:
+    """Store the hash of a new token of the local admin."""
+    row = Token(
+        id=new_id("tok"),
+        tenant_id=DEFAULT_TENANT,
+        created_at=now_micros(),
+        user_id=LOCAL_USER,
+        name=name,
+        hash=token_hash,
+    )
+    async with database.write() as session:
+        session.add(row)

@@ -1,0 +1,91 @@
+"""Short children of a worker (`serving inspect`, `serving test`) and what every child process is given.
+
+A child gets a constructed environment, never ours, and the read end of a pipe whose write end we hold: it ends with us.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.settings import Settings
+
+ROOMS = Path(__file__).resolve().parent.parent
+STDERR_KEPT_BYTES = 64 * 1024
+STDOUT_KEPT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How a short child ended. `exit_code` is negative for a signal; `timed_out` says that we ended it."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: str
+    timed_out: bool
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """A minimal environment in which `python -P -m serving` finds itself; `extra` wins except over PYTHONPATH."""
+    base = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONUNBUFFERED": "1"}
+    inherited = {name: os.environ[name] for name in ("TMPDIR", "PORTSIDE_JAVA_HOME") if name in os.environ}
+    return {**base, **inherited, **extra, "PYTHONPATH": str(ROOMS)}
+
+
+def serving_command(settings: Settings, *arguments: str) -> list[str]:
+    """The command line of the model server's interpreter; `-P` keeps the current folder off its path."""
+    return [settings.serving_python or sys.executable, "-P", "-m", "serving", *arguments]
+
+
+async def run_child(command: Sequence[str], *, stdin: bytes, timeout_s: float) -> ChildEnd:
+    """Run a short child to its end, or end its whole process group at the time limit or when we are cancelled.
+
+    The command receives `--parent-fd N` as its last arguments.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "--parent-fd",
+            str(read_end),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=child_environment({}),
+            cwd=ROOMS,
+            pass_fds=(read_end,),
+            start_new_session=True,
+        )
+        os.close(read_end)
+        read_end = -1
+        try:
+            async with asyncio.timeout(timeout_s):
+                return _end(process, await process.communicate(stdin), timed_out=False)
+        except TimeoutError:
+            _kill_group(process.pid)
+            return _end(process, await process.communicate(), timed_out=True)
+        finally:
+            if process.returncode is None:
+                _kill_group(process.pid)
+                await process.wait()
+    finally:
+        if read_end >= 0:
+            os.close(read_end)
+        os.close(write_end)
+
+
+def _end(process: asyncio.subprocess.Process, streams: tuple[bytes, bytes], *, timed_out: bool) -> ChildEnd:
+    stdout, stderr = streams
+    assert process.returncode is not None  # communicate() returns after the end
+    errors = stderr[-STDERR_KEPT_BYTES:].decode(errors="replace")
+    return ChildEnd(process.returncode, stdout[:STDOUT_KEPT_BYTES], errors, timed_out)
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself meanwhile

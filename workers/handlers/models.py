@@ -1,0 +1,66 @@
+"""Versions: inspect an upload in a child process, and try a version without a service."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from core.errors import InvalidArtifact, PlatformError
+from state.queries.versions import version_facts
+from state.tables import Operation
+from storage.digests import Digest
+from workers.children import ChildEnd, run_child, serving_command
+from workers.outcomes import Done, Failed, Outcome, Retry
+from workers.resources import Held, Resources
+
+REFUSED = 65  # the child's exit code for a file that its author can mend
+OWN_FAULT_ATTEMPTS = 3
+GRACE_S = 5.0  # the child ends itself at its limit and can say so; we end it only after this
+
+
+class InspectionFailed(PlatformError):
+    """Our own fault, not the file's: `:retry` inspects again."""
+
+    status, code, title = 500, "inspection_failed", "The inspection failed"
+
+
+class InspectionLimit(InvalidArtifact):
+    """The file needs more time than an inspection may take."""
+
+    code, title = "inspection_timeout", "The inspection took too long"
+
+
+async def inspect(held: Held, resources: Resources) -> Outcome:
+    """Describe, load and try the file in a child with a time and memory limit."""
+    assert isinstance(held.row, Operation)
+    settings = resources.settings
+    async with resources.database.read() as session:
+        facts = await version_facts(session, held.row.target_id)
+    path = await resources.cache.path(Digest(facts.digest))
+    limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
+    command = serving_command(settings, "inspect", str(path), *limits)
+    end = await run_child(command, stdin=b"", timeout_s=settings.inspect_timeout_s + GRACE_S)
+    if end.exit_code == 0:
+        signature = json.loads(end.stdout)
+        return Done(result={}, target={"signature": signature, "task": facts.task or signature["task"]})
+    return _refusal(held, end, settings.inspect_timeout_s)
+
+
+def _refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:
+    if end.timed_out:
+        return Failed(InspectionLimit(f"inspecting the file took longer than {limit_s:g} s").as_problem())
+    if end.exit_code == REFUSED:
+        return Failed(_problem_of(json.loads(end.stdout)))
+    last_lines = "\n".join(end.stderr.strip().splitlines()[-10:])
+    if held.claim.attempt < OWN_FAULT_ATTEMPTS:
+        return Retry(f"inspection ended with code {end.exit_code}: {last_lines[-500:]}", after=timedelta(seconds=0.2))
+    how = f"signal {-end.exit_code}" if end.exit_code < 0 else f"exit code {end.exit_code}"
+    message = f"the inspection ended unexpectedly ({how}); try :retry, or look at the log of the worker"
+    return Failed(InspectionFailed(message, last_lines=last_lines[-2000:]).as_problem())
+
+
+def _problem_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The child's {code, message, hint} as a problem that names the field `file`."""
+    code, message, hint = str(document["code"]), str(document["message"]), str(document.get("hint") or "")
+    problem = InvalidArtifact(message).as_problem()
+    entry = {"pointer": "/file", "detail": message, **({"hint": hint} if hint else {})}
+    return {**problem, "type": f"urn:portside:problem:{code}", "code": code, "errors": [entry]}

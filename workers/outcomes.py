@@ -1,0 +1,55 @@
+"""What a handler answers. It never writes a status and never commits: the executor does, from these values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+Values = Mapping[str, Any]
+NOTHING: Values = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The effect is there. `row` are columns of the claimed row itself, `target` columns of the operation's target,
+    written together with the kind's succeeding move."""
+
+    result: dict[str, Any] = field(default_factory=dict)
+    row: Values = NOTHING
+    target: Values = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Applied, not there yet: the claim is given back, no attempt is used; the watcher wakes it, or `after` does."""
+
+    after: timedelta
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """This try failed and another may work; without `after` the executor backs off exponentially with full jitter."""
+
+    reason: str
+    after: timedelta | None = None
+    row: Values = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It cannot take effect. `problem` is an RFC 9457 document (`PlatformError.as_problem()`)."""
+
+    problem: dict[str, Any]
+    row: Values = NOTHING
+    target: Values = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """Stopped because somebody asked for it."""
+
+    reason: str
+
+
+Outcome = Done | Wait | Retry | Failed | Canceled

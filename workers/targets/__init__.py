@@ -1,0 +1,1 @@
+"""Where services live: one `Target` per place, all level-triggered (`apply` compares, then changes)."""

@@ -1,0 +1,59 @@
+"""The port to where services live. Level-triggered: `apply` may be called any number of times."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """Everything a target needs to run one revision of a service. `memory_mb` is per replica; `cpu` in cores."""
+
+    service_id: str
+    tenant_id: str
+    service: str
+    generation: int
+    revision_id: str
+    replicas: int
+    model: str
+    version: str
+    digest: str
+    signature: Mapping[str, Any]
+    cpu: float
+    memory_mb: int | None
+    env_sealed: str | None
+    fresh_since: int = 0  # replicas made before this instant (microseconds) are replaced
+
+
+@dataclass(frozen=True, slots=True)
+class SeenReplica:
+    """One replica as the target sees it."""
+
+    id: str
+    revision_id: str
+    generation: int
+    status: str
+    reason: str | None
+    message: str | None
+    address: str | None
+    created_at: int
+
+
+class Target(Protocol):
+    """Where services live."""
+
+    async def apply(self, spec: ServiceSpec) -> None:
+        """Want this; raises `state.placements.StaleGeneration` when a newer generation was applied already."""
+        ...
+
+    async def remove(self, service_id: str, generation: int) -> None:
+        """Want no replica of the service any more."""
+        ...
+
+    async def observe(self, service_id: str) -> Sequence[SeenReplica]:
+        """The replicas that are not final, and the final ones of the present generation, oldest first."""
+        ...
+
+    def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+        """The end of a replica's log, and what is added to it while `follow`."""
+        ...
