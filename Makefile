@@ -1,0 +1,86 @@
+# Everything that one does in this repository. Works with GNU make 3.81 (macOS) and later.
+#   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
+#   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
+
+PYTHON ?=
+PORT ?=
+EXIT ?=
+JOBS ?= 2
+export PYTHON
+
+IN := .venv/bin
+ROOMS := core state storage k8s workers api serving cli portside
+PRESENT := $(wildcard $(ROOMS))
+LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check formatted linted typed layered designed documented format lock upgrade docs wheel crash bench clean
+
+help: ## List what one can do here
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready-to-run ## Make .venv with what the product needs
+
+demo: setup ## From a model file to a live prediction, in one minute (EXIT=1 ends after it)
+	@exec $(IN)/python -m portside demo --data .demo $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
+
+test: .venv/.ready-to-test ## Run the tests (JOBS=0: in one process)
+	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile
+
+check: formatted linted typed layered designed documented ## All checks; `make -k check` goes on after a failure
+
+formatted: .venv/.ready-to-test
+	$(IN)/ruff format --check --quiet .
+
+linted: .venv/.ready-to-test
+	$(IN)/ruff check --quiet .
+
+typed: .venv/.ready-to-test
+	$(IN)/mypy --no-error-summary
+
+layered: .venv/.ready-to-test
+	$(IN)/lint-imports --no-logo
+
+designed: .venv/.ready-to-test
+	$(IN)/python -m pytest -q tests/architecture
+
+documented: .venv/.ready-to-test
+	$(IN)/python -m portside reference --check
+
+format: .venv/.ready-to-test ## Format the code and mend what lint can mend
+	$(IN)/ruff format .
+	$(IN)/ruff check --fix .
+
+lock: .venv/.ready-to-test ## Rebuild requirements/*.txt from pyproject.toml
+	$(IN)/python requirements/lock.py $(IN)/uv
+
+upgrade: .venv/.ready-to-test ## Likewise, with the newest versions that pyproject.toml allows
+	$(IN)/python requirements/lock.py $(IN)/uv --upgrade
+
+docs: .venv/.ready-to-test ## Regenerate docs/reference from the code
+	$(IN)/python -m portside reference --write
+
+wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
+	$(IN)/python -m hatchling build -t wheel
+
+crash: .venv/.ready-to-test ## The long crash campaign (the short one is in `make test`)
+	@test -d tests/crash || { echo "There is no tests/crash yet: it comes with the crash campaign."; exit 1; }
+	PORTSIDE_CRASH_ROUNDS=20 $(IN)/python -m pytest -q tests/crash
+
+bench: .venv/.ready-to-test ## Measure the bars
+	@test -d benchmarks || { echo "There is no benchmarks/ yet: it comes with the issue on speed."; exit 1; }
+	$(IN)/python -m benchmarks
+
+clean: ## Remove what can be made again: .venv, caches, demo data
+	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready-to-run: $(LOCKS) pyproject.toml requirements/environment.sh
+	@echo "Setting up .venv (once; a few seconds from a warm package cache)"
+	@sh requirements/environment.sh build product serving
+	@$(IN)/python requirements/warm.py $(PRESENT)
+	@touch $@
+
+.venv/.ready-to-test: requirements/tests.txt .venv/.ready-to-run
+	@sh requirements/environment.sh tests
+	@touch $@

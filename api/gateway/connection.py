@@ -1,0 +1,205 @@
+"""A hand-held HTTP/1.1 client connection to one replica: one request at a time, streaming both ways (RFC 9112)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import httptools
+
+HIGH_WATER_BYTES = 1024 * 1024  # of a response that the client has not taken yet
+Header = tuple[bytes, bytes]
+
+
+class ConnectionBroken(Exception):
+    """The connection failed; `answered` says whether any byte of the response had come."""
+
+    def __init__(self, why: str, *, answered: bool) -> None:
+        super().__init__(why)
+        self.answered = answered
+
+
+class ReplicaConnection(asyncio.Protocol):
+    """Feeds a response parser and hands its parts to the one request that uses the connection."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.headers: list[Header] = []
+        self._chunks: deque[bytes] = deque()
+        self._buffered_bytes = 0
+        self._head_complete = self._complete = self._answered = False
+        self._failure: str | None = None
+
+    # -- the transport's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._answered = True
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(f"the replica does not speak HTTP/1.1: {error}")
+            self.close()
+        if self._buffered_bytes > HIGH_WATER_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._writable.set()
+        self._fail("the replica closed the connection" if error is None else str(error))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # -- the parser's callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._head_complete = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+        self._buffered_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        assert self._parser is not None
+        self._complete = True
+        if not self._parser.should_keep_alive():
+            self.close()
+
+    # -- what a request does
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self._transport is not None and not self._transport.is_closing() and self._failure is None
+
+    @property
+    def status(self) -> int:
+        """The response's status code, once its head is complete."""
+        assert self._parser is not None
+        status: int = self._parser.get_status_code()
+        return status
+
+    def start(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes) -> None:
+        """Write the head and the first piece of the body."""
+        if self._transport is None:
+            raise ConnectionBroken("the connection is closed", answered=False)
+        self._begin()
+        lines = [method, b" ", target, b" HTTP/1.1\r\n"]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        self._transport.write(b"".join([*lines, b"\r\n", body]))
+
+    async def write(self, data: bytes) -> None:
+        """Write more of the body, waiting while the replica does not take it."""
+        await self._writable.wait()
+        if self._transport is None:
+            raise ConnectionBroken(self._failure or "the connection is closed", answered=self._answered)
+        self._transport.write(data)
+
+    async def head(self) -> int:
+        """Wait for the response's head and answer its status. Raises `ConnectionBroken`."""
+        while not self._head_complete:
+            await self._something()
+        return self.status
+
+    async def next_chunk(self) -> tuple[bytes, bool]:
+        """What came of the body since the last call, and whether more will come. Raises `ConnectionBroken`."""
+        while not self._chunks and not self._complete:
+            await self._something()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered_bytes = 0
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        return data, not self._complete
+
+    def close(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _something(self) -> None:
+        if self._failure is not None:
+            raise ConnectionBroken(self._failure, answered=self._answered)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _fail(self, why: str) -> None:
+        self._failure = why
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+async def connect(address: str) -> ReplicaConnection:
+    """Open a connection to `unix:///path` or `http://host:port`. Raises `ConnectionBroken`."""
+    loop, parts = asyncio.get_running_loop(), urlsplit(address)
+    try:
+        if parts.scheme == "unix":
+            _, connection = await loop.create_unix_connection(ReplicaConnection, parts.path)
+        else:
+            _, connection = await loop.create_connection(ReplicaConnection, parts.hostname or "", parts.port or 80)
+    except OSError as error:
+        raise ConnectionBroken(f"the replica cannot be reached: {error.strerror}", answered=False) from error
+    return connection
+
+
+class ConnectionPool:
+    """Idle keep-alive connections per address."""
+
+    def __init__(self, max_idle: int = 64) -> None:
+        self._idle: dict[str, list[ReplicaConnection]] = {}
+        self._max_idle = max_idle
+
+    async def take(self, address: str) -> tuple[ReplicaConnection, bool]:
+        """A connection, and whether it was used before (and may have gone stale)."""
+        idle = self._idle.get(address, [])
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable:
+                return connection, True
+        return await connect(address), False
+
+    def give(self, address: str, connection: ReplicaConnection) -> None:
+        """Take back a connection whose response is complete."""
+        idle = self._idle.setdefault(address, [])
+        if connection.is_usable and len(idle) < self._max_idle:
+            idle.append(connection)
+        else:
+            connection.close()
+
+    def forget(self, live: set[str]) -> None:
+        """Close the idle connections to addresses that are no longer routed to."""
+        for address in self._idle.keys() - live:
+            for connection in self._idle.pop(address):
+                connection.close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self.forget(set())

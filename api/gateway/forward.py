@@ -1,0 +1,151 @@
+"""Forwarding one prediction request to a replica: pick, send, stream back; one retry before the first byte."""
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.types import Message, Receive, Send
+
+from api.gateway.connection import ConnectionBroken, ConnectionPool, Header, ReplicaConnection
+from api.gateway.table import Backend, Route, RoutingTable
+from core.errors import PlatformError, ReplicaUnavailable, TooLarge, Unavailable
+
+# What a replica needs to know of a request; everything else (cookies, tokens, hop-by-hop) stays here.
+PASSED_ON = frozenset(
+    {b"content-type", b"accept", b"content-encoding", b"accept-encoding", b"inference-header-content-length",
+     b"x-request-id", b"traceparent", b"tracestate"}
+)  # fmt: skip
+HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"server"})
+SMALL_BYTES = 1024 * 1024  # up to here a body is held, so that a stale connection can be tried again
+
+
+class GatewayTimeout(Unavailable):
+    """The replica did not answer before the deadline."""
+
+    status, code, title = 504, "prediction_timeout", "The prediction took too long"
+
+
+class BadGateway(PlatformError):
+    """The replica broke off in the middle of its answer, or before it could be tried again."""
+
+    status, code, title = 502, "replica_failed", "The replica failed"
+
+
+class ClientGone(Exception):
+    """The client closed its connection before its body was complete."""
+
+
+class Exchange:
+    """One request on its way to a service and back."""
+
+    def __init__(
+        self, table: RoutingTable, pool: ConnectionPool, route: Route, receive: Receive, send: Send, max_bytes: int
+    ) -> None:
+        self._table, self._pool, self._route = table, pool, route
+        self._receive, self._send, self._max_bytes = receive, send, max_bytes
+        self._received_bytes = 0
+        self.answer_started = False
+
+    async def run(self, method: bytes, target: bytes, headers: Sequence[Header], timeout_s: float) -> None:
+        """Do all of it. Raises a `PlatformError` while nothing was answered yet, `ClientGone` or `ConnectionBroken`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                body, more = await self._first_body()
+                await self._forward(method, target, headers, body, more)
+        except TimeoutError as error:
+            name = self._route.service.name
+            raise GatewayTimeout(f"service '{name}' did not answer within {timeout_s:g} s") from error
+
+    async def _first_body(self) -> tuple[bytes, bool]:
+        """The body up to `SMALL_BYTES`, and whether there is more of it."""
+        data, more = await self._next_body()
+        while more and len(data) < SMALL_BYTES:
+            piece, more = await self._next_body()
+            data += piece
+        return data, more
+
+    async def _next_body(self) -> tuple[bytes, bool]:
+        message: Message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        data: bytes = message.get("body", b"")
+        self._received_bytes += len(data)
+        if self._received_bytes > self._max_bytes:
+            raise TooLarge(f"a prediction body may have {self._max_bytes} bytes", limit_bytes=self._max_bytes)
+        return data, message.get("more_body", False)
+
+    async def _forward(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool) -> None:
+        for may_retry in (True, False):
+            backend = self._pick()
+            backend.outstanding += 1
+            try:
+                connection, _ = await self._pool.take(backend.address)
+                await self._exchange(connection, backend, method, target, headers, body, more)
+                return
+            except ConnectionBroken as error:
+                if not error.answered:
+                    # Nothing came back: the replica is gone or the idle connection was stale.
+                    self._table.drop(backend)
+                if more or error.answered or not may_retry:
+                    name = self._route.service.name
+                    raise BadGateway(f"a replica of service '{name}' failed during the request; try again") from error
+            finally:
+                backend.outstanding -= 1
+
+    def _pick(self) -> Backend:
+        backend = self._route.pick()
+        if backend is None:
+            name = self._route.service.name
+            raise ReplicaUnavailable(f"no replica of service '{name}' can be reached now; try again in a second")
+        return backend
+
+    async def _exchange(
+        self,
+        connection: ReplicaConnection,
+        backend: Backend,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[Header],
+        body: bytes,
+        more: bool,
+    ) -> None:
+        whole = False
+        framing = (b"transfer-encoding", b"chunked") if more else (b"content-length", b"%d" % len(body))
+        try:
+            connection.start(method, target, [(b"host", b"replica"), *headers, framing], _chunk(body) if more else body)
+            if more:
+                await self._stream_body(connection)
+            await self._answer(connection, await connection.head(), backend)
+            whole = True
+        finally:
+            if whole:
+                self._pool.give(backend.address, connection)
+            else:
+                connection.close()
+
+    async def _stream_body(self, connection: ReplicaConnection) -> None:
+        more = True
+        while more:
+            data, more = await self._next_body()
+            if data:
+                await connection.write(_chunk(data))
+        await connection.write(b"0\r\n\r\n")
+
+    async def _answer(self, connection: ReplicaConnection, status: int, backend: Backend) -> None:
+        kept = [header for header in connection.headers if header[0] not in HOP_BY_HOP]
+        data, more = await connection.next_chunk()
+        self.answer_started = True
+        headers = [*kept, (b"portside-replica", backend.id.encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        while more:
+            data, more = await connection.next_chunk()
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def passed_on(headers: Sequence[Header]) -> list[Header]:
+    """The request headers that a replica gets."""
+    return [header for header in headers if header[0] in PASSED_ON]

@@ -1,0 +1,205 @@
+"""The ASGI application in front: prediction paths go to replicas, everything else to the API."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.gateway.connection import ConnectionBroken, ConnectionPool
+from api.gateway.forward import ClientGone, Exchange, passed_on
+from api.gateway.table import Route, RoutingTable
+from core.errors import (
+    Conflict,
+    InvalidField,
+    NotFound,
+    PlatformError,
+    Rejected,
+    ReplicaUnavailable,
+    TooLarge,
+    Unavailable,
+)
+from core.ids import new_id
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_S = 60.0
+MAX_TIMEOUT_S = 3600.0
+PREDICT = re.compile(r"/api/v1/services/([^/]+)/predict/?")
+OIP_MODEL = re.compile(r"/v2/models/([^/]+)(/versions/[^/]+)?(/ready|/infer|/stats)?/?")
+OIP_SERVER = re.compile(r"/v2(/health/live|/health/ready)?/?")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+UNIT_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+SERVER_METADATA = {"name": "portside", "version": "", "extensions": []}
+
+
+class ServicePaused(Conflict):
+    """The service exists and has no process on purpose."""
+
+    code, title = "service_paused", "The service is paused"
+
+
+class ServiceFailed(Conflict):
+    """The service never became ready."""
+
+    code, title = "service_failed", "The service has failed"
+
+
+class MethodNotAllowed(Rejected):
+    """The path exists and does not take this method."""
+
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Serves the prediction paths; `tenant_of` authenticates a request without asking the database."""
+
+    api: ASGIApp
+    table: RoutingTable
+    pool: ConnectionPool
+    tenant_of: Callable[[Scope], str]
+    max_bytes: int
+    version: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one ASGI connection."""
+        path: str = scope.get("path", "")
+        if scope["type"] == "http" and (path.startswith("/v2") or path.endswith(("/predict", "/predict/"))):
+            if (found := PREDICT.fullmatch(path)) is not None:
+                await self._serve(scope, receive, send, found.group(1), b"/predict", oip=False)
+                return
+            if path == "/v2" or path.startswith("/v2/"):
+                await self._open_inference(scope, receive, send, path)
+                return
+        await self.api(scope, receive, send)
+
+    async def _open_inference(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        if (found := OIP_MODEL.fullmatch(path)) is not None:
+            target = scope.get("raw_path", path.encode()).rstrip(b"/")
+            await self._serve(scope, receive, send, found.group(1), target, oip=True)
+            return
+        server = OIP_SERVER.fullmatch(path)
+        try:
+            self.tenant_of(scope)
+        except PlatformError as error:
+            await _refuse(scope, send, error, oip=True)
+            return
+        if server is None:
+            await _refuse(scope, send, NotFound(f"there is no {path} in the Open Inference Protocol here"), oip=True)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _refuse(scope, send, MethodNotAllowed(f"{path} takes GET"), oip=True, allow="GET, HEAD")
+        else:
+            answers = {"/health/live": {"live": True}, "/health/ready": {"ready": self.table.is_loaded}}
+            answer = answers.get(server.group(1) or "", {**SERVER_METADATA, "version": self.version})
+            await _json(send, 200, answer, [])
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, quoted: str, target: bytes, *, oip: bool
+    ) -> None:
+        exchange: Exchange | None = None
+        request_id = _request_id(scope)
+        try:
+            method: str = scope["method"]
+            wanted = "POST" if target.endswith((b"/infer", b"/predict")) else "GET"
+            if method != wanted:
+                raise MethodNotAllowed(f"{scope['path']} takes {wanted}, not {method}", allow=wanted)
+            route = self._route(self.tenant_of(scope), unquote(quoted), oip=oip)
+            self._check_length(scope)
+            exchange = Exchange(self.table, self.pool, route, receive, _tagged(send, request_id), self.max_bytes)
+            headers = [*passed_on(scope["headers"]), (b"x-request-id", request_id)]
+            query: bytes = scope.get("query_string", b"")
+            url = target + b"?" + query if query else target
+            await exchange.run(method.encode(), url, _once(headers), _timeout_s(scope))
+        except PlatformError as error:
+            if exchange is not None and exchange.answer_started:
+                raise  # the answer is cut: only closing the connection can still say so
+            allow = error.extensions.pop("allow", None)
+            await _refuse(scope, send, error, oip=oip, allow=str(allow) if allow else None, request_id=request_id)
+        except (ClientGone, ConnectionBroken) as error:
+            log.info("%s %s was broken off: %r", scope["method"], scope["path"], error)
+
+    def _route(self, tenant_id: str, name: str, *, oip: bool) -> Route:
+        route = self.table.route(tenant_id, name)
+        if route is None:
+            if oip:
+                raise NotFound(f"Request for unknown model: '{name}' is not found")
+            raise NotFound(f"no service is called '{name}'; GET /api/v1/services lists them")
+        status = route.service.status
+        if status in ("paused", "pausing"):
+            resume = f"/api/v1/services/{name}:resume"
+            raise ServicePaused(f"service '{name}' is {status}; POST {resume} brings it back", resume=resume)
+        if status == "failed":
+            raise ServiceFailed(f"service '{name}' has failed; GET /api/v1/services/{name} says why")
+        if not route.backends:
+            if status == "deleting":
+                raise NotFound(f"service '{name}' is being deleted")
+            raise ReplicaUnavailable(f"service '{name}' is {status}: no replica is ready yet")
+        return route
+
+    def _check_length(self, scope: Scope) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self.max_bytes:
+                raise TooLarge(f"a prediction body may have {self.max_bytes} bytes", limit_bytes=self.max_bytes)
+
+
+def _timeout_s(scope: Scope) -> float:
+    for name, value in scope["headers"]:
+        if name == b"portside-timeout":
+            found = DURATION.fullmatch(value.decode("latin-1").strip())
+            seconds = float(found.group(1)) * UNIT_S[found.group(2)] if found else 0.0
+            if not 0 < seconds <= MAX_TIMEOUT_S:
+                raise InvalidField("Portside-Timeout is a duration such as 30s, 500ms or 2m, up to one hour")
+            return seconds
+    return DEFAULT_TIMEOUT_S
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 0 < len(value) <= 80 and value.isascii() and value.decode().isprintable():
+            found: bytes = value
+            return found
+    return new_id("req").encode()
+
+
+def _once(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return list(dict(headers).items())
+
+
+def _tagged(send: Send, request_id: bytes) -> Send:
+    async def tagged(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [header for header in message["headers"] if header[0] != b"x-request-id"]
+            message = {**message, "headers": [*kept, (b"x-request-id", request_id)]}
+        await send(message)
+
+    return tagged
+
+
+async def _refuse(
+    scope: Scope, send: Send, error: PlatformError, *, oip: bool, allow: str | None = None, request_id: bytes = b""
+) -> None:
+    """Answer an error in the words of the protocol: a problem document, or `{"error": …}` on /v2."""
+    extra = [(b"allow", allow.encode())] if allow else []
+    if isinstance(error, Unavailable):
+        extra.append((b"retry-after", b"%d" % error.retry_after_s))
+    if error.status == 401:
+        extra.append((b"www-authenticate", b"Bearer"))
+    if request_id:
+        extra.append((b"x-request-id", request_id))
+    status = 400 if oip and error.status == 422 else error.status
+    problem = {**error.as_problem(), "instance": scope["path"], "request_id": request_id.decode()}
+    kind = b"application/json" if oip else b"application/problem+json"
+    await _json(send, status, {"error": error.message} if oip else problem, extra, kind)
+
+
+async def _json(
+    send: Send, status: int, body: object, extra: list[tuple[bytes, bytes]], kind: bytes = b"application/json"
+) -> None:
+    data = json.dumps(body, ensure_ascii=False).encode()
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(data)), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})

@@ -1,0 +1,116 @@
+"""The routing table: read from the database when `routing_version` rises, kept when the database is away."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from core.errors import DatabaseBusy
+from state.database import Database
+from state.queries.routing import RoutedService, routed_services, routing_version
+from state.signals import Signal
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+POLL_WITH_SIGNALS_S = 1.0  # embedded: every change is signalled in this process, the look is only a safety net
+
+
+@dataclass(slots=True)
+class Backend:
+    """One replica as a balancer counts it."""
+
+    id: str
+    address: str
+    outstanding: int = 0
+    dropped: bool = False  # a connection failed; back at the next look
+
+
+@dataclass(slots=True)
+class Route:
+    """One service: its status and its backends."""
+
+    service: RoutedService
+    backends: list[Backend] = field(default_factory=list)
+
+    def pick(self) -> Backend | None:
+        """The backend with the least outstanding requests, or nothing."""
+        usable = [backend for backend in self.backends if not backend.dropped]
+        return min(usable, key=lambda backend: backend.outstanding, default=None)
+
+
+class RoutingTable:
+    """Routes by tenant and service name; reads never wait."""
+
+    def __init__(self, database: Database, *, signalled: bool, on_change: Callable[[set[str]], None]) -> None:
+        """`on_change` is told the addresses that are routed to after each change."""
+        self._database, self._on_change = database, on_change
+        self._poll_s = POLL_WITH_SIGNALS_S if signalled else POLL_S
+        self._version = -1
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._look_now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        database.subscribe(self._hear)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the table was read at least once."""
+        return self._version >= 0
+
+    def route(self, tenant_id: str, name: str) -> Route | None:
+        """The service of that name, or nothing."""
+        return self._routes.get((tenant_id, name))
+
+    async def start(self) -> None:
+        """Read the table and keep it fresh until `stop`."""
+        await self._refresh()
+        self._task = asyncio.create_task(self._keep_fresh(), name="routing-table")
+
+    async def stop(self) -> None:
+        """End the loop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def drop(self, backend: Backend) -> None:
+        """Stop using a backend whose connection failed until the next look at the database."""
+        backend.dropped = True
+        self._version = min(self._version, 0)  # the next look reads again even if the version did not rise
+
+    def _hear(self, signals: frozenset[Signal]) -> None:
+        if any(signal.kind == "routing" for signal in signals):
+            self._look_now.set()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._poll_s):
+                    await self._look_now.wait()
+            except TimeoutError:
+                pass
+            self._look_now.clear()
+            try:
+                await self._refresh()
+            except DatabaseBusy as error:
+                log.warning("the routing table stays as it is: %s", error.message)
+                await asyncio.sleep(self._poll_s)
+
+    async def _refresh(self) -> None:
+        async with self._database.read() as session:
+            version = await routing_version(session)
+            if version == self._version:
+                return
+            services = await routed_services(session)
+        known = {backend.id: backend for route in self._routes.values() for backend in route.backends}
+        self._routes = {(service.tenant_id, service.name): _route(service, known) for service in services}
+        self._version = version
+        self._on_change({backend.address for route in self._routes.values() for backend in route.backends})
+
+
+def _route(service: RoutedService, known: dict[str, Backend]) -> Route:
+    backends = []
+    for replica_id, address in service.replicas:
+        backend = known.get(replica_id) or Backend(replica_id, address)
+        backend.dropped = False
+        backends.append(backend)
+    return Route(service, backends)

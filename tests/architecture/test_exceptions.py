@@ -1,0 +1,45 @@
+"""Only the places whose work is to outlive any bug catch everything."""
+
+import ast
+
+from tests.architecture.conftest import SmallTree
+from tests.architecture.tree import Finding, Tree, report
+
+EDGES = (
+    "workers/executor.py",  # a handler's bug is a failed attempt
+    "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
+    "workers/relay.py",  # a wake-up that cannot be sent is sent again later
+    "workers/node/supervisor.py",  # one replica's trouble must not stop the others
+    "api/edge.py",  # a bug is a 500 with nothing leaked
+    "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
+    "cli/main.py",  # a bug is one sentence and a log file
+)
+EVERYTHING = {"Exception", "BaseException"}
+
+
+def broad_handlers(tree: Tree) -> list[Finding]:
+    return [
+        source.finding(node, "catches everything: name the errors, or map them at their door")
+        for source in tree.product
+        if not source.is_any_of(EDGES)
+        for node in ast.walk(source.syntax)
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or _names(node.type) & EVERYTHING)
+    ]
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def test_nothing_inside_the_edges_catches_everything(repository: Tree) -> None:
+    assert not (found := broad_handlers(repository)), report(found)
+
+
+def test_each_way_of_catching_everything_is_found(small_tree: SmallTree) -> None:
+    lines = ("except Exception:", "except (OSError, Exception):", "except BaseException as error:", "except:")
+    code = "".join(f"try:\n    x = 1\n{line}\n    raise\n" for line in lines)
+    named = "try:\n    x = 1\nexcept OSError:\n    raise\n"
+    tree = small_tree({"api/routes.py": code, "workers/executor.py": code, "state/database.py": named})
+    assert [(found.path, found.line) for found in broad_handlers(tree)] == [
+        ("api/routes.py", line) for line in (3, 7, 11, 15)
+    ]
