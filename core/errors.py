@@ -1,20 +1,20 @@
 """The one tree of errors that our callers can meet; each knows its HTTP status and its stable code.
 
-    PlatformError
-    ├─ Rejected        400 401 403 413 415 422   the caller is wrong
-    │   ├─ InvalidField, UnknownField, InvalidArtifact, FormatNotServed, TooLarge, Incomplete, MalformedBody
-    │   ├─ Unauthenticated, Forbidden
-    │   └─ IdempotencyKeyReused
-    ├─ NotFound        404                       also for what belongs to another tenant
-    ├─ Conflict        409 412                   IllegalMove, NameTaken, InUse, StaleEtag, IdempotencyInProgress
-    └─ Unavailable     503 504 507               StoreUnavailable, DatabaseBusy, DiskFull, ReplicaUnavailable
+PlatformError
+├─ Rejected        400 401 403 413 415 422   the caller is wrong
+│   ├─ InvalidField, UnknownField, InvalidArtifact, FormatNotServed, TooLarge, Incomplete, MalformedBody
+│   ├─ Unauthenticated, Forbidden
+│   └─ IdempotencyKeyReused
+├─ NotFound        404                       also for what belongs to another tenant
+├─ Conflict        409 412                   IllegalMove, NameTaken, InUse, StaleEtag, IdempotencyInProgress
+└─ Unavailable     503 504 507               StoreUnavailable, DatabaseBusy, DiskFull, ReplicaUnavailable
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 @dataclass(frozen=True, slots=True)

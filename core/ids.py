@@ -9,5 +9,13 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def new_id(prefix: str) -> str:
     """`mdl_` + 26 characters: 48 bits of Unix milliseconds, then 80 random bits (the layout of ULID)."""
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return _spelled(prefix, (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80))
+
+
+def id_at(prefix: str, micros: int) -> str:
+    """The least id that could be made at an instant: a bound for a search by age through the primary key."""
+    return _spelled(prefix, (micros // 1000) << 80)
+
+
+def _spelled(prefix: str, number: int) -> str:
     return f"{prefix}_{''.join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))}"

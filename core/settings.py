@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     broker_url: str = Field("inprocess://", description="`inprocess://`; what carries wake-ups.")
     artifacts_url: str | None = Field(None, description="`file:///DIR`; default a folder in DATA.")
     target: str = Field("node", description="Where services live: `node`, this machine's supervisor.")
-    secret_key: str | None = Field(None, description="32 bytes in base64; default DATA/secret.key, made on first start.")
+    secret_key: str | None = Field(
+        None, description="32 bytes in base64; default DATA/secret.key, made on first start."
+    )
 
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest artifact, enforced while it streams.")
     max_body_bytes: int = Field(16 * MIB, gt=0, description="Largest JSON body.")
@@ -39,7 +41,9 @@ class Settings(BaseSettings):
     serving_python: str | None = Field(None, description="Interpreter of the model server; default our own.")
     drain_s: float = Field(10, ge=0, description="Grace for running work at stop.")
 
-    lease_s: float = Field(10, gt=0, description="A claim or a caretaker that does not renew within this is taken over.")
+    lease_s: float = Field(
+        10, gt=0, description="A claim or a caretaker that does not renew within this is taken over."
+    )
     poll_s: float = Field(2, gt=0, description="How often a worker looks at its lanes without being woken.")
     lanes: Annotated[dict[str, int], NoDecode] = Field(
         {"control": 4, "predict": 8, "deliver": 8, "run": 2}, description="Slots per lane, `control=4,predict=8`."

@@ -9,8 +9,8 @@ from core.clock import now_micros
 from core.errors import IllegalMove, NotFound
 from state.database import WriteSession, db_now
 from state.events import emit
-from state.history import MACHINE_OF, By, Row, Stateful, write_history
-from state.tables import Counter, Model, Replica, Service, Version
+from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, write_history
+from state.tables import Model, Replica, Service, Version
 
 
 async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:
@@ -22,7 +22,7 @@ async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:
     return row
 
 
-async def advance(session: WriteSession, row: Stateful, move_name: str, by: By, **values: Any) -> None:
+async def advance(session: WriteSession, row: Stateful, move_name: str, by: By, **values: object) -> None:
     """Make the move on a row that this transaction has locked, together with the column `values`.
 
     Raises `IllegalMove` naming the move, the status and what is possible there.
@@ -68,9 +68,3 @@ def _stamps(row: Stateful) -> dict[str, Any]:
     if isinstance(row, Model | Version | Service):
         return {"edition": row.edition + 1, "updated_at": now_micros()}
     return {}
-
-
-async def raise_routing_version(session: WriteSession) -> None:
-    """Say in this commit that gateways must read their table again."""
-    await session.execute(update(Counter).where(Counter.name == "routing_version").values(value=Counter.value + 1))
-    session.tell("routing")

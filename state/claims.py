@@ -115,9 +115,7 @@ def _best_due(work: WorkTable, lane: str) -> Select[Any]:
     if table is Operation:
         # One holder per resource: work queues behind the operation that runs on the same target.
         holder = aliased(Operation)
-        query = query.where(
-            ~exists().where(holder.target_id == Operation.target_id, holder.status == work.working)
-        )
+        query = query.where(~exists().where(holder.target_id == Operation.target_id, holder.status == work.working))
     return query.order_by(table.priority, table.due_at, table.id)
 
 
@@ -149,8 +147,36 @@ async def held(session: WriteSession, claim: Claim) -> Work:
     return row
 
 
+async def standing(session: Session, claim: Claim) -> bool:
+    """Look whether the claim stands, without renewing it; answers as `renew` does. Raises `ClaimLost`."""
+    work = LANES[claim.lane]
+    table = work.table
+    query = select(table.cancel_requested).where(
+        table.id == claim.id, table.epoch == claim.epoch, table.status == work.working
+    )
+    answer = (await session.execute(query)).scalar_one_or_none()
+    if answer is None:
+        raise ClaimLost(f"the claim on {claim.id} (epoch {claim.epoch}) is no longer ours")
+    return bool(answer)
+
+
+async def note(session: WriteSession, claim: Claim, **values: Any) -> None:
+    """Write columns of held work that are no status (progress, a checkpoint). Raises `ClaimLost`."""
+    row = await held(session, claim)
+    for name, value in values.items():
+        setattr(row, name, value)
+    session.tell("changed", MACHINE_OF[type(row)].name, row.id)
+
+
 async def give_back(
-    session: WriteSession, row: Work, by: By, *, after_micros: int, used_attempt: bool, waiting_for: str | None = None
+    session: WriteSession,
+    row: Work,
+    by: By,
+    *,
+    after_micros: int,
+    used_attempt: bool,
+    waiting_for: str | None = None,
+    **values: Any,
 ) -> None:
     """Queue held work again, due after a while. Waiting is not an attempt; a failed try is one."""
     await advance(
@@ -163,8 +189,9 @@ async def give_back(
         lease_until=None,
         lease_owner=None,
         waiting_for=waiting_for,
+        **values,
     )
-    session.tell("work", row.lane, row.id)
+    session.tell("later" if after_micros > 0 else "work", row.lane, row.id)
 
 
 async def end(session: WriteSession, row: Work, move: str, by: By, **values: Any) -> None:
@@ -173,12 +200,20 @@ async def end(session: WriteSession, row: Work, move: str, by: By, **values: Any
 
 
 async def wake(session: WriteSession, target_ids: Sequence[str]) -> None:
-    """Make waiting operations on these targets due now (the watcher saw a change)."""
+    """Make waiting operations on these targets due now (the watcher saw a change).
+
+    A running one may have looked before the change: its `due_at` moves, and a `Wait` that finds it moved does not wait.
+    """
     if not target_ids:
         return
+    running = update(Operation).where(Operation.target_id.in_(target_ids), Operation.status == "running")
+    await session.execute(running.values(due_at=db_now()).execution_options(synchronize_session=False))
     waiting = (Operation.target_id.in_(target_ids), Operation.status == "queued", Operation.waiting_for.is_not(None))
-    statement = update(Operation).where(*waiting).values(due_at=db_now(), waiting_for=None).returning(
-        Operation.lane, Operation.id
+    statement = (
+        update(Operation)
+        .where(*waiting)
+        .values(due_at=db_now(), waiting_for=None)
+        .returning(Operation.lane, Operation.id)
     )
     for lane, id in await session.execute(statement.execution_options(synchronize_session=False)):
         session.tell("work", lane, id)
@@ -204,3 +239,9 @@ def attempts_of(row: Work, default: int) -> int | None:
     return KINDS[row.kind].max_attempts if isinstance(row, Operation) else default
 
 
+async def working(session: WriteSession, lane: str, limit: int) -> Sequence[Work]:
+    """Every held row, locked: what an embedded start queues again, because its last holder is known to be dead."""
+    work = LANES[lane]
+    table = work.table
+    query = select(table).where(table.lane == lane, table.status == work.working).limit(limit).with_for_update()
+    return list(await session.scalars(query.execution_options(populate_existing=True)))

@@ -1,8 +1,7 @@
 """Documents that the platform both shows and sends: the same bytes' meaning from the API and in a webhook."""
 
-from typing import Any
-
 from core.clock import Micros, rfc3339
+from core.errors import Json
 from state.tables import Prediction
 
 
@@ -11,7 +10,7 @@ def instant(moment: Micros | None) -> str | None:
     return None if moment is None else rfc3339(moment)
 
 
-def prediction_document(row: Prediction) -> dict[str, Any]:
+def prediction_document(row: Prediction) -> dict[str, Json]:
     """The prediction object, in the vocabulary of Replicate's HTTP API (API.md section 4).
 
     `input` is left out (null) where it lies in the artifact store.

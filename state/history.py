@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy import update
+
 from core.clock import now_micros
 from state.database import WriteSession
 from state.machines import DELIVERY, MODEL, OPERATION, PREDICTION, REPLICA, SERVICE, VERSION, Machine
-from state.tables import Delivery, History, Model, Operation, Prediction, Replica, Service, Version
+from state.tables import Counter, Delivery, History, Model, Operation, Prediction, Replica, Service, Version
 
 Stateful = Model | Version | Service | Replica | Prediction | Operation | Delivery
 Row = TypeVar("Row", Model, Version, Service, Replica, Prediction, Operation, Delivery)
@@ -42,6 +44,8 @@ async def begin(session: WriteSession, row: Stateful, by: By) -> None:
     await session.flush()
     write_history(session, row, None, "create", by)
     session.tell("changed", machine.name, row.id)
+    if isinstance(row, Service):
+        await raise_routing_version(session)
 
 
 def write_history(session: WriteSession, row: Stateful, before: str | None, move: str, by: By) -> None:
@@ -61,3 +65,9 @@ def write_history(session: WriteSession, row: Stateful, before: str | None, move
             at=now_micros(),
         )
     )
+
+
+async def raise_routing_version(session: WriteSession) -> None:
+    """Say in this commit that gateways must read their table again."""
+    await session.execute(update(Counter).where(Counter.name == "routing_version").values(value=Counter.value + 1))
+    session.tell("routing")

@@ -46,7 +46,10 @@ async def migrate(database: Database, vault: Vault) -> None:
         sealed = vault.seal(new_webhook_secret(), f"tenant:{DEFAULT_TENANT}")
         rows: list[tuple[type[Any], dict[str, Any]]] = [
             (Tenant, {"id": DEFAULT_TENANT, "name": "default", "webhook_secret_sealed": sealed, "created_at": now}),
-            (User, {"id": LOCAL_USER, "tenant_id": DEFAULT_TENANT, "name": "local", "role": "admin", "created_at": now}),
+            (
+                User,
+                {"id": LOCAL_USER, "tenant_id": DEFAULT_TENANT, "name": "local", "role": "admin", "created_at": now},
+            ),
             (Counter, {"name": "routing_version", "value": 1}),
         ]
         for table, values in rows:

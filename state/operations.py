@@ -2,20 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import select
 
 from core.clock import now_micros, to_micros
-from core.errors import IllegalMove
+from core.errors import IllegalMove, Json
 from core.ids import new_id
 from state.claims import end
 from state.database import Session, WriteSession
 from state.history import By, begin
 from state.kinds import KINDS
-from state.tables import Audit, Model, Operation, Service, Version, WebhookEndpoint
+from state.tables import Audit, Model, Operation, Service, Token, Version, WebhookEndpoint
 
-Target = Model | Version | Service | WebhookEndpoint
+Target = Model | Version | Service | WebhookEndpoint | Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Who:
     request_id: str | None = None
 
 
-async def submit(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: Any) -> Operation:
+async def submit(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: object) -> Operation:
     """Queue an operation on `target`; the caller has made the target's starting move in this transaction."""
     kind = KINDS[kind_name]
     operation = _new(who, kind_name, target, arguments)
@@ -41,7 +40,7 @@ async def submit(session: WriteSession, who: Who, kind_name: str, target: Target
     return operation
 
 
-async def record(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: Any) -> Operation:
+async def record(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: object) -> Operation:
     """Remember a mutation that only changed rows: an operation that is already `succeeded`."""
     operation = _new(who, kind_name, target, arguments)
     await begin(session, operation, By(who.actor))
@@ -63,7 +62,7 @@ async def supersede(session: WriteSession, older: list[Operation], newer: Operat
         await end(session, operation, "cancel", by, error=problem, superseded_by=newer.id, cancel_requested=True)
 
 
-def canceled_problem(detail: str) -> dict[str, Any]:
+def canceled_problem(detail: str) -> dict[str, Json]:
     """The `error` of a canceled operation: a problem document with the code `canceled`."""
     return {
         "type": "urn:portside:problem:canceled",
@@ -81,7 +80,7 @@ def held_by(error: IllegalMove, holders: list[Operation]) -> IllegalMove:
     return error
 
 
-def _new(who: Who, kind: str, target: Target, arguments: dict[str, Any]) -> Operation:
+def _new(who: Who, kind: str, target: Target, arguments: dict[str, object]) -> Operation:
     now = now_micros()
     return Operation(
         id=new_id("op"),
@@ -93,16 +92,22 @@ def _new(who: Who, kind: str, target: Target, arguments: dict[str, Any]) -> Oper
         target_type=kind.split(".", 1)[0],
         target_id=target.id,
         target_name=_name_of(target),
-        generation=target.edition if isinstance(target, WebhookEndpoint) else target.generation,
+        generation=_generation_of(target),
         actor=who.actor,
         arguments=arguments,
     )
 
 
+def _generation_of(target: Target) -> int:
+    if isinstance(target, Token):
+        return 1
+    return target.edition if isinstance(target, WebhookEndpoint) else target.generation
+
+
 def _name_of(target: Target) -> str:
     if isinstance(target, Version):
         return str(target.number)
-    return target.url[:120] if isinstance(target, WebhookEndpoint) else target.name
+    return (target.url if isinstance(target, WebhookEndpoint) else target.name)[:120]
 
 
 def _audit(session: WriteSession, who: Who, operation: Operation) -> None:

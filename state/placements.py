@@ -20,18 +20,20 @@ class StaleGeneration(Conflict):
     code, title = "stale_generation", "A newer generation was applied"
 
 
-async def place(session: WriteSession, values: Mapping[str, Any]) -> None:
+async def place(session: WriteSession, values: Mapping[str, object]) -> None:
     """Insert or replace the placement of a service unless a newer generation stands. Raises `StaleGeneration`."""
     dialect = session.get_bind().dialect.name
     insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
-    statement = insert(Placement).values(**values)
-    changes = {name: statement.excluded[name] for name in values if name != "service_id"}
-    statement = statement.on_conflict_do_update(
-        index_elements=["service_id"], set_=changes, where=Placement.generation <= statement.excluded.generation
+    wish = insert(Placement).values(**values)
+    changes = {name: wish.excluded[name] for name in values if name != "service_id"}
+    statement = wish.on_conflict_do_update(
+        index_elements=["service_id"], set_=changes, where=Placement.generation <= wish.excluded.generation
     ).returning(Placement.service_id)
     if (await session.execute(statement)).scalar_one_or_none() is None:
-        raise StaleGeneration(f"generation {values['generation']} of {values['service_id']} is older than the applied one")
-    session.tell("placement", id=values["service_id"])
+        raise StaleGeneration(
+            f"generation {values['generation']} of {values['service_id']} is older than the applied one"
+        )
+    session.tell("placement", id=str(values["service_id"]))
 
 
 async def displace(session: WriteSession, service_id: str, generation: int) -> None:

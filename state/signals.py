@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-SignalKind = Literal["work", "changed", "routing", "placement"]
+SignalKind = Literal["work", "later", "changed", "routing", "placement"]
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """`work`: a row is due in lane `name`; `changed`: a resource of type `name`; `routing`, `placement`: look again."""
+    """`work`: a row is due in lane `name`, `later`: will be; `changed`: a resource of type `name`; `routing`,
+    `placement`: look again."""
 
     kind: SignalKind
     name: str = ""

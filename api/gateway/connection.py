@@ -197,8 +197,12 @@ class ConnectionPool:
     def forget(self, live: set[str]) -> None:
         """Close the idle connections to addresses that are no longer routed to."""
         for address in self._idle.keys() - live:
-            for connection in self._idle.pop(address):
-                connection.close()
+            self.forget_address(address)
+
+    def forget_address(self, address: str) -> None:
+        """Close the idle connections to one address."""
+        for connection in self._idle.pop(address, []):
+            connection.close()
 
     def close(self) -> None:
         """Close every idle connection."""

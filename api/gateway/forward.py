@@ -74,16 +74,18 @@ class Exchange:
         return data, message.get("more_body", False)
 
     async def _forward(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool) -> None:
-        for may_retry in (True, False):
+        for may_retry in (True, True, False):
             backend = self._pick()
             backend.outstanding += 1
+            used_before = False
             try:
-                connection, _ = await self._pool.take(backend.address)
+                connection, used_before = await self._pool.take(backend.address)
                 await self._exchange(connection, backend, method, target, headers, body, more)
                 return
             except ConnectionBroken as error:
-                if not error.answered:
-                    # Nothing came back: the replica is gone or the idle connection was stale.
+                if used_before and not error.answered:
+                    self._pool.forget_address(backend.address)  # idle connections went stale: try a new one
+                elif not error.answered:
                     self._table.drop(backend)
                 if more or error.answered or not may_retry:
                     name = self._route.service.name

@@ -1,0 +1,37 @@
+"""Election by a database lease: of all processes, one holds a name; who does not renew in time is replaced."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from state.database import WriteSession, db_now
+from state.tables import Lease
+
+
+async def elect(session: WriteSession, names: Sequence[str], owner: str, lease_micros: int) -> dict[str, int]:
+    """Renew the names that `owner` holds and take those that are free; answers its names with their epochs.
+
+    The epoch grows with each change of hands, and the database's clock decides.
+    """
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    missing = [{"name": name, "owner": "", "until": 0, "epoch": 0} for name in sorted(names)]
+    await session.execute(insert(Lease).values(missing).on_conflict_do_nothing())
+    mine, until = Lease.name.in_(names), db_now() + lease_micros
+    renew = update(Lease).where(mine, Lease.owner == owner).values(until=until)
+    await session.execute(renew.execution_options(synchronize_session=False))
+    seize = update(Lease).where(mine, Lease.owner != owner, Lease.until < db_now())
+    seize = seize.values(owner=owner, until=until, epoch=Lease.epoch + 1)
+    await session.execute(seize.execution_options(synchronize_session=False))
+    held = select(Lease.name, Lease.epoch).where(mine, Lease.owner == owner)
+    return {row.name: row.epoch for row in await session.execute(held)}
+
+
+async def resign(session: WriteSession, owner: str) -> None:
+    """Let go of everything that `owner` holds, so that the next one need not wait for the lease to run out."""
+    await session.execute(update(Lease).where(Lease.owner == owner).values(until=0))
+
+
+async def forget_all(session: WriteSession) -> None:
+    """Nobody can hold anything: for the start of a process that is known to be alone on this database."""
+    await session.execute(update(Lease).values(until=0))

@@ -1,0 +1,87 @@
+"""Filtered lists in pages by keyset: a page begins after the last row seen, so rows made meanwhile shift nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from sqlalchemy import Select, func, literal, not_, or_, select, tuple_
+
+from state.database import Session
+
+Row = TypeVar("Row")
+Comparison = Literal["eq", "ne", "gt", "ge", "lt", "le", "contains", "prefix", "suffix", "in"]
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One filter: `field comparison values`, `negated` or not; only `in` has more than one value."""
+
+    field: str
+    comparison: Comparison
+    values: tuple[Value, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last row of a page: its value in the ordering column and its id."""
+
+    value: str | int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which rows of a list, in which order, from where, how many, and whether to count them all."""
+
+    conditions: tuple[Condition, ...] = ()
+    order_by: str = "created_at"
+    descending: bool = True
+    after: Cursor | None = None
+    size: int = 50
+    count: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """The rows of one page, where the next one begins, and the total if it was asked for."""
+
+    rows: Sequence[Row]
+    next: Cursor | None
+    total: int | None
+
+
+async def page(session: Session, base: Select[Row], table: type[Any], view: View) -> Page[Row]:
+    """One page of `base`, a select of `table`; filters and order name columns of `table`."""
+    query = base.where(*(_clause(getattr(table, condition.field), condition) for condition in view.conditions))
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) if view.count else None
+    column = getattr(table, view.order_by)
+    if view.after is not None:
+        here, last = tuple_(column, table.id), tuple_(literal(view.after.value), literal(view.after.id))
+        query = query.where(here < last if view.descending else here > last)
+    order = (column.desc(), table.id.desc()) if view.descending else (column, table.id)
+    rows: list[Any] = list(await session.scalars(query.order_by(*order).limit(view.size + 1)))
+    if len(rows) <= view.size:
+        return Page(rows, None, total)
+    last_row = rows[view.size - 1]
+    return Page(rows[: view.size], Cursor(getattr(last_row, view.order_by), last_row.id), total)
+
+
+def _clause(column: Any, condition: Condition) -> Any:
+    value = condition.values[0]
+    clauses: Mapping[str, Callable[[], Any]] = {
+        "eq": lambda: column == value,
+        "ne": lambda: or_(column != value, column.is_(None)),
+        "gt": lambda: column > value,
+        "ge": lambda: column >= value,
+        "lt": lambda: column < value,
+        "le": lambda: column <= value,
+        "contains": lambda: column.icontains(value, autoescape=True),
+        "prefix": lambda: column.istartswith(value, autoescape=True),
+        "suffix": lambda: column.iendswith(value, autoescape=True),
+        "in": lambda: column.in_(condition.values),
+    }
+    clause = clauses[condition.comparison]()
+    # A row without the value does not have it: SQL would leave it out of both the filter and its opposite.
+    return or_(not_(clause), column.is_(None)) if condition.negated else clause

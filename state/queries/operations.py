@@ -1,0 +1,136 @@
+"""Operations as their owner handles them: find, list, cancel, retry."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from core.clock import now_micros, to_micros
+from core.errors import Conflict
+from state.advance import advance, illegal
+from state.claims import OPERATIONS
+from state.database import Session, WriteSession, db_now
+from state.endings import Locked, cancel, lock_operation
+from state.history import MACHINE_OF, By
+from state.kinds import KINDS
+from state.operations import Who
+from state.queries.lists import Page, View, page
+from state.queries.rows import owned
+from state.tables import Operation, Version
+
+
+class NotCancelable(Conflict):
+    """This kind of operation has no way back."""
+
+    code, title = "not_cancelable", "This operation cannot be canceled"
+
+
+class NotRetryable(Conflict):
+    """Trying this operation again would not do what was asked for then."""
+
+    code, title = "not_retryable", "This operation cannot be retried"
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """What makes a failed operation's target ready for another try: a move, where the status needs one."""
+
+    move: str | None
+    reason: str | None = None  # the target must rest with this reason
+
+
+# The others are repeated by sending the wish again: their failure has put the target back to what ran before.
+RETRIES = {
+    "version.inspect": _Again("retry", reason="inspection_failed"),
+    "version.test": _Again(None),
+    "service.deploy": _Again("redeploy"),
+    "service.restart": _Again("restart"),
+    "service.resume": _Again("resume"),
+}
+
+
+async def find(session: Session, tenant_id: str, operation_id: str) -> Operation:
+    """The tenant's operation. Raises `NotFound`."""
+    return await owned(session, Operation, tenant_id, operation_id, "operation")
+
+
+async def listing(session: Session, tenant_id: str, view: View) -> Page[Operation]:
+    """The tenant's operations."""
+    return await page(session, select(Operation).where(Operation.tenant_id == tenant_id), Operation, view)
+
+
+async def request_cancel(session: WriteSession, who: Who, operation_id: str) -> Operation:
+    """End queued work now, ask the holder of running work to stop; what has ended stays as it is.
+
+    Raises `NotFound`, `NotCancelable`.
+    """
+    operation = await find(session, who.tenant_id, operation_id)
+    if operation.status in OPERATIONS.finals:
+        return operation
+    if not KINDS[operation.kind].cancelable:
+        raise NotCancelable(
+            f"{operation.kind} cannot be canceled: it goes on until it is done", status_now=operation.status
+        )
+    work = await lock_operation(session, operation)
+    if operation.status == OPERATIONS.waiting:
+        await cancel(session, work, By(who.actor), f"{who.actor} canceled it before it began")
+    elif operation.status == OPERATIONS.working and not operation.cancel_requested:
+        asked = update(Operation).where(Operation.id == operation.id).values(cancel_requested=True)
+        await session.execute(asked.execution_options(synchronize_session=False))
+        await session.refresh(operation)
+        session.tell("changed", "operation", operation.id)
+    return operation
+
+
+async def retry(session: WriteSession, who: Who, operation_id: str) -> Operation:
+    """Queue a failed operation again, its target made ready for it.
+
+    Raises `NotFound`, `IllegalMove` unless it failed, `NotRetryable`.
+    """
+    operation = await find(session, who.tenant_id, operation_id)
+    work = await lock_operation(session, operation)
+    if operation.status != "failed":
+        raise illegal(operation, "retry")
+    again = RETRIES.get(operation.kind)
+    if again is None:
+        raise NotRetryable(f"a failed {operation.kind} is not retried; send the request that made it again")
+    by = By(who.actor, "retry", operation_id=operation.id)
+    await _make_ready(session, work, again, by)
+    deadline_s = KINDS[operation.kind].deadline_s
+    await advance(
+        session,
+        operation,
+        "retry",
+        by,
+        due_at=db_now(),
+        attempt=0,
+        rescues=0,
+        deadline_at=None if deadline_s is None else now_micros() + to_micros(timedelta(seconds=deadline_s)),
+        completed_at=None,
+        cancel_requested=False,
+        waiting_for=None,
+        progress=None,
+        error=None,
+    )
+    session.tell("work", operation.lane, operation.id)
+    return operation
+
+
+async def _make_ready(session: WriteSession, work: Locked, again: _Again, by: By) -> None:
+    target = work.target
+    if again.move is None or target is None:
+        return
+    if again.reason is not None and target.reason != again.reason and not _is_own_fault(work):
+        why = (
+            f"the {MACHINE_OF[type(target)].name} was refused for what it is ({target.reason}); upload a corrected file"
+        )
+        raise NotRetryable(why)
+    if target.generation != getattr(work.row, "generation", target.generation):
+        raise NotRetryable("something newer was asked of the resource since; send that request again")
+    await advance(session, target, again.move, by)
+
+
+def _is_own_fault(work: Locked) -> bool:
+    """An inspection that ended without a verdict on the file."""
+    own = ("attempts_exhausted", "deadline_passed", "internal_error", "canceled")
+    return isinstance(work.target, Version) and work.target.reason in own

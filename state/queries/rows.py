@@ -1,0 +1,31 @@
+"""Rows by id, whatever their table: what waiters look at together."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+
+from core.errors import NotFound
+from state.database import Session
+from state.tables import Owned
+
+Row = TypeVar("Row", bound=Owned)
+MOST_IDS = 500  # per query; SQLite counts 32,766 variables, but a plan for so many is slow to make
+
+
+async def by_ids(session: Session, table: type[Row], ids: Sequence[str]) -> dict[str, Row]:
+    """The rows that exist, by id."""
+    found: dict[str, Row] = {}
+    for start in range(0, len(ids), MOST_IDS):
+        query: Any = select(table).where(table.id.in_(ids[start : start + MOST_IDS]))
+        found |= {row.id: row for row in await session.scalars(query)}
+    return found
+
+
+async def owned(session: Session, table: type[Row], tenant_id: str, row_id: str, noun: str) -> Row:
+    """The tenant's row. Raises `NotFound`, also for another tenant's."""
+    query: Any = select(table).where(table.id == row_id, table.tenant_id == tenant_id)
+    row: Row | None = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        raise NotFound(f"no {noun} has the id '{row_id[:60]}'")
+    return row

@@ -1,0 +1,81 @@
+"""Bearer tokens: the snapshot that requests are checked against, and making, listing and revoking them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from core.clock import Micros, now_micros
+from core.errors import NotFound
+from core.ids import new_id
+from state.database import Session, WriteSession
+from state.operations import Who
+from state.queries.lists import Page, View, page
+from state.tables import Token, User
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token stands for."""
+
+    tenant_id: str
+    actor: str
+    role: str
+    expires_at: Micros | None
+
+
+async def grants(session: Session) -> Mapping[str, Grant]:
+    """Every token that is not revoked, by its hash."""
+    query = select(Token.hash, Token.tenant_id, User.name, User.role, Token.expires_at).join(User)
+    rows = await session.execute(query.where(Token.revoked_at.is_(None)))
+    return {row.hash: Grant(row.tenant_id, row.name, row.role, row.expires_at) for row in rows}
+
+
+async def user_of(session: Session, who: Who) -> User:
+    """The user that makes this request. Raises `NotFound`."""
+    query = select(User).where(User.tenant_id == who.tenant_id, User.name == who.actor)
+    user = (await session.execute(query)).scalar_one_or_none()
+    if user is None:
+        raise NotFound(f"no user is named '{who.actor}'")
+    return user
+
+
+async def add(session: WriteSession, who: Who, name: str, token_hash: str, expires_at: Micros | None) -> Token:
+    """Store the hash of a new token of the user who asks."""
+    user = await user_of(session, who)
+    token = Token(
+        id=new_id("tok"),
+        tenant_id=who.tenant_id,
+        created_at=now_micros(),
+        user_id=user.id,
+        name=name,
+        hash=token_hash,
+        expires_at=expires_at,
+    )
+    session.add(token)
+    await session.flush()
+    session.tell("changed", "token", token.id)
+    return token
+
+
+async def listing(session: Session, tenant_id: str, view: View) -> Page[Token]:
+    """The tenant's tokens that are not revoked."""
+    base = select(Token).where(Token.tenant_id == tenant_id, Token.revoked_at.is_(None))
+    return await page(session, base, Token, view)
+
+
+async def find(session: Session, tenant_id: str, token_id: str) -> Token:
+    """The tenant's token. Raises `NotFound`, also when it is revoked."""
+    query = select(Token).where(Token.id == token_id, Token.tenant_id == tenant_id, Token.revoked_at.is_(None))
+    token = (await session.execute(query)).scalar_one_or_none()
+    if token is None:
+        raise NotFound(f"no token has the id '{token_id[:60]}'")
+    return token
+
+
+async def revoke(session: WriteSession, tenant_id: str, token_id: str) -> Token:
+    """End a token now; every process knows within seconds. Raises `NotFound`."""
+    token = await find(session, tenant_id, token_id)
+    token.revoked_at = now_micros()
+    session.tell("changed", "token", token.id)
+    return token

@@ -1,0 +1,55 @@
+"""What the watcher compares: services that should answer, and how many of their live replicas do."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, or_, select
+
+from state.database import Session
+from state.tables import Replica, Service
+
+LIVE = and_(Replica.service_id == Service.id, Replica.revision_id == Service.live_revision_id)
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfStep:
+    """A service whose status does not say what its replicas do; `move` is what puts it right."""
+
+    service_id: str
+    move: str
+    ready: int
+    wanted: int
+
+
+async def out_of_step(session: Session, service_id: str | None = None) -> list[OutOfStep]:
+    """Running services with too few ready replicas of the live revision, degraded ones with enough; all, or one."""
+    ready, wanted = func.count(Replica.id), func.coalesce(Service.live_replicas, Service.replicas)
+    lacking = and_(Service.status == "running", ready < wanted)
+    healed = and_(Service.status == "degraded", ready >= wanted)
+    query = (
+        select(Service.id, Service.status, ready, wanted)
+        .outerjoin(Replica, and_(LIVE, Replica.status == "ready"))
+        .where(Service.status.in_(["running", "degraded"]))
+        .group_by(Service.id)
+        .having(or_(lacking, healed))
+    )
+    if service_id is not None:
+        query = query.where(Service.id == service_id)
+    moves = {"running": "degrade", "degraded": "recover"}
+    return [OutOfStep(id, moves[status], have, want) for id, status, have, want in await session.execute(query)]
+
+
+async def why_not_ready(session: Session, service_id: str) -> str | None:
+    """What the latest live replica that is not ready says of itself."""
+    query = select(Replica.id, Replica.status, Replica.message, Replica.reason).join(Service, LIVE)
+    query = query.where(Service.id == service_id, Replica.status.in_(["failed", "unready", "stopped"]))
+    row = (await session.execute(query.order_by(Replica.since.desc()).limit(1))).first()
+    if row is None:
+        return None
+    id, status, message, reason = row
+    return f"replica {id} is {status}: {message or reason or 'no reason known'}"
+
+
+async def services_of(session: Session, replica_ids: Collection[str]) -> list[str]:
+    """The services that these replicas belong to."""
+    return list(await session.scalars(select(Replica.service_id).where(Replica.id.in_(replica_ids)).distinct()))

@@ -1,0 +1,98 @@
+"""What is old enough to go: blobs that nothing refers to, and finished rows beyond their keeping time.
+
+A blob dies in steps, each conditional on the one before: doomed, condemned, its bytes deleted, its row deleted.
+"""
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+
+from core.clock import Micros, now_micros
+from core.ids import id_at
+from state.database import Session, WriteSession
+from state.tables import Audit, Blob, Delivery, Event, History, IdempotencyKey, Operation, Prediction, Tenant, Version
+
+Aged = Literal["operation", "prediction", "delivery", "event", "audit"]
+
+
+def _referenced() -> ColumnElement[bool]:
+    version = exists().where(Version.digest == Blob.digest, Version.status != "deleted")
+    return or_(version, exists().where(Prediction.body_digest == Blob.digest))
+
+
+async def doom(session: WriteSession, untouched_since: Micros) -> int:
+    """Mark the blobs that nothing refers to and that no upload touched lately; answers how many.
+
+    From now on a put of the same bytes must upload them again (ARCHITECTURE, sentence 8).
+    """
+    idle = (Blob.touched_at < untouched_since, Blob.doomed_at.is_(None), ~_referenced())
+    return await _count(session, update(Blob).where(*idle).values(doomed_at=now_micros()))
+
+
+async def pardon(session: WriteSession) -> int:
+    """Lift the mark from blobs that something refers to again."""
+    return await _count(session, update(Blob).where(Blob.doomed_at.is_not(None), _referenced()).values(doomed_at=None))
+
+
+async def condemn(session: WriteSession, doomed_before: Micros, limit: int) -> dict[str, Micros]:
+    """Blobs that stayed unreferenced since they were doomed: their bytes may be deleted now.
+
+    Answers digests with their new `doomed_at`: a fresh one tells a put that the bytes are just being deleted.
+    """
+    query = select(Blob.digest).where(Blob.doomed_at < doomed_before, ~_referenced()).limit(limit).with_for_update()
+    digests = list(await session.scalars(query))
+    now = now_micros()
+    await session.execute(update(Blob).where(Blob.digest.in_(digests)).values(doomed_at=now))
+    return dict.fromkeys(digests, now)
+
+
+async def bury(session: WriteSession, digest: str, doomed_at: Micros) -> bool:
+    """Forget a blob whose bytes were deleted; False when a put took it back meanwhile."""
+    return await _count(session, delete(Blob).where(Blob.digest == digest, Blob.doomed_at == doomed_at)) == 1
+
+
+async def adopt(session: WriteSession, sizes: dict[str, int]) -> int:
+    """Give orphans in the store (a crash between the bytes and their row) a row, by which they can be doomed."""
+    known = set(await session.scalars(select(Blob.digest).where(Blob.digest.in_(sizes))))
+    now = now_micros()
+    orphans = [
+        Blob(digest=digest, size_bytes=size, touched_at=now) for digest, size in sizes.items() if digest not in known
+    ]
+    session.add_all(orphans)
+    return len(orphans)
+
+
+async def unknown(session: Session, digests: Collection[str]) -> list[str]:
+    """Those digests that have no row."""
+    known = set(await session.scalars(select(Blob.digest).where(Blob.digest.in_(digests))))
+    return [digest for digest in digests if digest not in known]
+
+
+async def forget_idempotency_keys(session: WriteSession, before: Micros) -> int:
+    """Remove keys that are older than they must be remembered."""
+    return await _count(session, delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
+
+
+async def forget_old(session: WriteSession, what: Aged, before: Micros, limit: int) -> int:
+    """Remove at most `limit` rows that ended before an instant, with their history; answers how many."""
+    table, old = _aged(what, before)
+    ids = list(await session.scalars(select(table.id).where(*old).limit(limit)))
+    await session.execute(delete(History).where(History.resource_id.in_(ids)))
+    return await _count(session, delete(table).where(table.id.in_(ids)))
+
+
+def _aged(what: Aged, before: Micros) -> tuple[type[Any], tuple[ColumnElement[bool], ...]]:
+    """The table and the condition; each begins with an index, because most rows are younger."""
+    if what == "delivery":
+        return Delivery, (Delivery.id < id_at("dlv", before), Delivery.completed_at < before)
+    table: Any = {"operation": Operation, "prediction": Prediction, "event": Event, "audit": Audit}[what]
+    old = (table.tenant_id.in_(select(Tenant.id)), table.created_at < before)
+    if what in ("operation", "prediction"):
+        return table, (*old, table.completed_at < before)
+    return table, old
+
+
+async def _count(session: WriteSession, statement: Any) -> int:
+    result: Any = await session.execute(statement.execution_options(synchronize_session=False))
+    return int(result.rowcount)

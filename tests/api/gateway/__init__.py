@@ -1,0 +1,1 @@
+"""The prediction path, against real sockets."""
