@@ -37,11 +37,11 @@ async def advance(session: WriteSession, row: Stateful, move_name: str, by: By, 
         update(table)
         .where(table.id == row.id, table.status.in_(sorted(move.sources)))
         .values(status=move.to, sequence=table.sequence + 1, **changes)
-        .execution_options(synchronize_session=False)
+        .returning(table)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
-    changed: Any = await session.execute(statement)
-    await session.refresh(row)
-    if changed.rowcount != 1:
+    if (await session.execute(statement)).scalar_one_or_none() is None:
+        await session.refresh(row)
         raise illegal(row, move_name)
     write_history(session, row, before, move.name, by)
     session.tell("changed", machine.name, row.id)

@@ -160,7 +160,7 @@ async def standing(session: Session, claim: Claim) -> bool:
     return bool(answer)
 
 
-async def note(session: WriteSession, claim: Claim, **values: Any) -> None:
+async def note(session: WriteSession, claim: Claim, **values: object) -> None:
     """Write columns of held work that are no status (progress, a checkpoint). Raises `ClaimLost`."""
     row = await held(session, claim)
     for name, value in values.items():
@@ -176,7 +176,7 @@ async def give_back(
     after_micros: int,
     used_attempt: bool,
     waiting_for: str | None = None,
-    **values: Any,
+    **values: object,
 ) -> None:
     """Queue held work again, due after a while. Waiting is not an attempt; a failed try is one."""
     await advance(

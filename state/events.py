@@ -29,15 +29,20 @@ async def emit(session: WriteSession, row: Stateful, event_type: str) -> Event:
         sequence=row.sequence,
         data=_thin(row, resource_type),
     )
-    session.add(event)
-    wanting = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == row.tenant_id, WebhookEndpoint.enabled)
-    for endpoint in await session.scalars(wanting):
-        if "*" in endpoint.events or event_type in endpoint.events:
-            await send(session, event, event_body(event), endpoint.url, endpoint.id)
+    await announce(session, event)
     if isinstance(row, Prediction) and row.webhook and _wants(row, event_type):
         body = json.dumps(prediction_document(row), ensure_ascii=False)
         await send(session, event, body, row.webhook, None)
     return event
+
+
+async def announce(session: WriteSession, event: Event) -> None:
+    """Insert a new event and queue its delivery to each of the tenant's endpoints that wants its type."""
+    session.add(event)
+    wanting = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == event.tenant_id, WebhookEndpoint.enabled)
+    for endpoint in await session.scalars(wanting):
+        if "*" in endpoint.events or event.type in endpoint.events:
+            await send(session, event, event_body(event), endpoint.url, endpoint.id)
 
 
 def event_body(event: Event) -> str:

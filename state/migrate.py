@@ -7,7 +7,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import now_micros
 from core.ids import new_id
@@ -52,8 +53,10 @@ async def migrate(database: Database, vault: Vault) -> None:
             ),
             (Counter, {"name": "routing_version", "value": 1}),
         ]
+        insert = postgresql.insert if database.dialect == "postgresql" else sqlite.insert
         for table, values in rows:
-            await session.execute(insert(table).values(values))
+            # Two starters may both have found nothing.
+            await session.execute(insert(table).values(values).on_conflict_do_nothing())
 
 
 async def add_token(database: Database, token_hash: str, name: str) -> None:

@@ -22,14 +22,18 @@ _CONVOLUTION = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv",
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"})
 _NORMS = frozenset({"LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization"})
 _DENSE = frozenset({"Gemm", "MatMul", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "FusedGemm", "MatMulNBits"})
-_ACTIVATIONS = frozenset({"Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu", "Gelu", "Selu", "PRelu", "Softplus", "Swish", "Mish"})
+_ACTIVATIONS = frozenset(
+    {"Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu", "Gelu", "Selu", "PRelu", "Softplus", "Swish", "Mish"}
+)
 _MOST_NAMED = 5
 
 
 def read_algorithm(model: onnx.ModelProto, meaning: Meaning) -> Algorithm:
     """The method in words, and the operators it was read from."""
     counts = Counter(node.op_type for node in nodes(model))
-    name = _deep(counts) or _by_task(Graph(model), counts, meaning.task) or "operator graph"
+    name = _deep(counts) or _by_task(Graph(model), counts, meaning.task)
+    if name is None:
+        name = "feature transformation" if model.producer_name == "skl2onnx" else "operator graph"
     return Algorithm(name, _detail(model, counts))
 
 
@@ -69,7 +73,7 @@ def _outlier_detector(counts: Counter[str]) -> str | None:
 def _projection(graph: Graph, counts: Counter[str]) -> str:
     if counts["Scan"] or counts["CDist"]:
         return "kernel principal component analysis"
-    projections = [node for node in graph.proto.node if node.op_type == "MatMul"]
+    projections = [node for node in graph.proto.node if node.op_type == "MatMul" and node.input]
     before = graph.maker(projections[-1].input[0]) if projections else None
     # scikit-learn's PCA centres on the mean, TruncatedSVD and random projections do not
     return "principal component analysis" if before is not None and before.op_type == "Sub" else "linear projection"

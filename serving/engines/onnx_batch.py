@@ -28,7 +28,9 @@ def batch_of(
         raise InvalidModel("onnx_invalid_metadata", message, "Correct the key in metadata_props.")
     scalar = next((name for name, kind in inputs.items() if not kind.shape), None)
     if scalar is not None and wanted != "none":
-        message = f"the metadata key {OVERRIDE_KEY!r} is {wanted!r}, and the input {scalar!r} has no dimension for records"
+        message = (
+            f"the metadata key {OVERRIDE_KEY!r} is {wanted!r}, and the input {scalar!r} has no dimension for records"
+        )
         raise InvalidModel("onnx_invalid_metadata", message, "Correct the key in metadata_props.")
     return cast("Batch", wanted)
 

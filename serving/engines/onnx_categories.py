@@ -1,18 +1,23 @@
 """Finds the categories an input may take, from the encoders that read it.
 
-It follows columns, not tensors, through Concat and Gather: scikit-learn's pipelines join inputs before they encode them.
+It follows columns, not tensors, through Concat and Gather: scikit-learn's pipelines join inputs before encoding them.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 
 from serving.engines.onnx_graph import Graph, Node, Scalar, number, scalars
 from serving.engines.onnx_types import TensorType
+from serving.signature import Batch, InputField
 
 # Wider inputs are vectors of features, not tables of categories.
 _MOST_COLUMNS = 1_000
+_LARGEST_SAMPLE = 10_000
+_ORDINARY: Mapping[str, Scalar] = {"BYTES": "a", "BOOL": True, "FP16": 1.0, "FP32": 1.0, "FP64": 1.0}
 _PASSING = frozenset({"Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape"})
 
 Columns = tuple[tuple[str, int], ...]  # of a tensor: which input, and which of its columns
@@ -26,9 +31,7 @@ class Categories:
     strict: bool
 
 
-def read_categories(
-    model: onnx.ModelProto, inputs: Mapping[str, TensorType]
-) -> Mapping[str, Mapping[int, Categories]]:
+def read_categories(model: onnx.ModelProto, inputs: Mapping[str, TensorType]) -> Mapping[str, Mapping[int, Categories]]:
     """By input and column, the categories of those columns that go into an encoder."""
     graph = Graph(model)
     columns: dict[str, Columns] = {}
@@ -48,6 +51,27 @@ def read_categories(
             if all(isinstance(value, str) == (inputs[name].datatype == "BYTES") for value in categories.values):
                 found.setdefault(name, {}).setdefault(index, categories)
     return found
+
+
+def categorical_sample(
+    inputs: Sequence[InputField], categories: Mapping[str, Mapping[int, Categories]], batch: Batch
+) -> dict[str, object] | None:
+    """One record for a model with a vector of categories, each column from its own encoder, which
+    `InputField.values` cannot say; `None` where no input is one, or a record's shape is not fixed."""
+    record: dict[str, object] = {}
+    needed = False
+    for field in inputs:
+        shape = field.shape if batch == "none" else field.shape[1:]
+        if any(dim < 0 for dim in shape) or math.prod(shape) > _LARGEST_SAMPLE:
+            return None
+        columns = categories.get(field.name, {})
+        if len(shape) == 1 and len(columns) == shape[0] > 1:
+            needed = True
+            record[field.name] = [columns[index].values[0] for index in range(shape[0])]
+        else:
+            value = field.values[0] if field.values else _ORDINARY.get(field.datatype, 1)
+            record[field.name] = np.full(shape, value, dtype=object).tolist()
+    return record if needed else None
 
 
 def _carried(graph: Graph, node: Node, columns: Mapping[str, Columns]) -> Columns:

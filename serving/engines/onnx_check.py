@@ -12,6 +12,7 @@ import onnx.checker
 from serving.engines import onnx_limits
 from serving.engines.base import InvalidModel
 from serving.engines.onnx_graph import elements, graphs, nodes, tensors
+from serving.engines.onnx_types import is_shapeless
 
 # Tensors above this are checked by us and hidden from onnx.checker, which copies the whole model twice.
 _LARGE_TENSOR_BYTES = 1 << 20
@@ -23,8 +24,9 @@ def check(model: onnx.ModelProto) -> None:
     """Raise `InvalidModel` for anything the runtime cannot or must not load. Drops the data of large tensors."""
     _check_parts(model.graph)
     _check_external_data(model)
-    _check_versions(model)
-    _check_operators(model)
+    operators = onnx_limits.operators()
+    _check_versions(model, operators)
+    _check_operators(model, operators)
     _check_functions_end(model)
     _check_with_onnx(model)
 
@@ -58,7 +60,7 @@ def _check_external_data(model: onnx.ModelProto) -> None:
     )
 
 
-def _check_versions(model: onnx.ModelProto) -> None:
+def _check_versions(model: onnx.ModelProto, known: onnx_limits.Operators) -> None:
     if not onnx_limits.reads_ir_version(model.ir_version):
         newest = onnx_limits.newest_ir_version()
         raise InvalidModel(
@@ -66,9 +68,8 @@ def _check_versions(model: onnx.ModelProto) -> None:
             f"IR version {model.ir_version} is newer than this runtime reads ({newest})"
             if model.ir_version > newest
             else f"IR version {model.ir_version} is not one this runtime reads (1 to {newest})",
-            f"Set model.ir_version = {newest} before saving if the model uses nothing newer, or export with an older onnx.",
+            f"Set model.ir_version = {newest} before saving if nothing newer is used, or export with an older onnx.",
         )
-    known = onnx_limits.operators()
     for entry in model.opset_import:
         domain = "" if entry.domain == onnx_limits.DEFAULT_DOMAIN else entry.domain
         if domain in known and not onnx_limits.reads_opset(domain, entry.version):
@@ -90,8 +91,7 @@ def _unread_opset(domain: str, version: int) -> InvalidModel:
     return InvalidModel("onnx_opset_unsupported", message, hint)
 
 
-def _check_operators(model: onnx.ModelProto) -> None:
-    known = onnx_limits.operators()
+def _check_operators(model: onnx.ModelProto, known: onnx_limits.Operators) -> None:
     own = {(_domain(function.domain), function.name) for function in model.functions}
     opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
     custom: set[str] = set()
@@ -120,7 +120,7 @@ def _unknown_operator(node: onnx.NodeProto, domain: str, since: int | None, opse
     if since is None:
         message = f"{where} uses the operator {node.op_type!r}, which {name} does not have"
         return InvalidModel("onnx_unknown_operator", message, "Export the model again with a released exporter.")
-    message = f"{where} uses the operator {node.op_type!r}, which came with opset {since} of {name}; the model imports {opset}"
+    message = f"{where} uses {node.op_type!r}, which came with opset {since} of {name}; the model imports {opset}"
     return InvalidModel("onnx_unknown_operator", message, f"Export the model for opset {since} or newer.")
 
 
@@ -141,7 +141,14 @@ def _check_functions_end(model: onnx.ModelProto) -> None:
 
 
 def _check_with_onnx(model: onnx.ModelProto) -> None:
-    hidden = [(tensor, list(tensor.dims)) for graph in graphs(model) for tensor in graph.initializer if _hide(tensor)]
+    large = [tensor for graph in graphs(model) for tensor in graph.initializer if _is_large(tensor)]
+    hidden = [(tensor, list(tensor.dims)) for tensor in large]
+    for tensor in large:
+        _hide(tensor)
+    # the checker asks for a shape that neither the runtime nor we need
+    shapeless = [value for value in [*model.graph.input, *model.graph.output] if is_shapeless(value)]
+    for value in shapeless:
+        value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError, TypeError) as error:
@@ -151,22 +158,25 @@ def _check_with_onnx(model: onnx.ModelProto) -> None:
             "Run onnx.checker.check_model on the file; it names the same place.",
         ) from error
     finally:
+        for value in shapeless:
+            value.type.tensor_type.ClearField("shape")
         for tensor, dims in hidden:
             tensor.dims[:] = dims
 
 
-def _hide(tensor: onnx.TensorProto) -> bool:
+def _is_large(tensor: onnx.TensorProto) -> bool:
+    return len(tensor.raw_data) > _LARGE_TENSOR_BYTES and tensor.data_type in onnx.TensorProto.DataType.values()
+
+
+def _hide(tensor: onnx.TensorProto) -> None:
     """Check a large tensor's size here and leave onnx.checker an empty one."""
     stored = len(tensor.raw_data)
-    if stored <= _LARGE_TENSOR_BYTES or tensor.data_type not in onnx.TensorProto.DataType.values():
-        return False
     announced = (elements(tensor.dims) * _bits(tensor.data_type) + 7) // 8
     if announced != stored:
         message = f"the weight {tensor.name!r} of shape {list(tensor.dims)} needs {announced} bytes and has {stored}"
         raise InvalidModel("onnx_invalid", message, "Export the model again.")
     tensor.raw_data = b""
     tensor.dims[:] = [0]
-    return True
 
 
 def _bits(data_type: int) -> int:

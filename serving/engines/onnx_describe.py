@@ -1,18 +1,21 @@
 """Builds the signature of an ONNX model from its parsed and checked message."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import onnx
-import onnxruntime
 
 from serving.engines.base import InvalidModel
 from serving.engines.onnx_algorithm import read_algorithm
 from serving.engines.onnx_batch import batch_of
-from serving.engines.onnx_categories import Categories, read_categories
-from serving.engines.onnx_graph import Graph, Scalar, nodes
+from serving.engines.onnx_categories import Categories, categorical_sample, read_categories
+from serving.engines.onnx_graph import Graph, nodes, number
 from serving.engines.onnx_limits import domain_name
 from serving.engines.onnx_outputs import infer_outputs, unwrap_outputs
-from serving.engines.onnx_task import Meaning, Outputs, read_meaning
+from serving.engines.onnx_runtime import VERSION
+from serving.engines.onnx_task import REGRESSORS, Meaning, Outputs, read_meaning
 from serving.engines.onnx_types import TensorType, input_type, output_type
-from serving.signature import Batch, InputField, OutputField, Producer, Signature, Treatment
+from serving.signature import Batch, InputField, OutputField, Producer, Role, Signature, Treatment
 
 _LONGEST_METADATA = 65_536
 
@@ -26,35 +29,43 @@ def describe_model(model: onnx.ModelProto) -> Signature:
     inputs = {name: input_type(value) for name, value in values.items()}
     zipped = unwrap_outputs(model)
     declared = infer_outputs(model)
-    types = {name: output_type(value) for name, value in declared.items()}
+    graph = Graph(model)
+    types = {name: widened(output_type(value), graph, name) for name, value in declared.items()}
     operators = frozenset(node.op_type for node in nodes(model))
-    meaning = read_meaning(Outputs(Graph(model), types, zipped, model.producer_name, operators))
+    meaning = read_meaning(Outputs(graph, types, zipped, model.producer_name, operators))
     metadata = _metadata(model)
     batch = batch_of(inputs, types, meaning.task, metadata)
     categories = read_categories(model, inputs)
+    fields = tuple(_input(values[name], kind, categories.get(name, {})) for name, kind in inputs.items())
     return Signature(
         format="onnx",
-        format_version={
-            "ir_version": model.ir_version,
-            "opsets": {domain_name(entry.domain): entry.version for entry in model.opset_import},
-        },
+        format_version=_format_version(model),
         engine="onnxruntime",
-        engine_version=str(onnxruntime.__version__),
+        engine_version=VERSION,
         platform="onnx_onnxv1",
         algorithm=read_algorithm(model, meaning),
         task=meaning.task,
         batch=batch,
-        inputs=tuple(_input(values[name], kind, categories.get(name, {})) for name, kind in inputs.items()),
+        inputs=fields,
         outputs=tuple(_output(declared[name], kind, meaning, batch) for name, kind in types.items()),
-        producer=Producer(_text(model.producer_name), _text(model.producer_version) or None)
-        if model.producer_name
-        else None,
+        producer=_producer(model),
         metadata=metadata,
-        sample=_known_sample(inputs, categories),
+        sample=categorical_sample(fields, categories, batch),
     )
 
 
-def _input(value: onnx.ValueInfoProto, kind: TensorType, categories: dict[int, Categories]) -> InputField:
+def _format_version(model: onnx.ModelProto) -> dict[str, int | dict[str, int]]:
+    opsets = {domain_name(_text(entry.domain)): entry.version for entry in model.opset_import}
+    return {"ir_version": model.ir_version, "opsets": opsets}
+
+
+def _producer(model: onnx.ModelProto) -> Producer | None:
+    if not model.producer_name:
+        return None
+    return Producer(_text(model.producer_name), _text(model.producer_version) or None)
+
+
+def _input(value: onnx.ValueInfoProto, kind: TensorType, categories: Mapping[int, Categories]) -> InputField:
     described = _text(value.doc_string) or None
     single = len(kind.shape) < 2 or kind.shape[-1] == 1
     if not categories or not single:
@@ -78,38 +89,40 @@ def _output(value: onnx.ValueInfoProto, kind: TensorType, meaning: Meaning, batc
     return OutputField(
         value.name,
         kind.datatype,
-        output_shape(kind.shape, batch, is_label=role == "label"),
+        output_shape(kind.shape, batch, role, len(labels or ())),
         role=role,
         labels=None if chooses else labels,
+        target=meaning.targets.get(value.name),
         measure="categorical" if chooses else "continuous" if role != "field" else None,
         values=labels if chooses else None,
         description=_text(value.doc_string) or None,
     )
 
 
-def output_shape(declared: tuple[int, ...], batch: Batch, *, is_label: bool) -> tuple[int, ...]:
-    """The declared shape, put right where exporters are known to be wrong about the batch.
+def output_shape(declared: tuple[int, ...], batch: Batch, role: Role, classes: int) -> tuple[int, ...]:
+    """The declared shape, put right where exporters are known to be wrong or silent.
 
     onnxmltools declares the labels of LightGBM `[1]` and answers `[N]`; skl2onnx's QDA declares and answers `[1, N]`,
-    which the loaded model turns into `[N]`.
+    which the loaded model turns into `[N]`; a sequence's tensors have no declared shape at all.
     """
-    if batch != "stack" or not declared:
+    if role in {"probability", "score"} and len(declared) == 1 and classes > 1:
+        declared = (-1, classes)
+    if batch == "none" or not declared:
         return declared
-    if is_label and len(declared) == 2 and declared[0] == 1 and declared[1] == -1:
+    if batch == "loop":
+        return (1, *declared[1:]) if role != "field" else declared
+    if role == "label" and len(declared) == 2 and declared[0] == 1 and declared[1] == -1:
         return (-1,)
     return (-1, *declared[1:])
 
 
-def _known_sample(
-    inputs: dict[str, TensorType], categories: dict[str, dict[int, Categories]]
-) -> dict[str, list[Scalar]] | None:
-    """A record's part for vectors of categories, where each column has its own: `InputField.values` cannot say that."""
-    known: dict[str, list[Scalar]] = {}
-    for name, columns in categories.items():
-        width = inputs[name].shape[-1] if len(inputs[name].shape) == 2 else 1
-        if width > 1 and len(columns) == width:
-            known[name] = [columns[index].values[0] for index in range(width)]
-    return known or None
+def widened(kind: TensorType, graph: Graph, name: str) -> TensorType:
+    """The type with as many columns as the regressor has targets: skl2onnx declares one for every forest."""
+    node = graph.origin(name, frozenset({"Identity", "Cast"}))
+    targets = number(node, "n_targets" if node.op_type.startswith("Tree") else "targets") if node is not None else 0
+    if node is None or node.op_type not in REGRESSORS or targets < 2 or kind.shape[1:] != (1,):
+        return kind
+    return replace(kind, shape=(kind.shape[0], targets))
 
 
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:

@@ -5,6 +5,7 @@ The file is mapped, never copied, so a 2 GiB model costs its message once.
 
 import mmap
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -44,25 +45,30 @@ def read_model(path: Path) -> onnx.ModelProto:
             "Quantise the model or store its weights as float16.",
         )
     model = onnx.ModelProto()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with memoryview(mapped) as view:
-            try:
-                model.ParseFromString(view)
-            except DecodeError as error:
-                raise _damage(view, str(error)) from error
+    with path.open("rb") as file, _mapped(file) as mapped, memoryview(mapped) as view:
+        try:
+            model.ParseFromString(view)
+        except DecodeError as error:
+            raise _damage(view, str(error)) from error
     _check_is_onnx(model)
     return model
 
 
 def contains(path: Path, word: bytes) -> bool:
     """Whether the bytes occur in the file, without reading it into memory."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with path.open("rb") as file, _mapped(file) as mapped:
         return mapped.find(word) >= 0
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _check_is_onnx(model: onnx.ModelProto) -> None:
     if not model.HasField("graph") and not model.ir_version:
-        raise InvalidModel("onnx_invalid", "this is not an ONNX model: it has no IR version and no graph", _EXPORT_AGAIN)
+        raise InvalidModel(
+            "onnx_invalid", "this is not an ONNX model: it has no IR version and no graph", _EXPORT_AGAIN
+        )
     if not model.HasField("graph"):
         raise InvalidModel("onnx_truncated", "this is not a complete ONNX model: the graph is missing", _EXPORT_AGAIN)
     # every exporter since IR version 3 (2017) writes the opset imports, and writes them behind the graph
@@ -82,21 +88,27 @@ def _damage(view: memoryview, reason: str) -> InvalidModel:
             field, wire_type = tag >> 3, tag & 7
             length, position = _payload(view, position, wire_type)
         except IndexError:
-            return InvalidModel("onnx_truncated", f"the file ends in the middle of a field, at byte {len(view)}", _EXPORT_AGAIN)
+            return InvalidModel(
+                "onnx_truncated", f"the file ends in the middle of a field, at byte {len(view)}", _EXPORT_AGAIN
+            )
         except ValueError:
             break
         if position + length > len(view):
             part = _FIELDS.get(field)
             if part is None:
                 break  # no field of a model: the bytes are no ONNX, not the beginning of one
-            message = f"the file ends in the middle of the {part}: {length} bytes announced, {len(view) - position} there"
+            message = (
+                f"the file ends in the middle of the {part}: {length} bytes announced, {len(view) - position} there"
+            )
             return InvalidModel("onnx_truncated", message, _EXPORT_AGAIN)
         position += length
-    return InvalidModel("onnx_invalid", "this is not an ONNX model, or it is damaged: its bytes do not parse", _EXPORT_AGAIN)
+    return InvalidModel(
+        "onnx_invalid", "this is not an ONNX model, or it is damaged: its bytes do not parse", _EXPORT_AGAIN
+    )
 
 
 def _payload(view: memoryview, position: int, wire_type: int) -> tuple[int, int]:
-    """How long the field's payload is, and where it begins. `ValueError` for a wire type that protobuf does not have."""
+    """How long the field's payload is and where it begins. `ValueError` for a wire type that does not exist."""
     match wire_type:
         case 0:
             _, position = _varint(view, position)

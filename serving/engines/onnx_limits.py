@@ -8,37 +8,16 @@ from collections.abc import Iterator, Mapping
 import onnx
 import onnx.defs
 import onnx.helper
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-# Every class that onnxruntime's binding raises derives from Exception alone. RuntimeError, ValueError and TypeError come
-# from its Python side, MemoryError from a failed allocation.
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    runtime.DeviceReset,
-    runtime.EPFail,
-    runtime.EngineError,
-    runtime.Fail,
-    runtime.InvalidArgument,
-    runtime.InvalidGraph,
-    runtime.InvalidProtobuf,
-    runtime.ModelLoadCanceled,
-    runtime.ModelLoaded,
-    runtime.ModelRequiresCompilation,
-    runtime.NoModel,
-    runtime.NoSuchFile,
-    runtime.NotFound,
-    runtime.NotImplemented,
-    runtime.RuntimeException,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    MemoryError,
-)
-SILENT = 4  # log severity: fatal only; what goes wrong comes as an exception
+from serving.engines.onnx_runtime import RUNTIME_ERRORS, open_session, operator_schemas
+
 DEFAULT_DOMAIN = "ai.onnx"
 
 # How far above the onnx package's own newest version the search for onnxruntime's limit begins.
 _HEADROOM = 4
+
+
+Operators = Mapping[str, Mapping[str, int]]
 
 
 def domain_name(domain: str) -> str:
@@ -67,7 +46,7 @@ def newest_ir_version() -> int:
     return next(version for version in range(onnx.IR_VERSION + _HEADROOM, 0, -1) if reads_ir_version(version))
 
 
-def operators() -> Mapping[str, Mapping[str, int]]:
+def operators() -> Operators:
     """By domain and operator, the opset that brought the operator, for all that onnxruntime has registered."""
     registered: dict[str, dict[str, int]] = {}
     for schema in _schemas():
@@ -79,7 +58,7 @@ def operators() -> Mapping[str, Mapping[str, int]]:
 def _schemas() -> Iterator[onnx.defs.OpSchema]:
     """Both registries: onnxruntime's is free of operators that ended before opset 7, onnx's of com.microsoft."""
     yield from onnx.defs.get_all_schemas_with_history()
-    yield from runtime.get_all_operator_schema()
+    yield from operator_schemas()
 
 
 def _loads(ir_version: int, opsets: Mapping[str, int]) -> bool:
@@ -92,11 +71,8 @@ def _loads(ir_version: int, opsets: Mapping[str, int]) -> bool:
     )
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = SILENT
-    options.intra_op_num_threads = 1
     try:
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        open_session(model.SerializeToString(), threads=1)
     except RUNTIME_ERRORS:
         return False
     return True

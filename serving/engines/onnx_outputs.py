@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import onnx
 import onnx.helper
+import onnx.shape_inference
 
 from serving.engines.base import InvalidModel
 from serving.engines.onnx_graph import Graph, Node, Scalar, scalars
-from serving.engines.onnx_types import output_type
+from serving.engines.onnx_types import has_shape
 
 _IDENTITY = frozenset({"Identity"})
 _WRAPPERS = frozenset({"ZipMap", "SequenceConstruct"})
@@ -43,7 +44,7 @@ def unwrap_outputs(model: onnx.ModelProto) -> Mapping[str, tuple[Scalar, ...]]:
             continue
         for position, source in enumerate(wrapper.input):
             name = _free(f"{value.name}_{position}", taken)
-            outputs.append(_like(graph, source, name))
+            outputs.append(_element(value, name))
             added.append(onnx.helper.make_node("Identity", [source], [name]))
     if added:
         _replace(model.graph, outputs, added)
@@ -51,20 +52,28 @@ def unwrap_outputs(model: onnx.ModelProto) -> Mapping[str, tuple[Scalar, ...]]:
 
 
 def infer_outputs(model: onnx.ModelProto) -> Mapping[str, onnx.ValueInfoProto]:
-    """The declared outputs, those without a type or shape completed by ONNX's shape inference."""
-    outputs = list(model.graph.output)
-    if any(not _complete(value) for value in outputs):
-        try:
-            outputs = list(onnx.shape_inference.infer_shapes(model).graph.output)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-            pass  # what is declared stands; the runtime says at load what does not fit
-    for value in outputs:
-        output_type(value)
-    return {value.name: value for value in outputs}
+    """The declared outputs, corrected and completed by shape inference: exporters often declare a wrong width."""
+    declared = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.output]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        inferred = {}  # what is declared stands; the runtime says at load what does not fit
+    return {value.name: _merged(value, inferred.get(value.name)) for value in declared}
 
 
-def _complete(value: onnx.ValueInfoProto) -> bool:
-    return value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.HasField("shape")
+def _merged(declared: onnx.ValueInfoProto, inferred: onnx.ValueInfoProto | None) -> onnx.ValueInfoProto:
+    """The inferred type, with what only the declaration knows of its dimensions."""
+    if inferred is None or not has_shape(inferred):
+        return declared
+    dims = declared.type.tensor_type.shape.dim
+    if not has_shape(declared) or len(dims) != len(inferred.type.tensor_type.shape.dim):
+        return inferred
+    for ours, theirs in zip(inferred.type.tensor_type.shape.dim, dims, strict=True):
+        if not ours.HasField("dim_value"):
+            ours.CopyFrom(theirs)
+    return inferred
 
 
 def _zipped(name: str, classes: int) -> onnx.ValueInfoProto:
@@ -72,11 +81,11 @@ def _zipped(name: str, classes: int) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, classes or None])
 
 
-def _like(graph: Graph, source: str, name: str) -> onnx.ValueInfoProto:
+def _element(sequence: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:
+    """One tensor of the sequence, as far as the sequence declares it."""
     value = onnx.ValueInfoProto(name=name)
-    declared = graph.declared.get(source)
-    if declared is not None:
-        value.type.CopyFrom(declared.type)
+    if sequence.type.WhichOneof("value") == "sequence_type":
+        value.type.CopyFrom(sequence.type.sequence_type.elem_type)
     return value
 
 

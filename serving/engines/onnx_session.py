@@ -4,13 +4,15 @@ import re
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import onnx
+import onnx.helper
 from numpy.typing import NDArray
 
 from serving.engines.base import Columns, InvalidModel, PredictionRefused
 from serving.engines.onnx_file import contains, read_model
-from serving.engines.onnx_limits import RUNTIME_ERRORS, SILENT
+from serving.engines.onnx_graph import attribute, nodes
 from serving.engines.onnx_outputs import WRAPPER_WORDS, unwrap_outputs
+from serving.engines.onnx_runtime import RUNTIME_ERRORS, VERSION, Session, open_session
 from serving.signature import Signature
 
 _LONGEST_MESSAGE = 400
@@ -19,8 +21,8 @@ _LONGEST_MESSAGE = 400
 class OnnxModel:
     """A model in memory. onnxruntime's `run` is thread-safe and lets go of the interpreter lock."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, signature: Signature) -> None:
-        self._session: onnxruntime.InferenceSession | None = session
+    def __init__(self, session: Session, signature: Signature) -> None:
+        self._session: Session | None = session
         self._outputs = [output.name for output in signature.outputs]
         self._texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
         # labels that the file lays out as [1, N]: see onnx_describe.output_shape
@@ -37,7 +39,7 @@ class OnnxModel:
         try:
             results = session.run(self._outputs, dict(columns))
         except RUNTIME_ERRORS as error:
-            raise PredictionRefused(f"the model refuses this input: {plain_words(str(error))}") from error
+            raise PredictionRefused(plain_words(str(error))) from error
         answers: dict[str, NDArray[np.generic]] = dict(zip(self._outputs, results, strict=True))
         for name in self._rows:
             if answers[name].ndim > 1:
@@ -49,18 +51,20 @@ class OnnxModel:
         self._session = None
 
 
-def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def load_session(path: Path, threads: int) -> Session:
     """A session over the file, its outputs all tensors. Raises `InvalidModel` when onnxruntime refuses the model."""
-    # onnxruntime 1.31 has telemetry on Linux too; a replica opens no outbound connection
-    onnxruntime.disable_telemetry_events()
-    onnxruntime.set_default_logger_severity(SILENT)
     try:
-        source = _source(path)
-        return onnxruntime.InferenceSession(source, _options(threads), providers=["CPUExecutionProvider"])
+        try:
+            return open_session(_source(path), threads)
+        except RUNTIME_ERRORS as error:
+            # StringNormalizer wants the locale it was exported for, which slim systems do not have
+            if "locale" not in str(error):
+                raise
+            return open_session(_with_portable_locale(path), threads)
     except RUNTIME_ERRORS as error:
         raise InvalidModel(
             "onnx_refused_by_runtime",
-            f"onnxruntime {onnxruntime.__version__} refuses the model: {plain_words(str(error))}",
+            f"onnxruntime {VERSION} refuses the model: {plain_words(str(error))}",
             "Load the file with onnxruntime where it was made; if it loads there, compare the versions.",
         ) from error
 
@@ -69,23 +73,23 @@ def _source(path: Path) -> str | bytes:
     """The file itself, or the rewritten model's bytes where an output is wrapped: only those need a second copy."""
     if any(contains(path, word) for word in WRAPPER_WORDS):
         model = read_model(path)
-        wrapped = len(model.graph.node)
         names = [value.name for value in model.graph.output]
-        unwrap_outputs(model)
-        if len(model.graph.node) != wrapped or [value.name for value in model.graph.output] != names:
-            return model.SerializeToString()
+        if unwrap_outputs(model) or [value.name for value in model.graph.output] != names:
+            return bytes(model.SerializeToString())
     return str(path)
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = SILENT
-    # idle threads that spin would take the cores of the other replicas
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
+def _with_portable_locale(path: Path) -> bytes:
+    """The model with English texts folded by C.UTF-8, which maps every letter's case as en_US does."""
+    model = read_model(path)
+    unwrap_outputs(model)
+    for node in nodes(model):
+        locale = attribute(node, "locale")
+        if node.op_type == "StringNormalizer" and (locale is None or locale.s.startswith(b"en")):
+            if locale is not None:
+                node.attribute.remove(locale)
+            node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
+    return bytes(model.SerializeToString())
 
 
 def _check_texts(name: str, column: NDArray[np.generic] | None) -> None:
@@ -98,6 +102,9 @@ def plain_words(message: str) -> str:
     """onnxruntime's message without its codes, file paths, source lines and C++ signatures."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", message.strip())
     text = re.sub(r"Load model from .*? failed:\s*", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message:", r"\1:", text
+    )
     text = re.sub(r"\S*/\S+\.(?:cc|h|hpp|cpp|cu):\d+", "\x00", text)
     while (start := text.find("\x00")) >= 0:
         text = text[:start] + _after_signature(text[start + 1 :])
@@ -117,5 +124,5 @@ def _after_signature(text: str) -> str:
     for position, character in enumerate(text[start:], start):
         depth += (character == "(") - (character == ")")
         if depth == 0:
-            return re.sub(r"^ (?:const )?(?:\[with [^\]]*\] )?", "", text[position + 1 :])
+            return re.sub(r"^(?:::<lambda\S*>)? ?(?:const )?(?:\[with [^\]]*\] )?", "", text[position + 1 :])
     return text

@@ -24,11 +24,13 @@ _ELEMENTWISE = PASSING | {"Exp", "Div"}
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The task, and by output its role and what its last axis counts (for a label: the values it may take)."""
+    """The task, and by output its role, what its last axis counts (for a label: the values it may take) and, where
+    there are several targets, which of them it scores: the position of the label's column."""
 
     task: Task
     roles: Mapping[str, Role] = field(default_factory=dict)
     labels: Mapping[str, Labels] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def read_meaning(outputs: Outputs) -> Meaning:
 def _classification(outputs: Outputs) -> Meaning | None:
     graph = outputs.graph
     classes = {name: found for name in outputs.discrete if (found := _label_classes(graph, name)) is not None}
-    scored = {name: found for name in outputs.floating if (found := _score_classes(graph, name))} | outputs.zipped
+    scored = {name: found for name in outputs.floating if (found := _score_classes(graph, name))}
+    scored |= outputs.zipped
     if not classes and not scored:
         return None
     known = next((found for found in [*classes.values(), *outputs.zipped.values()] if found), ())
@@ -81,7 +84,9 @@ def _classification(outputs: Outputs) -> Meaning | None:
         counted = counted or _column_class(name, known)
         if counted:
             roles[name], labels[name] = _score_role(graph, name), counted
-    return Meaning("classification", roles, {name: found for name, found in labels.items() if found})
+    matrices = [name for name in outputs.floating if len(labels.get(name, ())) > 1]
+    targets = {name: str(position) for position, name in enumerate(matrices)} if len(matrices) > 1 else {}
+    return Meaning("classification", roles, {name: found for name, found in labels.items() if found}, targets)
 
 
 def _score_role(graph: Graph, name: str) -> Role:
@@ -114,7 +119,7 @@ def _label_classes_of_part(graph: Graph, name: str) -> bool:
 
 
 def _chooses(graph: Graph, encoder: Node) -> bool:
-    node = graph.origin(encoder.input[0])
+    node = graph.origin(encoder.input[0]) if encoder.input else None
     return node is not None and (node.op_type in CLASSIFIERS or node.op_type == "ArgMax")
 
 
@@ -185,7 +190,7 @@ def _reduction(outputs: Outputs) -> Meaning | None:
         return None
     name = outputs.floating[0]
     node = outputs.graph.origin(name, _ELEMENTWISE)
-    if node is None or node.op_type != "MatMul" or not outputs.graph.is_constant(node.input[1]):
+    if node is None or node.op_type != "MatMul" or not all(map(outputs.graph.is_constant, node.input[1:])):
         return None
     return Meaning("dimension_reduction", {name: "component"})
 

@@ -45,6 +45,11 @@ def has_shape(value: onnx.ValueInfoProto) -> bool:
     return value.type.WhichOneof("value") == "tensor_type" and bool(tensor.elem_type) and tensor.HasField("shape")
 
 
+def is_shapeless(value: onnx.ValueInfoProto) -> bool:
+    """Whether the value is declared as a tensor of unknown rank."""
+    return value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape")
+
+
 def input_type(value: onnx.ValueInfoProto) -> TensorType:
     """The type of a graph input. Raises `InvalidModel` for what a prediction cannot carry."""
     what, code = f"the input {value.name!r}", "onnx_unsupported_input"

@@ -1,11 +1,16 @@
 """Services: what one is made of, as the workers and the API read it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from core.clock import Micros
+from core.errors import NotFound
 from state.database import Session
-from state.tables import Model, Revision, Service, Version
+from state.queries.lists import Page, View, page
+from state.tables import Model, Operation, Replica, Revision, Service, Version
 
 DEFAULT_CPU = 1.0
 
@@ -50,3 +55,130 @@ async def _spec(
         "memory_mb": revision.resources.get("memory_mb"),
         "env_sealed": revision.env_sealed,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionFacts:
+    """A revision with the names of what it runs; never its environment's values."""
+
+    id: str
+    number: int
+    model: str
+    version: int
+    resources: dict[str, float]
+    env_names: tuple[str, ...]
+    created_at: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """A service with the revision that is wanted, the one that was last ready, and what happens to it now."""
+
+    row: Service
+    wanted: RevisionFacts | None
+    live: RevisionFacts | None
+    ready_replicas: int
+    operation_id: str | None
+
+
+async def find_service(session: Session, tenant_id: str, name: str) -> Service:
+    """The tenant's service of this name. Raises `NotFound`."""
+    service = await seek_service(session, tenant_id, name)
+    if service is None:
+        raise NotFound(f"no service is named '{name[:60]}'; GET /api/v1/services lists them")
+    return service
+
+
+async def seek_service(session: Session, tenant_id: str, name: str) -> Service | None:
+    """The same, or nothing."""
+    query = select(Service).where(Service.tenant_id == tenant_id, Service.name == name, Service.status != "deleted")
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def list_services(session: Session, tenant_id: str, view: View, models: Sequence[str] = ()) -> Page[Service]:
+    """The tenant's services; with `models` only those that are asked to serve one of these."""
+    query = select(Service).where(Service.tenant_id == tenant_id, Service.status != "deleted")
+    if models:
+        serving = select(Revision.id).join(Model, Model.id == Revision.model_id)
+        query = query.where(
+            Service.revision_id.in_(serving.where(Model.tenant_id == tenant_id, Model.name.in_(models)))
+        )
+    return await page(session, query, Service, view)
+
+
+async def describe(session: Session, services: Sequence[Service]) -> list[ServiceFacts]:
+    """Everything that is shown of services, in three queries however many they are."""
+    ids = [service.id for service in services]
+    revision_ids = {id for service in services for id in (service.revision_id, service.live_revision_id) if id}
+    facts = {found.id: found for found in await _revision_facts(session, Revision.id.in_(sorted(revision_ids)))}
+    ready = select(Replica.service_id, func.count()).where(Replica.service_id.in_(ids), Replica.status == "ready")
+    counts = dict(await session.execute(ready.group_by(Replica.service_id)))
+    busy = select(Operation.target_id, Operation.id).where(
+        Operation.target_id.in_(ids), Operation.status.in_(["queued", "running"])
+    )
+    holders = dict(await session.execute(busy.order_by(Operation.id.desc())))
+    return [
+        ServiceFacts(
+            service,
+            facts.get(service.revision_id or ""),
+            facts.get(service.live_revision_id or ""),
+            counts.get(service.id, 0),
+            holders.get(service.id),
+        )
+        for service in services
+    ]
+
+
+async def list_revisions(session: Session, service: Service, view: View) -> Page[RevisionFacts]:
+    """The revisions of a service."""
+    found = await page(session, select(Revision).where(Revision.service_id == service.id), Revision, view)
+    facts = {facts.id: facts for facts in await _revision_facts(session, Revision.id.in_([r.id for r in found.rows]))}
+    return Page([facts[revision.id] for revision in found.rows], found.next, found.total)
+
+
+async def wanted_revision(session: Session, service: Service) -> Revision:
+    """What the service is asked to run."""
+    return (await session.scalars(select(Revision).where(Revision.id == service.revision_id))).one()
+
+
+async def last_revision_number(session: Session, service_id: str) -> int:
+    """The highest number that a revision of the service has; the caller holds the service's row."""
+    return (
+        await session.scalars(select(func.max(Revision.number)).where(Revision.service_id == service_id))
+    ).one() or 0
+
+
+async def model_of(session: Session, revision: Revision) -> tuple[Model, Version]:
+    """The model and the version that a revision runs."""
+    model = (await session.scalars(select(Model).where(Model.id == revision.model_id))).one()
+    return model, (await session.scalars(select(Version).where(Version.id == revision.version_id))).one()
+
+
+async def find_replica(session: Session, service: Service, replica_id: str) -> Replica:
+    """A replica of the service, an ended one too. Raises `NotFound`."""
+    query = select(Replica).where(Replica.id == replica_id, Replica.service_id == service.id)
+    replica = (await session.execute(query)).scalar_one_or_none()
+    if replica is None:
+        raise NotFound(
+            f"service '{service.name}' has no replica '{replica_id[:60]}'; "
+            f"GET /api/v1/services/{service.name}/replicas lists them"
+        )
+    return replica
+
+
+async def list_replicas(session: Session, service: Service, view: View) -> Page[Replica]:
+    """The replicas of a service, ended ones too."""
+    return await page(session, select(Replica).where(Replica.service_id == service.id), Replica, view)
+
+
+async def _revision_facts(session: Session, which: Any) -> list[RevisionFacts]:
+    query = (
+        select(Revision, Model.name, Version.number)
+        .join(Version, Version.id == Revision.version_id)
+        .join(Model, Model.id == Revision.model_id)
+        .where(which)
+    )
+    return [
+        RevisionFacts(row.id, row.number, model, number, row.resources, tuple(row.env_names), row.created_at)
+        for row, model, number in await session.execute(query)
+    ]

@@ -169,5 +169,3 @@ async def finished_between(
 async def tenant_secret(session: Session, tenant_id: str) -> str | None:
     """The tenant's default secret, sealed."""
     return await session.scalar(select(Tenant.webhook_secret_sealed).where(Tenant.id == tenant_id))
-
-

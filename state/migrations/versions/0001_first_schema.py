@@ -32,7 +32,7 @@ def _int(name: str, **options: Any) -> sa.Column[Any]:
 
 
 def _float(name: str, **options: Any) -> sa.Column[Any]:
-    return _column(name, sa.Float(), **options)
+    return _column(name, sa.Double(), **options)
 
 
 def _bool(name: str) -> sa.Column[Any]:

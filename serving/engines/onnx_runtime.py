@@ -1,0 +1,72 @@
+"""The one door to onnxruntime: its sessions, its errors, its operators, and its telemetry kept off.
+
+No other module imports onnxruntime, because what it does at import must be forbidden before.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+# At import, onnxruntime 1.31 makes a device id and a database of events in the user's cache folder, and some seconds
+# later sends them; disable_telemetry_events() comes too late for the first and does not stop the second.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import onnx.defs
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as binding
+
+VERSION = str(onnxruntime.__version__)
+
+# Every class that the binding raises derives from Exception alone. RuntimeError, ValueError and TypeError come from
+# onnxruntime's Python side, MemoryError from a failed allocation.
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    binding.DeviceReset,
+    binding.EPFail,
+    binding.EngineError,
+    binding.Fail,
+    binding.InvalidArgument,
+    binding.InvalidGraph,
+    binding.InvalidProtobuf,
+    binding.ModelLoadCanceled,
+    binding.ModelLoaded,
+    binding.ModelRequiresCompilation,
+    binding.NoModel,
+    binding.NoSuchFile,
+    binding.NotFound,
+    binding.NotImplemented,
+    binding.RuntimeException,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    MemoryError,
+)
+_SILENT = 4  # fatal only: what goes wrong comes as an exception
+
+
+class Session(Protocol):
+    """What we use of onnxruntime's InferenceSession; `run` is thread-safe."""
+
+    def run(self, outputs: list[str], inputs: dict[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """The named outputs for the named inputs. Raises one of `RUNTIME_ERRORS`."""
+        ...
+
+
+def open_session(model: str | bytes, threads: int) -> Session:
+    """A CPU session over a file or a serialised model. Raises one of `RUNTIME_ERRORS`."""
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(_SILENT)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _SILENT
+    # idle threads that spin would take the cores of the other replicas
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return cast("Session", onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+
+
+def operator_schemas() -> Iterator[onnx.defs.OpSchema]:
+    """Every operator onnxruntime has registered, each with the opset that brought it."""
+    yield from binding.get_all_operator_schema()

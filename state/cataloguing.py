@@ -1,0 +1,197 @@
+"""Wishes for models and versions: each a change of rows and its operation, in the caller's one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, select
+
+from core.clock import now_micros
+from core.errors import Conflict, InUse, NameTaken, NotFound
+from core.ids import new_id
+from state.advance import advance, lock
+from state.database import WriteSession
+from state.history import By, begin
+from state.operations import Who, record, submit, supersede, unfinished
+from state.queries.models import find_model, seek_model, users_of_model, users_of_version
+from state.queries.versions import find_version, inspection_of, living_versions
+from state.tables import Alias, Model, Operation, Service, Version
+
+Value = str | list[str] | Mapping[str, object] | None
+
+
+class VersionNotReady(Conflict):
+    """Only a ready version can be served; this one is not inspected yet, or is invalid."""
+
+    code, title = "version_not_ready", "The version is not ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an owner says about a model, a version or a service, beside its name."""
+
+    display_name: str | None = None
+    description: str | None = None
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """An artifact that is in the store, and what its owner says about it; `task` overrides what inspection finds."""
+
+    digest: str
+    size_bytes: int
+    format: str
+    filename: str | None = None
+    task: str | None = None
+    metrics: Mapping[str, object] | None = None
+    about: Description = field(default_factory=Description)
+
+
+async def create_model(session: WriteSession, who: Who, name: str, about: Description) -> Model:
+    """An empty model. Raises `NameTaken`."""
+    taken = await seek_model(session, who.tenant_id, name)
+    if taken is not None:
+        raise NameTaken(
+            f"a model named '{name}' exists; upload a version to it, or take another name",
+            holder=f"/api/v1/models/{name}",
+        )
+    now = now_micros()
+    model = Model(id=new_id("mdl"), tenant_id=who.tenant_id, created_at=now, updated_at=now, name=name, **_said(about))
+    await begin(session, model, By(who.actor))
+    return model
+
+
+async def add_version(session: WriteSession, who: Who, model: Model, wanted: NewVersion) -> tuple[Version, Operation]:
+    """The next version of the model, and its inspection."""
+    model = await lock(session, Model, model.id)
+    if model.status != "active":
+        raise NotFound(f"model '{model.name}' is being deleted")
+    model.last_number += 1
+    now = now_micros()
+    version = Version(
+        id=new_id("ver"),
+        tenant_id=who.tenant_id,
+        created_at=now,
+        updated_at=now,
+        model_id=model.id,
+        number=model.last_number,
+        digest=wanted.digest,
+        size_bytes=wanted.size_bytes,
+        format=wanted.format,
+        filename=wanted.filename,
+        task=wanted.task,
+        metrics=None if wanted.metrics is None else dict(wanted.metrics),
+        **_said(wanted.about),
+    )
+    await begin(session, version, By(who.actor))
+    return version, await submit(session, who, "version.inspect", version, model=model.name)
+
+
+def amend(row: Model | Version | Service, changes: Mapping[str, Value]) -> None:
+    """Set described columns of a locked row; a null `tags` is an empty list."""
+    for name, value in changes.items():
+        setattr(row, name, [] if name == "tags" and value is None else value)
+    row.generation += 1
+    row.edition += 1
+    row.updated_at = now_micros()
+
+
+async def hold_model(session: WriteSession, who: Who, name: str) -> Model:
+    """The tenant's model, locked. Raises `NotFound`."""
+    model = await lock(session, Model, (await find_model(session, who.tenant_id, name)).id)
+    if model.status != "active":
+        raise NotFound(f"model '{name[:60]}' is being deleted")
+    return model
+
+
+async def hold_version(session: WriteSession, model: Model, given: str) -> Version:
+    """A version of the model, locked. Raises `NotFound`."""
+    version = await lock(session, Version, (await find_version(session, model, given)).id)
+    if version.status in ("deleting", "deleted"):
+        raise NotFound(f"version {version.number} of model '{model.name}' is deleted")
+    return version
+
+
+async def hold_ready_version(session: WriteSession, model: Model, given: str) -> Version:
+    """A version that can be served, locked. Raises `NotFound`, `VersionNotReady`."""
+    version = await hold_version(session, model, given)
+    if version.status == "ready":
+        return version
+    what = f"version {version.number} of model '{model.name}' is {version.status}"
+    if version.status == "invalid":
+        raise VersionNotReady(f"{what}: {version.message}; upload a corrected file", current_status=version.status)
+    operation = await inspection_of(session, version.id)
+    link = None if operation is None else f"/api/v1/operations/{operation}"
+    wait = f"GET {link}:wait tells when it is ready" if link else "it has no inspection under way; upload it again"
+    raise VersionNotReady(f"{what}; {wait}", current_status=version.status, operation=link)
+
+
+async def delete_model(session: WriteSession, who: Who, model: Model) -> Operation:
+    """Delete a locked model with all its versions. Raises `InUse` naming the services that need it."""
+    users = await users_of_model(session, model.id)
+    if users:
+        raise _in_use(f"model '{model.name}'", users)
+    operation = await record(session, who, "model.delete", model)
+    by = By(who.actor, operation_id=operation.id)
+    for version in await living_versions(session, model.id):
+        await _remove(session, version, operation, by)
+    await advance(session, model, "delete", by)
+    await advance(session, model, "deleted", by, deleted_at=now_micros())
+    return operation
+
+
+async def delete_version(session: WriteSession, who: Who, model: Model, version: Version) -> Operation:
+    """Delete a locked version. Raises `InUse` naming the services that need it."""
+    users = await users_of_version(session, version.id)
+    if users:
+        raise _in_use(f"version {version.number} of model '{model.name}'", users)
+    operation = await record(session, who, "version.delete", version, model=model.name)
+    await _remove(session, version, operation, By(who.actor, operation_id=operation.id))
+    return operation
+
+
+async def set_alias(session: WriteSession, who: Who, model: Model, name: str, version: Version) -> Operation:
+    """Let `@name` mean this version of the locked model from now on."""
+    query = select(Alias).where(Alias.model_id == model.id, Alias.name == name)
+    alias = (await session.execute(query)).scalar_one_or_none()
+    if alias is None:
+        now = now_micros()
+        alias = Alias(id=new_id("als"), tenant_id=who.tenant_id, created_at=now, model_id=model.id, name=name)
+        session.add(alias)
+    alias.version_id = version.id
+    amend(model, {})
+    return await record(session, who, "model.set_alias", model, alias=name, version=version.number)
+
+
+async def remove_alias(session: WriteSession, who: Who, model: Model, name: str) -> Operation:
+    """Forget an alias of the locked model. Raises `NotFound`."""
+    query = select(Alias).where(Alias.model_id == model.id, Alias.name == name)
+    alias = (await session.execute(query)).scalar_one_or_none()
+    if alias is None:
+        raise NotFound(f"model '{model.name}' has no alias '{name[:60]}'")
+    await session.delete(alias)
+    amend(model, {})
+    return await record(session, who, "model.remove_alias", model, alias=name)
+
+
+async def _remove(session: WriteSession, version: Version, operation: Operation, by: By) -> None:
+    """What still works on the version ends; the bytes go when the sweeper finds that nothing refers to them."""
+    await supersede(session, await unfinished(session, version.id), operation, by)
+    if version.status != "deleting":
+        await advance(session, version, "delete", by)
+    await advance(session, version, "deleted", by, deleted_at=now_micros())
+    await session.execute(delete(Alias).where(Alias.version_id == version.id))
+
+
+def _in_use(what: str, users: Sequence[str]) -> InUse:
+    shown = ", ".join(f"'{name}'" for name in users[:5])
+    noun = "service" if len(users) == 1 else "services"
+    return InUse(
+        f"{what} is used by the {noun} {shown}; delete {'it' if len(users) == 1 else 'them'} first, "
+        "or let another version take its place",
+        services=[f"/api/v1/services/{name}" for name in users[:50]],
+    )
+
+
+def _said(about: Description) -> dict[str, object]:
+    return {"display_name": about.display_name, "description": about.description, "tags": list(about.tags)}

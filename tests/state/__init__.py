@@ -1,0 +1,1 @@
+"""The state room on SQLite and on a real PostgreSQL."""
