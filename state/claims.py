@@ -194,7 +194,7 @@ async def give_back(
     session.tell("later" if after_micros > 0 else "work", row.lane, row.id)
 
 
-async def end(session: WriteSession, row: Work, move: str, by: By, **values: Any) -> None:
+async def end(session: WriteSession, row: Work, move: str, by: By, **values: object) -> None:
     """Finish held or waiting work by its final move (`succeed`, `fail`, `cancel`, `deliver`)."""
     await advance(session, row, move, by, completed_at=db_now(), lease_until=None, lease_owner=None, **values)
 

@@ -31,19 +31,24 @@ AT_REST: Final = ("paused", "pausing")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked of a service; None leaves a part as it is. In `resources` and `env` a None removes the entry."""
+    """What is asked of a service; None leaves a part as it is. In `resources` and `env` a None removes the entry.
+
+    `clears_env` removes all variables that are not given.
+    """
 
     model: str | None = None
     version: str | None = None
     replicas: int | None = None
     resources: Resources | None = None
     env: Mapping[str, str | None] | None = None
+    clears_env: bool = False
     about: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def is_about_running(self) -> bool:
         """Whether it says anything about what runs, and not only about descriptions."""
-        return any(part is not None for part in (self.model, self.version, self.replicas, self.resources, self.env))
+        parts = (self.model, self.version, self.replicas, self.resources, self.env)
+        return self.clears_env or any(part is not None for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ async def _revised(
         version = await hold_ready_version(session, model, wish.version or "latest")
     resources = _merged({**before.resources, **(wish.resources or {})})
     old_env = _opened(vault, before)
-    env = _merged({**old_env, **(wish.env or {})})
+    env = _merged({**({} if wish.clears_env else old_env), **(wish.env or {})})
     if version.id == before.version_id and resources == before.resources and env == old_env:
         return before
     number = await last_revision_number(session, service.id) + 1

@@ -6,8 +6,10 @@ The one place that knows both; the executor, the rescuer and a cancel of queued 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from core.errors import Json
 from state.advance import advance, lock
 from state.claims import TARGETS, Claim, Work, end, held
 from state.database import WriteSession
@@ -19,7 +21,7 @@ from state.tables import Delivery, Model, Operation, Prediction, Service, Versio
 log = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
-NOTHING: Values = {}
+NOTHING: Values = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ async def _lock_target(session: WriteSession, row: Work) -> Model | Version | Se
 
 
 async def succeed(
-    session: WriteSession, work: Locked, by: By, *, result: dict[str, Any], row: Values, target: Values
+    session: WriteSession, work: Locked, by: By, *, result: Mapping[str, Json], row: Values, target: Values
 ) -> None:
     """The effect is there: the target's succeeding move with `target` values, then the work's own with `row` values."""
     if isinstance(work.row, Operation):
@@ -67,7 +69,7 @@ async def fail(
     session: WriteSession,
     work: Locked,
     by: By,
-    problem: dict[str, Any],
+    problem: Mapping[str, Json],
     *,
     row: Values = NOTHING,
     target: Values = NOTHING,
@@ -89,7 +91,7 @@ async def cancel(session: WriteSession, work: Locked, by: By, detail: str) -> No
     await end(session, work.row, move, why, cancel_requested=True, **_told(work.row, problem))
 
 
-def _told(row: Work, problem: dict[str, Any]) -> dict[str, Any]:
+def _told(row: Work, problem: Mapping[str, Json]) -> dict[str, object]:
     """The columns in which each kind of work keeps its problem."""
     if isinstance(row, Operation):
         return {"error": problem}

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 Values = Mapping[str, Any]
-NOTHING: Values = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +14,8 @@ class Done:
     written together with the kind's succeeding move."""
 
     result: dict[str, Any] = field(default_factory=dict)
-    row: Values = NOTHING
-    target: Values = NOTHING
+    row: Values = field(default_factory=dict)
+    target: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Retry:
 
     reason: str
     after: timedelta | None = None
-    row: Values = NOTHING
+    row: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,8 @@ class Failed:
     """It cannot take effect. `problem` is an RFC 9457 document (`PlatformError.as_problem()`)."""
 
     problem: dict[str, Any]
-    row: Values = NOTHING
-    target: Values = NOTHING
+    row: Values = field(default_factory=dict)
+    target: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

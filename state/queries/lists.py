@@ -7,8 +7,10 @@ from typing import Any, Generic, Literal, TypeVar
 from sqlalchemy import Select, func, literal, not_, or_, select, tuple_
 
 from state.database import Session
+from state.tables import Owned
 
 Row = TypeVar("Row")
+Listed = TypeVar("Listed", bound=Owned)
 Comparison = Literal["eq", "ne", "gt", "ge", "lt", "le", "contains", "prefix", "suffix", "in"]
 Value = str | int | float | bool
 
@@ -52,7 +54,7 @@ class Page(Generic[Row]):
     total: int | None
 
 
-async def page(session: Session, base: Select[Row], table: type[Any], view: View) -> Page[Row]:
+async def page(session: Session, base: Select[Listed], table: type[Listed], view: View) -> Page[Listed]:
     """One page of `base`, a select of `table`; filters and order name columns of `table`."""
     query = base.where(*(_clause(getattr(table, condition.field), condition) for condition in view.conditions))
     total = await session.scalar(select(func.count()).select_from(query.subquery())) if view.count else None

@@ -35,7 +35,7 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     settings = resources.settings
     async with resources.database.read() as session:
         facts = await version_facts(session, held.row.target_id)
-    path = await resources.cache.path(Digest(facts.digest))
+    path = await resources.cache.path(Digest.parse(facts.digest))
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     command = serving_command(settings, "inspect", str(path), *limits)
     end = await run_child(command, stdin=b"", timeout_s=settings.inspect_timeout_s + GRACE_S)

@@ -7,14 +7,16 @@ from datetime import timedelta
 from core.clock import now_micros
 from core.errors import PlatformError, Rejected
 from state.placements import FINAL, StaleGeneration
-from state.queries.services import live_service_spec, service_spec
+from state.specs import ServiceSpec, live_spec, wanted_spec
 from state.tables import Operation
+from workers.node.plan import PLATFORM_REASONS
 from workers.outcomes import Canceled, Done, Failed, Outcome, Wait
 from workers.resources import Held, Resources
-from workers.targets.base import SeenReplica, ServiceSpec
+from workers.targets.base import SeenReplica
 
 LOOK_AGAIN = timedelta(seconds=1)  # the watcher wakes us at once; this is for a lost signal
 CRASHES_BEFORE_FAILURE = 3
+HOPELESS = ("model_refused", "out_of_memory")  # another try with the same file and limits ends the same
 
 
 class DeployFailed(Rejected):
@@ -66,13 +68,12 @@ async def delete(held: Held, resources: Resources) -> Outcome:
 
 async def _wanted(held: Held, resources: Resources) -> ServiceSpec:
     async with resources.database.read() as session:
-        return ServiceSpec(**await service_spec(session, *_target(held)))
+        return await wanted_spec(session, *_target(held))
 
 
 async def _live(held: Held, resources: Resources) -> ServiceSpec | None:
     async with resources.database.read() as session:
-        values = await live_service_spec(session, *_target(held))
-    return ServiceSpec(**values) if values else None
+        return await live_spec(session, *_target(held))
 
 
 def _target(held: Held) -> tuple[str, int]:
@@ -80,9 +81,7 @@ def _target(held: Held) -> tuple[str, int]:
     return held.row.target_id, held.row.generation
 
 
-async def _bring_up(
-    held: Held, resources: Resources, spec: ServiceSpec, *, on_failure: ServiceSpec | None
-) -> Outcome:
+async def _bring_up(held: Held, resources: Resources, spec: ServiceSpec, *, on_failure: ServiceSpec | None) -> Outcome:
     try:
         await resources.target.apply(spec)
         seen = await resources.target.observe(spec.service_id)
@@ -95,9 +94,7 @@ async def _bring_up(
         await resources.target.apply(on_failure)
     except StaleGeneration as error:
         return Canceled(error.message)
-    return Failed(
-        problem.as_problem(), target={"revision_id": on_failure.revision_id, "replicas": on_failure.replicas}
-    )
+    return Failed(problem.as_problem(), target={"revision_id": on_failure.revision_id, "replicas": on_failure.replicas})
 
 
 def _progress(spec: ServiceSpec, seen: Sequence[SeenReplica]) -> Outcome:
@@ -113,18 +110,12 @@ def _is_wanted(spec: ServiceSpec, replica: SeenReplica) -> bool:
     return replica.revision_id == spec.revision_id and replica.created_at >= spec.fresh_since
 
 
-def _failure(
-    held: Held, resources: Resources, spec: ServiceSpec, seen: Sequence[SeenReplica]
-) -> PlatformError | None:
-    """Why this cannot succeed any more, or nothing: the model is refused, replicas crash again and again, or time is up."""
-    failed = [
-        replica
-        for replica in seen
-        if replica.status == "failed" and replica.generation == spec.generation and _is_wanted(spec, replica)
-    ]
+def _failure(held: Held, resources: Resources, spec: ServiceSpec, seen: Sequence[SeenReplica]) -> PlatformError | None:
+    """Why this cannot succeed any more, or nothing: a refused model, repeated crashes, or time is up."""
+    failed = [replica for replica in seen if _failed_by_itself(spec, replica)]
     newest_ready = max((replica.created_at for replica in seen if replica.status == "ready"), default=0)
     crashes = [replica for replica in failed if replica.created_at > newest_ready]
-    refused = [replica for replica in crashes if replica.reason == "model_refused"]
+    refused = [replica for replica in crashes if replica.reason in HOPELESS]
     if refused or len(crashes) >= CRASHES_BEFORE_FAILURE:
         worst = (refused or crashes)[-1]
         return DeployFailed(
@@ -136,6 +127,13 @@ def _failure(
     if now_micros() - started > resources.settings.deploy_timeout_s * 1_000_000:
         return DeployTimeout(f"service '{spec.service}' was not ready within {resources.settings.deploy_timeout_s:g} s")
     return None
+
+
+def _failed_by_itself(spec: ServiceSpec, replica: SeenReplica) -> bool:
+    ours = replica.reason in PLATFORM_REASONS
+    return (
+        replica.status == "failed" and not ours and replica.generation == spec.generation and _is_wanted(spec, replica)
+    )
 
 
 async def _take_down(held: Held, resources: Resources, done: Done) -> Outcome:

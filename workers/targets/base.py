@@ -1,28 +1,10 @@
 """The port to where services live. Level-triggered: `apply` may be called any number of times."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class ServiceSpec:
-    """Everything a target needs to run one revision of a service. `memory_mb` is per replica; `cpu` in cores."""
-
-    service_id: str
-    tenant_id: str
-    service: str
-    generation: int
-    revision_id: str
-    replicas: int
-    model: str
-    version: str
-    digest: str
-    signature: Mapping[str, Any]
-    cpu: float
-    memory_mb: int | None
-    env_sealed: str | None
-    fresh_since: int = 0  # replicas made before this instant (microseconds) are replaced
+from state.specs import ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)

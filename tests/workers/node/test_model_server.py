@@ -1,0 +1,81 @@
+"""The node with the real model server and a real model."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workers.node.world import World, is_running, open_world
+from workers.node.launch import model_server
+from workers.node.life import Rhythm
+
+
+@pytest.fixture(scope="session")
+def iris_file(repository_root: Path) -> Path:
+    return repository_root / "examples" / "iris.onnx"
+
+
+@pytest.fixture(scope="session")
+def signature(iris_file: Path, repository_root: Path) -> dict[str, Any]:
+    """What the model server says about the iris model."""
+    command = (sys.executable, "-P", "-m", "serving", "inspect", str(iris_file))
+    environment = {**os.environ, "PYTHONPATH": str(repository_root)}
+    printed = subprocess.run(command, stdout=subprocess.PIPE, env=environment, timeout=60, check=True).stdout
+    found: dict[str, Any] = json.loads(printed)
+    return found
+
+
+@pytest.fixture
+async def iris(data: Path, iris_file: Path, signature: dict[str, Any]) -> AsyncIterator[World]:
+    """A running node that is asked to serve the iris model."""
+    async with open_world(data, await asyncio.to_thread(iris_file.read_bytes)) as world:
+        await world.node(Rhythm(), model_server(world.settings)).start()
+        await world.target.apply(world.spec(signature=signature, memory_mb=1024, cpu=1.0))
+        yield world
+
+
+async def status_line(address: str, path: str) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix://"))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode())
+    line = await reader.readline()
+    writer.close()
+    return line
+
+
+async def test_a_killed_model_server_is_replaced_within_five_seconds(iris: World) -> None:
+    [first] = await iris.ready(1)
+    assert first.address is not None
+    assert await status_line(first.address, "/readyz") == b"HTTP/1.1 200 OK\r\n"
+    killed_at = time.monotonic()
+    os.kill(await iris.pid(first.id), signal.SIGKILL)
+    assert [replica.id for replica in await iris.ended("failed")] == [first.id]
+    [second] = await iris.ready(1)
+    assert time.monotonic() - killed_at < 5
+    assert second.address is not None
+    assert await status_line(second.address, "/readyz") == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_a_model_server_that_is_no_longer_wanted_ends_in_peace(iris: World) -> None:
+    [replica] = await iris.ready(1)
+    pid = await iris.pid(replica.id)
+    await iris.target.remove("svc_1", 1)
+    [ended] = await iris.ended("stopped", within_s=4)  # it lingers for a second, then has nothing to finish
+    assert (ended.id, ended.reason) == (replica.id, "not_wanted")
+    assert not is_running(pid)
+
+
+async def test_a_file_that_is_no_model_is_refused_with_the_reason(data: Path, signature: dict[str, Any]) -> None:
+    async with open_world(data, b"no model at all") as world:
+        await world.node(Rhythm(), model_server(world.settings)).start()
+        await world.target.apply(world.spec(signature=signature))
+        [first, *_] = await world.ended("failed")
+        assert first.reason == "model_refused"
+        assert first.message

@@ -1,0 +1,55 @@
+"""A small HTTP receiver on a real socket: keeps what it was sent, answers what it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """Answers `answers` in turn, the last one for ever."""
+
+    answers: list[str] = field(default_factory=lambda: ["200 OK"])
+    extra_head: str = ""
+    pause: asyncio.Event | None = None
+    received: list[Received] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read one request and answer it."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        pairs = (line.split(": ", 1) for line in head[1:] if line)
+        headers = {name.lower(): value for name, value in pairs}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.received.append(Received(head[0], headers, body))
+        if self.pause is not None:
+            await self.pause.wait()
+        answer = self.answers[min(len(self.received), len(self.answers)) - 1]
+        writer.write(f"HTTP/1.1 {answer}\r\n{self.extra_head}content-length: 0\r\n\r\n".encode())
+        writer.close()
+        await writer.wait_closed()
+
+
+@asynccontextmanager
+async def open_receiver(**options: object) -> AsyncIterator[Receiver]:
+    """A listening receiver."""
+    receiver = Receiver(**options)  # type: ignore[arg-type]  # the dataclass names and checks them
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield receiver

@@ -1,0 +1,74 @@
+"""Work whose holder died goes on, and work that kills its holders ends."""
+
+from state.claims import take
+from state.tables import Operation
+from tests.workers.platform import Platform, answering
+from workers.outcomes import Done
+from workers.rescuer import MAX_RESCUES, requeue_all_running, rescue_expired
+
+LEASE_LOST = 1  # a lease of one microsecond
+
+
+async def held_by_a_dead_worker(platform: Platform, lease_micros: int) -> Operation:
+    """An operation that somebody claimed and will not finish."""
+    operation = await platform.operation()
+    assert await take(platform.database, "control", "dead", lease_micros) is not None
+    return operation
+
+
+async def test_an_expired_lease_is_queued_again_with_its_attempt(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await rescue_until_queued(platform, operation)
+    row = await platform.now(operation)
+    assert (row.attempt, row.rescues, row.lease_owner, row.reason) == (0, 1, None, "lease_expired")
+
+
+async def test_a_lease_that_still_runs_is_left_alone(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, 3_600_000_000)
+    await rescue_expired(platform.database)
+    assert (await platform.now(operation)).status == "running"
+
+
+async def test_a_worker_finishes_what_a_dead_one_held(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await platform.start({"version.inspect": answering(Done())})
+    ended = await platform.until(operation, "succeeded")
+    assert (ended.attempt, ended.rescues) == (1, 1)
+
+
+async def test_work_that_kills_its_holders_fails_at_last(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await platform.set_operation(operation.id, rescues=MAX_RESCUES)
+    await platform.start({"version.inspect": answering(Done())})
+    ended = await platform.until(operation, "failed")
+    assert ended.error is not None
+    assert ended.error["code"] == "holder_died"
+    assert (await platform.target_of(operation)).status == "invalid"
+
+
+async def test_a_dead_deliverys_and_predictions_lanes_are_rescued_too(platform: Platform) -> None:
+    row = await platform.delivery()
+    assert await take(platform.database, "deliver", "dead", LEASE_LOST) is not None
+    await platform.start({"deliver": answering(Done())})
+    assert (await platform.until(row, "delivered")).rescues == 1
+
+
+async def test_a_start_alone_on_the_database_queues_everything_at_once(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, 3_600_000_000)
+    assert await requeue_all_running(platform.database) == 1
+    row = await platform.now(operation)
+    assert (row.status, row.attempt, row.reason, row.message) == ("queued", 0, "restarted", "the platform restarted")
+    assert (await platform.moves(operation))[-1] == "requeue"
+
+
+async def test_an_embedded_start_goes_on_with_what_the_last_process_held(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, 3_600_000_000)
+    await platform.start({"version.inspect": answering(Done())}, alone=True)
+    await platform.until(operation, "succeeded")
+
+
+async def rescue_until_queued(platform: Platform, operation: Operation) -> None:
+    """The database's clock counts milliseconds: the lease may need one to be over."""
+    async with platform.deadline():
+        while (await platform.now(operation)).status == "running":
+            await rescue_expired(platform.database)

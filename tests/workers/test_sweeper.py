@@ -1,0 +1,138 @@
+"""What nobody needs goes, what somebody needs stays."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from core.clock import now_micros, to_micros
+from state.tables import Blob, Delivery, History, IdempotencyKey, Operation, Version
+from storage.digests import Digest
+from tests.workers.platform import Platform, answering
+from workers.outcomes import Done
+from workers.sweeper import Sweeper
+
+LONG_AGO = now_micros() - to_micros(timedelta(days=60))
+NOW = timedelta(0)
+
+
+async def stored(platform: Platform, content: bytes, *, row: bool = True) -> str:
+    """A blob, touched long ago."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    digest = str((await platform.resources.store.put(chunks())).digest)
+    if row:
+        async with platform.database.write() as session:
+            session.add(Blob(digest=digest, size_bytes=len(content), touched_at=LONG_AGO))
+    return digest
+
+
+async def blob(platform: Platform, digest: str) -> Blob | None:
+    async with platform.database.read() as session:
+        return await session.get(Blob, digest)
+
+
+async def is_stored(platform: Platform, digest: str) -> bool:
+    return Digest.parse(digest) in {found async for found in platform.resources.store.list()}
+
+
+async def test_a_blob_that_nothing_refers_to_is_doomed_then_deleted(platform: Platform) -> None:
+    digest = await stored(platform, b"unused")
+    sweeper = Sweeper(platform.resources, doomed_for=NOW)
+    await sweeper.look()
+    doomed = await blob(platform, digest)
+    assert doomed is not None
+    assert doomed.doomed_at is not None
+    assert await is_stored(platform, digest)
+    await sweeper.look()
+    assert await blob(platform, digest) is None
+    assert not await is_stored(platform, digest)
+
+
+async def test_a_doomed_blob_that_is_used_again_is_pardoned(platform: Platform) -> None:
+    digest = await stored(platform, b"used again")
+    sweeper = Sweeper(platform.resources, doomed_for=NOW)
+    await sweeper.look()
+    await refer(platform, digest)
+    await sweeper.look()
+    kept = await blob(platform, digest)
+    assert kept is not None
+    assert kept.doomed_at is None
+    assert await is_stored(platform, digest)
+
+
+async def test_a_blob_of_a_version_stays_and_one_touched_just_now_too(platform: Platform) -> None:
+    used, fresh = await stored(platform, b"used"), await stored(platform, b"fresh")
+    await refer(platform, used)
+    async with platform.database.write() as session:
+        await session.execute(update(Blob).where(Blob.digest == fresh).values(touched_at=now_micros()))
+    sweeper = Sweeper(platform.resources, doomed_for=NOW)
+    for _ in range(2):
+        await sweeper.look()
+    assert await is_stored(platform, used)
+    assert await is_stored(platform, fresh)
+
+
+async def test_bytes_without_a_row_are_adopted_and_can_go_later(platform: Platform) -> None:
+    digest = await stored(platform, b"orphan", row=False)
+    sweeper = Sweeper(platform.resources, idle=NOW, doomed_for=NOW)
+    await sweeper.adopt_orphans()
+    adopted = await blob(platform, digest)
+    assert adopted is not None
+    assert adopted.size_bytes == 6
+    for _ in range(2):
+        await sweeper.look()
+    assert not await is_stored(platform, digest)
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+async def test_finished_work_goes_when_it_is_old_with_its_history(platform: Platform, is_old: bool) -> None:
+    await platform.start({"version.inspect": answering(Done()), "deliver": answering(Done())})
+    operation, delivery = await platform.operation(), await platform.delivery()
+    await platform.until(operation, "succeeded")
+    await platform.until(delivery, "delivered")
+    if is_old:
+        await age(platform)
+    await Sweeper(platform.resources).look()
+    async with platform.database.read() as session:
+        left = [
+            await session.get(Operation, operation.id),
+            (await session.scalars(select(History).where(History.resource_id == operation.id))).first(),
+        ]
+    assert [row is None for row in left] == [is_old, is_old]
+
+
+async def test_unfinished_work_stays_however_old(platform: Platform) -> None:
+    operation = await platform.operation()
+    await age(platform)
+    await Sweeper(platform.resources).look()
+    assert (await platform.now(operation)).status == "queued"
+
+
+async def test_an_old_idempotency_key_is_forgotten(platform: Platform) -> None:
+    async with platform.database.write() as session:
+        for key, at in (("old", LONG_AGO), ("new", now_micros())):
+            scope = {"tenant_id": "ten_default", "method": "POST", "path": "/", "operation_id": "op_1"}
+            session.add(IdempotencyKey(**scope, key=key, body_sha256="0" * 64, created_at=at))
+    await Sweeper(platform.resources).look()
+    async with platform.database.read() as session:
+        assert (await session.scalars(select(IdempotencyKey.key))).all() == ["new"]
+
+
+async def refer(platform: Platform, digest: str) -> None:
+    """Make a version use the blob."""
+    version = await platform.version()
+    async with platform.database.write() as session:
+        await session.execute(update(Version).where(Version.id == version.id).values(digest=digest))
+
+
+async def age(platform: Platform) -> None:
+    """Let everything have happened long ago."""
+    async with platform.database.write() as session:
+        await session.execute(
+            update(Operation).values(created_at=LONG_AGO, completed_at=Operation.completed_at - 10**13)
+        )
+        await session.execute(update(Delivery).values(created_at=LONG_AGO))

@@ -1,0 +1,232 @@
+"""The pipe that every unit of work goes through: claim → guard → work → record.
+
+Two short transactions around the work; nothing is written by who no longer holds the claim.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+from core.clock import now_micros, to_micros
+from core.errors import DatabaseBusy, PlatformError, Unavailable
+from state.claims import LANES, ClaimLost, attempts_of, take
+from state.endings import lock_held
+from state.signals import Signal
+from state.tables import Operation, Prediction
+from workers.heartbeat import Heartbeat
+from workers.outcomes import Canceled, Failed, Outcome, Retry, Wait
+from workers.recording import AttemptsExhausted, Broken, HandBack, Verdict, record
+from workers.resources import Held, Resources
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Held, Resources], Awaitable[Outcome]]
+
+# A handler's own limits end it first; these are for what hangs.
+PREDICT_S = 660.0
+DELIVER_S = 60.0
+MARGIN_S = 60.0
+DELIVERY_ATTEMPTS = 10  # the schedule of API.md section 5
+RECORD_AGAIN_S = 0.2
+RECORD_GRACE_S = 3.0  # at stop: time for cancelled handlers to clean up and for their claims to be handed back
+
+
+class DeadlinePassed(PlatformError):
+    """The work's deadline passed before it was done."""
+
+    status, code, title = 504, "deadline_passed", "Not done by its deadline"
+
+
+class Executor:
+    """Holds at most `settings.lanes[lane]` claims per lane at a time and works on them on this event loop.
+
+    `handlers` maps operation kinds, and the lanes `predict` and `deliver`, to handlers.
+    """
+
+    def __init__(self, resources: Resources, handlers: Mapping[str, Handler], owner: str) -> None:
+        settings = resources.settings
+        self._resources, self._handlers, self._owner = resources, handlers, owner
+        self._lease_micros = to_micros(timedelta(seconds=settings.lease_s))
+        self._slots = {lane: slots for lane, slots in settings.lanes.items() if lane in LANES}
+        self._semaphores = {lane: asyncio.Semaphore(slots) for lane, slots in self._slots.items()}
+        self._holding = dict.fromkeys(self._slots, 0)
+        self._beats: set[Heartbeat] = set()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        resources.database.subscribe(self._hear)
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """The lanes that this worker works on, and how many claims it may hold in each."""
+        return self._slots
+
+    def free(self, lane: str) -> int:
+        """How many more claims of the lane may be held now."""
+        return self._slots[lane] - self._holding[lane]
+
+    def limit_s(self, lane: str) -> float | None:
+        """The longest that one handler of the lane may run; runs end when they end."""
+        settings = self._resources.settings
+        limits = {"predict": PREDICT_S, "deliver": DELIVER_S, "run": None}
+        return limits.get(lane, max(settings.inspect_timeout_s, settings.deploy_timeout_s) + MARGIN_S)
+
+    async def work_next(self, lane: str) -> bool:
+        """Do the best due work of the lane; False when there is none, or when this worker stops."""
+        async with self._semaphores[lane]:
+            if self._stopping:
+                return False
+            self._holding[lane] += 1
+            self._idle.clear()
+            try:
+                return await self._pipe(lane)
+            except DatabaseBusy as error:
+                log.warning("lane %s: %s; the relay looks again", lane, error)
+                return False
+            finally:
+                self._holding[lane] -= 1
+                if not any(self._holding.values()):
+                    self._idle.set()
+
+    async def stop(self, grace_s: float) -> None:
+        """Claim nothing more, let running work finish within the grace, then hand the rest back."""
+        self._stopping = True
+        if await self._is_idle_within(grace_s):
+            return
+        for beat in list(self._beats):
+            beat.end("stopped")
+        if not await self._is_idle_within(RECORD_GRACE_S):
+            log.warning("%d handlers did not stop; their leases run out", len(self._beats))
+
+    async def _is_idle_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        return self._idle.is_set()
+
+    async def _pipe(self, lane: str) -> bool:
+        taken = await take(self._resources.database, lane, self._owner, self._lease_micros)
+        if taken is None:
+            return False
+        held = Held(*taken)
+        verdict = self._guard(held) or await self._work(held)
+        if verdict is not None:
+            await self._record(held, verdict)
+        return True
+
+    def _guard(self, held: Held) -> Verdict | None:
+        """What ends the work, or sends it back, before it begins."""
+        row = held.row
+        if self._stopping:
+            return HandBack("the worker stops")
+        if row.cancel_requested:
+            return Canceled("its owner asked for it")
+        if row.deadline_at is not None and row.deadline_at <= now_micros():
+            return _late(held)
+        allowed = attempts_of(row, self._attempts(held))
+        if allowed is not None and row.attempt > allowed:
+            message = f"{row.id} used all its {allowed} attempts"
+            return Failed(AttemptsExhausted(message).as_problem())
+        return None
+
+    async def _work(self, held: Held) -> Verdict | None:
+        """Run the handler beside its heartbeat; None when the claim was lost."""
+        work = asyncio.create_task(self._handle(held), name=f"work {held.claim.id}")
+        beat = Heartbeat(self._resources.database, held.claim, self._lease_micros, work)
+        beating = asyncio.create_task(beat.beat(), name=f"heartbeat {held.claim.id}")
+        self._beats.add(beat)
+        try:
+            await asyncio.wait({work})
+        finally:
+            self._beats.discard(beat)
+            work.cancel()
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+        if beat.verdict == "lost":
+            return None
+        if work.cancelled():
+            return HandBack("the worker stops") if beat.verdict == "stopped" else Canceled("its owner asked for it")
+        return work.result()
+
+    async def _handle(self, held: Held) -> Verdict | None:
+        limit_s = self._time_left_s(held)
+        timer = asyncio.timeout(limit_s)
+        try:
+            handler = self._handlers[held.row.kind if isinstance(held.row, Operation) else held.claim.lane]
+            async with timer:
+                return await handler(held, self._resources)
+        except ClaimLost:
+            return None
+        except Unavailable as error:
+            return Broken(Retry(error.message), error.as_problem())
+        except Exception as error:
+            if timer.expired():
+                return self._too_slow(held, limit_s)
+            log.exception("%s: attempt %d failed", held.claim.id, held.claim.attempt)
+            return _broken(held, error)
+
+    def _time_left_s(self, held: Held) -> float | None:
+        limits = [limit for limit in [self.limit_s(held.claim.lane)] if limit is not None]
+        if held.row.deadline_at is not None:
+            limits.append(max(0.0, (held.row.deadline_at - now_micros()) / 1_000_000))
+        return min(limits, default=None)
+
+    def _too_slow(self, held: Held, limit_s: float | None) -> Verdict:
+        if held.row.deadline_at is not None and held.row.deadline_at <= now_micros():
+            return _late(held)
+        return Retry(f"it took longer than {limit_s:g} s")
+
+    async def _record(self, held: Held, verdict: Verdict) -> None:
+        """Write the outcome once; a database that is away is tried again while the claim can still stand."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._lease_micros / 1_000_000
+        while True:
+            try:
+                return await self._write(held, verdict)
+            except ClaimLost as error:
+                log.info("%s; its outcome is dropped", error)
+                return None
+            except DatabaseBusy as error:
+                if loop.time() > give_up_at:
+                    log.warning("%s: %s; the rescuer queues it again", held.claim.id, error)
+                    return None
+            except Exception as error:
+                log.exception("%s: its outcome cannot be written", held.claim.id)
+                if isinstance(verdict, Broken):
+                    return None
+                verdict = _broken(held, error)
+            await asyncio.sleep(RECORD_AGAIN_S)
+
+    async def _write(self, held: Held, verdict: Verdict) -> None:
+        async with self._resources.database.write() as session:
+            locked = await lock_held(session, held.claim, held.row)
+            if isinstance(verdict, Wait) and locked.row.due_at != held.row.due_at:
+                # What it waits for changed after it looked (see `claims.wake`).
+                verdict = replace(verdict, after=timedelta(0))
+            await record(session, locked, verdict, self._owner, self._attempts(held))
+
+    def _attempts(self, held: Held) -> int:
+        return DELIVERY_ATTEMPTS if held.claim.lane == "deliver" else self._resources.settings.max_attempts
+
+    def _hear(self, signals: frozenset[Signal]) -> None:
+        changed = {signal.id for signal in signals if signal.kind == "changed"}
+        for beat in self._beats:
+            if beat.claim.id in changed:
+                beat.hurry()
+
+
+def _late(held: Held) -> Verdict:
+    """A prediction asked to be canceled then (`Cancel-After`); an operation has failed."""
+    if isinstance(held.row, Prediction):
+        return Canceled("its deadline passed")
+    return Failed(DeadlinePassed(f"{held.row.id} was not done by its deadline").as_problem())
+
+
+def _broken(held: Held, error: Exception) -> Broken:
+    """What a caller may know of an exception that is a bug of ours; the log has the rest."""
+    message = f"{held.claim.id} failed inside the platform; the worker's log tells why"
+    return Broken(Retry(f"internal error ({type(error).__name__})"), PlatformError(message).as_problem())

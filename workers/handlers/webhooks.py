@@ -1,0 +1,156 @@
+"""Deliveries: sign by Standard Webhooks 1.0.0, send, keep a log, back off; the executor counts the attempts."""
+
+import random
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+
+from standardwebhooks import Webhook
+
+from core.clock import now_micros, rfc3339
+from core.errors import PlatformError
+from core.settings import Settings
+from state.deliveries import Receiver, disable, note_failure, note_success, receiver
+from state.tables import Delivery
+from workers.addresses import AddressRefused, Reach
+from workers.outcomes import Done, Failed, Outcome, Retry
+from workers.resources import Held, Resources
+from workers.sending import Answer, SendingFailed, send
+
+# API.md section 5: the pauses after the first, the second, … attempt.
+PAUSES = (
+    *(timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30)),
+    *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
+)
+JITTER = 0.2
+LONGEST_PAUSE = timedelta(hours=24)
+
+
+class NotDelivered(PlatformError):
+    """This delivery cannot arrive, however often it is tried."""
+
+    code, title = "not_delivered", "The webhook cannot be delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One entry of a delivery's log."""
+
+    at: int
+    status: int | None = None
+    head: str | None = None
+    error: str | None = None
+    duration_ms: int = 0
+    retry_after: timedelta | None = None
+
+
+async def deliver(held: Held, resources: Resources) -> Outcome:
+    """Send the stored body once; what becomes of the endpoint is noted beside the outcome."""
+    row = held.row
+    assert isinstance(row, Delivery)
+    async with resources.database.read() as session:
+        to = await receiver(session, row)
+    if to is None or not to.enabled:
+        why = "it was deleted" if to is None else f"it is disabled: {to.disabled_reason or 'by its owner'}"
+        return Failed(NotDelivered(f"nothing is sent to the endpoint any more; {why}").as_problem())
+    try:
+        attempt = await _attempt(row, to, resources)
+    except AddressRefused as refusal:
+        refused = Attempt(now_micros(), error=str(refusal))
+        await _note(row, to, refused, resources)
+        return Failed(NotDelivered(str(refusal)).as_problem(), row={"attempts": _log(row, refused)})
+    await _note(row, to, attempt, resources)
+    return _outcome(row, attempt, held.claim.attempt)
+
+
+def reach(settings: Settings) -> Reach:
+    """What webhooks may reach: private addresses by the operator's word, loopback while we are bound to it."""
+    if settings.allow_private_webhooks is not None:
+        return "all" if settings.allow_private_webhooks else "public"
+    return "loopback" if _is_loopback(settings.host) else "public"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _attempt(row: Delivery, to: Receiver, resources: Resources) -> Attempt:
+    began, at = time.monotonic(), now_micros()
+    secrets = [resources.vault.open(sealed.text, sealed.purpose) for sealed in to.secrets]
+    try:
+        answer = await send(row.url, row.body.encode(), signed_headers(row, secrets), reach(resources.settings))
+    except SendingFailed as failure:
+        return Attempt(at, error=str(failure), duration_ms=_since_ms(began))
+    seen = Attempt(at, answer.status, answer.head, duration_ms=_since_ms(began), retry_after=_retry_after(answer))
+    return seen if 200 <= answer.status < 300 else replace(seen, error=f"it answered {answer.status}")
+
+
+def signed_headers(row: Delivery, secrets: list[str]) -> dict[str, str]:
+    """The headers of an attempt made now: a signature with each secret over `id.timestamp.body`."""
+    # Aware and in UTC: the package signs the digits of a local time as if they were UTC.
+    now = datetime.now(UTC)
+    signatures = [Webhook(secret).sign(row.event_id, now, row.body) for secret in secrets]
+    return {
+        "content-type": "application/json",
+        "user-agent": "portside",
+        "webhook-id": row.event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+async def _note(row: Delivery, to: Receiver, attempt: Attempt, resources: Resources) -> None:
+    """Keep the endpoint's health; a success that follows a success has nothing to write."""
+    if row.endpoint_id is None or (attempt.error is None and not to.is_failing):
+        return
+    async with resources.database.write() as session:
+        if attempt.error is None:
+            await note_success(session, row.endpoint_id)
+        elif attempt.status == 410:
+            await disable(session, row.endpoint_id, "the receiver answered 410 Gone")
+        else:
+            await note_failure(session, row.endpoint_id)
+
+
+def _outcome(row: Delivery, attempt: Attempt, number: int) -> Outcome:
+    log = {"attempts": _log(row, attempt)}
+    if attempt.error is None:
+        return Done(row=log)
+    if attempt.status == 410:
+        return Failed(NotDelivered("the receiver answered 410 Gone").as_problem(), row=log)
+    pause = PAUSES[min(number, len(PAUSES)) - 1] * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311  jitter, no secret
+    return Retry(attempt.error, after=max(pause, attempt.retry_after or pause), row=log)
+
+
+def _log(row: Delivery, attempt: Attempt) -> list[dict[str, object]]:
+    entry: dict[str, object] = {
+        "at": rfc3339(attempt.at),
+        "status": attempt.status,
+        "head": attempt.head,
+        "error": attempt.error,
+        "duration_ms": attempt.duration_ms,
+    }
+    return [*row.attempts, entry]
+
+
+def _retry_after(answer: Answer) -> timedelta | None:
+    """`Retry-After` (RFC 9110, 10.2.3) in seconds or as a date, at most a day; nothing where it cannot be read."""
+    text = (answer.retry_after or "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(timedelta(seconds=min(int(text[:9]), 86_400)), LONGEST_PAUSE)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return min(max(moment - datetime.now(UTC), timedelta(0)), LONGEST_PAUSE)
+
+
+def _since_ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

@@ -1,0 +1,58 @@
+"""Why a replica's process ended, in a code that programs read and a sentence with the last lines of its log."""
+
+import json
+import signal
+from dataclasses import dataclass
+
+REFUSED = 65  # the model server's exit code for a model that it cannot serve: the file is at fault
+NEEDS_MEMORY = "memory_limit_exceeded"
+# How the parts of a model server say that an allocation was refused (RLIMIT_DATA, -Xmx).
+MEMORY_WORDS = ("MemoryError", "bad_alloc", "OutOfMemoryError", "insufficient memory", "Cannot allocate memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended: a reason code and a message for people."""
+
+    reason: str
+    message: str | None
+
+
+def describe(exit_code: int, last_lines: str, memory_mb: int | None) -> Ending:
+    """The ending of a process that was not asked to end. `exit_code` is negative for a signal."""
+    if exit_code == REFUSED:
+        return _refusal(last_lines)
+    if exit_code == -signal.SIGKILL:
+        return Ending("killed", with_log("ended by signal 9 (SIGKILL)", last_lines))
+    how = f"ended by {_signal(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    if any(word in last_lines for word in MEMORY_WORDS):
+        limit = f" (its limit is {memory_mb} MiB)" if memory_mb else ""
+        return Ending("out_of_memory", with_log(f"out of memory{limit}, give the service more; {how}", last_lines))
+    return Ending("exited", with_log(how, last_lines))
+
+
+def with_log(sentence: str, last_lines: str) -> str:
+    """A sentence, and below it the last lines of the log if there are any."""
+    return f"{sentence}\n{last_lines}" if last_lines else sentence
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _refusal(last_lines: str) -> Ending:
+    """What the model server says about the model: the last line that is its {code, message, hint}."""
+    for line in reversed(last_lines.splitlines()):
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(document, dict) and "message" in document:
+            # A file that needs more memory than it may have is not at fault: another limit can help.
+            reason = "out_of_memory" if document.get("code") == NEEDS_MEMORY else "model_refused"
+            hint = f" ({document['hint']})" if document.get("hint") else ""
+            return Ending(reason, f"{document['message']}{hint}")
+    return Ending("model_refused", with_log("the model was refused", last_lines))

@@ -1,0 +1,122 @@
+"""From a placement's spec to a program that can be started: its files, command line and environment."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from core.secrets import Vault
+from core.settings import MIB, Settings
+from state.specs import ServiceSpec
+from storage.cache import ArtifactCache
+from storage.digests import Digest
+from workers.children import child_environment, serving_command
+from workers.node.processes import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a model server is told on its command line. `memory_mb` None is without a limit."""
+
+    replica_id: str
+    service: str
+    model: str
+    version: str
+    model_file: Path
+    signature_file: Path
+    socket: Path
+    threads: int
+    memory_mb: int | None
+    parent_fd: int
+
+
+Command = Callable[[Launch], Sequence[str]]
+
+
+def model_server(settings: Settings) -> Command:
+    """The command line of `python -m serving` for one replica."""
+
+    def command(launch: Launch) -> Sequence[str]:
+        arguments = {
+            "--model": launch.model_file,
+            "--signature": launch.signature_file,
+            "--socket": launch.socket,
+            "--name": launch.service,
+            "--service": launch.service,
+            "--model-name": launch.model,
+            "--version": launch.version,
+            "--replica": launch.replica_id,
+            "--threads": launch.threads,
+            "--memory-mb": launch.memory_mb,
+            "--max-body-mb": ceil(settings.max_predict_bytes / MIB),
+            "--grace-s": settings.drain_s,
+            "--parent-fd": launch.parent_fd,
+        }
+        given = [(name, str(value)) for name, value in arguments.items() if value is not None]
+        return serving_command(settings, *(part for pair in given for part in pair))
+
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one replica lives on this machine."""
+
+    folder: Path
+    log_path: Path
+    parent_fd: int
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket that its model server listens on."""
+        return self.folder / "s"
+
+    @property
+    def address(self) -> str:
+        """What gateways read in its row."""
+        return f"unix://{self.socket}"
+
+
+async def prepare(
+    spec: ServiceSpec, replica_id: str, place: Place, cache: ArtifactCache, vault: Vault, command: Command
+) -> Program:
+    """Make the replica's files. Raises PlatformError (the artifact, a secret) and OSError (our own folders)."""
+    model_file = await cache.path(Digest.parse(spec.digest))
+    signature_file = place.folder / "signature.json"
+    await asyncio.to_thread(_write_files, place, signature_file, spec.signature)
+    threads = max(1, ceil(spec.cpu))
+    launch = Launch(
+        replica_id=replica_id,
+        service=spec.service,
+        model=spec.model,
+        version=spec.version,
+        model_file=model_file.absolute(),  # the child has another current folder
+        signature_file=signature_file,
+        socket=place.socket,
+        threads=threads,
+        memory_mb=spec.memory_mb,
+        parent_fd=place.parent_fd,
+    )
+    environment = child_environment(_variables(spec, replica_id, threads, vault))
+    return Program(command(launch), environment, place.folder, place.log_path, place.parent_fd)
+
+
+def _write_files(place: Place, signature_file: Path, signature: Mapping[str, object]) -> None:
+    place.log_path.parent.mkdir(parents=True, exist_ok=True)
+    place.folder.mkdir(mode=0o700, exist_ok=True)
+    signature_file.write_text(json.dumps(signature), "utf-8")
+
+
+def _variables(spec: ServiceSpec, replica_id: str, threads: int, vault: Vault) -> dict[str, str]:
+    """The user's own variables between our defaults, which they may change, and the given ones, which they may not."""
+    sealed = spec.env_sealed
+    users: dict[str, str] = json.loads(vault.open(sealed, f"revision:{spec.revision_id}")) if sealed else {}
+    given = {
+        "PORTSIDE_SERVICE": spec.service,
+        "PORTSIDE_MODEL": spec.model,
+        "PORTSIDE_VERSION": spec.version,
+        "PORTSIDE_REPLICA": replica_id,
+    }
+    return {"OMP_NUM_THREADS": str(threads), **users, **given}

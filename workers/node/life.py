@@ -1,0 +1,157 @@
+"""One replica's process from its start to its end, as it is seen: a life writes no row, the supervisor compares."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import PlatformError
+from workers.node.endings import Ending, describe, with_log
+from workers.node.logs import last_lines
+from workers.node.processes import Child, Program, spawn
+from workers.node.sockets import is_ready
+
+LINES_KEPT = 20
+ASKED = Ending("stopped", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often the node looks and how long it waits, in seconds."""
+
+    look_s: float = 0.1
+    idle_s: float = 1.0  # where every wish comes with a signal and nothing is pending
+    check_starting_s: float = 0.025
+    check_running_s: float = 1.0
+    check_timeout_s: float = 2.0
+    checks_missed: int = 3  # so many in a row make a ready replica unready
+    unready_s: float = 10.0  # an unready replica that does not come back in this time is replaced
+    linger_s: float = 1.0  # gateways take a leaving replica out of their tables in this time
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a replica is asked to end: SIGTERM after `linger_s`, SIGKILL `grace_s` later."""
+
+    linger_s: float
+    grace_s: float
+
+
+class Life:
+    """The process of one replica. `answers` is its readiness, `ending` is there when all is over."""
+
+    def __init__(
+        self,
+        prepare: Callable[[], Coroutine[None, None, Program]],
+        *,
+        socket: Path,
+        log_path: Path,
+        memory_mb: int | None,
+        start_within_s: float,
+        rhythm: Rhythm,
+        changed: Callable[[], None],
+    ) -> None:
+        self.child: Child | None = None
+        self.answers = False
+        self.ending: Ending | None = None
+        self.log_path = log_path
+        self._prepare, self._socket, self._memory_mb = prepare, socket, memory_mb
+        self._start_within_s, self._rhythm, self._changed = start_within_s, rhythm, changed
+        self._asked: asyncio.Future[Patience] = asyncio.get_running_loop().create_future()
+
+    def stop(self, patience: Patience) -> None:
+        """Ask the process to end; once asked, it stays so."""
+        if not self._asked.done():
+            self._asked.set_result(patience)
+
+    def kill(self) -> None:
+        """End the process now."""
+        self.stop(Patience(0, 0))
+        if self.child is not None:
+            self.child.kill()
+
+    async def run(self) -> None:
+        """Live from start to end; only a bug escapes."""
+        try:
+            self.ending = await self._live()
+        except PlatformError as error:
+            self.ending = Ending(error.code, error.message)
+        except OSError as error:
+            self.ending = Ending("start_failed", f"the model server cannot be started: {error}")
+        self.answers = False
+        self._changed()
+
+    async def _live(self) -> Ending:
+        program = await self._prepared()
+        if program is None:
+            return ASKED
+        child = self.child = await spawn(program)
+        self._changed()
+        watch = asyncio.create_task(self._watch())
+        try:
+            turns: set[asyncio.Future[Any]] = {child.ended, self._asked, watch}
+            await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+            verdict = watch.result() if watch.done() else None
+            if self._asked.done() and not child.ended.done():
+                await self._take_down(child, self._asked.result())
+        finally:
+            watch.cancel()
+            child.kill()  # also what it has left behind in its process group
+        code = await child.ended
+        if verdict is None and self._asked.done():
+            return ASKED
+        lines = await asyncio.to_thread(last_lines, self.log_path, LINES_KEPT)
+        if verdict is not None:
+            return Ending(verdict.reason, with_log(verdict.message or verdict.reason, lines))
+        return describe(code, lines, self._memory_mb)
+
+    async def _prepared(self) -> Program | None:
+        """The program to start, or nothing when we are asked to end before (an artifact may take long to come)."""
+        preparing = asyncio.create_task(self._prepare())
+        try:
+            turns: set[asyncio.Future[Any]] = {preparing, self._asked}
+            await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+            return None if self._asked.done() else preparing.result()
+        finally:
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+
+    async def _take_down(self, child: Child, patience: Patience) -> None:
+        await asyncio.wait({child.ended}, timeout=patience.linger_s if self.answers else 0)
+        child.signal(signal.SIGTERM)
+        await asyncio.wait({child.ended}, timeout=patience.grace_s)
+
+    async def _watch(self) -> Ending:
+        """Follow the readiness until it is given up; answers why."""
+        rhythm = self._rhythm
+        deadline = time.monotonic() + self._start_within_s
+        while not await self._check():
+            if time.monotonic() > deadline:
+                return Ending("start_timeout", f"not ready within {self._start_within_s:g} s")
+            await asyncio.sleep(rhythm.check_starting_s)
+        self._tell(answers=True)
+        missed, last_answer = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(rhythm.check_running_s)
+            if await self._check():
+                missed, last_answer = 0, time.monotonic()
+                self._tell(answers=True)
+                continue
+            missed += 1
+            if missed == rhythm.checks_missed:
+                self._tell(answers=False)
+                unready_at = time.monotonic()
+            if missed > rhythm.checks_missed and time.monotonic() - unready_at > rhythm.unready_s:
+                silent_s = time.monotonic() - last_answer
+                return Ending("unready", f"it did not answer its readiness check for {silent_s:.0f} s")
+
+    async def _check(self) -> bool:
+        return await is_ready(self._socket, self._rhythm.check_timeout_s)
+
+    def _tell(self, *, answers: bool) -> None:
+        if self.answers != answers:
+            self.answers = answers
+            self._changed()

@@ -1,0 +1,22 @@
+"""Which handler does which work: operation kinds by name, predictions and deliveries by their lane."""
+
+from collections.abc import Mapping
+
+from workers.executor import Handler
+from workers.handlers import models, predictions, services, webhooks
+
+
+def handlers() -> Mapping[str, Handler]:
+    """Every handler that this build has."""
+    return {
+        "version.inspect": models.inspect,
+        "service.deploy": services.deploy,
+        "service.update": services.update,
+        "service.rollback": services.update,
+        "service.restart": services.restart,
+        "service.resume": services.resume,
+        "service.pause": services.pause,
+        "service.delete": services.delete,
+        "predict": predictions.predict,
+        "deliver": webhooks.deliver,
+    }

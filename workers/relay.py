@@ -1,0 +1,113 @@
+"""Sends wake-ups for what is due: at once when told, and by looking at the lanes, which alone would suffice.
+
+Each worker process has its own, which looks for its own free slots: so work goes on when a broker loses everything.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from dramatiq import Actor
+
+from core.errors import DatabaseBusy
+from state.database import Database
+from state.queries.work import Outlook, outlook
+from state.signals import Signal
+
+log = logging.getLogger(__name__)
+
+CLOCK_STEP_S = 0.002  # the database's clock counts milliseconds on SQLite: look just after, not just before
+
+
+class WakeUps:
+    """Sends at most one wake-up per free slot and row, from any thread; one that has not begun yet serves for more."""
+
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        self._slots = slots
+        self._actors: dict[str, Actor[[str, str], None]] = {}
+        self._waiting: dict[str, set[str]] = {lane: set() for lane in slots}
+        self._lock = threading.Lock()
+
+    def attach(self, lane: str, actor: Actor[[str, str], None]) -> None:
+        """Name the actor that drains a lane."""
+        self._actors[lane] = actor
+
+    def detach(self) -> None:
+        """Send nothing more."""
+        self._actors = {}
+
+    def nudge(self, lane: str, id: str) -> None:
+        """Work is due: never blocks, never raises; a lane that this process does not work on is nothing to it."""
+        actor = self._actors.get(lane)
+        if actor is None:
+            return
+        with self._lock:
+            waiting = self._waiting[lane]
+            # Each waiting wake-up will look after this moment and goes on until nothing is due.
+            if id in waiting or len(waiting) >= self._slots[lane]:
+                return
+            waiting.add(id)
+        try:
+            actor.send(lane, id)
+        except Exception as error:
+            self.began(lane, id)
+            log.warning("no wake-up for %s: %s; the relay looks again", id, error)
+
+    def began(self, lane: str, id: str) -> None:
+        """A worker received the wake-up and looks now."""
+        with self._lock:
+            self._waiting[lane].discard(id)
+
+    def forget(self, lane: str) -> None:
+        """Wake-ups of the last interval that did not begin may be lost: they stand in nobody's way any more."""
+        with self._lock:
+            self._waiting[lane].clear()
+
+
+class Relay:
+    """Looks at each lane every `poll_s`, when the next row falls due, and when a commit in this process says so."""
+
+    def __init__(self, database: Database, wakeups: WakeUps, free: Callable[[str], int], poll_s: float) -> None:
+        self._database, self._wakeups, self._free, self._poll_s = database, wakeups, free, poll_s
+        self._later = asyncio.Event()
+        database.subscribe(self._hear)
+
+    async def run(self, lanes: list[str]) -> None:
+        """Look for ever."""
+        while True:
+            self._later.clear()
+            pause_s = await self._look(lanes)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._later.wait()
+            except TimeoutError:
+                if pause_s == self._poll_s:
+                    for lane in lanes:
+                        self._wakeups.forget(lane)
+
+    async def _look(self, lanes: list[str]) -> float:
+        """Send what is due; answers the seconds until the next look."""
+        try:
+            async with self._database.read() as session:
+                seen = [(lane, await outlook(session, lane, self._free(lane))) for lane in lanes]
+        except DatabaseBusy as error:
+            log.warning("the relay cannot look: %s", error)
+            return self._poll_s
+        for lane, found in seen:
+            for id in found.due:
+                self._wakeups.nudge(lane, id)
+        return min([self._poll_s, *(_seconds_to_next(found) for _, found in seen)])
+
+    def _hear(self, signals: frozenset[Signal]) -> None:
+        for signal in signals:
+            if signal.kind == "work":
+                self._wakeups.nudge(signal.name, signal.id)
+            elif signal.kind == "later":
+                self._later.set()
+
+
+def _seconds_to_next(found: Outlook) -> float:
+    if found.next_in_micros is None:
+        return float("inf")
+    return max(0.0, found.next_in_micros / 1_000_000) + CLOCK_STEP_S

@@ -1,0 +1,110 @@
+"""Removes what nobody needs any more: unreferenced blobs, abandoned uploads, rows beyond their keeping time."""
+
+import logging
+import time
+from datetime import timedelta
+from itertools import islice
+from typing import Final
+
+from core.clock import now_micros, to_micros
+from state.sweeping import (
+    Aged,
+    adopt,
+    bury,
+    condemn,
+    doom,
+    forget_idempotency_keys,
+    forget_old,
+    pardon,
+    unknown,
+)
+from storage.base import BlobMissing
+from storage.digests import Digest
+from workers.resources import Resources
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+AUDIT_KEPT = timedelta(days=365)
+DAY: Final = timedelta(days=1)
+
+
+class Sweeper:
+    """One look sweeps everything once. A blob that nothing refers to lives for `idle` and then `doomed_for`."""
+
+    every_s = 60.0
+
+    def __init__(
+        self,
+        resources: Resources,
+        *,
+        idle: timedelta = timedelta(hours=1),
+        doomed_for: timedelta = timedelta(minutes=10),
+        walk_every: timedelta = timedelta(hours=6),
+    ) -> None:
+        self._resources = resources
+        self._idle, self._doomed_for, self._walk_every = idle, doomed_for, walk_every
+        self._walk_at = time.monotonic() + walk_every.total_seconds()
+
+    async def look(self) -> None:
+        """Rows first: a prediction that goes may leave its body unreferenced."""
+        await self._sweep_rows()
+        await self._sweep_blobs()
+        await self._resources.store.sweep_partial(DAY)
+        if time.monotonic() >= self._walk_at:
+            self._walk_at = time.monotonic() + self._walk_every.total_seconds()
+            await self.adopt_orphans()
+
+    async def _sweep_rows(self) -> None:
+        settings = self._resources.settings
+        kept: dict[Aged, timedelta] = {
+            "prediction": timedelta(hours=settings.prediction_hours),
+            "operation": timedelta(days=settings.operation_days),
+            "delivery": timedelta(days=settings.operation_days),
+            "event": timedelta(days=settings.operation_days),
+            "audit": AUDIT_KEPT,
+        }
+        for what, age in kept.items():
+            removed = BATCH
+            while removed == BATCH:
+                async with self._resources.database.write() as session:
+                    removed = await forget_old(session, what, _ago(age), BATCH)
+        async with self._resources.database.write() as session:
+            await forget_idempotency_keys(session, _ago(timedelta(hours=settings.idempotency_hours)))
+
+    async def _sweep_blobs(self) -> None:
+        database, store = self._resources.database, self._resources.store
+        async with database.write() as session:
+            await pardon(session)
+            condemned = await condemn(session, _ago(self._doomed_for), BATCH)
+            await doom(session, _ago(self._idle))
+        for digest, doomed_at in condemned.items():
+            await store.delete(Digest.parse(digest))
+            async with database.write() as session:
+                if not await bury(session, digest, doomed_at):
+                    log.info("blob %s was uploaded again while it was deleted", digest)
+        if condemned:
+            log.info("%d unreferenced blobs are deleted", len(condemned))
+
+    async def adopt_orphans(self) -> None:
+        """Walk the store for blobs without a row."""
+        digests = [str(digest) async for digest in self._resources.store.list()]
+        rest = iter(digests)
+        while batch := list(islice(rest, BATCH)):
+            async with self._resources.database.read() as session:
+                orphans = await unknown(session, batch)
+            sizes = {digest: size for digest in orphans if (size := await self._size(digest)) is not None}
+            if sizes:
+                async with self._resources.database.write() as session:
+                    count = await adopt(session, sizes)
+                log.info("%d blobs without a row are adopted", count)
+
+    async def _size(self, digest: str) -> int | None:
+        try:
+            return await self._resources.store.stat(Digest.parse(digest))
+        except BlobMissing:
+            return None
+
+
+def _ago(age: timedelta) -> int:
+    return now_micros() - to_micros(age)

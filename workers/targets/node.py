@@ -1,0 +1,91 @@
+"""The target that is this machine: wishes are rows for the node, and its rows are what is seen."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+
+from core.errors import NotFound
+from core.settings import Settings
+from state.database import Database
+from state.placements import FINAL, displace, place, replicas_of
+from state.specs import ServiceSpec
+from state.tables import Placement, Replica
+from workers.node.logs import log_path, read_added, read_tail
+from workers.targets.base import SeenReplica
+
+FOLLOW_S = 0.1
+LOOKS_PER_STATUS = 5  # how often the file is looked at between two questions to the database
+
+
+class NodeTarget:
+    """Wants, through the placements table, what the node shall run."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+
+    async def apply(self, spec: ServiceSpec) -> None:
+        """Want this. Raises `StaleGeneration`."""
+        async with self._database.write() as session:
+            values = {
+                "service_id": spec.service_id,
+                "tenant_id": spec.tenant_id,
+                "generation": spec.generation,
+                "revision_id": spec.revision_id,
+                "replicas": spec.replicas,
+                "fresh_since": spec.fresh_since,
+                "spec": asdict(spec),
+            }
+            await place(session, values)
+
+    async def remove(self, service_id: str, generation: int) -> None:
+        """Want no replica of the service. Raises `StaleGeneration`."""
+        async with self._database.write() as session:
+            await displace(session, service_id, generation)
+
+    async def observe(self, service_id: str) -> Sequence[SeenReplica]:
+        """The replicas that are not final, and the final ones of the generation that was applied last, oldest first."""
+        async with self._database.read() as session:
+            placement = await session.get(Placement, service_id)
+            rows = await replicas_of(session, service_id, placement.generation if placement else 0)
+        return [
+            SeenReplica(
+                id=row.id,
+                revision_id=row.revision_id,
+                generation=row.generation,
+                status=row.status,
+                reason=row.reason,
+                message=row.message,
+                address=row.address,
+                created_at=row.created_at,
+            )
+            for row in rows
+        ]
+
+    async def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+        """The end of the replica's log; with `follow` what is added to it, until the replica has ended.
+
+        Raises `NotFound`.
+        """
+        await self._has_ended(replica_id)
+        path = log_path(self._settings.data, replica_id)
+        text, offset = await asyncio.to_thread(read_tail, path, tail_bytes)
+        if text:
+            yield text
+        while follow:
+            has_ended = await self._has_ended(replica_id)  # asked first: nothing is added after a yes
+            for _ in range(1 if has_ended else LOOKS_PER_STATUS):
+                text, offset = await asyncio.to_thread(read_added, path, offset)
+                while text:
+                    yield text
+                    text, offset = await asyncio.to_thread(read_added, path, offset)
+                if not has_ended:
+                    await asyncio.sleep(FOLLOW_S)
+            if has_ended:
+                return
+
+    async def _has_ended(self, replica_id: str) -> bool:
+        async with self._database.read() as session:
+            row = await session.get(Replica, replica_id)
+        if row is None:
+            raise NotFound(f"no replica has the id '{replica_id}'")
+        return row.status in FINAL
