@@ -1,28 +1,28 @@
 """The embedded platform: API, gateway, worker, caretakers and node on one event loop, over SQLite and a folder."""
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
-
-from starlette.types import ASGIApp, Scope
+from typing import Any
 
 from api.app import build_app
-from api.dependencies import Context, compose
+from api.dependencies import Context, ReadLogs, compose
 from api.gateway.connection import ConnectionPool
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
+from cli.failure import CommandFailed, Exit
 from core.secrets import Vault, load_key, read_key
 from core.settings import Settings
-from state.database import open_database
+from state.database import Database, open_database
 from state.migrate import migrate
+from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
 from storage.open import open_store
 from workers.boot import build
 from workers.node.supervisor import Node
-from workers.registry import HANDLERS
-from workers.resources import Resources
+from workers.registry import handlers
 from workers.targets.node import NodeTarget
 
 CACHE_BYTES = 20 * 1024**3
@@ -33,60 +33,104 @@ CONNECTIONS_MAX_IDLE = 64
 class Embedded:
     """The composed platform: what the HTTP server serves, and the API's context."""
 
-    app: ASGIApp
+    app: Gateway
     context: Context
 
 
-def open_vault(settings: Settings) -> Vault:
-    """The vault with the key from the settings, or from the file that the first start makes."""
-    if settings.secret_key is not None:
-        return Vault(read_key(settings.secret_key))
-    return Vault(load_key(settings.data / "secret.key"))
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backends:
+    """Where this platform keeps what it must not forget."""
+
+    database: Database
+    store: ArtifactStore
+    cache: ArtifactCache
+    vault: Vault
 
 
-async def start_embedded(settings: Settings, version: str, stack: AsyncExitStack) -> Embedded:
+async def start_embedded(settings: Settings, version: str, stop: asyncio.Event, stack: AsyncExitStack) -> Embedded:
     """Start every part, in the order in which they need each other; `stack` ends them in the reverse order.
 
-    The caller holds the data folder's lock, which proves that the last holder is dead.
+    The caller holds the data folder's lock, which proves that the last holder is dead. What follows a log ends at
+    `stop`. Raises `CommandFailed` for settings that cannot be, and what the parts raise.
     """
-    vault = open_vault(settings)
-    database = open_database(settings.database)
-    stack.push_async_callback(database.close)
-    await migrate(database, vault)
-    store = open_store(settings.artifacts)
-    stack.push_async_callback(store.close)
-    await store.sweep_partial(timedelta(0))
-    cache = ArtifactCache(store, Path(settings.data) / "cache", max_bytes=CACHE_BYTES)
-    stack.push_async_callback(cache.close)
-
-    target = NodeTarget(database, settings)
+    backends = await _open_backends(settings, stack)
+    target = NodeTarget(backends.database, settings)
+    await _start_work(settings, backends, target, stack)
     pool = ConnectionPool(CONNECTIONS_MAX_IDLE)
     stack.callback(pool.close)
-    table = RoutingTable(database, signalled=True, on_change=pool.forget)
-
-    def read_logs(replica_id: str, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
-        return target.logs(replica_id, follow=follow, tail_bytes=tail_bytes)
-
+    table = RoutingTable(backends.database, signalled=True, on_change=pool.forget)
+    await table.start()
+    stack.push_async_callback(table.stop)
     context = dataclasses.replace(
-        compose(settings, database, store, vault), read_logs=read_logs, is_routing_ready=lambda: table.is_loaded
+        compose(settings, backends.database, backends.store, backends.vault),
+        read_logs=_log_reader(target, stop),
+        is_routing_ready=lambda: table.is_loaded,
     )
+    await context.start()
+    stack.push_async_callback(context.close)
+
+    def tenant_of(scope: Mapping[str, Any]) -> str:
+        return context.authenticator.authenticate(scope["headers"]).tenant_id
+
+    return Embedded(Gateway(build_app(context), table, pool, tenant_of, settings.max_predict_bytes, version), context)
+
+
+async def _open_backends(settings: Settings, stack: AsyncExitStack) -> Backends:
+    vault = _open_vault(settings)
+    try:
+        database = open_database(settings.database)
+        store = open_store(settings.artifacts)
+    except ValueError as error:  # a URL that cannot be: the message names it
+        raise CommandFailed(str(error), status=Exit.USAGE) from error
+    stack.push_async_callback(database.close)
+    stack.push_async_callback(store.close)
+    await migrate(database, vault)
+    await store.sweep_partial(timedelta(0))
+    cache = ArtifactCache(store, settings.data / "cache", max_bytes=CACHE_BYTES)
+    stack.push_async_callback(cache.close)
+    return Backends(database, store, cache, vault)
+
+
+def _open_vault(settings: Settings) -> Vault:
+    """The vault with the key from the settings, or from the file that the first start makes."""
+    where = "PORTSIDE_SECRET_KEY" if settings.secret_key is not None else str(settings.data / "secret.key")
+    try:
+        if settings.secret_key is not None:
+            return Vault(read_key(settings.secret_key))
+        return Vault(load_key(settings.data / "secret.key"))
+    except ValueError as error:
+        raise CommandFailed(f"{where} is no key of 32 bytes in base64 ({error}).", status=Exit.USAGE) from error
+
+
+async def _start_work(settings: Settings, backends: Backends, target: NodeTarget, stack: AsyncExitStack) -> None:
+    """The worker, after the node that it gives wishes to; it is the first to stop of the two."""
+    database, store, cache, vault = backends.database, backends.store, backends.cache, backends.vault
+    host = await build(settings, database, store, cache, target, vault, handlers=handlers(), alone=True)
     node = Node(settings, database, cache, vault)
-    resources = Resources(settings, database, store, cache, target, vault)
-    host = await build(resources, handlers=HANDLERS, alone=True)
     await node.start()
     stack.push_async_callback(node.stop, settings.drain_s)
     await host.start()
     stack.push_async_callback(host.stop, settings.drain_s)
-    database.subscribe(
-        lambda signals: [host.nudge(signal.name, signal.id) for signal in signals if signal.kind == "work"] and None
-    )
-    await table.start()
-    stack.push_async_callback(table.stop)
-    await context.start()
-    stack.push_async_callback(context.close)
 
-    def tenant_of(scope: Scope) -> str:
-        return context.authenticator.authenticate(scope["headers"]).tenant_id
 
-    gateway = Gateway(build_app(context), table, pool, tenant_of, settings.max_predict_bytes, version)
-    return Embedded(gateway, context)
+def _log_reader(target: NodeTarget, stop: asyncio.Event) -> ReadLogs:
+    """Reads replicas' logs, and lets go of who follows one when the platform stops: nobody waits for that."""
+
+    async def read(replica_id: str, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+        pieces = target.logs(replica_id, follow=follow, tail_bytes=tail_bytes)
+        ending = asyncio.create_task(stop.wait())
+        try:
+            while True:
+                piece = asyncio.ensure_future(anext(pieces, None))
+                await asyncio.wait({piece, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not piece.done():
+                    piece.cancel()
+                    await asyncio.gather(piece, return_exceptions=True)
+                    return
+                if (found := piece.result()) is None:
+                    return
+                yield found
+        finally:
+            ending.cancel()
+
+    return read

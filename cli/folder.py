@@ -1,12 +1,19 @@
-"""The data folder: made private, held by one process at a time."""
+"""The data folder: made private, held by one process at a time.
+
+`lock` holds the process id of the holder, `address` its URL while it answers.
+"""
 
 import fcntl
 import os
 from pathlib import Path
 
+from cli.failure import CommandFailed
 
-class FolderUnusable(Exception):
-    """The data folder cannot be used; the message is the one sentence for the user."""
+CHOOSE = "choose another with --data DIR or PORTSIDE_DATA."
+
+
+class FolderUnusable(CommandFailed):
+    """The data folder cannot be used."""
 
 
 class DataFolder:
@@ -19,22 +26,50 @@ class DataFolder:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise FolderUnusable(
-                f"The data folder {self.path} cannot be written ({error.strerror}): "
-                "choose another with --data DIR or PORTSIDE_DATA."
-            ) from error
+            raise self._not_writable(error.strerror or str(error)) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            self._hold()
+        except FolderUnusable:
             os.close(self._descriptor)
-            raise FolderUnusable(
-                f"The data folder {self.path} is in use by another portside (process {holder}): "
-                "stop that one, or choose another folder with --data DIR."
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            raise
+
+    @property
+    def address(self) -> Path:
+        """The file with the URL."""
+        return self.path / "address"
 
     def release(self) -> None:
         """Let another process have the folder."""
+        self.address.unlink(missing_ok=True)
+        os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
+
+    def _hold(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._descriptor, 20, 0).decode(errors="replace").strip()
+            who = f"process {holder}" if holder else "another process"
+            raise FolderUnusable(
+                f"The data folder {self.path} is in use by another portside ({who}): stop that one, or {CHOOSE}"
+            ) from error
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise self._not_writable("Permission denied")
+        # An address that a killed holder has left goes before our process id comes: who reads the id, then the address,
+        # never takes the old one for ours.
+        self.address.unlink(missing_ok=True)
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def _not_writable(self, why: str) -> FolderUnusable:
+        return FolderUnusable(f"The data folder {self.path} cannot be written ({why}): {CHOOSE}")
+
+
+def address_of(folder: Path, pid: int) -> str | None:
+    """The URL of the platform that this process runs on the folder, once it answers."""
+    try:
+        if (folder / "lock").read_text("utf-8").strip() != str(pid):
+            return None
+        return (folder / "address").read_text("utf-8").strip() or None
+    except OSError:
+        return None

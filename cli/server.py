@@ -1,12 +1,23 @@
 """uvicorn, taught to leave signals to us and to serve a socket that is already bound."""
 
 import asyncio
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from starlette.types import ASGIApp
+
+from api.gateway.split import Gateway
+from cli.failure import CommandFailed
+from cli.ports import listener_of
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+
+
+class AddressUnusable(CommandFailed):
+    """The address cannot be listened on."""
 
 
 class Server(uvicorn.Server):
@@ -18,7 +29,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def http_server(app: ASGIApp, drain_s: float) -> Server:
+def http_server(app: Gateway, drain_s: float) -> Server:
     """A server for `app` that is not started yet."""
     config = uvicorn.Config(
         app,
@@ -29,37 +40,46 @@ def http_server(app: ASGIApp, drain_s: float) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(drain_s)),
     )
     return Server(config)
 
 
-class AddressUnusable(Exception):
-    """The address cannot be listened on; the message is the one sentence for the user."""
-
-
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket, bound now so that a busy port is known before anything else starts."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    """A listening socket, bound now so that a busy port is known before anything else starts.
+
+    Raises `AddressUnusable`.
+    """
+    bare = host.strip("[]")
+    listener = socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host.strip("[]"), port))
-        listener.listen(2048)
-    except (OSError, OverflowError) as error:
+        listener.bind((bare, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
         listener.close()
-        why = getattr(error, "strerror", None) or str(error)
-        raise AddressUnusable(f"{host}:{port} cannot be listened on ({why})") from error
+        raise AddressUnusable(_why_not(host, port, error)) from error
     listener.setblocking(False)
     return listener
 
 
-async def serve_until(server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then let running requests finish within the server's grace."""
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return f"{host}:{port} cannot be listened on ({error.strerror or error}): choose another --host or --port."
+    holder = listener_of(port)
+    by = f" by {holder}" if holder else ""
+    return f"Port {port} of {host} is in use{by}: stop that one, choose another with --port, or let --port 0 find one."
+
+
+async def serve_until(
+    server: Server, listener: socket.socket, stop: asyncio.Event, let_go: Callable[[], Awaitable[None]]
+) -> None:
+    """Serve until `stop` is set, then `let_go` of those who only wait, and let requests finish within the grace."""
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     waiting.cancel()
+    await let_go()
     await serving

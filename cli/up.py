@@ -1,72 +1,96 @@
 """`portside up`: the whole platform in one process, from the first panel to the last line after Ctrl-C."""
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
+from pydantic import ValidationError
 
 from api.auth import is_loopback
 from cli.embedded import Embedded, start_embedded
+from cli.failure import CommandFailed, Exit
 from cli.folder import DataFolder
-from cli.panel import show_panel
+from cli.panel import Introduction, show_panel
 from cli.server import bind, http_server, serve_until
+from cli.versions import version_of
+from core.errors import PlatformError
 from core.logs import set_up_logs
 from core.secrets import hash_token, new_token
 from core.settings import Settings
 from state.migrate import add_token
 from state.queries.tokens import grants
 
-FORCED_EXIT = 130
+
+def read_settings(data: Path | None = None, host: str | None = None, port: int | None = None) -> Settings:
+    """The settings from the environment, with what the command line says on top. Raises `CommandFailed`."""
+    given = {"data": data, "host": host, "port": port}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the names are the settings' own
+    except ValidationError as error:
+        details = [
+            f"PORTSIDE_{'_'.join(map(str, wrong['loc'])).upper()}={wrong['input']}: {wrong['msg']}"
+            for wrong in error.errors()
+        ]
+        raise CommandFailed("A setting has a value that it cannot have.", details=details, status=Exit.USAGE) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What the user is told once the platform answers."""
+def run_up(settings: Settings, *, verbose: bool, parent_fd: int | None) -> None:
+    """Run the platform until SIGINT or SIGTERM, or until `parent_fd` reads as ended.
 
-    url: str
-    data: Path
-    token: str | None
-    token_file: Path | None
-    webhooks: str
-
-
-def run_up(settings: Settings, version: str, *, verbose: bool) -> None:
-    """Run the platform until SIGINT or SIGTERM. Raises `FolderUnusable`, `AddressUnusable`."""
+    Raises `CommandFailed`: `FolderUnusable`, `AddressUnusable`, or the sentence of the part that cannot start.
+    """
     folder = DataFolder(settings.data)
     try:
         listener = bind(settings.host, settings.port)
         set_up_logs(settings.log_level, None if verbose else folder.path / "logs" / "portside.log")
-        uvloop.run(_run(settings, version, listener))
+        uvloop.run(_run(settings, folder, listener, parent_fd))
+    except PlatformError as error:
+        raise CommandFailed(error.message) from error
+    except PermissionError as error:
+        raise CommandFailed(f"{error.filename} cannot be used ({error.strerror}).") from error
     finally:
         folder.release()
 
 
-async def _run(settings: Settings, version: str, listener: socket.socket) -> None:
-    stop = asyncio.Event()
-    with _stop_signals(stop):
+async def _run(settings: Settings, folder: DataFolder, listener: socket.socket, parent_fd: int | None) -> None:
+    stop, version = asyncio.Event(), version_of("portside")
+    with _stop_signals(stop, parent_fd):
         async with AsyncExitStack() as stack:
-            embedded = await start_embedded(settings, version, stack)
+            stack.callback(listener.close)
+            embedded = await start_embedded(settings, version, stop, stack)
+            introduction = await _introduce(settings, embedded, listener)
             server = http_server(embedded.app, settings.drain_s)
-            address_file = settings.data / "address"
-            stack.callback(address_file.unlink, missing_ok=True)
-            started = await _introduce(settings, embedded, listener)
-            address_file.write_text(started.url)
-            show_panel(started, version)
-            await serve_until(server, listener, stop)
+            folder.address.write_text(introduction.url, "utf-8")
+            show_panel(introduction, version)
+            await serve_until(server, listener, stop, embedded.context.waiters.close)
+            folder.address.unlink(missing_ok=True)
+    print("Stopped.", file=sys.stderr)
 
 
-async def _introduce(settings: Settings, embedded: Embedded, listener: socket.socket) -> Started:
+async def _introduce(settings: Settings, embedded: Embedded, listener: socket.socket) -> Introduction:
     port = listener.getsockname()[1]
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 (compared, not bound)
     token, token_file = await _first_token(settings, embedded)
-    return Started(f"http://{shown}:{port}", settings.data.absolute(), token, token_file, _webhook_rule(settings))
+    url = f"http://{_reachable(settings.host)}:{port}"
+    return Introduction(url, settings.data.absolute(), token, token_file, _webhook_rule(settings))
+
+
+def _reachable(host: str) -> str:
+    """What to write into a URL: a wildcard address is reached by loopback, and IPv6 stands in brackets."""
+    bare = host.strip("[]")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return bare
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return bare if address.version == 4 else f"[{bare}]"
 
 
 def _webhook_rule(settings: Settings) -> str:
@@ -95,18 +119,25 @@ async def _first_token(settings: Settings, embedded: Embedded) -> tuple[str | No
 
 
 @contextmanager
-def _stop_signals(stop: asyncio.Event) -> Iterator[None]:
+def _stop_signals(stop: asyncio.Event, parent_fd: int | None) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks for a drain, the second ends the process at once."""
     loop = asyncio.get_running_loop()
 
-    def on_signal(name: str) -> None:
+    def ask(why: str) -> None:
         if stop.is_set():
-            os._exit(FORCED_EXIT)  # children end by the end of their pipe; work goes on at the next start
-        print(f"\n{name}: finishing what is running; once more to stop at once.", file=sys.stderr, flush=True)
+            os._exit(Exit.INTERRUPTED)  # children end by the end of their pipe; work goes on at the next start
+        print(f"\n{why}: finishing what is running; once more to stop at once.", file=sys.stderr, flush=True)
+        stop.set()
+
+    def parent_ended() -> None:
+        if parent_fd is not None:
+            loop.remove_reader(parent_fd)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number.name)
+        loop.add_signal_handler(number, ask, number.name)
+    if parent_fd is not None:
+        loop.add_reader(parent_fd, parent_ended)
     try:
         yield
     finally:

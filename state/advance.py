@@ -10,7 +10,7 @@ from core.errors import IllegalMove, NotFound
 from state.database import WriteSession, db_now
 from state.events import emit
 from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, write_history
-from state.tables import Model, Replica, Service, Version
+from state.tables import Model, Prediction, Replica, Service, Version
 
 
 async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:
@@ -47,8 +47,13 @@ async def advance(session: WriteSession, row: Stateful, move_name: str, by: By, 
     session.tell("changed", machine.name, row.id)
     if isinstance(row, Replica | Service):
         await raise_routing_version(session)
-    if move.event:
+    if move.event and not _is_another_start(row, move_name):
         await emit(session, row, move.event)
+
+
+def _is_another_start(row: Stateful, move_name: str) -> bool:
+    """A prediction that waited for a replica, or is tried again, is told to have started only once."""
+    return isinstance(row, Prediction) and move_name == "start" and row.epoch > 1
 
 
 def illegal(row: Stateful, verb: str) -> IllegalMove:

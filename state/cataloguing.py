@@ -91,7 +91,8 @@ def amend(row: Model | Version | Service, changes: Mapping[str, Value]) -> None:
     """Set described columns of a locked row; a null `tags` is an empty list."""
     for name, value in changes.items():
         setattr(row, name, [] if name == "tags" and value is None else value)
-    row.generation += 1
+    if not isinstance(row, Version):
+        row.generation += 1  # a version has one wish, its inspection, which `:retry` must still find
     row.edition += 1
     row.updated_at = now_micros()
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from core.errors import PlatformError
-from state.advance import advance, lock
+from state.advance import advance
 from state.database import Database, Session, WriteSession, db_now
 from state.history import MACHINE_OF, By
 from state.kinds import KINDS
@@ -49,6 +49,10 @@ class ClaimLost(PlatformError):
     status, code, title = 409, "claim_lost", "The work belongs to somebody else now"
 
 
+class _TargetBusy(Exception):
+    """The target of the best due operation is locked by another transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on one row: valid while the row's epoch is this one and the lease is renewed."""
@@ -68,8 +72,8 @@ async def take(database: Database, lane: str, owner: str, lease_micros: int) -> 
     try:
         async with database.write() as session:
             return await _claim(session, lane, owner, lease_micros)
-    except IntegrityError:
-        return None  # PostgreSQL: another worker took work on the same target at this moment; the relay looks again
+    except (IntegrityError, _TargetBusy):
+        return None  # PostgreSQL: somebody changes the same target at this moment; the relay looks again
 
 
 async def _claim(session: WriteSession, lane: str, owner: str, lease_micros: int) -> tuple[Claim, Work] | None:
@@ -98,7 +102,12 @@ async def _start_target(session: WriteSession, operation: Operation, owner: str)
     move = KINDS[operation.kind].starts
     if move is None:
         return
-    target = await lock(session, TARGETS[operation.target_type], operation.target_id)
+    table = TARGETS[operation.target_type]
+    # Everybody else locks the target before its operation: to wait for it here could end in a deadlock.
+    query = select(table).where(table.id == operation.target_id).with_for_update(skip_locked=True)
+    target = (await session.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+    if target is None:
+        raise _TargetBusy
     if target.status in MACHINE_OF[type(target)].moves[move].sources:
         await advance(session, target, move, By(owner, operation_id=operation.id))
 

@@ -146,6 +146,12 @@ class Database:
             await self._writer.dispose()
 
 
+def sqlite_version() -> tuple[int, ...]:
+    """The version of the SQLite that databases are opened with."""
+    found: tuple[int, int, int] = sqlite.sqlite_version_info
+    return found
+
+
 def open_database(url: str, *, pool_size: int = 10) -> Database:
     """The database behind `sqlite:///FILE` or `postgresql://…`."""
     if url.startswith("sqlite:"):

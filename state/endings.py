@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
 NOTHING: Values = MappingProxyType({})
+REVERTING = ("revert", "weaken")  # a failed update or restart serves on with what it had
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +109,13 @@ async def _move_target(session: WriteSession, work: Locked, move: str | None, by
     if work.target.status not in machine.moves[move].sources:
         log.info("%s ends, but %s is %s: no '%s'", work.row.id, work.target.id, work.target.status, move)
         return
-    await advance(session, work.target, move, By(by.actor, by.reason, by.message, work.row.id), **values)
+    reverted = _live_wish(work.target) if move in REVERTING and isinstance(work.target, Service) else NOTHING
+    why = By(by.actor, by.reason, by.message, work.row.id)
+    await advance(session, work.target, move, why, **{**reverted, **values})
+
+
+def _live_wish(service: Service) -> Values:
+    """What was last ready is wanted again; the watcher tells the target where the handler could not."""
+    if service.live_revision_id is None:
+        return NOTHING
+    return {"revision_id": service.live_revision_id, "replicas": service.live_replicas or service.replicas}

@@ -4,6 +4,7 @@ A blob dies in steps, each conditional on the one before: doomed, condemned, its
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
@@ -35,21 +36,28 @@ async def pardon(session: WriteSession) -> int:
     return await _count(session, update(Blob).where(Blob.doomed_at.is_not(None), _referenced()).values(doomed_at=None))
 
 
-async def condemn(session: WriteSession, doomed_before: Micros, limit: int) -> dict[str, Micros]:
-    """Blobs that stayed unreferenced since they were doomed: their bytes may be deleted now.
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """A blob whose bytes may be deleted now; its fresh `doomed_at` tells a put that they are just being deleted."""
 
-    Answers digests with their new `doomed_at`: a fresh one tells a put that the bytes are just being deleted.
-    """
-    query = select(Blob.digest).where(Blob.doomed_at < doomed_before, ~_referenced()).limit(limit).with_for_update()
-    digests = list(await session.scalars(query))
-    now = now_micros()
-    await session.execute(update(Blob).where(Blob.digest.in_(digests)).values(doomed_at=now))
-    return dict.fromkeys(digests, now)
+    digest: str
+    doomed_at: Micros
 
 
-async def bury(session: WriteSession, digest: str, doomed_at: Micros) -> bool:
+async def condemn(session: WriteSession, doomed_before: Micros) -> Condemned | None:
+    """One blob that stayed unreferenced since it was doomed, if there is any."""
+    query = select(Blob).where(Blob.doomed_at < doomed_before, ~_referenced()).limit(1).with_for_update()
+    blob = (await session.execute(query)).scalar_one_or_none()
+    if blob is None:
+        return None
+    blob.doomed_at = now = now_micros()
+    return Condemned(blob.digest, now)
+
+
+async def bury(session: WriteSession, blob: Condemned) -> bool:
     """Forget a blob whose bytes were deleted; False when a put took it back meanwhile."""
-    return await _count(session, delete(Blob).where(Blob.digest == digest, Blob.doomed_at == doomed_at)) == 1
+    same = (Blob.digest == blob.digest, Blob.doomed_at == blob.doomed_at)
+    return await _count(session, delete(Blob).where(*same)) == 1
 
 
 async def adopt(session: WriteSession, sizes: dict[str, int]) -> int:

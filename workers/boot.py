@@ -111,7 +111,7 @@ def _lane(settings: Settings, lane: str, executor: Executor, wakeups: WakeUps) -
 
 def _caretakers(resources: Resources, owner: str) -> Caretakers:
     settings, database = resources.settings, resources.database
-    watcher, sweeper = Watcher(database), Sweeper(resources)
+    watcher, sweeper = Watcher(database, resources.target), Sweeper(resources)
     caretakers = [
         Caretaker("rescuer", settings.poll_s, lambda: rescue_expired(database)),
         Caretaker("watcher", 1.0, watcher.look, watcher.hears),

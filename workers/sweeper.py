@@ -76,15 +76,19 @@ class Sweeper:
         database, store = self._resources.database, self._resources.store
         async with database.write() as session:
             await pardon(session)
-            condemned = await condemn(session, _ago(self._doomed_for), BATCH)
-            await doom(session, _ago(self._idle))
-        for digest, doomed_at in condemned.items():
-            await store.delete(Digest.parse(digest))
+        doomed_before = _ago(self._doomed_for)
+        while True:
+            # One at a time: between the condemnation and the deletion a put must not trust the bytes it finds.
             async with database.write() as session:
-                if not await bury(session, digest, doomed_at):
-                    log.info("blob %s was uploaded again while it was deleted", digest)
-        if condemned:
-            log.info("%d unreferenced blobs are deleted", len(condemned))
+                condemned = await condemn(session, doomed_before)
+            if condemned is None:
+                break
+            await store.delete(Digest.parse(condemned.digest))
+            async with database.write() as session:
+                buried = await bury(session, condemned)
+            log.info("unreferenced blob %s is deleted%s", condemned.digest, "" if buried else ", and was put again")
+        async with database.write() as session:
+            await doom(session, _ago(self._idle))
 
     async def adopt_orphans(self) -> None:
         """Walk the store for blobs without a row."""

@@ -1,15 +1,21 @@
-"""Feeds what replicas do into the services: `degrade`, `recover`, and waking the operations that wait for them.
+"""Feeds what replicas do into the services: `degrade`, `recover`, and waking the operations that wait for them; and
+takes back the wish of an operation that ended before its handler could.
 
 Level-triggered: a signal in this process only hurries the look that comes every second anyway.
 """
+
+from contextlib import suppress
 
 from state.advance import advance, lock
 from state.claims import wake
 from state.database import Database
 from state.history import By
-from state.queries.watching import out_of_step, services_of, why_not_ready
+from state.placements import StaleGeneration
+from state.queries.watching import Misplaced, misplaced, out_of_step, services_of, why_not_ready
 from state.signals import Signal
+from state.specs import live_spec
 from state.tables import Service
+from workers.targets.base import Target
 
 MOST_REMEMBERED = 10_000
 
@@ -17,8 +23,8 @@ MOST_REMEMBERED = 10_000
 class Watcher:
     """Compares every service that should answer with its replicas."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, target: Target) -> None:
+        self._database, self._target = database, target
         self._changed: set[str] = set()
 
     def hears(self, signal: Signal) -> bool:
@@ -35,11 +41,25 @@ class Watcher:
         async with self._database.read() as session:
             waited_for = await services_of(session, changed) if changed else []
             wrong = await out_of_step(session)
+            strays = await misplaced(session)
         if waited_for:
             async with self._database.write() as session:
                 await wake(session, waited_for)
         for each in wrong:
             await self._put_right(each.service_id)
+        for stray in strays:
+            await self._take_back(stray)
+
+    async def _take_back(self, stray: Misplaced) -> None:
+        """Its operation is over, so what the status says is what is wanted; a newer wish has a newer generation."""
+        with suppress(StaleGeneration):
+            if not stray.serves:
+                await self._target.remove(stray.service_id, stray.generation)
+                return
+            async with self._database.read() as session:
+                live = await live_spec(session, stray.service_id, stray.generation)
+            if live is not None:
+                await self._target.apply(live)
 
     async def _put_right(self, service_id: str) -> None:
         async with self._database.write() as session:

@@ -68,11 +68,11 @@ async def describe(session: Session, services: Sequence[Service]) -> list[Servic
     revision_ids = {id for service in services for id in (service.revision_id, service.live_revision_id) if id}
     facts = {found.id: found for found in await _revision_facts(session, Revision.id.in_(sorted(revision_ids)))}
     ready = select(Replica.service_id, func.count()).where(Replica.service_id.in_(ids), Replica.status == "ready")
-    counts = dict(await session.execute(ready.group_by(Replica.service_id)))
+    counts = dict((await session.execute(ready.group_by(Replica.service_id))).tuples().all())
     busy = select(Operation.target_id, Operation.id).where(
         Operation.target_id.in_(ids), Operation.status.in_(["queued", "running"])
     )
-    holders = dict(await session.execute(busy.order_by(Operation.id.desc())))
+    holders = dict((await session.execute(busy.order_by(Operation.id.desc()))).tuples().all())
     return [
         ServiceFacts(
             service,
@@ -95,6 +95,12 @@ async def list_revisions(session: Session, service: Service, view: View) -> Page
 async def wanted_revision(session: Session, service: Service) -> Revision:
     """What the service is asked to run."""
     return (await session.scalars(select(Revision).where(Revision.id == service.revision_id))).one()
+
+
+async def revision_in_effect(session: Session, service: Service) -> Revision:
+    """What answers predictions: the revision that was last ready, or the first one while it comes up."""
+    id = service.live_revision_id or service.revision_id
+    return (await session.scalars(select(Revision).where(Revision.id == id))).one()
 
 
 async def last_revision_number(session: Session, service_id: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, func, or_, select
 
 from state.database import Session
-from state.tables import Replica, Service
+from state.tables import Placement, Replica, Service
 
 LIVE = and_(Replica.service_id == Service.id, Replica.revision_id == Service.live_revision_id)
 
@@ -37,6 +37,29 @@ async def out_of_step(session: Session, service_id: str | None = None) -> list[O
         query = query.where(Service.id == service_id)
     moves = {"running": "degrade", "degraded": "recover"}
     return [OutOfStep(id, moves[status], have, want) for id, status, have, want in await session.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Misplaced:
+    """A service at rest for which the target was left with another wish; `serves` says what its status means."""
+
+    service_id: str
+    generation: int
+    serves: bool
+
+
+async def misplaced(session: Session) -> list[Misplaced]:
+    """Services whose operation ended (canceled, failed by the engine) before its handler could take its wish back."""
+    serving = Service.status.in_(["running", "degraded"])
+    live_replicas = func.coalesce(Service.live_replicas, Service.replicas)
+    other = or_(Placement.revision_id != Service.live_revision_id, Placement.replicas != live_replicas)
+    idle = Service.status.in_(["paused", "failed", "deleted"])
+    query = (
+        select(Service.id, Service.generation, serving)
+        .join(Placement, Placement.service_id == Service.id)
+        .where(or_(and_(serving, other), and_(idle, Placement.replicas > 0)))
+    )
+    return [Misplaced(id, generation, serves) for id, generation, serves in await session.execute(query)]
 
 
 async def why_not_ready(session: Session, service_id: str) -> str | None:

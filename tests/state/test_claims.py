@@ -1,14 +1,16 @@
 """Who holds a unit of work, until when, and that nobody else can write for it."""
 
 import asyncio
+import time
 
 import pytest
 from sqlalchemy import func, select, update
 
 from state import claims, operations
+from state.advance import lock
 from state.claims import ClaimLost
 from state.database import Database, db_now
-from state.tables import Operation, Version
+from state.tables import Event, Operation, Version
 from tests.state.rows import LEASE, ME, TEST, make_prediction, make_version, status_of, submit_inspection, take
 
 
@@ -137,9 +139,28 @@ async def test_predictions_use_the_same_claims_in_their_own_words(database: Data
     assert (await take(database, "predict"))[0].id == claim.id
 
 
-async def test_the_databases_clock_counts_in_microseconds_of_now(database: Database) -> None:
-    import time
+async def test_a_prediction_is_told_to_have_started_once(database: Database) -> None:
+    async with database.write() as session:
+        await make_prediction(session)
+    for _ in range(3):
+        claim, _row = await take(database, "predict")
+        async with database.write() as session:
+            await claims.give_back(session, await claims.held(session, claim), TEST, after_micros=0, used_attempt=False)
+    async with database.read() as session:
+        assert [event.type for event in await session.scalars(select(Event))] == ["prediction.started"]
 
+
+async def test_work_on_a_locked_target_is_left_for_later(database: Database) -> None:
+    if database.dialect == "sqlite":
+        return  # one writer: nobody else can hold a lock
+    operation = await submit_inspection(database)
+    async with database.write() as session:
+        await lock(session, Version, operation.target_id)
+        assert await claims.take(database, "control", "one", LEASE) is None
+    assert (await take(database))[0].id == operation.id
+
+
+async def test_the_databases_clock_counts_in_microseconds_of_now(database: Database) -> None:
     async with database.read() as session:
         now = await session.scalar(select(db_now()))
     assert now is not None

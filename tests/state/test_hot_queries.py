@@ -12,6 +12,10 @@ HOT = {
         "ORDER BY priority, due_at, id LIMIT 1",
         "ix_operations_due",
     ),
+    "when a lane is due next": (
+        "SELECT min(due_at) FROM operations WHERE lane = 'control' AND status = 'queued'",
+        "ix_operations_due",
+    ),
     "expired leases": (
         "SELECT id FROM operations WHERE lane = 'control' AND status = 'running' AND lease_until < 5 "
         "ORDER BY lease_until LIMIT 10",

@@ -170,6 +170,14 @@ async def test_a_receiver_that_is_not_there_is_tried_again(platform: Platform) -
     assert failed.attempts[0]["error"].startswith("cannot connect to 127.0.0.1")
 
 
+async def test_a_name_is_resolved_once_and_kept_as_the_host(platform: Platform) -> None:
+    await platform.start(HANDLERS)
+    async with open_receiver() as receiver:
+        await platform.until(await platform.delivery(f"http://localhost:{receiver.port}/hook?x=1"), "delivered")
+    (received,) = receiver.received
+    assert (received.line, received.headers["host"]) == ("POST /hook?x=1 HTTP/1.1", f"localhost:{receiver.port}")
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://169.254.169.254/latest/meta-data", "http://10.0.0.1/", "http://[::ffff:10.0.0.1]/", "http://0xa000001/"],

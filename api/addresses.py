@@ -1,0 +1,77 @@
+"""What a URL that we shall call may be, as far as it can be told without resolving it.
+
+A delivery resolves the name and checks again (workers); here mistakes are told while somebody listens.
+"""
+
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+from api.auth import is_loopback
+from core.errors import FieldProblem, InvalidField
+from core.settings import Settings
+
+LONGEST_URL = 2000
+# Addresses that carry another one inside: 6to4, Teredo, NAT64 (RFC 3056, 4380, 6052).
+CARRIERS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48")))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def check_webhook_url(url: str, settings: Settings, pointer: str) -> None:
+    """Raises `InvalidField` unless the URL is http(s) with a host that may be called."""
+    fault = _fault(url, settings)
+    if fault is not None:
+        raise InvalidField(f"the webhook URL cannot be used: {fault}", fields=[FieldProblem(pointer, fault)])
+
+
+def _fault(url: str, settings: Settings) -> str | None:
+    if len(url) > LONGEST_URL or not url.isprintable() or " " in url:
+        return f"a URL has at most {LONGEST_URL} printable characters and no spaces"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"it is no URL ({error})"
+    if parts.scheme not in ("http", "https"):
+        return "it must begin with http:// or https://"
+    if not host:
+        return "it names no host"
+    if parts.username is not None or parts.password is not None:
+        return "it must not carry a user name or password; every delivery is signed instead"
+    return _host_fault(host, settings)
+
+
+def _host_fault(host: str, settings: Settings) -> str | None:
+    if settings.allow_private_webhooks:
+        return None
+    may_loop = settings.allow_private_webhooks is None and is_loopback(settings.host)
+    address = _literal(host)
+    if address is None:
+        is_local = host == "localhost" or host.endswith(".localhost")
+        return "it leads back to this machine" if is_local and not may_loop else None
+    if address.is_loopback:
+        return None if may_loop else f"{host} leads back to this machine"
+    is_carrier = isinstance(address, ipaddress.IPv6Address) and any(address in network for network in CARRIERS)
+    if address.is_global and not address.is_multicast and not is_carrier:
+        return None
+    return f"{host} is not a public address; PORTSIDE_ALLOW_PRIVATE_WEBHOOKS=true opens private ones"
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return _old_spelling(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _old_spelling(host: str) -> Address | None:
+    """`127.1`, `0x7f.1` and `2130706433` are 127.0.0.1 for every resolver (inet_aton(3))."""
+    if re.fullmatch(r"[0-9a-fx.]+", host) is None:
+        return None
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None

@@ -1,0 +1,94 @@
+"""What routes are given: the `Context` that `cli` composes, who asks, and a read transaction. There are no globals."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from api.auth import Authenticator
+from api.waiters import WaiterHub
+from core.errors import Forbidden
+from core.secrets import Vault
+from core.settings import Settings
+from state.database import Database, ReadSession
+from state.operations import Who
+from storage.base import ArtifactStore
+
+# A log is read where the replica lives; `cli` gives the function: (replica id, follow, tail in bytes) → pieces.
+ReadLogs = Callable[[str, bool, int], AsyncIterator[bytes]]
+# What is not ready, in a sentence, or None.
+Check = Callable[[], Awaitable[str | None]]
+
+
+async def no_logs(replica_id: str, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+    """For processes that have no way to a log: an empty one."""
+    for piece in tuple[bytes, ...]():
+        yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The outside world as the API sees it, composed once by `cli`."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    vault: Vault
+    authenticator: Authenticator
+    waiters: WaiterHub
+    read_logs: ReadLogs = no_logs
+    is_routing_ready: Callable[[], bool] = lambda: True
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    started_at: float = field(default_factory=time.time)
+    # How long we wait for the next piece of a JSON body; a client that stalls must not hold a connection for ever.
+    body_idle_s: float = 10.0
+    # Idempotency slots whose first request still streams its body (API.md section 1).
+    receiving: set[tuple[str, ...]] = field(default_factory=set)
+
+    async def start(self) -> None:
+        """Read the tokens and keep them fresh; call once on the event loop before the first request."""
+        await self.authenticator.start()
+
+    async def close(self) -> None:
+        """End the loops of `start` and let every waiter go."""
+        await self.waiters.close()
+        await self.authenticator.close()
+
+
+def compose(settings: Settings, database: Database, store: ArtifactStore, vault: Vault) -> Context:
+    """A context with its own authenticator and waiter hub; use `dataclasses.replace` for the functions of a process."""
+    authenticator = Authenticator(database, host=settings.host)
+    return Context(settings, database, store, vault, authenticator, WaiterHub(database))
+
+
+def context_of(request: Request) -> Context:
+    """The context of the app that serves this request."""
+    context: Context = request.app.state.context
+    return context
+
+
+def who_asks(request: Request) -> Who:
+    """Who asks; `api.routing.PlatformRoute` has authenticated the request before anything of it was read."""
+    who: Who = request.state.who
+    return who
+
+
+async def read_session(request: Request) -> AsyncIterator[ReadSession]:
+    """A read transaction that ends before the answer is sent (`scope="function"`)."""
+    async with context_of(request).database.read() as session:
+        yield session
+
+
+def require_admin(who: Who) -> None:
+    """Raises `Forbidden` unless the user is an admin."""
+    if who.role != "admin":
+        raise Forbidden(f"this needs the role admin; '{who.actor}' has the role {who.role}")
+
+
+ContextOf = Annotated[Context, Depends(context_of)]
+WhoAsks = Annotated[Who, Depends(who_asks)]
+Reading = Annotated[ReadSession, Depends(read_session, scope="function")]

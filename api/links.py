@@ -1,0 +1,43 @@
+"""Absolute URLs: what the client called us, or `PORTSIDE_PUBLIC_URL`."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from core.settings import Settings
+from state.tables import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes absolute URLs under one base, which has no slash at its end."""
+
+    base: str
+
+    def to(self, path: str) -> str:
+        """The absolute URL of a path that begins with a slash."""
+        return self.base + path
+
+    def operation(self, operation_id: str) -> str:
+        """Where an operation is polled."""
+        return f"{self.base}/api/v1/operations/{operation_id}"
+
+
+def links_for(request: Request, settings: Settings) -> Links:
+    """The links of one request; the server has put trusted forwarded headers into its scope."""
+    return Links((settings.public_url or str(request.base_url)).rstrip("/"))
+
+
+def target_path(operation: Operation) -> str | None:
+    """The path of what an operation works on, where that can be told from the row.
+
+    Operations on versions carry `model`, the model's name, among their arguments.
+    """
+    kind, name = operation.target_type, operation.target_name
+    if kind in ("model", "service", "dataset", "job"):
+        return f"/api/v1/{kind}s/{name}"
+    if kind == "version" and (model := operation.arguments.get("model")):
+        return f"/api/v1/models/{model}/versions/{name}"
+    if kind in ("webhook", "token"):
+        return f"/api/v1/{kind}s/{operation.target_id}"
+    return None

@@ -1,0 +1,205 @@
+"""Every mutation goes through here: idempotency and the work in one transaction, then the answer as `Prefer` asks.
+
+`once` is the transaction, `mutate` adds waiting for the operation and rendering it (API.md sections 1 and 2).
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from api.dependencies import Context, ContextOf, WhoAsks
+from api.errors import problem_document
+from api.headers import check_if_match, read_idempotency_key, read_prefer
+from api.links import Links, links_for
+from api.schemas.operations import FINAL, operation_document
+from core.errors import DatabaseBusy, IdempotencyInProgress, Json, NotFound
+from state.commits import commit
+from state.database import ReadSession, WriteSession
+from state.operations import Who
+from state.queries import idempotency
+from state.queries.rows import by_ids
+from state.tables import Operation, Prediction
+
+Work = TypeVar("Work", Operation, Prediction)
+# The answer must be on its way before the N seconds of `Prefer: wait=N` are over.
+ANSWER_EARLY_S = 0.2
+LONGEST_PATH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Effect(Generic[Work]):
+    """What the work of a mutation made: its claimable row, and the id of the resource that the answer shows."""
+
+    row: Work
+    resource_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made(Generic[Work]):
+    """An effect after its commit; `replayed` when an earlier request with the same key made it."""
+
+    row: Work
+    resource_id: str | None
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A resource as the answer to a mutation that has taken effect; without a document the answer is 204."""
+
+    document: Mapping[str, Json] | None
+    status: int = 200
+    location: str | None = None
+    etag: str | None = None
+
+
+DoWork = Callable[[WriteSession], Awaitable[Effect[Work]]]
+Show = Callable[[ReadSession, str], Awaitable[Shown]]
+
+
+class Call:
+    """One mutating request; a dependency of the routes (`call: Calling`)."""
+
+    def __init__(self, request: Request, context: Context, who: Who) -> None:
+        self.request, self.context, self.who = request, context, who
+        self.links: Links = links_for(request, context.settings)
+        self.prefer = read_prefer(request)
+        self.key = read_idempotency_key(request)
+
+    def check_if_match(self, current_etag: str) -> None:
+        """Raises `StaleEtag`; call it in the work, on the locked row."""
+        check_if_match(self.request, current_etag)
+
+    def wait_s(self, default_s: int = 0) -> float:
+        """How long this answer may be held."""
+        if self.prefer.wait_s is not None:
+            return max(self.prefer.wait_s - ANSWER_EARLY_S, 0)
+        return 0 if self.prefer.respond_async else default_s
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[None]:
+        """Around a body that streams: a duplicate meanwhile meets `IdempotencyInProgress`."""
+        slot = None if self.key is None else (*self._scope, self.key)
+        if slot is None:
+            yield
+            return
+        if slot in self.context.receiving:
+            raise IdempotencyInProgress(
+                "the first request with this Idempotency-Key still streams; retry when it ended"
+            )
+        self.context.receiving.add(slot)
+        try:
+            yield
+        finally:
+            self.context.receiving.discard(slot)
+
+    async def once(self, table: type[Work], work: DoWork[Work], *, body_sha256: str | None = None) -> Made[Work]:
+        """Do the work in one write transaction, or find what an earlier request with the same key made.
+
+        `body_sha256` (hex) is for routes that stream their body; else the body is read here. Raises what `work`
+        raises, and `IdempotencyKeyReused`.
+        """
+        if self.key is None:
+            effect = await commit(self.context.database, work)
+            return Made(effect.row, effect.resource_id, replayed=False)
+        digest = body_sha256 or hashlib.sha256(await self.request.body()).hexdigest()
+        slot = idempotency.Slot(*self._scope, self.key, digest)
+
+        async def fresh_or_earlier(session: WriteSession) -> Made[Work]:
+            earlier = await idempotency.take(session, slot)
+            if earlier is not None:
+                row = (await by_ids(session, table, [earlier.work_id]))[earlier.work_id]
+                return Made(row, earlier.resource_id, replayed=True)
+            effect = await work(session)
+            await idempotency.fill(session, slot, effect.row.id, effect.resource_id)
+            return Made(effect.row, effect.resource_id, replayed=False)
+
+        return await commit(self.context.database, fresh_or_earlier)
+
+    async def mutate(
+        self,
+        work: DoWork[Operation],
+        show: Show | None = None,
+        *,
+        body_sha256: str | None = None,
+        default_wait_s: int = 0,
+    ) -> Response:
+        """Do the work once and answer: the resource when its operation has taken effect, else the operation (202).
+
+        `show` renders the resource by the id in the `Effect`; without it a finished operation is the answer.
+        """
+        made = await self.once(Operation, work, body_sha256=body_sha256)
+        operation = made.row
+        wait_s = self.wait_s(default_wait_s)
+        if operation.status not in FINAL and wait_s > 0:
+            operation = await self._wait(operation, wait_s)
+        headers = self.headers(made.replayed)
+        headers["Operation-Location"] = self.links.operation(operation.id)
+        return await self._render(operation, made.resource_id, show, headers)
+
+    async def _wait(self, operation: Operation, wait_s: float) -> Operation:
+        try:
+            latest = await self.context.waiters.wait_final(Operation, operation.id, FINAL, wait_s)
+        except DatabaseBusy:  # it was accepted: that is what the caller must learn
+            return operation
+        return latest or operation
+
+    def headers(self, replayed: bool) -> dict[str, str]:
+        """The headers that any answer to this call has."""
+        found: dict[str, str] = {}
+        if replayed:
+            found["Idempotent-Replayed"] = "true"
+        if self.prefer.wait_s is not None:
+            found["Preference-Applied"] = f"wait={self.prefer.wait_s}"
+        return found
+
+    async def _render(
+        self, operation: Operation, resource_id: str | None, show: Show | None, headers: dict[str, str]
+    ) -> Response:
+        shown = operation_document(operation, self.links)
+        if operation.status not in FINAL:
+            headers |= {"Location": headers["Operation-Location"], "Retry-After": "1"}
+            return JSONResponse(shown, 202, headers)
+        if operation.status != "succeeded":
+            failed: dict[str, Json] = {**(operation.error or {}), "operation": shown}
+            return problem_document(self.request.scope, failed, headers)
+        if show is None or resource_id is None:
+            return JSONResponse(shown, 200, headers)
+        try:
+            async with self.context.database.read() as session:
+                resource = await show(session, resource_id)
+        except (NotFound, DatabaseBusy):  # a replay of what was deleted since; or it took effect and cannot be read now
+            return JSONResponse(shown, 200, headers)
+        return answer(resource, headers)
+
+    @property
+    def _scope(self) -> tuple[str, str, str]:
+        path = self.request.url.path
+        if len(path) > LONGEST_PATH:
+            path = f"sha256:{hashlib.sha256(path.encode()).hexdigest()}"
+        return self.who.tenant_id, self.request.method, path
+
+
+def answer(shown: Shown, headers: Mapping[str, str] | None = None) -> Response:
+    """A resource as a response, with its ETag and Location."""
+    sent = dict(headers or {})
+    if shown.etag is not None:
+        sent["ETag"] = shown.etag
+    if shown.location is not None:
+        sent["Location"] = shown.location
+    if shown.document is None:
+        return Response(status_code=204, headers=sent)
+    return JSONResponse(shown.document, shown.status, sent)
+
+
+def call_of(request: Request, context: ContextOf, who: WhoAsks) -> Call:
+    """The mutating call of this request. Raises `InvalidField` for an Idempotency-Key that is none."""
+    return Call(request, context, who)
+
+
+Calling = Annotated[Call, Depends(call_of)]

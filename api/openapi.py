@@ -1,0 +1,88 @@
+"""The app class: its OpenAPI 3.1 description tells errors as we send them (problem+json), not as FastAPI would."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from api.errors import PROBLEM
+
+ERROR = "#/components/schemas/Problem"
+TAGS = (
+    ("models", "Models: the names under which versions are kept."),
+    ("versions", "Versions: one immutable upload each, described and tried before it is ready."),
+    ("services", "Services: versions that answer predictions."),
+    ("predictions", "Predictions: submitted inferences with an id. Immediate ones go to the service itself."),
+    ("operations", "Operations: every change that takes time, from wish to effect."),
+    ("webhooks", "Webhooks: signed deliveries of events (Standard Webhooks 1.0.0)."),
+    ("events", "Events: what happened."),
+    ("users", "Who asks, and tokens."),
+    ("system", "This installation."),
+    ("health", "For probes and Prometheus."),
+)
+
+
+STEERING = (
+    ("Idempotency-Key", "The same key and body give the same answer, with `Idempotent-Replayed: true`."),
+    ("Prefer", "`wait=N` holds the answer for up to N seconds (at most 60) until the operation is done."),
+    ("If-Match", "The `etag` that the change is meant for; 412 when the resource is another by now."),
+)
+
+
+class FieldFault(BaseModel):
+    """What is wrong with one field."""
+
+    pointer: str = Field(description="RFC 6901 JSON pointer into the request's body, or / and a parameter's name.")
+    detail: str
+    hint: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details: the shape of every error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable, snake_case.")
+    instance: str
+    request_id: str
+    errors: list[FieldFault] | None = None
+
+
+class PlatformApp(FastAPI):
+    """FastAPI with our description of errors."""
+
+    def openapi(self) -> dict[str, object]:
+        """The description, made once."""
+        if self.openapi_schema is None:
+            found = super().openapi()
+            _tell_errors(found)
+            found["tags"] = [{"name": name, "description": text} for name, text in TAGS]
+            found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+            found["security"] = [{"bearer": []}, {}]
+            self.openapi_schema = found
+        return self.openapi_schema
+
+
+def _tell_errors(description: dict[str, Any]) -> None:
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    shape = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= shape.pop("$defs")
+    schemas["Problem"] = shape
+    answer = {"description": "Problem details (RFC 9457)", "content": {PROBLEM: {"schema": {"$ref": ERROR}}}}
+    for path in description["paths"].values():
+        for method, operation in path.items():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = answer
+            if method != "get":
+                operation["parameters"] = [
+                    *operation.get("parameters", ()),
+                    *map(_header, *zip(*STEERING, strict=True)),
+                ]
+
+
+def _header(name: str, text: str) -> dict[str, object]:
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}

@@ -1,0 +1,106 @@
+"""Lists in pages: `page_size`, an opaque `page_token`, `order_by`, `count`, and the filters that a route declares.
+
+A token carries a digest of path, order and filters: one that comes back with other filters is refused.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from fastapi import Query, Request
+
+from api.filters import Kind, in_64_bits, read_condition
+from api.nearest import hint
+from core.errors import FieldProblem, InvalidField, Json
+from state.queries.lists import Condition, Cursor, Page, Row, View
+
+OWN = ("page_size", "page_token", "order_by", "count")
+DEFAULT_ORDER = "-created_at"
+
+
+class Listing:
+    """A dependency: the `View` that the query asks for. `fields` can be filtered by, `orders` sorted by."""
+
+    def __init__(self, fields: Mapping[str, Kind], orders: Sequence[str] = ("created_at",)) -> None:
+        self._fields = dict(fields)
+        self._orders = tuple(orders)
+
+    def __call__(
+        self,
+        request: Request,
+        page_size: Annotated[int, Query(ge=1, le=500, description="How many items at most.")] = 50,
+        page_token: Annotated[str | None, Query(description="`next_page_token` of the page before.")] = None,
+        order_by: Annotated[str, Query(description="A field, `-` before it for descending.")] = DEFAULT_ORDER,
+        count: Annotated[bool, Query(description="Whether to add `total`.")] = False,
+    ) -> View:
+        """The view. Raises `UnknownField` for a parameter that does not exist, `InvalidField` for a wrong value."""
+        conditions = self._conditions(request)
+        field = order_by.removeprefix("-")
+        if field not in self._orders:
+            raise _invalid("order_by", f"this list cannot be ordered by '{order_by[:100]}'", hint(field, self._orders))
+        scope = _scope(request.url.path, order_by, conditions)
+        is_text = self._fields.get(field) == "text"
+        after = None if page_token is None else _read_token(page_token, scope, is_text=is_text)
+        request.state.page_scope = scope
+        return View(conditions, field, order_by.startswith("-"), after, page_size, count)
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """`openapi_extra` for the route: the filters, which FastAPI cannot see."""
+        text = "Also with .ne .gt .ge .lt .le .contains .prefix .suffix .in after the name, and .not before these."
+        return {
+            "parameters": [
+                {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
+                for name in self._fields
+            ]
+        }
+
+    def _conditions(self, request: Request) -> tuple[Condition, ...]:
+        known = [*OWN, *self._fields]
+        given = [(name, value) for name, value in request.query_params.multi_items() if name not in OWN]
+        return tuple(read_condition(name, value, self._fields, known) for name, value in given)
+
+
+def document(request: Request, page: Page[Row], items: Sequence[Json]) -> dict[str, Json]:
+    """The JSON of a page whose rows were shown as `items`."""
+    token = None if page.next is None else _make_token(page.next, request.state.page_scope)
+    body: dict[str, Json] = {"items": items, "next_page_token": token}
+    if page.total is not None:
+        body["total"] = page.total
+    return body
+
+
+def _scope(path: str, order_by: str, conditions: Sequence[Condition]) -> str:
+    asked = repr((path, order_by, sorted(conditions, key=repr)))
+    return hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _make_token(cursor: Cursor, scope: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([cursor.value, cursor.id, scope]).encode()).decode().rstrip("=")
+
+
+def _read_token(token: str, scope: str, *, is_text: bool) -> Cursor:
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        value, row_id, made_for = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        value, row_id = _text(value) if is_text else in_64_bits(operator.index(value)), _text(row_id)
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        raise _invalid("page_token", "this is no page token; take `next_page_token` of a page as it is") from error
+    if made_for != scope:
+        raise _invalid("page_token", "this page token is of a list with other filters or another order; start again")
+    return Cursor(value, row_id)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or "\x00" in value:
+        raise ValueError("not a text")
+    value.encode()
+    return value
+
+
+def _invalid(parameter: str, detail: str, what_next: str = "") -> InvalidField:
+    return InvalidField(detail, fields=[FieldProblem(f"/{parameter}", detail, what_next)])

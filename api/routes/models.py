@@ -1,0 +1,180 @@
+"""Models: list, create (empty, or with a first version), read, describe, delete; aliases of versions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import ValidationError
+from starlette.responses import JSONResponse
+
+from api.dependencies import ContextOf, Reading, WhoAsks
+from api.headers import etag, is_not_modified
+from api.intake import FORM_CONTENT, upload_version
+from api.links import links_for
+from api.mutations import Call, Calling, Effect, Show, Shown, answer
+from api.pages import Listing, document
+from api.routing import PlatformRoute, read_json
+from api.schemas.base import Body
+from api.schemas.models import ModelCreate, ModelPage, ModelPatch, ModelShown, model_document, require_name
+from api.schemas.operations import OperationShown
+from api.schemas.quantities import VersionName
+from api.uploads import is_form
+from api.validation import rejection
+from core.errors import UnsupportedMediaType
+from state.cataloguing import (
+    Description,
+    amend,
+    create_model,
+    delete_model,
+    hold_model,
+    hold_ready_version,
+    remove_alias,
+    set_alias,
+)
+from state.database import ReadSession, WriteSession
+from state.operations import record
+from state.queries import models
+from state.queries.lists import View
+from state.tables import Model, Operation
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=PlatformRoute)
+LIST = Listing(
+    {"name": "text", "display_name": "text", "status": "text", "created_at": "time", "updated_at": "time"},
+    orders=("created_at", "name", "updated_at"),
+)
+SHOWN = {"model": ModelShown}
+Cascade = Annotated[bool, Query(description="Not possible yet: services that use the model are deleted first.")]
+
+
+class AliasBody(Body):
+    """Which version an alias names."""
+
+    version: VersionName
+
+
+@router.get("", operation_id="list_models", openapi_extra=LIST.parameters, responses={200: {"model": ModelPage}})
+async def list_models(
+    request: Request, context: ContextOf, session: Reading, who: WhoAsks, view: Annotated[View, Depends(LIST)]
+) -> Response:
+    """The tenant's models with their newest versions in short."""
+    links = links_for(request, context.settings)
+    found = await models.list_models(session, who.tenant_id, view)
+    summaries = await models.summaries(session, found.rows)
+    return JSONResponse(document(request, found, [model_document(r, summaries[r.id], links) for r in found.rows]))
+
+
+@router.post(
+    "",
+    operation_id="create_model",
+    status_code=201,
+    responses={201: SHOWN, 202: {"model": OperationShown}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ModelCreate.model_json_schema()}, **FORM_CONTENT},
+        }
+    },
+)
+async def create_model_from_either(call: Calling) -> Response:
+    """An empty model from JSON, or a model with its version 1 from a form with the part `file` (then 202)."""
+    if is_form(call.request):
+        return await upload_version(call, None)
+    return await _create_empty(call, await _read_body(call.request))
+
+
+@router.get("/{model}", operation_id="get_model", responses={200: SHOWN})
+async def get_model(request: Request, context: ContextOf, session: Reading, who: WhoAsks, model: str) -> Response:
+    """One model with its versions in short."""
+    row = await models.find_model(session, who.tenant_id, model)
+    summary = (await models.summaries(session, [row]))[row.id]
+    tag = etag(row.edition)
+    if is_not_modified(request, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    return answer(Shown(model_document(row, summary, links_for(request, context.settings)), etag=tag))
+
+
+@router.patch("/{model}", operation_id="update_model", responses={200: SHOWN})
+async def update_model(call: Calling, model: str, body: ModelPatch) -> Response:
+    """Change what is said about a model (merge patch)."""
+    changes = body.model_dump(include=body.model_fields_set)
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_model(session, call.who, model)
+        call.check_if_match(etag(row.edition))
+        amend(row, changes)
+        return Effect(await record(session, call.who, "model.update", row), row.id)
+
+    return await call.mutate(work, _show(call))
+
+
+@router.delete("/{model}", operation_id="delete_model", status_code=204)
+async def delete_model_and_versions(call: Calling, model: str, cascade: Cascade = False) -> Response:
+    """Delete a model with all its versions; refused while a service uses one, whatever `cascade` says."""
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_model(session, call.who, model)
+        call.check_if_match(etag(row.edition))
+        return Effect(await delete_model(session, call.who, row), row.id)
+
+    return await call.mutate(work, show_nothing)
+
+
+@router.put("/{model}/aliases/{alias}", operation_id="set_alias", responses={200: SHOWN})
+async def put_alias(call: Calling, model: str, alias: str, body: AliasBody) -> Response:
+    """Let `@alias` name a ready version from now on; services keep what they were deployed with."""
+    require_name(alias, "/alias", "an alias")
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_model(session, call.who, model)
+        version = await hold_ready_version(session, row, body.version)
+        return Effect(await set_alias(session, call.who, row, alias, version), row.id)
+
+    return await call.mutate(work, _show(call))
+
+
+@router.delete("/{model}/aliases/{alias}", operation_id="delete_alias", status_code=204)
+async def delete_alias(call: Calling, model: str, alias: str) -> Response:
+    """Forget an alias."""
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_model(session, call.who, model)
+        return Effect(await remove_alias(session, call.who, row, alias), row.id)
+
+    return await call.mutate(work, show_nothing)
+
+
+async def show_nothing(session: ReadSession, resource_id: str) -> Shown:
+    """204: what was asked for is gone."""
+    return Shown(None)
+
+
+async def _create_empty(call: Call, body: ModelCreate) -> Response:
+    about = Description(body.display_name, body.description, body.tags or ())
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await create_model(session, call.who, body.name, about)
+        return Effect(await record(session, call.who, "model.create", row), row.id)
+
+    return await call.mutate(work, _show(call, status=201))
+
+
+async def _read_body(request: Request) -> ModelCreate:
+    """The JSON body of the one route that takes a form as well."""
+    given = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if given != "application/json" and not given.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"a model is created from application/json, or from multipart/form-data with its file, not '{given[:100]}'"
+        )
+    try:
+        return ModelCreate.model_validate(read_json(await request.body()))
+    except ValidationError as error:
+        raise rejection(error.errors(include_url=False), ModelCreate) from error
+
+
+def _show(call: Call, status: int = 200) -> Show:
+    async def show(session: ReadSession, model_id: str) -> Shown:
+        row = await session.get_one(Model, model_id)
+        summary = (await models.summaries(session, [row]))[row.id]
+        where = call.links.to(f"/api/v1/models/{row.name}") if status == 201 else None
+        return Shown(model_document(row, summary, call.links), status, where, etag(row.edition))
+
+    return show

@@ -1,0 +1,53 @@
+"""Replicas of a service, and their logs as plain text."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import JSONResponse, StreamingResponse
+
+from api.dependencies import ContextOf, Reading, WhoAsks
+from api.links import links_for
+from api.pages import Listing, document
+from api.routing import PlatformRoute
+from api.schemas.services import ReplicaPage, replica_documents
+from state.queries import services
+from state.queries.lists import View
+
+router = APIRouter(prefix="/api/v1/services/{service}/replicas", tags=["services"], route_class=PlatformRoute)
+LIST = Listing({"status": "text", "created_at": "time"})
+Follow = Annotated[bool, Query(description="Go on with what is written from now on.")]
+TailBytes = Annotated[int, Query(ge=0, le=16 * 1024 * 1024, description="How much of the end to begin with.")]
+
+
+@router.get("", operation_id="list_replicas", openapi_extra=LIST.parameters, responses={200: {"model": ReplicaPage}})
+async def list_replicas(
+    request: Request,
+    context: ContextOf,
+    session: Reading,
+    who: WhoAsks,
+    service: str,
+    view: Annotated[View, Depends(LIST)],
+) -> Response:
+    """The model servers of a service, the newest first, ended ones too; `status.in=starting,ready` narrows."""
+    row = await services.find_service(session, who.tenant_id, service)
+    found = await services.list_replicas(session, row, view)
+    items = replica_documents(found.rows, row.name, links_for(request, context.settings))
+    return JSONResponse(document(request, found, items))
+
+
+@router.get("/{replica}/logs", operation_id="read_replica_logs", responses={200: {"content": {"text/plain": {}}}})
+async def read_replica_logs(
+    context: ContextOf,
+    who: WhoAsks,
+    service: str,
+    replica: str,
+    follow: Follow = False,
+    tail_bytes: TailBytes = 1024 * 1024,
+) -> Response:
+    """What a replica wrote; with `follow` as it is written, until the replica ends or the reader goes away."""
+    async with context.database.read() as session:
+        row = await services.find_service(session, who.tenant_id, service)
+        found = await services.find_replica(session, row, replica)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    pieces = context.read_logs(found.id, follow, tail_bytes)
+    return StreamingResponse(pieces, headers=headers, media_type="text/plain; charset=utf-8")

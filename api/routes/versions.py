@@ -1,0 +1,166 @@
+"""Versions of a model: list, upload, overview, describe, delete, download."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.responses import JSONResponse, StreamingResponse
+
+from api.dependencies import ContextOf, Reading, WhoAsks
+from api.errors import problem
+from api.headers import etag, is_not_modified
+from api.intake import FORM_CONTENT, RAW_CONTENT, show_version, shown_version, upload_version
+from api.links import links_for
+from api.mutations import Calling, Effect, Shown, answer
+from api.pages import Listing, document
+from api.ranges import read_range
+from api.routes.models import show_nothing
+from api.routing import PlatformRoute
+from api.schemas.operations import OperationShown
+from api.schemas.versions import VersionPage, VersionPatch, VersionShown, merged_metrics, version_document
+from state.cataloguing import amend, delete_version, hold_model, hold_version
+from state.database import WriteSession
+from state.operations import record
+from state.queries import versions
+from state.queries.lists import View
+from state.queries.models import find_model
+from state.tables import Operation, Version
+from storage.base import RangeNotSatisfiable
+from storage.digests import Digest
+
+router = APIRouter(prefix="/api/v1/models/{model}/versions", tags=["versions"], route_class=PlatformRoute)
+LIST = Listing(
+    {
+        "number": "number",
+        "status": "text",
+        "format": "text",
+        "task": "text",
+        "digest": "text",
+        "filename": "text",
+        "created_at": "time",
+        "updated_at": "time",
+    },
+    orders=("created_at", "number", "updated_at"),
+)
+SHOWN = {"model": VersionShown}
+
+
+@router.get("", operation_id="list_versions", openapi_extra=LIST.parameters, responses={200: {"model": VersionPage}})
+async def list_versions(
+    request: Request,
+    context: ContextOf,
+    session: Reading,
+    who: WhoAsks,
+    model: str,
+    view: Annotated[View, Depends(LIST)],
+) -> Response:
+    """The versions of a model, the newest first."""
+    links = links_for(request, context.settings)
+    row = await find_model(session, who.tenant_id, model)
+    found = await versions.list_versions(session, row, view)
+    aliases = await versions.alias_names(session, [version.id for version in found.rows])
+    items = [version_document(version, row.name, aliases.get(version.id, []), links) for version in found.rows]
+    return JSONResponse(document(request, found, items))
+
+
+@router.post(
+    "",
+    operation_id="upload_version",
+    status_code=202,
+    responses={201: SHOWN, 202: {"model": OperationShown}},
+    openapi_extra={"requestBody": {"required": True, "content": {**FORM_CONTENT, **RAW_CONTENT}}},
+)
+async def upload(call: Calling, model: str) -> Response:
+    """Upload a model file, as a form with the part `file` or as the body itself; a missing model is made.
+
+    The answer comes as soon as the bytes are stored; the inspection is the operation to wait for.
+    """
+    return await upload_version(call, model)
+
+
+@router.get("/{version}", operation_id="get_version", responses={200: SHOWN})
+async def get_version(
+    request: Request, context: ContextOf, session: Reading, who: WhoAsks, model: str, version: str
+) -> Response:
+    """The overview of a version: a number, `latest` (the newest ready one), `@alias` or `sha256:…`."""
+    owner = await find_model(session, who.tenant_id, model)
+    row = await versions.find_version(session, owner, version)
+    tag = etag(row.edition)
+    if is_not_modified(request, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    shown = await shown_version(session, row, owner.name, links_for(request, context.settings))
+    return answer(Shown(shown, etag=tag))
+
+
+@router.patch("/{version}", operation_id="update_version", responses={200: SHOWN})
+async def update_version(call: Calling, model: str, version: str, body: VersionPatch) -> Response:
+    """Change what is said about a version (merge patch); its bytes and what was found in them never change."""
+    changes = body.model_dump(include=body.model_fields_set)
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        owner = await hold_model(session, call.who, model)
+        row = await hold_version(session, owner, version)
+        call.check_if_match(etag(row.edition))
+        amend(row, {**changes, **_derived(row, body)})
+        return Effect(await record(session, call.who, "version.update", row, model=owner.name), row.id)
+
+    return await call.mutate(work, show_version(call))
+
+
+@router.delete("/{version}", operation_id="delete_version", status_code=204)
+async def delete_one_version(call: Calling, model: str, version: str) -> Response:
+    """Delete a version; refused while a service uses it. Its number is not given again."""
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        owner = await hold_model(session, call.who, model)
+        row = await hold_version(session, owner, version)
+        call.check_if_match(etag(row.edition))
+        return Effect(await delete_version(session, call.who, owner, row), row.id)
+
+    return await call.mutate(work, show_nothing)
+
+
+@router.get(
+    "/{version}/artifact",
+    operation_id="download_artifact",
+    responses={200: {"content": {"application/octet-stream": {}}}, 206: {"description": "The range asked for."}},
+)
+async def download_artifact(request: Request, context: ContextOf, who: WhoAsks, model: str, version: str) -> Response:
+    """The file as it was uploaded; `Range` is understood, the ETag is its digest."""
+    async with context.database.read() as session:
+        owner = await find_model(session, who.tenant_id, model)
+        row = await versions.find_version(session, owner, version)
+    digest, tag = Digest.parse(row.digest), f'"{row.digest}"'
+    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
+    if is_not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
+    size_bytes = await context.store.stat(digest)
+    try:
+        part = read_range(request, size_bytes, tag)
+    except RangeNotSatisfiable as error:
+        return problem(request.scope, error, {"Content-Range": f"bytes */{size_bytes}"})
+    length_bytes = size_bytes
+    if part is not None:
+        stop = part.stop or size_bytes
+        length_bytes = stop - part.start
+        headers["Content-Range"] = f"bytes {part.start}-{stop - 1}/{size_bytes}"
+    headers |= {"Content-Length": str(length_bytes), "Content-Disposition": _attachment(row, owner.name)}
+    pieces = context.store.open(digest, part)
+    return StreamingResponse(pieces, 206 if part else 200, headers, media_type="application/octet-stream")
+
+
+def _derived(row: Version, body: VersionPatch) -> dict[str, str | dict[str, object] | None]:
+    """What a patch means for columns that depend on what was there."""
+    changes: dict[str, str | dict[str, object] | None] = {}
+    if "metrics" in body.model_fields_set:
+        changes["metrics"] = merged_metrics(row.metrics, body.metrics)
+    if "task" in body.model_fields_set and body.task is None:
+        found: str | None = (row.signature or {}).get("task")
+        changes["task"] = found  # what the inspection says again
+    return changes
+
+
+def _attachment(row: Version, model: str) -> str:
+    """RFC 6266: a plain name for everybody, the given one for those who read RFC 8187."""
+    plain = f"{model}-{row.number}.{row.format}"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(row.filename or plain)}"

@@ -1,0 +1,105 @@
+"""Models: what a request may say and how a row is shown."""
+
+from pydantic import BaseModel
+
+from api.headers import etag
+from api.links import Links
+from api.schemas.base import NAME, Body, Description, DisplayName, Name, Tags
+from core.errors import FieldProblem, InvalidField, Json
+from state.documents import instant
+from state.queries.models import ModelSummary
+from state.tables import Model
+
+
+class ModelCreate(Body):
+    """An empty model; upload versions to it."""
+
+    name: Name
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+
+
+class ModelPatch(Body):
+    """A merge patch (RFC 7396); null removes."""
+
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+
+
+class LatestShown(BaseModel):
+    """A version in short."""
+
+    version: str
+    url: str
+
+
+class ModelShown(BaseModel):
+    """A model. `latest` is its newest ready version, `newest` the one that was uploaded last."""
+
+    id: str
+    name: str
+    display_name: str | None
+    description: str | None
+    tags: list[str]
+    status: str
+    reason: str | None
+    message: str | None
+    since: str
+    generation: int
+    etag: str
+    created_at: str
+    updated_at: str
+    url: str
+    versions: int
+    latest: LatestShown | None
+    newest: LatestShown | None
+    aliases: dict[str, str]
+
+
+class ModelPage(BaseModel):
+    """One page of models."""
+
+    items: list[ModelShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+def model_document(row: Model, summary: ModelSummary, links: Links) -> dict[str, Json]:
+    """The model object."""
+    url = links.to(f"/api/v1/models/{row.name}")
+
+    def short(number: int | None) -> Json:
+        return None if number is None else {"version": str(number), "url": f"{url}/versions/{number}"}
+
+    return {
+        "id": row.id,
+        "name": row.name,
+        "display_name": row.display_name,
+        "description": row.description,
+        "tags": row.tags,
+        "status": str(row.status),
+        "reason": row.reason,
+        "message": row.message,
+        "since": instant(row.since),
+        "generation": row.generation,
+        "etag": etag(row.edition),
+        "created_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+        "url": url,
+        "versions": summary.count,
+        "latest": short(summary.latest),
+        "newest": short(summary.newest),
+        "aliases": {name: str(number) for name, number in summary.aliases.items()},
+    }
+
+
+def require_name(given: str, pointer: str, noun: str) -> None:
+    """Raises `InvalidField` unless a name from the path may name something new."""
+    if NAME.fullmatch(given) is None:
+        detail = (
+            f"'{given[:60]}' cannot name {noun}: a name is 1 to 48 characters, lower-case letters, digits and '-', "
+            "a letter first and no '-' at the end"
+        )
+        raise InvalidField(detail, fields=[FieldProblem(pointer, detail)])

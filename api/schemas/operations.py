@@ -1,0 +1,96 @@
+"""How an operation is shown (API.md section 2)."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from api.links import Links, target_path
+from core.errors import Json
+from state.documents import instant
+from state.tables import Operation
+
+FINAL = ("succeeded", "failed", "canceled")
+
+
+class TargetShown(BaseModel):
+    """What an operation works on."""
+
+    type: str
+    id: str
+    name: str
+    url: str | None
+    generation: int
+
+
+class ProgressShown(BaseModel):
+    """How far the work is."""
+
+    percent: float
+    stage: str
+    detail: str | None
+
+
+class OperationShown(BaseModel):
+    """The operation object; when it is done, exactly one of `error` (a problem) and `result` is set."""
+
+    id: str
+    kind: str
+    status: Literal["queued", "running", "succeeded", "failed", "canceled"]
+    done: bool
+    target: TargetShown
+    attempt: int
+    progress: ProgressShown
+    waiting_for: str | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    cancel_requested: bool
+    superseded_by: str | None
+    created_by: str
+    error: dict[str, Any] | None
+    result: dict[str, Any] | None
+
+
+class OperationPage(BaseModel):
+    """One page of operations."""
+
+    items: list[OperationShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+def operation_document(row: Operation, links: Links) -> dict[str, Json]:
+    """The operation object; when it is done, exactly one of `error` and `result` is set."""
+    path = target_path(row)
+    target: dict[str, Json] = {
+        "type": row.target_type,
+        "id": row.target_id,
+        "name": row.target_name,
+        "url": None if path is None else links.to(path),
+        "generation": row.generation,
+    }
+    if row.target_type == "version":
+        target["model"] = row.arguments.get("model")
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "status": str(row.status),
+        "done": row.status in FINAL,
+        "target": target,
+        "attempt": row.attempt,
+        "progress": _progress(row),
+        "waiting_for": row.waiting_for,
+        "created_at": instant(row.created_at),
+        "started_at": instant(row.started_at),
+        "completed_at": instant(row.completed_at),
+        "cancel_requested": row.cancel_requested,
+        "superseded_by": row.superseded_by,
+        "created_by": row.actor,
+        "error": row.error if row.status in ("failed", "canceled") else None,
+        "result": (row.result or {}) if row.status == "succeeded" else None,
+    }
+
+
+def _progress(row: Operation) -> dict[str, Any]:
+    shown = {"percent": 0, "stage": str(row.status), "detail": None, **(row.progress or {})}
+    return {**shown, "percent": 100, "stage": "succeeded"} if row.status == "succeeded" else shown

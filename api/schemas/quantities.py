@@ -1,0 +1,74 @@
+"""Quantities as Kubernetes writes them (`500m` cores, `512Mi` bytes), and the names of what is deployed."""
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+MIB: Final = 1024 * 1024
+SCALE: Final[Mapping[str, int]] = {
+    "": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+}  # fmt: skip
+QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([A-Za-z]{0,2})")
+LEAST_CPU, MOST_CPU = 0.01, 1024.0
+LEAST_MEMORY_MB, MOST_MEMORY_MB = 64, 16 * 1024 * 1024
+
+
+def read_cpu(given: object) -> object:
+    """Cores as a number: `2`, `0.5`, `"500m"`."""
+    if given is None or isinstance(given, bool):
+        return given
+    text = str(given) if isinstance(given, int | float | str) else ""
+    number, milli = (text[:-1], True) if text.endswith("m") else (text, False)
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", number) is None:
+        raise PydanticCustomError("cpu", "cpu is a number of cores such as 2, 0.5 or '500m'")
+    cores = float(Decimal(number) / 1000 if milli else Decimal(number))
+    if not LEAST_CPU <= cores <= MOST_CPU:
+        raise PydanticCustomError("cpu", "cpu is between 10m and 1024 cores")
+    return cores
+
+
+def read_memory_mb(given: object) -> object:
+    """MiB, rounded up: `"512Mi"`, `"1Gi"`, `"500M"` or bytes."""
+    if given is None or isinstance(given, bool | float):
+        return given
+    match = QUANTITY.fullmatch(str(given)) if isinstance(given, int | str) else None
+    if match is None or match[2] not in SCALE:
+        raise PydanticCustomError("memory", "memory is a size such as '512Mi', '1Gi', '500M', or a number of bytes")
+    memory_mb = math.ceil(Decimal(match[1]) * SCALE[match[2]] / MIB)
+    if not LEAST_MEMORY_MB <= memory_mb <= MOST_MEMORY_MB:
+        raise PydanticCustomError("memory", "memory is between 64Mi and 16Ti; a model server does not start in less")
+    return memory_mb
+
+
+def read_gpu(given: object) -> object:
+    """Nothing here has one yet."""
+    if isinstance(given, int) and given > 0:
+        raise PydanticCustomError("gpu", "no GPU can be given here yet: services run on this machine's processors")
+    return given
+
+
+def read_version(given: object) -> object:
+    """A version's number may come as a number."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+def _either(kind: str, *examples: object) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": kind}, {"type": "string"}, {"type": "null"}], "examples": list(examples)})
+
+
+Cpu = Annotated[float | None, BeforeValidator(read_cpu), _either("number", 1, "500m")]
+MemoryMb = Annotated[int | None, BeforeValidator(read_memory_mb), _either("integer", "512Mi", "1Gi")]
+Gpu = Annotated[Literal[0] | None, BeforeValidator(read_gpu)]
+Replicas = Annotated[int, Field(ge=1, le=64)]
+ModelName = Annotated[str, Field(min_length=1, max_length=48)]
+VersionName = Annotated[
+    str,
+    BeforeValidator(read_version),
+    Field(min_length=1, max_length=80, description="A number, `latest`, `@alias` or `sha256:…`."),
+]

@@ -1,0 +1,226 @@
+"""Services: what a request may say and how rows are shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from api.headers import etag
+from api.links import Links
+from api.schemas.base import Body, Description, DisplayName, Name, Tags
+from api.schemas.later import Later
+from api.schemas.quantities import Cpu, Gpu, MemoryMb, ModelName, Replicas, VersionName
+from core.errors import Json
+from state.documents import instant
+from state.queries.services import RevisionFacts, ServiceFacts
+from state.specs import DEFAULT_CPU
+from state.tables import Replica
+
+
+class ResourcesBody(Body):
+    """What each replica may use; without `cpu` one core, without `memory` no limit."""
+
+    cpu: Cpu = None
+    memory: MemoryMb = None
+    gpu: Gpu = None
+
+
+class ServiceCreate(Body):
+    """A service that runs one version of a model."""
+
+    name: Name
+    model: ModelName
+    version: VersionName = "latest"
+    replicas: Replicas = 1
+    resources: ResourcesBody | None = None
+    env: dict[str, str] | None = None
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+    runtime: Later = None
+    config_files: Later = None
+    autoscaling: Later = None
+    follow: Later = None
+    expires_after: Later = None
+
+
+class ServicePatch(Body):
+    """A merge patch (RFC 7396), also inside `resources` and `env`; null removes, or gives the default back."""
+
+    model: ModelName | None = None
+    version: VersionName | None = None
+    replicas: Replicas | None = None
+    resources: ResourcesBody | None = None
+    env: dict[str, str | None] | None = None
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+    runtime: Later = None
+    config_files: Later = None
+    autoscaling: Later = None
+    follow: Later = None
+    expires_after: Later = None
+
+
+class ResourcesShown(BaseModel):
+    """What each replica may use."""
+
+    cpu: float
+    memory: str | None
+    gpu: int
+
+
+class RevisionShown(BaseModel):
+    """One immutable deployment spec; the values of `env` are never shown."""
+
+    id: str
+    number: int
+    model: str
+    version: str
+    resources: ResourcesShown
+    env_names: list[str]
+    created_at: str
+
+
+class RevisionPage(BaseModel):
+    """One page of revisions."""
+
+    items: list[RevisionShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+class ServiceShown(BaseModel):
+    """A service: what is wanted of it, what is live, and how it is. `url` takes predictions."""
+
+    id: str
+    name: str
+    display_name: str | None
+    description: str | None
+    tags: list[str]
+    status: str
+    reason: str | None
+    message: str | None
+    since: str
+    generation: int
+    etag: str
+    created_at: str
+    updated_at: str
+    model: str | None
+    version: str | None
+    revision: int | None
+    live: RevisionShown | None
+    replicas: int
+    ready_replicas: int
+    resources: ResourcesShown | None
+    env_names: list[str]
+    url: str
+    address: str
+    operation: str | None
+
+
+class ServicePage(BaseModel):
+    """One page of services."""
+
+    items: list[ServiceShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+class ReplicaShown(BaseModel):
+    """One model server of a service."""
+
+    id: str
+    status: str
+    reason: str | None
+    message: str | None
+    since: str
+    generation: int
+    revision: str
+    pid: int | None
+    created_at: str
+    ended_at: str | None
+    logs: str
+
+
+class ReplicaPage(BaseModel):
+    """One page of replicas."""
+
+    items: list[ReplicaShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+def resources_document(stored: Mapping[str, float]) -> dict[str, Json]:
+    """Resources with the defaults that apply."""
+    memory_mb = stored.get("memory_mb")
+    return {
+        "cpu": stored.get("cpu") or DEFAULT_CPU,
+        "memory": None if memory_mb is None else f"{int(memory_mb)}Mi",
+        "gpu": 0,
+    }
+
+
+def revision_document(facts: RevisionFacts) -> dict[str, Json]:
+    """The revision object."""
+    return {
+        "id": facts.id,
+        "number": facts.number,
+        "model": facts.model,
+        "version": str(facts.version),
+        "resources": resources_document(facts.resources),
+        "env_names": list(facts.env_names),
+        "created_at": instant(facts.created_at),
+    }
+
+
+def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
+    """The service object."""
+    row, wanted = facts.row, facts.wanted
+    running: dict[str, Any] = revision_document(wanted) if wanted else {}
+    return {
+        "id": row.id,
+        "name": row.name,
+        "display_name": row.display_name,
+        "description": row.description,
+        "tags": row.tags,
+        "status": str(row.status),
+        "reason": row.reason,
+        "message": row.message,
+        "since": instant(row.since),
+        "generation": row.generation,
+        "etag": etag(row.edition),
+        "created_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+        "model": running.get("model"),
+        "version": running.get("version"),
+        "revision": running.get("number"),
+        "live": revision_document(facts.live) if facts.live else None,
+        "replicas": row.replicas,
+        "ready_replicas": facts.ready_replicas,
+        "resources": running.get("resources"),
+        "env_names": running.get("env_names", []),
+        "url": links.to(f"/api/v1/services/{row.name}/predict"),
+        "address": links.to(f"/v2/models/{row.name}"),
+        "operation": links.operation(facts.operation_id) if facts.operation_id else None,
+    }
+
+
+def replica_documents(rows: Sequence[Replica], service: str, links: Links) -> list[dict[str, Json]]:
+    """The replica objects; where they listen is nobody's business but the gateway's."""
+    return [
+        {
+            "id": row.id,
+            "status": str(row.status),
+            "reason": row.reason,
+            "message": row.message,
+            "since": instant(row.since),
+            "generation": row.generation,
+            "revision": row.revision_id,
+            "pid": row.pid,
+            "created_at": instant(row.created_at),
+            "ended_at": instant(row.ended_at),
+            "logs": links.to(f"/api/v1/services/{service}/replicas/{row.id}/logs"),
+        }
+        for row in rows
+    ]

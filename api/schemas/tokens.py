@@ -1,0 +1,54 @@
+"""Tokens and who asks: what a request may say and how they are shown."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from api.schemas.base import Body
+from api.schemas.webhooks import Time
+from core.errors import Json
+from state.documents import instant
+from state.tables import Token
+
+
+class TokenCreate(Body):
+    """A new token of the user who asks."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    expires_at: Time | None = None
+
+
+class TokenShown(BaseModel):
+    """A token; `token`, its secret text, is there only in the answer that made it."""
+
+    id: str
+    name: str
+    created_at: str
+    expires_at: str | None
+    token: str | None = None
+
+
+class TokenPage(BaseModel):
+    """One page of tokens."""
+
+    items: list[TokenShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+class Me(BaseModel):
+    """Who asks."""
+
+    user: str
+    role: str
+    tenant: str
+
+
+def token_document(row: Token) -> dict[str, Json]:
+    """The token object, without its text, which nobody can read back."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "created_at": instant(row.created_at),
+        "expires_at": instant(row.expires_at),
+    }

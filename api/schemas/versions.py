@@ -1,0 +1,195 @@
+"""Versions: the fields of an upload, what a patch may say, and the overview that a row is shown as."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from api.headers import etag
+from api.links import Links
+from api.routing import read_json
+from api.schemas.base import Body, Description, DisplayName, Name, Tags
+from api.schemas.later import Later
+from api.validation import rejection
+from core.errors import Json, MalformedBody
+from state.documents import instant
+from state.tables import Version
+
+LARGEST_METRICS_BYTES = 256 * 1024
+SIGNATURE_PARTS = (
+    "format_version", "engine", "engine_version", "platform", "algorithm", "function", "batch",
+    "inputs", "outputs", "targets", "producer", "metadata", "sample", "sample_output",
+)  # fmt: skip
+
+
+def check_metrics(metrics: dict[str, object]) -> dict[str, object]:
+    """Any JSON object that can be stored and shown again: finite numbers, at most 256 KiB."""
+    try:
+        size = len(json.dumps(metrics, allow_nan=False))
+    except ValueError as error:
+        raise PydanticCustomError("finite", "a number is too large for JSON that others can read") from error
+    if size > LARGEST_METRICS_BYTES:
+        raise PydanticCustomError("metrics", "metrics have at most 256 KiB; this is a place for figures, not for data")
+    return metrics
+
+
+def _read_object(given: object) -> object:
+    """A form field's JSON text."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return read_json(given.encode())
+    except MalformedBody as error:
+        raise PydanticCustomError(
+            "json", "{problem}", {"problem": error.message.replace("the body", "the field")}
+        ) from error
+
+
+def _read_tags(given: object) -> object:
+    """A form field's tags: a JSON list, or names with commas between them."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        return _read_object(given)
+    return [tag.strip() for tag in given.split(",") if tag.strip()]
+
+
+def _read_type(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
+Task = Literal["classification", "regression", "clustering", "dimension_reduction", "anomaly", "association", "tensor"]
+Metrics = Annotated[dict[str, Any], AfterValidator(check_metrics)]
+
+
+class UploadFields(Body):
+    """The text parts of an upload. `task` overrides what the inspection finds; `type` must be what the file is."""
+
+    name: Name | None = None
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Annotated[Tags | None, BeforeValidator(_read_tags)] = None
+    task: Task | None = None
+    type: Annotated[Literal["onnx", "pmml", "auto"] | None, BeforeValidator(_read_type)] = None
+    metrics: Annotated[Metrics | None, BeforeValidator(_read_object)] = None
+    features: Later = None
+
+
+class VersionPatch(Body):
+    """A merge patch (RFC 7396); null removes. `metrics` is merged key by key."""
+
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+    task: Task | None = None
+    metrics: Metrics | None = None
+    features: Later = None
+
+
+class VersionShown(BaseModel):
+    """The overview of a version; what the inspection finds is null until it is ready."""
+
+    id: str
+    model: str
+    version: str
+    number: int
+    display_name: str | None
+    description: str | None
+    tags: list[str]
+    aliases: list[str]
+    status: Literal["received", "inspecting", "ready", "invalid", "deleting"]
+    reason: str | None
+    message: str | None
+    since: str
+    generation: int
+    etag: str
+    created_at: str
+    updated_at: str
+    url: str
+    artifact: str
+    digest: str
+    size_bytes: int
+    filename: str | None
+    format: str
+    task: str | None
+    metrics: dict[str, Any] | None
+    format_version: dict[str, Any] | None
+    opset: int | None
+    pmml_version: str | None
+    engine: str | None
+    engine_version: str | None
+    platform: str | None
+    algorithm: dict[str, Any] | None
+    function: str | None
+    batch: str | None
+    inputs: list[dict[str, Any]] | None
+    outputs: list[dict[str, Any]] | None
+    targets: list[dict[str, Any]] | None
+    producer: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    sample: dict[str, Any] | None
+    sample_output: dict[str, Any] | None
+
+
+class VersionPage(BaseModel):
+    """One page of versions."""
+
+    items: list[VersionShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+FORM_FIELDS = frozenset(UploadFields.model_fields)
+
+
+def read_upload_fields(given: Mapping[str, str]) -> UploadFields:
+    """A form's text parts, an empty one counted as absent. Raises `UnknownField`, `InvalidField`."""
+    try:
+        return UploadFields.model_validate({name: text for name, text in given.items() if text != ""})
+    except ValidationError as error:
+        raise rejection(error.errors(include_url=False), UploadFields) from error
+
+
+def merged_metrics(old: Mapping[str, object] | None, patch: Mapping[str, object] | None) -> dict[str, object] | None:
+    """RFC 7396 for one level: null removes a figure, null for all removes them all."""
+    if patch is None:
+        return None
+    return {name: value for name, value in {**(old or {}), **patch}.items() if value is not None}
+
+
+def version_document(row: Version, model: str, aliases: list[str], links: Links) -> dict[str, Json]:
+    """The version's overview, flattened from its signature."""
+    signature: Mapping[str, Any] = row.signature or {}
+    url = links.to(f"/api/v1/models/{model}/versions/{row.number}")
+    format_version: Mapping[str, Any] = signature.get("format_version") or {}
+    return {
+        "id": row.id,
+        "model": model,
+        "version": str(row.number),
+        "number": row.number,
+        "display_name": row.display_name,
+        "description": row.description,
+        "tags": row.tags,
+        "aliases": aliases,
+        "status": str(row.status),
+        "reason": row.reason,
+        "message": row.message,
+        "since": instant(row.since),
+        "generation": row.generation,
+        "etag": etag(row.edition),
+        "created_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+        "url": url,
+        "artifact": f"{url}/artifact",
+        "digest": row.digest,
+        "size_bytes": row.size_bytes,
+        "filename": row.filename,
+        "format": row.format,
+        "task": row.task,
+        "metrics": row.metrics,
+        "opset": (format_version.get("opsets") or {}).get("ai.onnx"),
+        "pmml_version": format_version.get("pmml_version"),
+        **{name: signature.get(name) for name in SIGNATURE_PARTS},
+    }

@@ -1,0 +1,166 @@
+"""Receives a model file, as multipart or as the raw body, straight into the store: hashed, bounded, constant memory.
+
+All that can be refused is refused before the store's last step, so that a refused upload leaves nothing behind.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+
+from api.dependencies import Context
+from api.foreign import NOT_A_MODEL
+from api.multipart import Form
+from api.protobuf import ModelOutline
+from api.sniff import HEAD_BYTES, recognise, refusal
+from core.errors import FieldProblem, StoreUnavailable, TooLarge, UnsupportedMediaType
+from state.blobs import touch_blob
+from storage.base import BlobMissing, Stored
+
+# What stands around the file in a multipart body: boundaries, headers, text fields.
+FORM_ALLOWANCE_BYTES: Final = 2 * 1024 * 1024
+RAW_TYPES: Final = re.compile(
+    r"application/(octet-stream|xml|pmml\+xml|x-onnx|onnx|vnd\.onnx|x-protobuf|protobuf|binary)|text/xml"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An upload that is in the store: what it is, and what the client said beside it."""
+
+    stored: Stored
+    format: str
+    filename: str | None
+    fields: Mapping[str, str]
+
+    @property
+    def body_sha256(self) -> str:
+        """What tells this upload from another one under the same Idempotency-Key.
+
+        A form is told by what it says and not by its bytes: clients draw a new boundary for every try.
+        """
+        if not self.fields:
+            return self.stored.digest.hex
+        return hashlib.sha256(json.dumps([self.stored.digest.hex, sorted(self.fields.items())]).encode()).hexdigest()
+
+
+# Called with the form's fields when all bytes are there and nothing is kept yet; may raise.
+CheckFields = Callable[[Mapping[str, str], str], Awaitable[None]]
+
+
+def is_form(request: Request) -> bool:
+    """Whether the body is multipart/form-data."""
+    return _media_type(request) == "multipart/form-data"
+
+
+async def receive(request: Request, context: Context, check: CheckFields, known: frozenset[str]) -> Received:
+    """Stream the body into the store.
+
+    Raises `TooLarge`, `Incomplete`, `FormatNotServed`, `InvalidArtifact`, what is wrong with the form, what `check`
+    raises, `StoreUnavailable`; `UnsupportedMediaType` for a body that is neither a form nor a file.
+    """
+    limit = context.settings.max_upload_bytes
+    if is_form(request):
+        _check_announced(request, limit + FORM_ALLOWANCE_BYTES, limit)
+        form = Form(request.headers["content-type"], known)
+        artifact = _Artifact(form.file_pieces(request.stream()), lambda: form.fields, check)
+        stored = await context.store.put(artifact.pieces(), max_bytes=limit)
+        received = Received(stored, artifact.format, form.filename, form.fields)
+    else:
+        _check_raw(request)
+        _check_announced(request, limit, limit)
+        artifact = _Artifact(request.stream(), dict, check)
+        announced = request.headers.get("content-length", "")
+        expected = int(announced) if announced.isdecimal() else None
+        stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=expected)
+        received = Received(stored, artifact.format, _raw_file_name(request), {})
+    await keep(context, received.stored)
+    return received
+
+
+class _Artifact:
+    """The bytes on their way to the store, recognised from the first ones and checked to the last."""
+
+    def __init__(
+        self, source: AsyncIterator[bytes], fields: Callable[[], Mapping[str, str]], check: CheckFields
+    ) -> None:
+        self._source, self._fields, self._check = source, fields, check
+        self._head = bytearray()
+        self._outline: ModelOutline | None = None
+        self.format = ""
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What is stored, unchanged."""
+        async for piece in self._source:
+            if piece:
+                self._look(piece)
+                yield piece
+        if not self.format:
+            self._decide(is_whole=True)
+        if self._outline:
+            self._outline.finish()
+        await self._check(self._fields(), self.format)
+
+    def _look(self, piece: bytes) -> None:
+        if self.format:
+            if self._outline:
+                self._outline.feed(piece)
+            return
+        self._head += piece
+        if len(self._head) >= HEAD_BYTES:
+            self._decide(is_whole=False)
+
+    def _decide(self, *, is_whole: bool) -> None:
+        self.format = recognise(bytes(self._head[:HEAD_BYTES]), is_whole=is_whole)
+        if self.format == "onnx":
+            self._outline = ModelOutline()
+            self._outline.feed(bytes(self._head))
+        self._head.clear()
+
+
+async def keep(context: Context, stored: Stored) -> None:
+    """Say in the database that these bytes are in use, before any row refers to them (ARCHITECTURE, sentence 8).
+
+    Raises `StoreUnavailable` when the sweeper was just deleting them.
+    """
+    async with context.database.write() as session:
+        was_doomed = await touch_blob(session, str(stored.digest), stored.size_bytes)
+    if was_doomed:
+        try:
+            await context.store.stat(stored.digest)
+        except BlobMissing as error:
+            raise StoreUnavailable("the same bytes were just being deleted here; send the file again") from error
+
+
+def _check_announced(request: Request, allowed_bytes: int, limit_bytes: int) -> None:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > allowed_bytes:
+        detail = f"the announced body of {announced[:20]} bytes is larger than the limit of {limit_bytes} bytes"
+        hint = "upload a smaller file, or have PORTSIDE_MAX_UPLOAD_BYTES raised"
+        raise TooLarge(f"{detail}; {hint}", fields=[FieldProblem("/file", detail, hint)], limit_bytes=limit_bytes)
+
+
+def _check_raw(request: Request) -> None:
+    given = _media_type(request)
+    if not given and request.headers.get("content-length", "") == "0":
+        raise refusal(NOT_A_MODEL["empty"])
+    if given and RAW_TYPES.fullmatch(given) is None:
+        raise UnsupportedMediaType(
+            f"an upload is multipart/form-data with a part 'file', or the file itself as application/octet-stream; "
+            f"'{given[:100]}' is neither"
+        )
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _raw_file_name(request: Request) -> str | None:
+    _, options = parse_options_header(request.headers.get("content-disposition", ""))
+    name = options.get(b"filename", b"").decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+    return "".join(character for character in name if character.isprintable())[:200] or None

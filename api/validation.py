@@ -1,0 +1,65 @@
+"""From pydantic's complaints to field problems: a JSON pointer, a sentence, and the nearest name we know."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from api.nearest import hint
+from core.errors import FieldProblem, InvalidField, MalformedBody, Rejected, UnknownField
+
+PARTS = frozenset({"body", "query", "path", "header", "cookie"})
+UNKNOWN = "extra_forbidden"
+
+
+def rejection(errors: Sequence[ErrorDetails], body_model: type[BaseModel] | None) -> Rejected:
+    """The one error that tells everything that is wrong with a request."""
+    if any(error["type"] == "json_invalid" for error in errors):
+        return MalformedBody(f"the body is not JSON: {errors[0].get('ctx', {}).get('error', 'it cannot be read')}")
+    problems = [_problem(error, body_model) for error in errors[:50]]
+    names = ", ".join(f"'{problem.pointer}'" for problem in problems[:5])
+    if all(error["type"] == UNKNOWN for error in errors):
+        return UnknownField(f"the request has fields that do not exist: {names}", fields=problems)
+    return InvalidField(f"the request cannot be used as it is; see {names}: {problems[0].detail}", fields=problems)
+
+
+def _problem(error: ErrorDetails, body_model: type[BaseModel] | None) -> FieldProblem:
+    location: Sequence[str | int] = error["loc"]
+    part = str(location[0]) if location and location[0] in PARTS else ""
+    path = location[1:] if part else location
+    pointer = "".join(f"/{escaped(str(step)[:100])}" for step in path)
+    if error["type"] == UNKNOWN:
+        known = _known(body_model, path[:-1]) if body_model is not None else ()
+        return FieldProblem(pointer, f"there is no field '{str(path[-1])[:100]}' here", hint(str(path[-1]), known))
+    if part == "body" and not path:
+        return FieldProblem("", _sentence(error), "send a JSON object with Content-Type: application/json")
+    where = f"{part} parameter '{path[0]}': " if part in ("query", "path", "header") and path else ""
+    return FieldProblem(pointer, where + _sentence(error))
+
+
+def _sentence(error: ErrorDetails) -> str:
+    if error["type"] == "missing":
+        return "this field is required"
+    message = str(error["msg"])
+    return message[0].lower() + message[1:]
+
+
+def _known(model: type[BaseModel], path: Iterable[str | int]) -> Iterable[str]:
+    """The field names of the object at `path` inside `model`, as far as the annotations tell."""
+    here: type[BaseModel] | None = model
+    for step in path:
+        if here is not None and step in here.model_fields:
+            here = _model_in(here.model_fields[str(step)].annotation)
+    return [field.alias or name for name, field in here.model_fields.items()] if here is not None else ()
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
+
+
+def escaped(step: str) -> str:
+    """One step of an RFC 6901 pointer."""
+    return step.replace("~", "~0").replace("/", "~1")

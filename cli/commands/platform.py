@@ -1,0 +1,97 @@
+"""Verbs about the platform itself: start it, show it off, ask whether this machine suits it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="DIR", help="Data folder [PORTSIDE_DATA].", show_default="a folder of your home directory"
+    ),
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=0, max=65535, help="Port to listen on; 0 takes a free one [PORTSIDE_PORT].", show_default="8000"
+    ),
+]
+
+
+def up(
+    data: DataOption = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            help="Address to listen on [PORTSIDE_HOST]. Any other than loopback requires a token, and makes one.",
+            show_default="127.0.0.1",
+        ),
+    ] = None,
+    port: PortOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log to stderr instead of DATA/logs/portside.log.")
+    ] = False,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Start a platform on this machine: API, workers and model servers, in the foreground.
+
+    Nothing needs to be installed or configured before: an empty folder becomes a database and an artifact store.
+    What was deployed there before is served again within seconds. Ctrl-C finishes running work and stops; once more
+    stops at once.
+
+    Every setting is also an environment variable PORTSIDE_…: see docs/reference/settings.md.
+    """
+    from cli.up import read_settings, run_up
+
+    run_up(read_settings(data, host, port), verbose=verbose, parent_fd=parent_fd)
+
+
+def demo(
+    data: DataOption = None,
+    port: PortOption = None,
+    leave: Annotated[bool, typer.Option("--exit", help="Stop after the main job; the exit status tells.")] = False,
+) -> None:
+    """Show the whole way: start a platform, deploy an ONNX and a PMML model, predict in every way.
+
+    Each step is one printed line: what happened and how long it took. The platform stays up until Ctrl-C.
+    """
+    from cli.demo import run_demo
+
+    run_demo(data, port, leave=leave)
+
+
+def doctor(data: DataOption = None, port: PortOption = None) -> None:
+    """Look at this machine: Python, SQLite, engines, Java, the port, the data folder."""
+    from cli.doctor import examine
+    from cli.up import read_settings
+
+    examine(read_settings(data, None, port))
+
+
+def reference(
+    write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail where a file is not what the code says.")] = False,
+    folder: Annotated[Path, typer.Option("--folder", help="Where they lie.")] = Path("docs/reference"),
+) -> None:
+    """Print, write or check the reference pages that are made from the code."""
+    from cli.reference import check_pages, write_pages
+
+    if check:
+        check_pages(folder)
+    elif write:
+        write_pages(folder)
+    else:
+        raise typer.BadParameter("say --write or --check")
+
+
+def print_version(wanted: bool) -> None:
+    """`--version`: Portside and its engines, without loading any of them."""
+    if not wanted:
+        return
+    from cli.versions import version_lines
+
+    for line in version_lines():
+        typer.echo(line)
+    raise typer.Exit

@@ -1,0 +1,177 @@
+"""`portside deploy`: upload, inspect, deploy, try. What is there already is not done again."""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from cli.client import Answer, Document, Platform
+from cli.failure import CommandFailed, Exit
+from cli.operations import operation_of, wait_for
+from cli.output import Output
+from cli.prediction import curl_command, predict_path
+from cli.upload import check_file, digest_of, size_in_words, upload
+from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, overview_in_words, seconds_in_words
+
+LONGEST_NAME = 48
+UP = ("running", "degraded", "updating", "deploying", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall be deployed as what; `origins` says where each part that was not given comes from."""
+
+    file: Path
+    service: str
+    model: str
+    replicas: int | None
+    waits: bool
+    timeout_s: float
+    origins: tuple[str, ...]
+
+    @classmethod
+    def make(
+        cls, file: Path, name: str | None, model: str | None, replicas: int | None, wait: bool, timeout_s: float
+    ) -> "Plan":
+        """The plan with its defaults filled in. Raises `CommandFailed`."""
+        check_file(file)
+        origins = []
+        if name is None:
+            origins.append("name from the file's name")
+        if model is None:
+            origins.append("model named as the service")
+        service = name or name_from(file)
+        return cls(file, service, model or service, replicas, wait, timeout_s, tuple(origins))
+
+    @property
+    def path(self) -> str:
+        """The service's resource."""
+        return f"/api/v1/services/{quote(self.service, safe='')}"
+
+    @property
+    def versions(self) -> str:
+        """The model's versions."""
+        return f"/api/v1/models/{quote(self.model, safe='')}/versions"
+
+
+def name_from(file: Path) -> str:
+    """A service's name made of a file's name. Raises `CommandFailed` where none can be made."""
+    name = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-").lstrip("0123456789-")[:LONGEST_NAME].rstrip("-")
+    if not name:
+        raise CommandFailed(f"No name can be made of {file.name}: say one with --name.", status=Exit.USAGE)
+    return name
+
+
+def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
+    """Do what of the plan is not done yet. Raises `CommandFailed`."""
+    began = time.monotonic()
+    origins = f"  ({', '.join(plan.origins)})" if plan.origins else ""
+    output.say(f"Deploy {plan.file.name} as service {plan.service}, model {plan.model}{origins}")
+    service = platform.find(plan.path)
+    version = _version(plan, platform, output)
+    output.progress_table(FIELD_COLUMNS, field_rows(version))
+    if service is not None and _serves(service, version, plan):
+        output.say(f"No change: {plan.service} serves version {version['version']} of {plan.model} already.")
+    else:
+        operation = _submit(plan, platform, service, version, output)
+        if not plan.waits:
+            output.data(str(operation["id"]))
+            return
+        wait_for(platform, operation, plan.timeout_s, _ReplicaWatch(plan, platform, output).look)
+        _try(plan, platform, version, output)
+    _conclude(plan, platform, version, output, time.monotonic() - began)
+
+
+def _serves(service: Document, version: Document, plan: Plan) -> bool:
+    is_same = (service["model"], service["version"]) == (plan.model, version["version"])
+    return is_same and service["status"] in UP and plan.replicas in (None, service["replicas"])
+
+
+def _version(plan: Plan, platform: Platform, output: Output) -> Document:
+    """The ready version with these bytes: one that is there, or a new one."""
+    known = platform.find(f"{plan.versions}/{digest_of(plan.file)}")
+    if known is not None and known["status"] == "ready":
+        output.say(f"Version {known['version']} of {plan.model} has the same bytes: nothing to upload.")
+        return known
+    began = time.monotonic()
+    operation = operation_of(platform, _upload(plan, platform, output))
+    number = operation["target"]["name"]
+    size = size_in_words(plan.file.stat().st_size)
+    output.say(f"Uploaded {size} as version {number} of {plan.model} in {seconds_in_words(time.monotonic() - began)}")
+    wait_for(platform, operation, plan.timeout_s)
+    version = platform.get(f"{plan.versions}/{number}")
+    output.say(f"Inspected: {overview_in_words(version)}")
+    return version
+
+
+def _upload(plan: Plan, platform: Platform, output: Output) -> Answer:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    is_watched = output.progress.is_terminal and not output.quiet
+    with Progress(*columns, console=output.progress, transient=True, disable=not is_watched) as progress:
+        bar = progress.add_task("upload", total=plan.file.stat().st_size)
+        return upload(platform, plan.file, plan.model, lambda size: progress.advance(bar, size))
+
+
+def _submit(plan: Plan, platform: Platform, service: Document | None, version: Document, output: Output) -> Document:
+    wish = {"model": plan.model, "version": version["version"]}
+    if plan.replicas is not None:
+        wish["replicas"] = plan.replicas
+    if service is None:
+        answer = platform.call("POST", "/api/v1/services", {"name": plan.service, **wish})
+        output.say(f"Deploying with {plan.replicas or 1} replica(s)")
+        return operation_of(platform, answer)
+    answer = platform.call("PATCH", plan.path, wish)
+    output.say(f"Rolling from version {service['version']} of {service['model']} to version {version['version']}")
+    if service["status"] == "paused":
+        output.say(f"{plan.service} was paused: resuming it")
+        answer = platform.call("POST", f"{plan.path}:resume")
+    return operation_of(platform, answer)
+
+
+class _ReplicaWatch:
+    """Says a line whenever a replica changes; replicas that had ended before are nobody's news."""
+
+    def __init__(self, plan: Plan, platform: Platform, output: Output) -> None:
+        self._path, self._platform, self._output = f"{plan.path}/replicas", platform, output
+        self._seen: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._old = {replica["id"] for replica in self._replicas() if replica["ended_at"]}
+
+    def look(self) -> None:
+        """Compare with the last look."""
+        for replica in self._replicas():
+            key, status = str(replica["id"]), str(replica["status"])
+            if key in self._old or self._seen.get(key) == status:
+                continue
+            self._seen[key] = status
+            why = f": {replica['message']}" if status == "failed" and replica.get("message") else ""
+            self._output.say(f"  {key}  {status}  {seconds_in_words(time.monotonic() - self._began)}{why}")
+
+    def _replicas(self) -> list[Document]:
+        return list(self._platform.get(self._path)["items"])
+
+
+def _try(plan: Plan, platform: Platform, version: Document, output: Output) -> None:
+    """One prediction with the model's own sample, twice: the first one also opens the connection."""
+    if not version.get("sample"):
+        return
+    body = {"inputs": version["sample"]}
+    answer = platform.call("POST", predict_path(plan.service), body)
+    began = time.perf_counter()
+    platform.call("POST", predict_path(plan.service), body)
+    took = seconds_in_words(time.perf_counter() - began)
+    output.say(f"Smoke prediction with the model's sample: {answer_in_words(answer.document['outputs'])} in {took}")
+
+
+def _conclude(plan: Plan, platform: Platform, version: Document, output: Output, took_s: float) -> None:
+    service = platform.get(plan.path)
+    if output.is_json:
+        output.document(service)
+        return
+    output.say(f"{plan.service} is {service['status']} ({seconds_in_words(took_s)}). It answers at:")
+    output.data(str(service["url"]))
+    if version.get("sample"):
+        output.say(curl_command(platform, plan.service, {"inputs": version["sample"]}))

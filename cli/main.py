@@ -1,0 +1,104 @@
+"""The `portside` command: its verbs, and the edge where every error becomes a sentence and an exit status."""
+
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from cli.commands import deploy, models, platform, services
+from cli.commands.platform import print_version
+from cli.commands.target import ApiOption, PlatformAddress, TokenOption
+from cli.failure import CommandFailed, Exit
+
+log = logging.getLogger(__name__)
+
+HELP = """From a trained model file to a live, versioned REST service.
+
+Two commands are enough: [bold]portside up[/bold] starts a platform on this machine, and
+[bold]portside deploy model.onnx[/bold] makes a service of a model file. [bold]portside demo[/bold] shows it all.
+
+Data goes to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
+5 token missing or refused, 6 quota, 124 out of time.
+"""
+START, WORK, MORE = "Start", "Models and services", "More"
+
+
+def build() -> typer.Typer:
+    """The command line with all its verbs."""
+    app = typer.Typer(
+        name="portside",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help=HELP)(root)
+    _add(app, START, platform.up, platform.demo, deploy.deploy)
+    app.command("ls", rich_help_panel=WORK)(models.list_models)
+    app.command("list", hidden=True)(models.list_models)
+    app.command("ps", rich_help_panel=WORK)(services.list_services)
+    _add(app, WORK, services.status, services.predict, services.logs, services.curl)
+    _add(app, WORK, services.pause, services.resume, services.restart, services.delete)
+    _add(app, MORE, platform.doctor, platform.reference)
+    return app
+
+
+def _add(app: typer.Typer, panel: str, *verbs: Callable[..., None]) -> None:
+    for verb in verbs:
+        app.command(rich_help_panel=panel)(verb)
+
+
+def root(
+    context: typer.Context,
+    api: ApiOption = None,
+    token: TokenOption = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Show the versions of Portside and its engines."
+        ),
+    ] = False,
+) -> None:
+    """Keep what all client verbs share: the platform's address."""
+    context.obj = PlatformAddress(api, token)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status (usage errors leave by SystemExit, as typer has it)."""
+    try:
+        build()(prog_name="portside")
+    except CommandFailed as failed:
+        say_failure(failed)
+        return failed.status
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:
+        print(
+            f"Error: this is a bug of portside ({type(error).__name__}: {error}). {_keep_traceback(error)}",
+            file=sys.stderr,
+        )
+        return Exit.FAILED
+    return Exit.OK
+
+
+def say_failure(failed: CommandFailed) -> None:
+    """The sentence and what belongs to it, on stderr."""
+    print(f"Error: {failed.message}", *(f"  {line}" for line in failed.details), sep="\n", file=sys.stderr)
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Where the traceback lies: in the platform's log, or in a file of its own where there is no log."""
+    if logging.getLogger().handlers:
+        log.error("a bug of portside", exc_info=error)
+        return "The log has the traceback."
+    with tempfile.NamedTemporaryFile("w", prefix="portside-", suffix=".log", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    return f"The traceback is in {file.name}."

@@ -1,0 +1,66 @@
+"""A model file on its way to the platform: hashed, streamed, watched."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from cli.client import Answer, Platform
+from cli.failure import CommandFailed, Exit
+
+PIECE_BYTES = 256 * 1024
+UPLOAD_TIMEOUT_S = 600.0  # between two pieces, not for the whole
+
+Watch = Callable[[int], None]
+
+
+def check_file(file: Path) -> Path:
+    """The file, when it can be read. Raises `CommandFailed`."""
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise CommandFailed(f"{file} {what}: name an ONNX or PMML file.", status=Exit.USAGE)
+    try:
+        with file.open("rb"):
+            return file
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read ({error.strerror}).", status=Exit.USAGE) from error
+
+
+def pieces_of(file: Path, watch: Watch | None = None) -> Iterator[bytes]:
+    """The file's bytes in pieces; `watch` is told the size of each once it was taken."""
+    with file.open("rb") as handle:
+        while piece := handle.read(PIECE_BYTES):
+            yield piece
+            if watch is not None:
+                watch(len(piece))
+
+
+def digest_of(file: Path) -> str:
+    """`sha256:` and the file's digest, as the platform names artifacts."""
+    with file.open("rb") as handle:
+        return f"sha256:{hashlib.file_digest(handle, 'sha256').hexdigest()}"
+
+
+def upload(platform: Platform, file: Path, model: str, watch: Watch | None = None) -> Answer:
+    """Send the file as a new version of the model, which is made where there is none. Raises `CommandFailed`."""
+    return platform.send(
+        "POST",
+        f"/api/v1/models/{quote(model, safe='')}/versions",
+        pieces_of(file, watch),
+        headers={
+            "content-type": "application/octet-stream",
+            "content-length": str(file.stat().st_size),
+            "content-disposition": f"attachment; filename*=utf-8''{quote(file.name, safe='')}",
+        },
+        timeout_s=UPLOAD_TIMEOUT_S,
+    )
+
+
+def size_in_words(size_bytes: int) -> str:
+    """`14 kB`, `1.2 GB`."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

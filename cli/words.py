@@ -1,0 +1,84 @@
+"""How documents of the API read in a line or a table."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from cli.client import Document
+
+FIELD_COLUMNS = ("", "name", "type", "what it takes")
+
+
+def seconds_in_words(seconds: float) -> str:
+    """`3.1 ms`, `1.42 s`."""
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+
+
+def age_in_words(instant: str, now: datetime | None = None) -> str:
+    """How long ago an RFC 3339 instant is: `5s`, `12m`, `3h`, `9d`."""
+    passed = ((now or datetime.now(UTC)) - datetime.fromisoformat(instant)).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if passed >= length:
+            return f"{passed // length:.0f}{unit}"
+    return f"{max(passed, 0):.0f}s"
+
+
+def overview_in_words(version: Document) -> str:
+    """`ONNX (opset 17), tree ensemble, classification, by skl2onnx 1.20`."""
+    parts = [str(version["format"]).upper() + _format_version(version)]
+    if version.get("algorithm"):
+        parts.append(str(version["algorithm"]["name"]))
+    parts.append(str(version.get("task") or "").replace("_", " "))
+    if producer := version.get("producer"):
+        parts.append(" ".join(filter(None, ["by", producer["name"], producer.get("version")])))
+    return ", ".join(filter(None, parts))
+
+
+def _format_version(version: Document) -> str:
+    if version.get("opset"):
+        return f" (opset {version['opset']})"
+    return f" {version['pmml_version']}" if version.get("pmml_version") else ""
+
+
+def field_rows(version: Document) -> list[tuple[str, str, str, str]]:
+    """A row per input and output, as `FIELD_COLUMNS` says."""
+    inputs = [("input", field["name"], _type(field), _takes(field)) for field in version.get("inputs") or ()]
+    outputs = [("output", field["name"], _type(field), str(field["role"])) for field in version.get("outputs") or ()]
+    return inputs + outputs
+
+
+def field_names(fields: Sequence[Document]) -> str:
+    """The first few fields with their types, in a line."""
+    shown = [f"{field['name']} {_type(field)}" for field in fields[:4]]
+    return ", ".join(shown) + (f" and {len(fields) - len(shown)} more" if len(fields) > len(shown) else "")
+
+
+def _type(field: Document) -> str:
+    dimensions = ["" if size < 0 else str(size) for size in field["shape"][1:]]
+    return str(field["datatype"]) + (f"[{', '.join(dimensions)}]" if dimensions else "")
+
+
+def _takes(field: Document) -> str:
+    parts = [str(field["measure"])] if field.get("measure") else []
+    if values := field.get("values"):
+        parts.append("one of " + ", ".join(map(str, values[:6])) + ("…" if len(values) > 6 else ""))
+    if not field.get("required", True):
+        parts.append("optional")
+    return "; ".join(parts)
+
+
+def answer_in_words(output: object) -> str:
+    """One record's answer: `setosa (100 %)`, `value 152.3`, `cluster 2`."""
+    if not isinstance(output, dict):
+        return str(output)[:80]
+    if "label" in output:
+        share = (output.get("probabilities") or {}).get(str(output["label"]))
+        return str(output["label"]) + (f" ({share:.0%})" if isinstance(share, float | int) else "")
+    return ", ".join(f"{name} {_short(value)}" for name, value in list(output.items())[:3])
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_short(item) for item in value[:4]) + (", …]" if len(value) > 4 else "]")
+    return str(value)[:40]

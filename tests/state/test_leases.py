@@ -1,0 +1,31 @@
+"""Elections by lease: one holder of a name, a new epoch with each change of hands."""
+
+from state.database import Database
+from state.leases import elect, forget_all, resign
+
+LONG = 60_000_000
+NAMES = ["rescuer", "sweeper"]
+
+
+async def test_one_of_two_is_elected_and_keeps_the_lease(database: Database) -> None:
+    async with database.write() as session:
+        assert await elect(session, NAMES, "a", LONG) == {"rescuer": 1, "sweeper": 1}
+    async with database.write() as session:
+        assert await elect(session, NAMES, "b", LONG) == {}
+        assert await elect(session, NAMES, "a", LONG) == {"rescuer": 1, "sweeper": 1}
+
+
+async def test_a_lease_that_ran_out_changes_hands_with_a_new_epoch(database: Database) -> None:
+    async with database.write() as session:
+        await elect(session, NAMES, "a", -1000)
+        assert await elect(session, ["rescuer"], "b", LONG) == {"rescuer": 2}
+        assert await elect(session, NAMES, "a", LONG) == {"sweeper": 1}
+
+
+async def test_who_resigns_or_is_forgotten_is_replaced_at_once(database: Database) -> None:
+    async with database.write() as session:
+        await elect(session, NAMES, "a", LONG)
+        await resign(session, "a")
+        assert await elect(session, NAMES, "b", LONG) == {"rescuer": 2, "sweeper": 2}
+        await forget_all(session)
+        assert await elect(session, NAMES, "c", LONG) == {"rescuer": 3, "sweeper": 3}
