@@ -30,13 +30,14 @@ BINARY_ONLY: frozenset[Datatype] = frozenset({"FP16", "BF16"})
 
 def integer_range(datatype: Datatype) -> tuple[int, int]:
     """The smallest and largest value of an integer datatype."""
-    limits = np.iinfo(DTYPES[datatype])
-    return int(limits.min), int(limits.max)
+    bits = DTYPES[datatype].itemsize * 8
+    return (0, 2**bits - 1) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def float_limit(datatype: Datatype) -> float:
     """The largest finite value of a floating datatype."""
-    return float(np.finfo(DTYPES[datatype]).max)
+    width = DTYPES[datatype].itemsize
+    return float(np.finfo(np.float16 if width == 2 else np.float32 if width == 4 else np.float64).max)
 
 
 def in_words(datatype: Datatype) -> str:

@@ -27,7 +27,7 @@ def candidate_samples(signature: Signature) -> Iterator[dict[str, object]]:
             yield {
                 field.name: _filled(shapes[field.name], likely_value(field))
                 for field in signature.inputs
-                if field.required or not signature.format == "onnx"
+                if field.required or signature.format != "onnx"
             }
 
 
@@ -70,6 +70,6 @@ def _sized(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 def _filled(shape: tuple[int, ...], value: Scalar) -> object:
-    if not shape:
+    if shape in ((), (1,)):
         return value
     return [_filled(shape[1:], value) for _ in range(shape[0])]

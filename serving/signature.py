@@ -7,13 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Datatype = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-    "FP16", "BF16", "FP32", "FP64", "BYTES",
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "BF16",
+    "FP32",
+    "FP64",
+    "BYTES",
 ]  # fmt: skip  (Open Inference Protocol names)
 Format = Literal["onnx", "pmml", "python"]
-Task = Literal[
-    "classification", "regression", "clustering", "dimension_reduction", "anomaly", "association", "tensor"
-]
+Task = Literal["classification", "regression", "clustering", "dimension_reduction", "anomaly", "association", "tensor"]
 Measure = Literal["continuous", "categorical", "ordinal"]
 Batch = Literal["stack", "loop", "none"]
 Role = Literal[

@@ -1,4 +1,4 @@
-"""`signature.py` as JSON and back, both strict: what `signature.schema.json` refuses, `decode_signature` refuses too."""
+"""`signature.py` as JSON and back, both strict: what the schema refuses, `decode_signature` refuses too."""
 
 from typing import cast
 

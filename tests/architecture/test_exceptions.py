@@ -12,6 +12,7 @@ EDGES = (
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
+    "serving/application.py",  # a bug is a 500 with nothing leaked
     "cli/main.py",  # a bug is one sentence and a log file
 )
 EVERYTHING = {"Exception", "BaseException"}

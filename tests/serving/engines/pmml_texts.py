@@ -201,6 +201,13 @@ BASKETS = document(
     '<AssociationRule support="0.5" confidence="0.75" lift="1.5" antecedent="a" consequent="b"/></AssociationModel>',
 )
 
+TRANSACTIONS = document(
+    category("basket") + category("item"),
+    BASKETS[BASKETS.index("<AssociationModel") : BASKETS.index("</PMML>")].replace(
+        schema("beer", "crisps"), schema('<MiningField name="basket" usageType="group"/>', "item")
+    ),
+)
+
 ISOLATION = document(
     number("x"),
     '<AnomalyDetectionModel functionName="regression" algorithmType="iforest" sampleDataSize="4">'

@@ -57,12 +57,7 @@ def test_a_model_is_served_within_half_a_gibibyte(tmp_path: Path) -> None:
 
 
 def test_a_model_too_large_for_the_heap_is_refused(tmp_path: Path) -> None:
-    trees = [texts.stump("x", i, str(i), "1") for i in range(12_000)]
-    text = (
-        texts.SELECTED[: texts.SELECTED.index("<Segmentation")]
-        + texts.segments("sum", *trees)
-        + "</MiningModel></PMML>"
-    )
+    text = texts.CLUSTERS.replace("0 0", "0 " * 8_000_000)
     ran = run(tmp_path, text, PORTSIDE_JVM_MAX_HEAP_MB="16")
     assert (ran.returncode, "ran out of memory" in ran.stderr) == (1, True), ran.stderr
 

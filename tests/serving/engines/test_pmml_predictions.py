@@ -135,6 +135,14 @@ def test_an_association_model_answers_the_rule_that_fires_and_nothing_where_none
     assert np.isnan(flat(answered["support"])[1])
 
 
+def test_the_items_of_a_basket_count_together_and_never_reach_the_next_call(load: Load) -> None:
+    _, model = load(texts.TRANSACTIONS)
+    asked = {"basket": words("1", "1", "2"), "item": words("milk", "beer", "milk")}
+    assert model.predict(asked)["consequent"].tolist() == [None, "crisps", None]
+    assert model.predict({"basket": words("3"), "item": words("beer")})["consequent"].tolist() == ["crisps"]
+    assert model.predict({"basket": words("3"), "item": words("milk")})["consequent"].tolist() == [None]
+
+
 def test_an_isolation_forest_answers_a_score(load: Load) -> None:
     average_path = 2 * (math.log(3) + 0.57721566) - 2 * 3 / 4
     expected = [2 ** (-1 / average_path), 2 ** (-3 / average_path)]

@@ -1,0 +1,214 @@
+"""The routes of a model server, and where each request is answered: on the loop, in the pool, or not at all.
+
+Before the model is loaded only the health routes answer; the others say 503.
+"""
+
+import asyncio
+import hmac
+import importlib.metadata
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from serving.connection import problem_response
+from serving.messages import Request, Response
+from serving.pace import Pace
+from serving.problems import Problem
+from serving.protocols.oip_rest import OipModel, error_text
+from serving.score import Identity, Scorer
+
+Handler = Callable[[Request], Response]
+# Headers that may say that a body is not JSON.
+_TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers one path: a handler per method. `is_open` needs no token, `is_work` may leave the loop."""
+
+    handlers: Mapping[bytes, Handler]
+    is_open: bool = False
+    is_work: bool = False
+
+
+class ModelServer:
+    """Answers requests for one model. Lives on the loop, except for its work."""
+
+    def __init__(self, identity: Identity, token: str | None, threads: int) -> None:
+        self._identity = identity
+        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._pool = ThreadPoolExecutor(max(2, threads), thread_name_prefix="predict")
+        self._pace = Pace(0.0)
+        self._scorer: Scorer | None = None
+        self._oip: OipModel | None = None
+        self._is_stopping = False
+        self._routes = self._health_routes() | self._predict_routes() | self._tensor_routes()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether predictions are answered."""
+        return self._scorer is not None and not self._is_stopping
+
+    def serve(self, scorer: Scorer, call_s: float) -> None:
+        """Begin to answer predictions; `call_s` is how long a small one takes."""
+        self._scorer, self._oip, self._pace = scorer, OipModel(scorer), Pace(call_s)
+
+    def stop(self) -> None:
+        """Stop being ready; requests that still come are answered."""
+        self._is_stopping = True
+
+    def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
+        """See `connection.Application`."""
+        route = self._routes.get(request.target) or self._routes.get(path_of(request.target))
+        if route is None:
+            return self._refused(request, self._unrouted(request))
+        handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
+        if handler is None:
+            return self._refused(request, _method_problem(request, route))
+        if self._authorization is not None and not route.is_open:
+            given = request.headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, self._authorization):
+                return self._refused(request, _token_problem())
+        if not route.is_work or self._scorer is None:
+            return self._guarded(handler, request)
+        size = len(request.body)
+        work = partial(self._guarded, handler, request)
+        if self._pace.fits_loop(size):
+            return self._pace.timed(work, size)
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._pace.timed, work, size)
+
+    def refusal(self, problem: Problem) -> Response:
+        """See `connection.Application`."""
+        return problem_response(problem, "")
+
+    def _guarded(self, handler: Handler, request: Request) -> Response:
+        try:
+            return handler(request)
+        except Problem as problem:
+            return self._refused(request, problem)
+        except Exception:
+            # A bug of ours: the caller learns nothing of it, the log everything.
+            traceback.print_exc(file=sys.stderr)
+            bug = Problem(500, "internal_error", "the model server failed at this request", hint="see its log")
+            return self._refused(request, bug)
+
+    def _refused(self, request: Request, problem: Problem) -> Response:
+        path = path_of(request.target)
+        if path.startswith(b"/v2"):
+            # The protocol's clients know 400 for every mistake in an input.
+            status = 400 if problem.status == 422 else problem.status
+            return Response(status, msgspec.json.encode({"error": error_text(problem)}), headers=problem.headers)
+        return problem_response(problem, path.decode("utf-8", "replace"))
+
+    def _unrouted(self, request: Request) -> Problem:
+        path = path_of(request.target).decode("utf-8", "replace")
+        if path.startswith("/v2/models/"):
+            name, *rest = path.removeprefix("/v2/models/").split("/")
+            if name != self._identity.name:
+                return Problem(404, "not_found", f"Request for unknown model: '{name[:200]}' is not found")
+            if rest[:1] == ["versions"] and rest[1:2] != [self._identity.version]:
+                version = rest[1][:200] if len(rest) > 1 else ""
+                return Problem(404, "not_found", f"Request for unknown model: '{name}' version {version} is not found")
+        hint = f"predictions go to POST /predict or /v2/models/{self._identity.name}/infer"
+        return Problem(404, "not_found", f"there is nothing at {path[:200]}", hint=hint)
+
+    def _loaded(self) -> tuple[Scorer, OipModel]:
+        if self._scorer is None or self._oip is None:
+            headers = {"retry-after": "1"}
+            raise Problem(503, "model_loading", "the model is still being loaded", headers=headers)
+        return self._scorer, self._oip
+
+    def _health_routes(self) -> dict[bytes, Route]:
+        live = _get(lambda request: Response(200, b'{"live":true}'), is_open=True)
+        ready = _get(self._ready, is_open=True)
+        about = msgspec.json.encode({"name": "portside", "version": _version(), "extensions": []})
+        return {
+            b"/healthz": live,
+            b"/readyz": ready,
+            b"/v2": _get(lambda request: Response(200, about)),
+            b"/v2/health/live": live,
+            b"/v2/health/ready": ready,
+        }
+
+    def _ready(self, request: Request) -> Response:
+        return Response(200, b'{"ready":true}') if self.is_ready else Response(503, b'{"ready":false}')
+
+    def _predict_routes(self) -> dict[bytes, Route]:
+        def predict(request: Request) -> Response:
+            _refuse_other_content(request)
+            return Response(200, self._loaded()[0].predict(request.body))
+
+        route = Route({b"POST": predict}, is_work=True)
+        return {b"/predict": route, f"/api/v1/services/{self._identity.name}/predict".encode(): route}
+
+    def _tensor_routes(self) -> dict[bytes, Route]:
+        def infer(request: Request) -> Response:
+            _refuse_other_content(request)
+            return Response(200, self._loaded()[1].infer(request.body))
+
+        def model_ready(request: Request) -> Response:
+            body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
+            return Response(200 if self.is_ready else 503, body)
+
+        routes: dict[bytes, Route] = {}
+        model = f"/v2/models/{self._identity.name}"
+        for path in (model, f"{model}/versions/{self._identity.version}"):
+            routes[path.encode()] = _get(lambda request: Response(200, self._loaded()[1].metadata()))
+            routes[f"{path}/ready".encode()] = _get(model_ready)
+            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True)
+        return routes
+
+
+def path_of(target: bytes) -> bytes:
+    """The decoded path of a request target: without query, scheme and authority."""
+    path = target.partition(b"?")[0]
+    if not path.startswith(b"/") and b"://" in path:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return unquote_to_bytes(path) if b"%" in path else path
+
+
+def _get(handler: Handler, *, is_open: bool = False) -> Route:
+    return Route({b"GET": handler}, is_open=is_open)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("portside")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"  # run from a copy that nobody installed
+
+
+def _method_problem(request: Request, route: Route) -> Problem:
+    allowed = [method.decode() for method in route.handlers]
+    allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
+    detail = f"{request.method.decode('ascii', 'replace')} is not allowed here"
+    return Problem(405, "method_not_allowed", detail, hint=f"use {allow}", headers={"allow": allow})
+
+
+def _token_problem() -> Problem:
+    headers = {"www-authenticate": "Bearer"}
+    return Problem(401, "unauthenticated", "this replica answers its gateway only", headers=headers)
+
+
+def _refuse_other_content(request: Request) -> None:
+    """Only JSON is read here. Many clients say nothing of their content, or what their library says by default."""
+    if request.headers.keys().isdisjoint(_TELLING):
+        return
+    content_type = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if content_type.startswith((b"multipart/", b"image/", b"text/csv")):
+        shown = content_type.decode("ascii", "replace")[:80]
+        raise Problem(415, "unsupported_media_type", f"{shown} is not read here", hint="send application/json")
+    encoding = request.headers.get(b"content-encoding", b"identity").lower()
+    if encoding != b"identity":
+        shown = encoding.decode("ascii", "replace")[:80]
+        raise Problem(
+            415, "unsupported_media_type", f"the content encoding {shown} is not read here", hint="send it plain"
+        )
+    if b"inference-header-content-length" in request.headers:
+        raise Problem(415, "unsupported_media_type", "binary tensors are not read here", hint="send the data as JSON")

@@ -1,0 +1,191 @@
+"""Values of one input field, nested as its shape says, to a numpy column; or what is wrong with them, and where."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.datatypes import DTYPES, in_words
+from serving.elements import Element, Unfit, Value, compile_element, describe_value
+from serving.problems import FieldErrors
+from serving.signature import InputField
+
+
+class Absent:
+    """The type of `ABSENT`, what stands where a record does not have a field."""
+
+
+ABSENT: Final = Absent()
+Where = Callable[[int], str]
+Fast = Callable[[list[object]], NDArray[np.generic] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnCheck:
+    """One input field, compiled: `shape` is that of one value, which a column has one of per record."""
+
+    field: InputField
+    shape: tuple[int, ...]
+    element: Element
+    fast: Fast
+
+    def column(self, values: list[object], where: Where, errors: FieldErrors) -> NDArray[np.generic] | None:
+        """The column of these values, its first axis the values'. `None` when errors were noted or all are absent.
+
+        `where` gives the JSON pointer of a value by its index. Exporters like to give a plain number the shape [1]:
+        there, the number may stand without its list.
+        """
+        fast = self.fast(values)
+        return _Walk(self, where, errors).column(values) if fast is None else fast
+
+
+def compile_column(field: InputField, shape: tuple[int, ...]) -> ColumnCheck:
+    """Compile the check of a field whose single values have this shape."""
+    element = compile_element(field)
+    return ColumnCheck(field, shape, element, _fast(element, shape))
+
+
+def _fast(element: Element, shape: tuple[int, ...]) -> Fast:
+    """The check of a column at C speed; it answers `None` unless every value is plainly right."""
+    convert_all = element.convert_all
+    if not shape:
+        return convert_all
+    is_short = len(shape) == 1
+    size, is_plain = shape[0], shape == (1,)
+
+    def fast(values: list[object]) -> NDArray[np.generic] | None:
+        only = values[0]
+        if is_short and len(values) == 1 and type(only) is list and len(only) == size:
+            column = convert_all(only)
+            return None if column is None else column.reshape(1, size)
+        flat = flatten(values, () if is_plain and list not in map(type, values) else shape)
+        column = None if flat is None else convert_all(flat.values)
+        if flat is None or column is None:
+            return None
+        return column.reshape(flat.dimensions if len(flat.dimensions) > 1 else (-1, 1))
+
+    return fast
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """Nested lists laid out flat, and the dimensions they had."""
+
+    values: list[object]
+    dimensions: tuple[int, ...]
+
+
+def flatten(values: list[object], shape: tuple[int, ...]) -> Flat | None:
+    """Unnest values of this shape level by level, at C speed; `None` unless they are regular and match it."""
+    dimensions = [len(values)]
+    level = values
+    for expected in shape:
+        if set(map(type, level)) != {list}:
+            return None
+        lists = cast("list[list[object]]", level)
+        lengths = set(map(len, lists))
+        length = lengths.pop()
+        if lengths or not length or (length != expected and expected >= 0):
+            return None
+        dimensions.append(length)
+        level = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
+    return Flat(level, tuple(dimensions))
+
+
+class _Walk:
+    """The slow way over values that are not plainly right: finds each error, or accepts what needed a closer look."""
+
+    def __init__(self, check: ColumnCheck, where: Where, errors: FieldErrors) -> None:
+        self._field, self._shape, self._convert = check.field, check.shape, check.element.convert
+        self._array, self._where, self._errors = check.element.array, where, errors
+        self._dimensions: list[int | None] = [None if size < 0 else size for size in check.shape]
+        self._may_miss = self._field.nullable or not self._field.required
+
+    def column(self, values: list[object]) -> NDArray[np.generic] | None:
+        """See `ColumnCheck.column`."""
+        if not self._field.required and not self._field.nullable and all(_is_missing(value) for value in values):
+            return None  # an input with a default of its own: left out
+        before = self._errors.count
+        blocks: list[list[Value] | None] = []
+        for index, value in enumerate(values):
+            if self._errors.is_full:
+                break
+            blocks.append(self._block(value, index))
+        if self._errors.count > before or self._errors.is_full:
+            return None
+        size = int(np.prod([1 if each is None else each for each in self._dimensions], dtype=np.int64))
+        flat: list[Value] = []
+        for block in blocks:
+            flat.extend([None] * size if block is None else block)
+        return self._array(flat).reshape(len(values), *(1 if each is None else each for each in self._dimensions))
+
+    def _block(self, value: object, index: int) -> list[Value] | None:
+        """The flat values of one value, `None` for a missing one."""
+        pointer = self._where(index)
+        if value is ABSENT and self._field.required:
+            self._errors.add(pointer, "is missing", f"it takes {self._expected()}")
+            return []
+        if _is_missing(value) and self._may_miss:
+            if self._shape and DTYPES[self._field.datatype].kind != "f":
+                self._errors.add(pointer, "is missing in this record only", "give it in every record or in none")
+            return None
+        block: list[Value] = []
+        self._descend(value, 0, pointer, block)
+        return block
+
+    def _descend(self, value: object, axis: int, pointer: str, block: list[Value]) -> None:
+        if self._errors.is_full:
+            return
+        if axis == len(self._shape):
+            try:
+                block.append(self._convert(value))
+            except Unfit as unfit:
+                self._errors.add(pointer, unfit.detail, unfit.hint)
+            return
+        if not isinstance(value, list):
+            if self._shape == (1,) and not isinstance(value, dict):
+                self._descend(value, 1, pointer, block)
+                return
+            self._errors.add(pointer, f"is {describe_value(value)}; it must be a list", f"it takes {self._expected()}")
+            return
+        if not value or len(value) != (self._dimensions[axis] or len(value)):
+            self._wrong_length(value, axis, pointer)
+            return
+        self._dimensions[axis] = len(value)
+        for index, each in enumerate(value):
+            self._descend(each, axis + 1, f"{pointer}/{index}", block)
+
+    def _wrong_length(self, value: list[object], axis: int, pointer: str) -> None:
+        if value and self._shape[axis] < 0:
+            detail = f"has {len(value)} values here where others have {self._dimensions[axis]}"
+            self._errors.add(pointer, detail, "values of one request must have one shape; send the others separately")
+            return
+        given = list(nested_shape(value))
+        expected = _show_shape(self._shape[axis:])
+        self._errors.add(pointer, f"has the shape {given}; expected {expected}", f"it takes {self._expected()}")
+
+    def _expected(self) -> str:
+        words = in_words(self._field.datatype)
+        if not self._shape:
+            return f"{words} ({self._field.datatype})"
+        return f"a nested list of shape {_show_shape(self._shape)}, each value {words} ({self._field.datatype})"
+
+
+def nested_shape(value: object) -> tuple[int, ...]:
+    """The shape that nested lists seem to have, judged by the first of each."""
+    shape: list[int] = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape[:32])
+
+
+def _show_shape(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join("any" if size < 0 else str(size) for size in shape) + "]"
+
+
+def _is_missing(value: object) -> bool:
+    return value is ABSENT or value is None

@@ -1,0 +1,54 @@
+"""The commands behind `__main__`, once limits are set and heavy imports are allowed."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from serving.loading import Loaded, load_scorer
+from serving.score import Identity
+from serving.server import Listen, run_server
+from serving.signature import Signature
+from serving.signature_json import InvalidSignature, decode_signature
+from serving.trial import try_out
+
+
+def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
+    """Serve until told to stop."""
+    try:
+        signature = _signature(options.signature)
+    except (InvalidSignature, OSError) as error:
+        return _usage_error(f"--signature {options.signature}: {error}")
+    name = options.name or options.service or options.model.stem
+    model_name = options.model_name or options.model.stem
+    identity = Identity(name, options.service or name, model_name, options.version or "1", options.replica or "")
+    listen = Listen(
+        options.host, options.port, options.socket, token, options.max_body_mb * 2**20, options.grace_s, options.threads
+    )
+
+    def load() -> Loaded:
+        return load_scorer(options.model, signature, identity, options.threads)
+
+    try:
+        return run_server(listen, identity, load, out)
+    except OSError as error:
+        where = options.socket or f"{options.host}:{options.port}"
+        return _usage_error(f"cannot listen on {where}: {error.strerror or error}; choose another, or --port 0")
+
+
+def test(options: argparse.Namespace, body: bytes, out: BinaryIO) -> int:
+    """Answer one prediction body."""
+    try:
+        signature = _signature(options.signature)
+    except (InvalidSignature, OSError) as error:
+        return _usage_error(f"--signature {options.signature}: {error}")
+    return try_out(options.model, signature, options.threads, body, out)
+
+
+def _signature(path: Path | None) -> Signature | None:
+    return None if path is None else decode_signature(path.read_bytes())
+
+
+def _usage_error(message: str) -> int:
+    sys.stderr.write(f"{message}\n")
+    return 2

@@ -1,0 +1,276 @@
+"""HTTP/1.1 by hand: one connection, from bytes to requests and back, without a framework in between.
+
+Answers go out in the order of the requests, also when a client sends several at once (pipelining).
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import httptools
+
+from serving.messages import PROBLEM_JSON, Request, Response, ResponseEncoder
+from serving.problems import Problem, encode_problem
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MAX_HEAD_BYTES = 64 * 1024
+MAX_WAITING = 32  # pipelined requests that are read ahead of the one being answered
+LINGER_S = 2.0  # how long a refused body is read and dropped, so that its sender gets to see the refusal
+
+
+class Application(Protocol):
+    """What answers requests. It never raises."""
+
+    def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
+        """The response, or a future of it when the work is done elsewhere."""
+        ...
+
+    def refusal(self, problem: Problem) -> Response:
+        """The response to a request that could not be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request in its place in the line, or the response that already stands there."""
+
+    what: Request | Response
+    connection: bytes  # the value of the response's Connection header
+    keep_alive: bool
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection. Lives on the loop; httptools calls the `on_…` methods."""
+
+    def __init__(
+        self, application: Application, encoder: ResponseEncoder, max_body_bytes: int, all_open: set["Connection"]
+    ):
+        self._application, self._encoder, self._max_body_bytes, self._open = (
+            application,
+            encoder,
+            max_body_bytes,
+            all_open,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._line: deque[Waiting] = deque()
+        self._running: Waiting | None = None
+        self._can_write = True
+        self._is_reading = True  # False once this connection takes no further request
+        self._is_draining = self._is_at_end = False
+        self._in_request = self._in_head = self._is_offer = False
+        self._url, self._method, self._keep_alive = b"", b"", True
+        self._headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        self._head_bytes = self._body_bytes = 0
+        self.seen_at = self._loop.time()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # The transport calls these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self)
+        self._transport, self._is_reading = None, False
+        self._line.clear()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._can_write = False
+
+    def resume_writing(self) -> None:
+        self._can_write = True
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """A client may close its half after its last request and still read the answers."""
+        self._is_reading, self._is_at_end = False, True
+        return self._is_busy()
+
+    def data_received(self, data: bytes) -> None:
+        self.seen_at = self._loop.time()
+        began_in_head = self._in_head
+        while self._is_reading:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_offer() + data[upgrade.args[0] :]
+                continue
+            except httptools.HttpParserError as error:
+                self._refuse(Problem(400, "malformed_request", f"this is not HTTP/1.1: {error}"))
+            break
+        if self._in_head and began_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
+
+    # The parser calls these.
+
+    def on_message_begin(self) -> None:
+        self._in_request = self._in_head = True
+        self._url, self._headers, self._chunks = b"", {}, []
+        self._head_bytes = self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # else a trailer
+            self._headers[name.lower()] = value
+            self._head_bytes += len(name) + len(value) + 4
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if not self._is_reading:
+            return
+        headers = self._headers
+        self._method, self._keep_alive = self._parser.get_method(), self._parser.should_keep_alive()
+        self._is_offer = self._parser.should_upgrade() and self._method != b"CONNECT"
+        if self._is_offer:
+            return
+        if self._head_bytes + len(self._url) > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif b"host" not in headers and self._parser.get_http_version() == "1.1":
+            self._refuse(Problem(400, "malformed_request", "an HTTP/1.1 request needs a Host header"))
+        elif int(headers.get(b"content-length", b"0")) > self._max_body_bytes:
+            self._refuse_body()
+        elif b"expect" in headers:
+            if headers[b"expect"].lower() != b"100-continue":
+                self._refuse(Problem(417, "expectation_failed", "the only expectation met here is 100-continue"))
+            elif self._transport is not None and not self._is_busy():
+                self._transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_reading:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self._max_body_bytes:
+            self._refuse_body()
+        else:
+            self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self._in_request = False
+        if not self._is_reading or self._is_offer:
+            return
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks = []
+        request = Request(self._method, self._url, self._headers, body)
+        connection = b""
+        if not self._keep_alive:
+            self._is_reading, connection = False, b"close"
+        elif b"connection" in self._headers:
+            connection = b"keep-alive"  # an HTTP/1.0 client asks for it and wants to be told
+        self._put(Waiting(request, connection, self._keep_alive))
+
+    # Answering.
+
+    def drain(self) -> None:
+        """Finish what has begun, then close."""
+        self._is_draining = True
+        if not self._is_busy() and not self._in_request and self._transport is not None:
+            self._transport.close()
+
+    def expire(self, now: float, request_s: float, idle_s: float) -> None:
+        """Give up on a client that stopped in the middle of a request, or has been silent for long."""
+        silent_s = now - self.seen_at
+        if self._is_busy() or self._transport is None:
+            return
+        if self._in_request and self._is_reading and silent_s > request_s:
+            self._refuse(
+                Problem(408, "request_timeout", f"the rest of the request did not come within {request_s:g} s")
+            )
+        elif silent_s > idle_s:
+            self._transport.close()
+
+    def _is_busy(self) -> bool:
+        return self._running is not None or bool(self._line)
+
+    def _without_offer(self) -> bytes:
+        """The head of a request that offers to upgrade (h2c, websocket), without the offer, for a fresh parser.
+
+        An offer may be ignored, but httptools skips the body of a request that makes one.
+        """
+        if not self._is_offer:
+            return b""
+        self._parser, self._is_offer = httptools.HttpRequestParser(self), False
+        kept = {name: value for name, value in self._headers.items() if name not in (b"upgrade", b"connection")}
+        lines = [b"%b %b HTTP/1.1" % (self._method, self._url), *(b"%b: %b" % header for header in kept.items())]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _refuse_head(self) -> None:
+        self._refuse(Problem(431, "head_too_large", f"the request head is larger than {MAX_HEAD_BYTES} bytes"))
+
+    def _refuse_body(self) -> None:
+        detail = f"the body is larger than the {self._max_body_bytes} bytes allowed here"
+        self._refuse(Problem(413, "too_large", detail, hint="send fewer records at a time"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer, in its turn, a request that will not be read any further, and then close."""
+        if self._is_reading:
+            self._is_reading = self._in_head = False
+            self._put(Waiting(self._application.refusal(problem), b"close", keep_alive=False))
+
+    def _put(self, waiting: Waiting) -> None:
+        self._line.append(waiting)
+        self._advance()
+        if len(self._line) > MAX_WAITING and self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def _advance(self) -> None:
+        """Answer those in the line, until one has to be waited for or the client does not read."""
+        line = self._line
+        while line and self._running is None and self._can_write:
+            waiting = line.popleft()
+            if isinstance(waiting.what, Response):
+                self._write(waiting, waiting.what)
+                continue
+            answer = self._application.answer(waiting.what)
+            if isinstance(answer, Response):
+                self._write(waiting, answer)
+            else:
+                self._running = waiting
+                answer.add_done_callback(self._finished)
+        if self._transport is not None and not line and not self._transport.is_reading() and self._is_reading:
+            self._transport.resume_reading()
+
+    def _finished(self, answer: "asyncio.Future[Response]") -> None:
+        waiting, self._running = self._running, None
+        if waiting is not None and self._transport is not None:
+            self._write(waiting, answer.result())
+            self._advance()
+
+    def _write(self, waiting: Waiting, response: Response) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        is_last = not waiting.keep_alive or response.must_close
+        if not self._line and (self._is_at_end or (self._is_draining and not self._in_request)):
+            is_last = True
+        connection = b"close" if is_last else waiting.connection
+        what = waiting.what
+        without_body = isinstance(what, Request) and what.method == b"HEAD"
+        transport.write(self._encoder.encode(response, connection=connection, without_body=without_body))
+        if is_last:
+            self._is_reading = False
+            self._line.clear()
+            self._close(transport, lingers=self._in_request)
+
+    def _close(self, transport: asyncio.Transport, *, lingers: bool) -> None:
+        # Closing while the client still sends makes the kernel reset the connection, and the answer may be lost.
+        if lingers and transport.can_write_eof():
+            transport.write_eof()
+            self._loop.call_later(LINGER_S, transport.close)
+        else:
+            transport.close()
+
+
+def problem_response(problem: Problem, instance: str) -> Response:
+    """A problem as a response."""
+    return Response(problem.status, encode_problem(problem, instance), PROBLEM_JSON, problem.headers)

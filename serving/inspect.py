@@ -1,0 +1,33 @@
+"""`python -m serving inspect FILE`: what the file is, proven by loading it and answering its own sample once."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from serving.engines.base import InvalidModel
+from serving.loading import memory_exceeded, open_model, prove
+from serving.score import Identity
+from serving.signature_json import encode_signature
+
+INVALID_STATUS = 65  # EX_DATAERR of sysexits.h
+
+
+def inspect(path: Path, threads: int, out: BinaryIO) -> int:
+    """Write the signature as JSON; for a model that cannot be served `{"code","message","hint"}` and status 65."""
+    try:
+        described = open_model(path, None, threads)
+        signature = prove(described, Identity(path.stem, path.stem, path.stem, "1"))
+    except InvalidModel as error:
+        out.write(encode_refusal(error))
+        return INVALID_STATUS
+    except MemoryError:
+        out.write(encode_refusal(memory_exceeded()))
+        return INVALID_STATUS
+    out.write(encode_signature(signature) + b"\n")
+    return 0
+
+
+def encode_refusal(error: InvalidModel) -> bytes:
+    """The JSON document of a model that cannot be served."""
+    return msgspec.json.encode({"code": error.code, "message": error.message, "hint": error.hint}) + b"\n"

@@ -1,0 +1,66 @@
+"""Requests and responses as the server's parts pass them on, and a response's bytes."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, complete: `target` as it was sent, header names in lower case."""
+
+    method: bytes
+    target: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer. `must_close` ends the connection after it."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    must_close: bool = False
+
+
+class ResponseEncoder:
+    """Writes response heads; remembers the `Date` for a second and the rest of the common head for good."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._head_200 = b""
+
+    def encode(self, response: Response, *, connection: bytes = b"", without_body: bool = False) -> bytes:
+        """The bytes of a response; `connection` is the value of that header, if it needs one."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            date = formatdate(second, usegmt=True).encode()
+            self._head_200 = b"HTTP/1.1 200 OK\r\ndate: " + date + b"\r\ncontent-type: application/json\r\n"
+        if response.status == 200 and response.content_type is JSON and not response.headers:
+            head = self._head_200
+        else:
+            head = self._head(response)
+        if connection:
+            head += b"connection: " + connection + b"\r\n"
+        body = b"" if without_body else response.body
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(response.body), body)
+
+    def _head(self, response: Response) -> bytes:
+        lines = [
+            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}",
+            f"date: {formatdate(self._second, usegmt=True)}",
+            f"content-type: {response.content_type}",
+            *(f"{name}: {value}" for name, value in response.headers.items()),
+        ]
+        return ("\r\n".join(lines) + "\r\n").encode("latin-1", "replace")

@@ -1,0 +1,49 @@
+"""Decides where a prediction runs: on the event loop when that is quicker than the way to a thread, else in the pool.
+
+The loop must stay free for health checks, so only calls that take less than a millisecond may hold it.
+"""
+
+import time
+from collections.abc import Callable
+
+from serving.messages import Response
+
+INLINE_S = 0.001  # a hop to a thread and back costs about 0.1 ms, ten times the work of a small model
+INLINE_BODY_BYTES = 32 * 1024
+# A moving median and not a mean: on a busy machine a quick call is now and then held up for long.
+_STEP = 1.05
+_FLOOR_S = 1e-6
+# No preemption takes this long: one such call is enough to get the loop out of harm's way.
+_HARMFUL_S = 0.05
+
+
+class Pace:
+    """A moving median of how long the model takes for small requests."""
+
+    def __init__(self, first_s: float) -> None:
+        self._median_s = max(first_s, _FLOOR_S)
+        self._is_slow = first_s > INLINE_S  # the way back is harder, lest it swings
+
+    def fits_loop(self, body_bytes: int) -> bool:
+        """Whether a request of this size may run on the loop."""
+        return not self._is_slow and body_bytes <= INLINE_BODY_BYTES
+
+    def timed(self, work: Callable[[], Response], body_bytes: int) -> Response:
+        """Do the work and learn from it, if it is small enough to compare."""
+        if body_bytes > INLINE_BODY_BYTES:
+            return work()
+        begun = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.observe(time.perf_counter() - begun)
+
+    def observe(self, seconds: float) -> None:
+        """Take one measured call into the median; it changes its mind with some reluctance."""
+        if seconds > _HARMFUL_S:
+            self._median_s = max(self._median_s, 2 * INLINE_S)
+        elif seconds > self._median_s:
+            self._median_s *= _STEP
+        elif self._median_s > _FLOOR_S:
+            self._median_s /= _STEP
+        self._is_slow = self._median_s > (INLINE_S / 2 if self._is_slow else INLINE_S)

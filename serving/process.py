@@ -1,0 +1,77 @@
+"""What a server process owes its surroundings: memory and thread limits, a clean stdout, an end with its parent.
+
+All of it is done before the heavy imports, so this module may import the standard library only.
+"""
+
+import os
+import resource
+import signal
+import sys
+import threading
+from typing import BinaryIO
+
+# The interpreter, numpy and onnxruntime need this much beside a JVM's heap (measured: 170 MB, and some air).
+OVERHEAD_MB = 200
+SMALLEST_HEAP_MB = 64
+# Below this the libraries crash while they are imported, each in its own way.
+SMALLEST_MB = 96
+HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"  # read by the engine that starts the JVM
+
+
+def limit_memory(memory_mb: int | None) -> None:
+    """Bound this process' data segment, and tell an engine with a heap of its own how large that may be.
+
+    RLIMIT_DATA and not RLIMIT_AS: a JVM reserves address space that it never touches.
+    """
+    if memory_mb is None:
+        return
+    os.environ[HEAP_VARIABLE] = str(max(SMALLEST_HEAP_MB, memory_mb - OVERHEAD_MB))
+    limit = memory_mb * 1024 * 1024
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def limit_threads(threads: int) -> None:
+    """Keep BLAS and OpenMP from starting a thread per core in every replica; they read this when they are imported."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[variable] = str(threads)
+
+
+def take_stdout() -> BinaryIO:
+    """The real stdout for us alone; whatever libraries or model code print to fd 1 goes to stderr from now on."""
+    sys.stdout.flush()
+    private = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return private
+
+
+def end_with_parent(fd: int) -> None:
+    """End this process as soon as the write end of this pipe is closed, whatever else it is doing then."""
+
+    def watch() -> None:
+        try:
+            while os.read(fd, 512):
+                pass
+        except OSError as error:
+            sys.stderr.write(f"--parent-fd {fd} cannot be read ({error.strerror}); ending\n")
+        # Nobody is left to answer to, and a graceful end could hang in the engine that is being loaded.
+        os._exit(0)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def end_after(seconds: float, out: BinaryIO, last_words: bytes, code: int) -> None:
+    """End this process with these last words on `out` when it still runs after this time."""
+
+    def expire() -> None:
+        out.write(last_words)
+        os._exit(code)
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    # A parser that never lets go of the interpreter lock also stops the timer's thread: then the kernel ends us.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds + 2)

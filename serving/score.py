@@ -1,0 +1,145 @@
+"""One prediction from bytes to bytes in four named steps: parse, validate, run, encode.
+
+This is the edge to the engines: whatever they raise for a checked input is the caller's 422, never a 500.
+"""
+
+import re
+import sys
+import traceback
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from serving.answers import Answers, Record
+from serving.engines.base import Columns, LoadedModel, PredictionRefused
+from serving.problems import Problem, shorten
+from serving.signature import Signature
+from serving.validate import Question, Validator
+
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "OutOfMemoryError")
+_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a server answers about itself: its name on the inference surfaces, and what the platform calls its parts."""
+
+    name: str
+    service: str
+    model: str
+    version: str
+    replica: str = ""
+
+
+class Scorer:
+    """Answers predictions of one loaded model. Thread-safe."""
+
+    def __init__(self, signature: Signature, model: LoadedModel, identity: Identity) -> None:
+        self.signature, self.identity, self.validator = signature, identity, Validator(signature)
+        self._model, self._answers = model, Answers(signature)
+        about = {"model": identity.model, "version": identity.version, "service": identity.service}
+        self._tail = b"," + msgspec.json.encode(about)[1:]
+        self._encoder = msgspec.json.Encoder(enc_hook=plain)
+
+    def predict(self, body: bytes) -> bytes:
+        """The response body for a prediction body. Raises `Problem`."""
+        question = self.validator.question(parse(body))
+        return b'{"outputs":' + self._encoder.encode(self.answer(question)) + self._tail
+
+    def answer(self, question: Question) -> object:
+        """The `outputs` of a checked question, in the form in which it was asked. Raises `Problem`."""
+        if question.form == "tensors":
+            outputs = self.run(question.calls[0])
+            return {name: column.tolist() for name, column in outputs.items()}
+        each = question.records if len(question.calls) == 1 else 1
+        records: list[Record] = []
+        for columns in question.calls:
+            records += self._records(self.run(columns), each)
+        if question.form == "record":
+            return records[0]
+        return records if question.form == "records" else self._answers.table(records)
+
+    def run(self, columns: Columns) -> Columns:
+        """Let the engine answer checked columns. Raises `Problem` 422 for whatever it refuses or fails at."""
+        try:
+            return self._model.predict(columns)
+        except PredictionRefused as error:
+            if is_out_of_memory(error):
+                raise _too_much() from error
+            raise Problem(422, "prediction_refused", f"the model refuses this input: {error}") from error
+        except MemoryError as error:
+            raise _too_much() from error
+        except Exception as error:
+            # The input matched the signature, so a reader of the log wants to know where the engine gave up.
+            traceback.print_exc(file=sys.stderr)
+            detail = f"the model failed at this input: {shorten(str(error) or type(error).__name__, 500)}"
+            raise Problem(422, "prediction_failed", detail) from error
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
+
+    def _records(self, outputs: Columns, count: int) -> list[Record]:
+        try:
+            return self._answers.records(outputs, count)
+        except ValueError as error:
+            # A graph may reduce over its records or drop some; its answers then belong to none of them.
+            shapes = ", ".join(f"{name} {list(column.shape)}" for name, column in outputs.items())
+            detail = f"the model answered {shapes} to {count} record(s), which cannot be told apart by record"
+            raise Problem(422, "prediction_failed", detail, hint='ask with "tensors" for the raw outputs') from error
+
+
+def _too_much() -> Problem:
+    detail = "this process' memory does not suffice for this request"
+    return Problem(422, "memory_limit_exceeded", detail, hint="send fewer records at a time, or raise the limit")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is a lack of memory, in Python's words or C++'s or Java's."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError) or any(word in str(seen) for word in _NO_MEMORY):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def parse(body: bytes) -> object:
+    """Decode JSON. Raises `Problem` 400 that says where it is malformed."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(body, error) from error
+
+
+def malformed(body: bytes, error: Exception) -> Problem:
+    """What is wrong with a body that is not JSON."""
+    if not body.strip():
+        return Problem(400, "malformed_json", "the body is empty", hint='send JSON such as {"inputs": {…}}')
+    if isinstance(error, RecursionError):
+        return Problem(400, "malformed_json", "the JSON is nested too deeply", hint="no input has so many dimensions")
+    if isinstance(error, UnicodeDecodeError):
+        return Problem(400, "malformed_json", "a string of the JSON is not valid UTF-8", hint="encode it as UTF-8")
+    if isinstance(error, msgspec.ValidationError):
+        return Problem(400, "malformed_json", "a number of the JSON is too large for any datatype", hint=str(error))
+    found = _BYTE.search(str(error))
+    hint = ""
+    if found:
+        at = int(found[1])
+        near = body[max(0, at - 20) : at + 20].decode("utf-8", "replace")
+        hint = f"near {near!r}"
+        if re.match(rb"[+-]?(NaN|nan|Infinity|inf)|[aN]", body[at : at + 10]):
+            hint += "; JSON has no NaN or Infinity: leave the value out, or send null where the input is nullable"
+    return Problem(400, "malformed_json", f"the body is not JSON: {error}", hint=hint)
+
+
+def plain(value: object) -> object:
+    """What engines put into object columns, as msgspec can write it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return str(value)

@@ -1,0 +1,127 @@
+"""Runs a model server: listens, loads the model beside, answers, and drains when it is told to end."""
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import uvloop
+
+from serving.application import ModelServer
+from serving.connection import Connection
+from serving.engines.base import InvalidModel
+from serving.loading import Loaded
+from serving.messages import ResponseEncoder
+from serving.score import Identity
+
+REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server listens: a unix socket, else a TCP port (0: any free one), with a token if it wants one."""
+
+    host: str
+    port: int
+    socket_path: Path | None = None
+    token: str | None = None
+    max_body_bytes: int = 64 * 1024 * 1024
+    grace_s: float = 10.0
+    threads: int = 1
+
+
+def run_server(listen: Listen, identity: Identity, load: Callable[[], Loaded], out: BinaryIO) -> int:
+    """Serve until SIGTERM or SIGINT; the address is written to `out` once it listens. Returns the exit status."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_Run(listen, identity, out).serve(load))
+
+
+class _Run:
+    """One run of a server."""
+
+    def __init__(self, listen: Listen, identity: Identity, out: BinaryIO) -> None:
+        self._listen, self._out, self._identity = listen, out, identity
+        self._server = ModelServer(identity, None if listen.socket_path else listen.token, listen.threads)
+        self._connections: set[Connection] = set()
+        self._stopped = asyncio.Event()
+
+    async def serve(self, load: Callable[[], Loaded]) -> int:
+        loop = asyncio.get_running_loop()
+        self._take_signals(loop)
+        listener = await self._open(loop)
+        sweeper = asyncio.create_task(self._sweep())
+        loading = asyncio.create_task(self._load(load))
+        stopping = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and loading.result():
+            return loading.result()
+        await stopping
+        listener.close()
+        await self._drain()
+        sweeper.cancel()
+        if self._listen.socket_path:
+            with suppress(FileNotFoundError):
+                self._listen.socket_path.unlink()
+        return 0
+
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
+        encoder = ResponseEncoder()
+
+        def connection() -> Connection:
+            return Connection(self._server, encoder, self._listen.max_body_bytes, self._connections)
+
+        if self._listen.socket_path:
+            server = await loop.create_unix_server(connection, str(self._listen.socket_path), backlog=1024)
+            self._say(f"unix:{self._listen.socket_path}")
+            return server
+        # Not SO_REUSEPORT: two servers on one port would share its requests without anybody noticing.
+        server = await loop.create_server(connection, self._listen.host, self._listen.port, backlog=1024)
+        host, port = server.sockets[0].getsockname()[:2]
+        shown = f"[{host}]" if server.sockets[0].family == socket.AF_INET6 else host
+        self._say(f"http://{shown}:{port}")
+        return server
+
+    def _say(self, address: str) -> None:
+        self._out.write(f"{address}\n".encode())
+
+    async def _load(self, load: Callable[[], Loaded]) -> int:
+        """Load beside the loop, which answers health checks meanwhile; the exit status if that fails, else 0."""
+        begun = time.monotonic()
+        try:
+            loaded = await asyncio.to_thread(load)
+        except InvalidModel as error:
+            sys.stderr.write(f"the model cannot be served: {error.message}. {error.hint}\n")
+            return 65
+        # An engine with its own runtime (a JVM) may have put its signal handlers over ours.
+        self._take_signals(asyncio.get_running_loop())
+        self._server.serve(loaded.scorer, loaded.call_s)
+        sys.stderr.write(f"{self._identity.name} is ready after {time.monotonic() - begun:.2f} s\n")
+        return 0
+
+    async def _drain(self) -> None:
+        """Let what has begun finish within the grace time."""
+        self._server.stop()
+        for connection in tuple(self._connections):
+            connection.drain()
+        deadline = asyncio.get_running_loop().time() + self._listen.grace_s
+        for connection in tuple(self._connections):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await connection.closed
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for connection in tuple(self._connections):
+                connection.expire(loop.time(), REQUEST_S, IDLE_S)

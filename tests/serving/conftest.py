@@ -1,0 +1,68 @@
+"""Servers under test: in this process on a unix socket, with a model that is a Python function."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from serving.application import ModelServer
+from serving.connection import Connection
+from serving.messages import ResponseEncoder
+from serving.score import Scorer
+from tests.serving.models import IDENTITY, double_scorer
+from tests.serving.wire import Wire, connect
+
+MAX_BODY_BYTES = 100_000
+StartServer = Callable[..., Awaitable[Callable[[], Awaitable[Wire]]]]
+
+
+@pytest.fixture
+async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StartServer]:
+    """Start a server of a scorer (`None`: still loading) and get a function that connects to it."""
+    servers: list[asyncio.Server] = []
+    wires: list[Wire] = []
+    connections: set[Connection] = set()
+
+    async def start(
+        scorer: Scorer | None = None, *, call_s: float = 0.0, token: str | None = None
+    ) -> Callable[[], Awaitable[Wire]]:
+        application = ModelServer(IDENTITY, token, 1)
+        if scorer is not None:
+            application.serve(scorer, call_s)
+        path = tmp_path_factory.mktemp("s") / "s"
+        encoder = ResponseEncoder()
+        loop = asyncio.get_running_loop()
+        servers.append(
+            await loop.create_unix_server(
+                lambda: Connection(application, encoder, MAX_BODY_BYTES, connections), str(path)
+            )
+        )
+
+        async def connected() -> Wire:
+            wires.append(await connect(path))
+            return wires[-1]
+
+        return connected
+
+    yield start
+    for wire in wires:
+        wire.close()
+    for server in servers:
+        server.close()
+    async with asyncio.timeout(10):
+        for connection in tuple(connections):
+            connection.drain()
+            await connection.closed
+
+
+@pytest.fixture
+async def wire(start_server: StartServer) -> Wire:
+    """A connection to a server of `double_scorer`."""
+    connected = await start_server(double_scorer())
+    return await connected()
+
+
+@pytest.fixture
+def examples(repository_root: Path) -> Path:
+    return repository_root / "examples"

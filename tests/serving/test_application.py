@@ -1,0 +1,129 @@
+"""The routes: what exists, what is refused, and in which words."""
+
+import pytest
+
+from serving.engines.base import Columns, PredictionRefused
+from serving.score import Scorer
+from serving.signature import OutputField
+from tests.serving.conftest import StartServer
+from tests.serving.models import IDENTITY, Predict, PythonModel, double_scorer, scalar, signature_of
+from tests.serving.wire import Wire, request
+
+ONE = {"inputs": {"x": [1, 2]}}
+
+
+READABLE = (
+    "/healthz /readyz /v2 /v2/health/live /v2/health/ready /v2/models/iris /v2/models/iris/ready "
+    "/v2/models/iris/versions/3 /v2/models/iris/versions/3/ready /readyz?verbose=1 http://test/readyz "
+    "/v2/models/%69ris"
+)
+
+
+@pytest.mark.parametrize("path", READABLE.split())
+async def test_what_can_be_read_is_read(wire: Wire, path: str) -> None:
+    wire.send(request("GET", path))
+    assert (await wire.reply()).status == 200
+
+
+async def test_ready_says_what_clients_look_for(wire: Wire) -> None:
+    wire.send(request("GET", "/v2/health/live") + request("GET", "/readyz") + request("GET", "/v2/models/iris/ready"))
+    bodies = [(await wire.reply()).json for _ in range(3)]
+    assert bodies == [{"live": True}, {"ready": True}, {"name": "iris", "ready": True}]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/api/v1/services/iris/predict", "/predict?x=1"])
+async def test_predictions_are_answered_at_both_paths(wire: Wire, path: str) -> None:
+    wire.send(request("POST", path, ONE))
+    assert (await wire.reply()).status == 200
+
+
+async def test_curls_default_content_type_is_read_as_json(wire: Wire) -> None:
+    wire.send(request("POST", "/predict", ONE, content_type="application/x-www-form-urlencoded"))
+    assert (await wire.reply()).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{"content_type": "text/csv"}, {"content_type": "multipart/form-data"}, {"content_encoding": "gzip"}]
+)
+async def test_a_body_that_cannot_be_json_is_refused_as_such(wire: Wire, headers: dict[str, str]) -> None:
+    wire.send(request("POST", "/predict", ONE, **headers))
+    assert (await wire.reply()).status == 415
+
+
+async def test_an_unknown_path_is_a_problem(wire: Wire) -> None:
+    wire.send(request("GET", "/nothing"))
+    reply = await wire.reply()
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json == {
+        "type": "urn:portside:problem:not_found",
+        "title": "Not found",
+        "status": 404,
+        "detail": "there is nothing at /nothing",
+        "code": "not_found",
+        "hint": "predictions go to POST /predict or /v2/models/iris/infer",
+        "instance": "/nothing",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("GET", "/predict", "POST"), ("DELETE", "/readyz", "GET, HEAD"), ("OPTIONS", "/predict", "POST"),
+     ("PUT", "/v2/models/iris/infer", "POST")],
+)  # fmt: skip
+async def test_a_wrong_method_is_told_the_right_ones(wire: Wire, method: str, path: str, allow: str) -> None:
+    wire.send(request(method, path))
+    reply = await wire.reply()
+    assert (reply.status, reply.headers["allow"].upper()) == (405, allow)
+
+
+async def test_an_unknown_model_is_refused_in_the_protocols_words(wire: Wire) -> None:
+    wire.send(request("GET", "/v2/models/rose") + request("POST", "/v2/models/iris/versions/4/infer", {}))
+    replies = [await wire.reply() for _ in range(2)]
+    assert [(reply.status, reply.json) for reply in replies] == [
+        (404, {"error": "Request for unknown model: 'rose' is not found"}),
+        (404, {"error": "Request for unknown model: 'iris' version 4 is not found"}),
+    ]
+
+
+async def test_a_server_that_still_loads_lives_but_is_not_ready(start_server: StartServer) -> None:
+    wire = await (await start_server())()
+    wire.send(request("GET", "/healthz") + request("GET", "/readyz") + request("POST", "/predict", ONE))
+    wire.send(request("POST", "/v2/models/iris/infer", {}) + request("GET", "/v2/models/iris/ready"))
+    replies = [await wire.reply() for _ in range(5)]
+    assert [reply.status for reply in replies] == [200, 503, 503, 503, 503]
+    assert (replies[2].json["code"], replies[2].headers["retry-after"]) == ("model_loading", "1")
+    assert replies[1].json == {"ready": False}
+
+
+async def test_a_token_is_needed_for_all_but_health(start_server: StartServer) -> None:
+    wire = await (await start_server(double_scorer(), token="secret"))()
+    wire.send(request("GET", "/healthz") + request("GET", "/readyz") + request("POST", "/predict", ONE))
+    wire.send(request("POST", "/predict", ONE, authorization="Bearer wrong"))
+    wire.send(request("POST", "/predict", ONE, authorization="Bearer secret"))
+    assert [(await wire.reply()).status for _ in range(5)] == [200, 200, 401, 401, 200]
+
+
+def failing(error: Exception) -> Predict:
+    def predict(columns: Columns) -> Columns:
+        raise error
+
+    return predict
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(PredictionRefused("a node does not like it"), "prediction_refused"),
+     (ValueError("a node does not like it"), "prediction_failed"), (RuntimeError(""), "prediction_failed"),
+     (MemoryError(), "memory_limit_exceeded")],
+)  # fmt: skip
+async def test_no_engine_error_is_the_servers_fault(
+    start_server: StartServer, capsys: pytest.CaptureFixture[str], error: Exception, code: str
+) -> None:
+    signature = signature_of((scalar("x"),), (OutputField("y", "FP64", (-1,)),))
+    wire = await (await start_server(Scorer(signature, PythonModel(failing(error)), IDENTITY)))()
+    wire.send(request("POST", "/predict", {"inputs": {"x": 1}}))
+    reply = await wire.reply()
+    assert (reply.status, reply.json["code"]) == (422, code)
+    assert str(error) in reply.json["detail"]
+    # What nobody expected is in the log with its place.
+    assert ("Traceback" in capsys.readouterr().err) == (code == "prediction_failed")
