@@ -32,8 +32,9 @@ def _decoded(head: bytes) -> str:
     for mark, encoding in MARKS:
         if head.startswith(mark):
             return head[len(mark) :].decode(encoding, "ignore")
-    if head[:2] == b"\x00<":
+    first, second = head[:1], head[1:2]
+    if first == b"\x00" != second:
         return head.decode("utf-16-be", "ignore")
-    if head[:2] == b"<\x00":
+    if second == b"\x00" != first:
         return head.decode("utf-16-le", "ignore")
     return head.decode("latin-1")

@@ -3,27 +3,31 @@
 All that can be refused is refused before the store's last step, so that a refused upload leaves nothing behind.
 """
 
+import asyncio
 import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
 
 from api.dependencies import Context
 from api.foreign import NOT_A_MODEL
 from api.multipart import Form
 from api.protobuf import ModelOutline
 from api.sniff import HEAD_BYTES, recognise, refusal
-from core.errors import FieldProblem, StoreUnavailable, TooLarge, UnsupportedMediaType
+from core.errors import FieldProblem, PlatformError, StoreUnavailable, TooLarge, UnsupportedMediaType
 from state.blobs import touch_blob
 from storage.base import BlobMissing, Stored
 
 # What stands around the file in a multipart body: boundaries, headers, text fields.
 FORM_ALLOWANCE_BYTES: Final = 2 * 1024 * 1024
+DRAIN_S: Final = 4.0  # a refusal must not take five seconds
 RAW_TYPES: Final = re.compile(
     r"application/(octet-stream|xml|pmml\+xml|x-onnx|onnx|vnd\.onnx|x-protobuf|protobuf|binary)|text/xml"
 )
@@ -64,23 +68,30 @@ async def receive(request: Request, context: Context, check: CheckFields, known:
     Raises `TooLarge`, `Incomplete`, `FormatNotServed`, `InvalidArtifact`, what is wrong with the form, what `check`
     raises, `StoreUnavailable`; `UnsupportedMediaType` for a body that is neither a form nor a file.
     """
+    try:
+        received = await _receive(request, context, check, known)
+    except PlatformError:
+        await _drain(request)
+        raise
+    await keep(context, received.stored)
+    return received
+
+
+async def _receive(request: Request, context: Context, check: CheckFields, known: frozenset[str]) -> Received:
     limit = context.settings.max_upload_bytes
     if is_form(request):
         _check_announced(request, limit + FORM_ALLOWANCE_BYTES, limit)
         form = Form(request.headers["content-type"], known)
         artifact = _Artifact(form.file_pieces(request.stream()), lambda: form.fields, check)
         stored = await context.store.put(artifact.pieces(), max_bytes=limit)
-        received = Received(stored, artifact.format, form.filename, form.fields)
-    else:
-        _check_raw(request)
-        _check_announced(request, limit, limit)
-        artifact = _Artifact(request.stream(), dict, check)
-        announced = request.headers.get("content-length", "")
-        expected = int(announced) if announced.isdecimal() else None
-        stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=expected)
-        received = Received(stored, artifact.format, _raw_file_name(request), {})
-    await keep(context, received.stored)
-    return received
+        return Received(stored, artifact.format, form.filename, form.fields)
+    _check_raw(request)
+    _check_announced(request, limit, limit)
+    artifact = _Artifact(request.stream(), dict, check)
+    announced = request.headers.get("content-length", "")
+    expected = int(announced) if announced.isdecimal() else None
+    stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=expected)
+    return Received(stored, artifact.format, _raw_file_name(request), {})
 
 
 class _Artifact:
@@ -135,6 +146,21 @@ async def keep(context: Context, stored: Stored) -> None:
             await context.store.stat(stored.digest)
         except BlobMissing as error:
             raise StoreUnavailable("the same bytes were just being deleted here; send the file again") from error
+
+
+async def _drain(request: Request) -> None:
+    """Read on for a while where the connection ends with the answer: closing it on unread bytes resets it.
+
+    A client that sends first and reads then would see the reset instead of the problem. On a connection that stays open
+    the server itself skips the rest.
+    """
+    ends = "close" in request.headers.get("connection", "").lower() or request.scope.get("http_version") == "1.0"
+    if not ends:
+        return
+    with suppress(TimeoutError, ClientDisconnect, PlatformError):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in request.stream():
+                pass
 
 
 def _check_announced(request: Request, allowed_bytes: int, limit_bytes: int) -> None:

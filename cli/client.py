@@ -45,9 +45,11 @@ class Platform:
         try:
             parsed = httpx2.URL(self.url)
         except httpx2.InvalidURL as error:
-            raise CommandFailed(f"PORTSIDE_API is no URL: {self.url!r}", status=Exit.USAGE) from error
+            raise CommandFailed(f"PORTSIDE_API is no URL: {self.url!r}", exit_status=Exit.USAGE) from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise CommandFailed(f"PORTSIDE_API must begin with http:// or https://: {self.url!r}", status=Exit.USAGE)
+            raise CommandFailed(
+                f"PORTSIDE_API must begin with http:// or https://: {self.url!r}", exit_status=Exit.USAGE
+            )
         self._http = httpx2.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"} if token else {},
@@ -76,7 +78,7 @@ class Platform:
         try:
             return self.get(path)
         except CommandFailed as failed:
-            if failed.status is Exit.NOT_FOUND:
+            if failed.exit_status is Exit.NOT_FOUND:
                 return None
             raise
 
@@ -142,7 +144,7 @@ class Platform:
                 f"No platform answers at {self.url}: start one with `portside up`, or name another with PORTSIDE_API."
             )
         if isinstance(error, httpx2.TimeoutException):
-            return CommandFailed(f"{self.url} did not answer within {timeout_s:g} s.", status=Exit.TIMEOUT)
+            return CommandFailed(f"{self.url} did not answer within {timeout_s:g} s.", exit_status=Exit.TIMEOUT)
         return CommandFailed(f"The connection to {self.url} broke off ({type(error).__name__}: {error}); try again.")
 
 
@@ -173,7 +175,7 @@ def refusal(http_status: int, problem: Document, request_id: str | None = None) 
         details.append(f"request: {named}")
     is_quota = str(problem.get("code", "")).startswith("quota")
     return CommandFailed(
-        detail, details=details, status=Exit.QUOTA if is_quota else EXITS.get(http_status, Exit.FAILED)
+        detail, details=details, exit_status=Exit.QUOTA if is_quota else EXITS.get(http_status, Exit.FAILED)
     )
 
 

@@ -33,9 +33,11 @@ def run_demo(data: Path | None, port: int | None, *, leave: bool) -> None:
                 Tour(platform, exhibit, receiver, journal).run()
         first_s = journal.first_prediction_s
         print(f"\nAll of it worked: {seconds_in_words(first_s)} to the first prediction, {journal.elapsed} in all.\n")
-        if leave:
-            return
         _conclude(platform, exhibits)
+        if leave:
+            print("Stopping the platform, as --exit asks.", flush=True)
+            return
+        print("Ctrl-C stops the platform.", flush=True)
         with _until_interrupted():
             while True:
                 time.sleep(3600)
@@ -58,7 +60,6 @@ def _conclude(platform: Platform, exhibits: list[Exhibit]) -> None:
     print(f"Client    export PORTSIDE_API={platform.url}\n")
     for exhibit in exhibits:
         print(f"{curl_command(platform, exhibit.service, {'inputs': exhibit.records[0]})}\n")
-    print("Ctrl-C stops the platform.", flush=True)
 
 
 @contextmanager

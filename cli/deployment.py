@@ -61,7 +61,7 @@ def name_from(file: Path) -> str:
     """A service's name made of a file's name. Raises `CommandFailed` where none can be made."""
     name = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-").lstrip("0123456789-")[:LONGEST_NAME].rstrip("-")
     if not name:
-        raise CommandFailed(f"No name can be made of {file.name}: say one with --name.", status=Exit.USAGE)
+        raise CommandFailed(f"No name can be made of {file.name}: say one with --name.", exit_status=Exit.USAGE)
     return name
 
 

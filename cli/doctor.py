@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.address import bind
 from cli.failure import CommandFailed
 from cli.folder import DataFolder
 from cli.output import Output
-from cli.server import bind
 from cli.versions import ENGINES, UNKNOWN, version_of
 from core.settings import Settings
 from state.database import sqlite_version

@@ -81,7 +81,7 @@ async def _open_backends(settings: Settings, stack: AsyncExitStack) -> Backends:
         database = open_database(settings.database)
         store = open_store(settings.artifacts)
     except ValueError as error:  # a URL that cannot be: the message names it
-        raise CommandFailed(str(error), status=Exit.USAGE) from error
+        raise CommandFailed(str(error), exit_status=Exit.USAGE) from error
     stack.push_async_callback(database.close)
     stack.push_async_callback(store.close)
     await migrate(database, vault)
@@ -99,7 +99,7 @@ def _open_vault(settings: Settings) -> Vault:
             return Vault(read_key(settings.secret_key))
         return Vault(load_key(settings.data / "secret.key"))
     except ValueError as error:
-        raise CommandFailed(f"{where} is no key of 32 bytes in base64 ({error}).", status=Exit.USAGE) from error
+        raise CommandFailed(f"{where} is no key of 32 bytes in base64 ({error}).", exit_status=Exit.USAGE) from error
 
 
 async def _start_work(settings: Settings, backends: Backends, target: NodeTarget, stack: AsyncExitStack) -> None:

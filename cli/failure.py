@@ -21,6 +21,6 @@ class Exit(IntEnum):
 class CommandFailed(Exception):
     """What went wrong in one sentence; `details` are further lines: fields, the next step, the request's id."""
 
-    def __init__(self, message: str, *, details: Sequence[str] = (), status: Exit = Exit.FAILED) -> None:
+    def __init__(self, message: str, *, details: Sequence[str] = (), exit_status: Exit = Exit.FAILED) -> None:
         super().__init__(message)
-        self.message, self.details, self.status = message, tuple(details), status
+        self.message, self.details, self.exit_status = message, tuple(details), exit_status

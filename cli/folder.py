@@ -6,6 +6,7 @@
 import fcntl
 import os
 from pathlib import Path
+from types import TracebackType
 
 from cli.failure import CommandFailed
 
@@ -32,6 +33,14 @@ class DataFolder:
         except FolderUnusable:
             os.close(self._descriptor)
             raise
+
+    def __enter__(self) -> "DataFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
     @property
     def address(self) -> Path:

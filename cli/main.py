@@ -74,7 +74,7 @@ def main() -> int:
         build()(prog_name="portside")
     except CommandFailed as failed:
         say_failure(failed)
-        return failed.status
+        return failed.exit_status
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:  # whoever read our output has enough

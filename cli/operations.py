@@ -29,7 +29,7 @@ def wait_for(
             raise CommandFailed(
                 f"{operation['kind']} of {operation['target']['name']} is not done after {timeout_s:g} s; it goes on.",
                 details=[f"operation: {operation['id']}"],
-                status=Exit.TIMEOUT,
+                exit_status=Exit.TIMEOUT,
             )
         held_s = min(left, LOOK_S if look else HOLD_S)
         operation = platform.get(f"/api/v1/operations/{quote(operation['id'])}:wait", timeout=f"{held_s:.2f}")
@@ -45,7 +45,7 @@ def _succeeded(operation: Document) -> Document:
     if operation["status"] == "canceled":
         newer = operation.get("superseded_by")
         why = f"a newer wish took its place ({newer})" if newer else "it was canceled"
-        raise CommandFailed(f"{operation['kind']} of {operation['target']['name']}: {why}.", status=Exit.CONFLICT)
+        raise CommandFailed(f"{operation['kind']} of {operation['target']['name']}: {why}.", exit_status=Exit.CONFLICT)
     failed = refusal(int(error.get("status", 500)), error)
     details = [*failed.details, f"operation: {operation['id']}"]
-    raise CommandFailed(failed.message, details=details, status=failed.status)
+    raise CommandFailed(failed.message, details=details, exit_status=failed.exit_status)

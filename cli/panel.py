@@ -11,32 +11,34 @@ from rich.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """What the user is told once the platform answers. `token` is there only when it was just made."""
+    """What the user is told once the platform answers. `token` is there only when it was just made, `log` only when it
+    is a file."""
 
     url: str
     data: Path
+    log: Path | None
     token: str | None
     token_file: Path | None
     webhooks: str
 
 
 def show_panel(started: Introduction, version: str) -> None:
-    """Print URL, token, data folder and the next command to stderr, where progress belongs."""
+    """Print where everything is to stderr, where progress belongs, and then the lines that are there to be copied."""
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column(overflow="fold")
     rows.add_row("API", Text(started.url, style="bold"))
     rows.add_row("OpenAPI", Text(f"{started.url}/api/v1/openapi.json"))
-    if started.token:
-        rows.add_row("Token", Text(f"{started.token}  (shown once; kept in {started.token_file})"))
-    elif started.token_file:
+    if started.token_file:
         rows.add_row("Token", Text(f"in {started.token_file}"))
     rows.add_row("Data", Text(str(started.data)))
-    rows.add_row("Log", Text(str(started.data / "logs" / "portside.log")))
-    rows.add_row("Webhooks", Text(started.webhooks.removeprefix("webhooks ")))
-    rows.add_row("Clients", Text(f"export PORTSIDE_API={started.url}"))
-    if started.token:
-        rows.add_row("", Text(f"export PORTSIDE_TOKEN={started.token}"))
-    rows.add_row("Next", Text("portside deploy model.onnx"))
+    if started.log:
+        rows.add_row("Log", Text(str(started.log)))
+    rows.add_row("Webhooks", Text(started.webhooks))
     console = Console(stderr=True, highlight=False)
     console.print(Panel(rows, title=f"Portside {version}", title_align="left", expand=False))
+    # Outside the frame and never wrapped: a line is copied as a whole.
+    console.print(Text(f"  export PORTSIDE_API={started.url}"), soft_wrap=True)
+    if started.token:
+        console.print(Text(f"  export PORTSIDE_TOKEN={started.token}    # shown only now"), soft_wrap=True)
+    console.print(Text("  portside deploy model.onnx"), soft_wrap=True)

@@ -42,7 +42,7 @@ def sample_body(platform: Platform, name: str) -> Document:
     version = platform.get(f"/api/v1/models/{service['model']}/versions/{service['version']}")
     if not version.get("sample"):
         raise CommandFailed(
-            f"{service['model']} version {service['version']} has no sample: give an input.", status=Exit.USAGE
+            f"{service['model']} version {service['version']} has no sample: give an input.", exit_status=Exit.USAGE
         )
     return {"inputs": version["sample"]}
 
@@ -60,14 +60,14 @@ def _read_file(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{file} cannot be read ({error}).", status=Exit.USAGE) from error
+        raise CommandFailed(f"{file} cannot be read ({error}).", exit_status=Exit.USAGE) from error
 
 
 def _parse(text: str, source: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise CommandFailed(f"{source} is not JSON: {error}.", status=Exit.USAGE) from error
+        raise CommandFailed(f"{source} is not JSON: {error}.", exit_status=Exit.USAGE) from error
 
 
 def _as_body(document: object) -> object:
@@ -80,7 +80,7 @@ def _as_body(document: object) -> object:
 def _pair(word: str) -> tuple[str, object]:
     name, equals, text = word.partition("=")
     if not equals or not name:
-        raise CommandFailed(f"An input is NAME=VALUE, @FILE.json or -, not {word!r}.", status=Exit.USAGE)
+        raise CommandFailed(f"An input is NAME=VALUE, @FILE.json or -, not {word!r}.", exit_status=Exit.USAGE)
     try:
         return name, json.loads(text)
     except ValueError:

@@ -1,7 +1,6 @@
 """uvicorn, taught to leave signals to us and to serve a socket that is already bound."""
 
 import asyncio
-import errno
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -9,15 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 
 from api.gateway.split import Gateway
-from cli.failure import CommandFailed
-from cli.ports import listener_of
 
 KEEP_ALIVE_S = 75
-BACKLOG = 2048
-
-
-class AddressUnusable(CommandFailed):
-    """The address cannot be listened on."""
 
 
 class Server(uvicorn.Server):
@@ -44,32 +36,6 @@ def http_server(app: Gateway, drain_s: float) -> Server:
         timeout_graceful_shutdown=max(1, int(drain_s)),
     )
     return Server(config)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket, bound now so that a busy port is known before anything else starts.
-
-    Raises `AddressUnusable`.
-    """
-    bare = host.strip("[]")
-    listener = socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((bare, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressUnusable(_why_not(host, port, error)) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    if error.errno != errno.EADDRINUSE:
-        return f"{host}:{port} cannot be listened on ({error.strerror or error}): choose another --host or --port."
-    holder = listener_of(port)
-    by = f" by {holder}" if holder else ""
-    return f"Port {port} of {host} is in use{by}: stop that one, choose another with --port, or let --port 0 find one."
 
 
 async def serve_until(

@@ -1,6 +1,7 @@
 """`portside up`: the whole platform in one process, from the first panel to the last line after Ctrl-C."""
 
 import asyncio
+import gc
 import ipaddress
 import os
 import signal
@@ -11,14 +12,13 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import uvloop
-from pydantic import ValidationError
 
 from api.auth import is_loopback
 from cli.embedded import Embedded, start_embedded
 from cli.failure import CommandFailed, Exit
 from cli.folder import DataFolder
 from cli.panel import Introduction, show_panel
-from cli.server import bind, http_server, serve_until
+from cli.server import http_server, serve_until
 from cli.versions import version_of
 from core.errors import PlatformError
 from core.logs import set_up_logs
@@ -28,45 +28,34 @@ from state.migrate import add_token
 from state.queries.tokens import grants
 
 
-def read_settings(data: Path | None = None, host: str | None = None, port: int | None = None) -> Settings:
-    """The settings from the environment, with what the command line says on top. Raises `CommandFailed`."""
-    given = {"data": data, "host": host, "port": port}
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the names are the settings' own
-    except ValidationError as error:
-        details = [
-            f"PORTSIDE_{'_'.join(map(str, wrong['loc'])).upper()}={wrong['input']}: {wrong['msg']}"
-            for wrong in error.errors()
-        ]
-        raise CommandFailed("A setting has a value that it cannot have.", details=details, status=Exit.USAGE) from error
-
-
-def run_up(settings: Settings, *, verbose: bool, parent_fd: int | None) -> None:
+def run_up(
+    settings: Settings, folder: DataFolder, listener: socket.socket, *, verbose: bool, parent_fd: int | None
+) -> None:
     """Run the platform until SIGINT or SIGTERM, or until `parent_fd` reads as ended.
 
-    Raises `CommandFailed`: `FolderUnusable`, `AddressUnusable`, or the sentence of the part that cannot start.
+    The caller holds the folder and the address. Raises `CommandFailed` with the sentence of the part that cannot start.
     """
-    folder = DataFolder(settings.data)
     try:
-        listener = bind(settings.host, settings.port)
-        set_up_logs(settings.log_level, None if verbose else folder.path / "logs" / "portside.log")
-        uvloop.run(_run(settings, folder, listener, parent_fd))
+        log = None if verbose else folder.path / "logs" / "portside.log"
+        set_up_logs(settings.log_level, log)
+        uvloop.run(_run(settings, folder, listener, log, parent_fd))
     except PlatformError as error:
         raise CommandFailed(error.message) from error
     except PermissionError as error:
         raise CommandFailed(f"{error.filename} cannot be used ({error.strerror}).") from error
-    finally:
-        folder.release()
 
 
-async def _run(settings: Settings, folder: DataFolder, listener: socket.socket, parent_fd: int | None) -> None:
+async def _run(
+    settings: Settings, folder: DataFolder, listener: socket.socket, log: Path | None, parent_fd: int | None
+) -> None:
     stop, version = asyncio.Event(), version_of("portside")
     with _stop_signals(stop, parent_fd):
         async with AsyncExitStack() as stack:
-            stack.callback(listener.close)
             embedded = await start_embedded(settings, version, stop, stack)
-            introduction = await _introduce(settings, embedded, listener)
+            introduction = await _introduce(settings, embedded, listener, log)
             server = http_server(embedded.app, settings.drain_s)
+            gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
+            gc.enable()
             folder.address.write_text(introduction.url, "utf-8")
             show_panel(introduction, version)
             await serve_until(server, listener, stop, embedded.context.waiters.close)
@@ -74,11 +63,11 @@ async def _run(settings: Settings, folder: DataFolder, listener: socket.socket, 
     print("Stopped.", file=sys.stderr)
 
 
-async def _introduce(settings: Settings, embedded: Embedded, listener: socket.socket) -> Introduction:
+async def _introduce(settings: Settings, embedded: Embedded, listener: socket.socket, log: Path | None) -> Introduction:
     port = listener.getsockname()[1]
     token, token_file = await _first_token(settings, embedded)
     url = f"http://{_reachable(settings.host)}:{port}"
-    return Introduction(url, settings.data.absolute(), token, token_file, _webhook_rule(settings))
+    return Introduction(url, settings.data.absolute(), log, token, token_file, _webhook_rule(settings))
 
 
 def _reachable(host: str) -> str:
@@ -95,10 +84,10 @@ def _reachable(host: str) -> str:
 
 def _webhook_rule(settings: Settings) -> str:
     if settings.allow_private_webhooks:
-        return "webhooks may reach private addresses (PORTSIDE_ALLOW_PRIVATE_WEBHOOKS)"
+        return "may reach private addresses (PORTSIDE_ALLOW_PRIVATE_WEBHOOKS)"
     if settings.allow_private_webhooks is None and is_loopback(settings.host):
-        return "webhooks may reach this machine (loopback), no other private address"
-    return "webhooks may reach public addresses only"
+        return "may reach this machine (loopback), no other private address"
+    return "may reach public addresses only"
 
 
 async def _first_token(settings: Settings, embedded: Embedded) -> tuple[str | None, Path | None]:

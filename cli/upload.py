@@ -18,12 +18,12 @@ def check_file(file: Path) -> Path:
     """The file, when it can be read. Raises `CommandFailed`."""
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
-        raise CommandFailed(f"{file} {what}: name an ONNX or PMML file.", status=Exit.USAGE)
+        raise CommandFailed(f"{file} {what}: name an ONNX or PMML file.", exit_status=Exit.USAGE)
     try:
         with file.open("rb"):
             return file
     except OSError as error:
-        raise CommandFailed(f"{file} cannot be read ({error.strerror}).", status=Exit.USAGE) from error
+        raise CommandFailed(f"{file} cannot be read ({error.strerror}).", exit_status=Exit.USAGE) from error
 
 
 def pieces_of(file: Path, watch: Watch | None = None) -> Iterator[bytes]:

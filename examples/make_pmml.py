@@ -182,12 +182,14 @@ def iris_rules() -> None:
     rules = mined_rules()
     answers: list[Answer] = [
         {
-            "rules": {
-                "rule": f"{{{rule.basket[0]} , {rule.basket[1]}}} -> {rule.species}",  # as PMML4S writes it
-                "consequent": rule.species,
-                "confidence": rounded(rule.confidence),
-                "support": rounded(rule.support),
-            }
+            "rules": [
+                {
+                    "rule": f"{{{rule.basket[0]} , {rule.basket[1]}}} -> {rule.species}",  # as PMML4S writes it
+                    "consequent": rule.species,
+                    "confidence": rounded(rule.confidence),
+                    "support": rounded(rule.support),
+                }
+            ]
         }
         for rule in rules
     ]

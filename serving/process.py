@@ -56,6 +56,8 @@ def end_with_parent(fd: int) -> None:
                 pass
         except OSError as error:
             sys.stderr.write(f"--parent-fd {fd} cannot be read ({error.strerror}); ending\n")
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)  # a Java that writes an archive for us ends with us
         # Nobody is left to answer to, and a graceful end could hang in the engine that is being loaded.
         os._exit(0)
 

@@ -70,7 +70,8 @@ class Gateway:
         path: str = scope.get("path", "")
         if scope["type"] == "http" and (path.startswith("/v2") or path.endswith(("/predict", "/predict/"))):
             if (found := PREDICT.fullmatch(path)) is not None:
-                await self._serve(scope, receive, send, found.group(1), b"/predict", oip=False)
+                target = scope.get("raw_path", path.encode()).rstrip(b"/")
+                await self._serve(scope, receive, send, found.group(1), target, oip=False)
                 return
             if path == "/v2" or path.startswith("/v2/"):
                 await self._open_inference(scope, receive, send, path)

@@ -1,5 +1,6 @@
 """Verbs about the platform itself: start it, show it off, ask whether this machine suits it."""
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -43,9 +44,16 @@ def up(
 
     Every setting is also an environment variable PORTSIDE_…: see docs/reference/settings.md.
     """
-    from cli.up import read_settings, run_up
+    from cli.address import bind
+    from cli.folder import DataFolder
+    from cli.settings import read_settings
 
-    run_up(read_settings(data, host, port), verbose=verbose, parent_fd=parent_fd)
+    settings = read_settings(data, host, port)
+    with DataFolder(settings.data) as folder, bind(settings.host, settings.port) as listener:
+        gc.disable()  # nothing that an import makes is garbage: looking for some costs a seventh of the start
+        from cli.up import run_up  # the servers: a second and more, too long to wait for "the port is in use"
+
+        run_up(settings, folder, listener, verbose=verbose, parent_fd=parent_fd)
 
 
 def demo(
@@ -65,7 +73,7 @@ def demo(
 def doctor(data: DataOption = None, port: PortOption = None) -> None:
     """Look at this machine: Python, SQLite, engines, Java, the port, the data folder."""
     from cli.doctor import examine
-    from cli.up import read_settings
+    from cli.settings import read_settings
 
     examine(read_settings(data, None, port))
 

@@ -5,7 +5,7 @@ from importlib import metadata
 
 from serving.engines.base import InvalidModel
 from serving.engines.pmml_document import ModelOutline, PmmlDocument
-from serving.engines.pmml_elements import DATATYPE_PATTERN, METHODS, UNSUPPORTED_FEATURES
+from serving.engines.pmml_elements import DATATYPE_PATTERN, METHODS, OPTYPES, UNSUPPORTED_FEATURES
 from serving.engines.pmml_inputs import input_fields, targets
 from serving.engines.pmml_outputs import declaring_model, output_fields
 from serving.engines.pmml_words import algorithm_of, task_of
@@ -62,6 +62,9 @@ def _check_fields(document: PmmlDocument) -> None:
         if not re.fullmatch(DATATYPE_PATTERN, field.datatype):
             reason = f"line {field.line}: DataField '{field.name}' has the unknown dataType '{field.datatype}'"
             raise InvalidModel("pmml_invalid", reason, "Use string, integer, float, double, boolean, date or dateTime.")
+        if field.optype not in OPTYPES:
+            reason = f"line {field.line}: DataField '{field.name}' has the unknown optype '{field.optype[:60]}'"
+            raise InvalidModel("pmml_invalid", reason, f"Use {', '.join(OPTYPES[:2])} or {OPTYPES[2]}.")
     undeclared = {name: line for name, line in document.used.items() if name not in document.names}
     if document.model is not None:
         # The first model stands directly below the DataDictionary: a DerivedField is no input.

@@ -43,6 +43,24 @@ FIELD_ATTRIBUTES = {
     "TextIndex": "textField",
     "VariableWeight": "field",
 }
+# Where an element carries numbers: PMML4S says `None.get` or worse where one is none.
+NUMBER_ATTRIBUTES = {
+    "Attribute": ("partialScore",),
+    "CategoricalPredictor": ("coefficient",),
+    "Coefficient": ("value",),
+    "Coefficients": ("absoluteValue",),
+    "Con": ("weight",),
+    "GaussianDistribution": ("mean", "variance"),
+    "LinearNorm": ("orig", "norm"),
+    "Neuron": ("bias", "width", "altitude"),
+    "NumericPredictor": ("exponent", "coefficient"),
+    "PCell": ("beta",),
+    "RegressionTable": ("intercept",),
+    "ScoreDistribution": ("recordCount", "confidence", "probability"),
+    "Scorecard": ("initialScore",),
+    "Segment": ("weight",),
+}
+OPTYPES = ("continuous", "categorical", "ordinal")
 # Where an element carries a class label.
 LABEL_ATTRIBUTES = {
     "Node": ("score",),

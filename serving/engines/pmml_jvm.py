@@ -12,6 +12,7 @@ from pathlib import Path
 import jpype
 
 from serving.engines.base import InvalidModel
+from serving.engines.pmml_archive import JavaStart, archive_options
 
 JAVA_HOME_VARIABLE = "PORTSIDE_JAVA_HOME"
 HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
@@ -49,8 +50,10 @@ def ensure_jvm(threads: int) -> None:
     """Start the JVM unless it runs. Not thread-safe. Raises `InvalidModel` where there is no usable Java."""
     if jpype.isJVMStarted():
         return
-    options = [*_OPTIONS, f"-XX:ActiveProcessorCount={max(threads, 1)}", *_heap()]
     library = java_library()
+    class_path = [*jars(), Path(jpype.__file__).parents[1] / "org.jpype.jar"]  # as JPype makes it
+    archive = archive_options(JavaStart(library, _OPTIONS, class_path))
+    options = [*_OPTIONS, f"-XX:ActiveProcessorCount={max(threads, 1)}", *_heap(), *archive]
     try:
         jpype.startJVM(
             *options,

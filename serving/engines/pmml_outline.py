@@ -20,6 +20,7 @@ from serving.engines.pmml_elements import (
     LABEL_ATTRIBUTES,
     MAX_LABELS,
     MISSING_OPERATORS,
+    NUMBER_ATTRIBUTES,
     SKIPPED,
     SUPPORTED_MODELS,
     UNSUPPORTED_MODELS,
@@ -73,6 +74,9 @@ class OutlineBuilder:
         used = FIELD_ATTRIBUTES.get(name)
         if used is not None and attributes.get(used):
             self._use(attributes[used], attributes)
+        numbers = NUMBER_ATTRIBUTES.get(name)
+        if numbers is not None:
+            self._check_numbers(name, numbers, attributes)
         labels = LABEL_ATTRIBUTES.get(name)
         if labels is not None:
             self._content(name, labels, attributes)
@@ -256,6 +260,15 @@ class OutlineBuilder:
     def _compound(self, attributes: dict[str, str]) -> None:
         if self._model is not None and attributes.get("booleanOperator") == "surrogate":
             self._model.has_surrogates = True
+
+    def _check_numbers(self, name: str, numbers: tuple[str, ...], attributes: dict[str, str]) -> None:
+        for each in numbers:
+            if (given := attributes.get(each)) is not None:
+                try:
+                    float(given)
+                except ValueError:
+                    reason = f"the {each} of <{name}> is '{given[:60]}', which is no number"
+                    self._refuse("pmml_invalid", reason, "Correct it, or export the model again.")
 
     # the header
 

@@ -124,5 +124,6 @@ def root_element(text: str) -> str | None:
     doctype = re.compile(r"\s*<!DOCTYPE\s+([^\s>\[]+)", re.IGNORECASE).match(text, position)
     if doctype:
         return f"!DOCTYPE {doctype[1]}"
-    element = re.compile(r"\s*<(?:[^\s<>/:]+:)?([^\s<>/:]+)").match(text, position)
+    # Not the beginning of a comment or an instruction whose end is out of sight.
+    element = re.compile(r"\s*<(?:[^\s<>/:!?]+:)?([^\s<>/:!?]+)(?=[\s/>])").match(text, position)
     return element[1] if element else None

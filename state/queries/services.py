@@ -68,11 +68,11 @@ async def describe(session: Session, services: Sequence[Service]) -> list[Servic
     revision_ids = {id for service in services for id in (service.revision_id, service.live_revision_id) if id}
     facts = {found.id: found for found in await _revision_facts(session, Revision.id.in_(sorted(revision_ids)))}
     ready = select(Replica.service_id, func.count()).where(Replica.service_id.in_(ids), Replica.status == "ready")
-    counts = dict((await session.execute(ready.group_by(Replica.service_id))).tuples().all())
+    counts = dict((await session.execute(ready.group_by(Replica.service_id))).all())
     busy = select(Operation.target_id, Operation.id).where(
         Operation.target_id.in_(ids), Operation.status.in_(["queued", "running"])
     )
-    holders = dict((await session.execute(busy.order_by(Operation.id.desc()))).tuples().all())
+    holders = dict((await session.execute(busy.order_by(Operation.id.desc()))).all())
     return [
         ServiceFacts(
             service,

@@ -8,7 +8,7 @@ from core.errors import InvalidArtifact, PlatformError
 from state.queries.versions import version_facts
 from state.tables import Operation
 from storage.digests import Digest
-from workers.children import ChildEnd, run_child, serving_command
+from workers.children import ChildEnd, child_environment, run_child, serving_command
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
 
@@ -38,7 +38,10 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     path = await resources.cache.path(Digest.parse(facts.digest))
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     command = serving_command(settings, "inspect", str(path), *limits)
-    end = await run_child(command, stdin=b"", timeout_s=settings.inspect_timeout_s + GRACE_S)
+    # Inspections write the archive from which Java starts fast: one comes before every deploy, and has the memory.
+    environment = child_environment(settings.data, {"PORTSIDE_JVM_ARCHIVES_WRITE": "1"})
+    limit_s = settings.inspect_timeout_s + GRACE_S
+    end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
     if end.exit_code == 0:
         signature = json.loads(end.stdout)
         return Done(result={}, target={"signature": signature, "task": facts.task or signature["task"]})

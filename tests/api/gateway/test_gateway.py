@@ -110,7 +110,7 @@ async def test_a_prediction_goes_to_a_replica_and_back(database: Database, table
     assert (answer.status_code, answer.json()) == (200, {"outputs": 1})
     assert answer.headers["portside-replica"] == rows[0].id
     assert answer.headers["x-request-id"].startswith("req_")
-    assert one.seen[0].line == "POST /predict?on_error=record HTTP/1.1"
+    assert one.seen[0].line == "POST /api/v1/services/iris/predict?on_error=record HTTP/1.1"
     assert one.seen[0].body == b'{"inputs":{}}'
     assert "cookie" not in one.seen[0].headers
 

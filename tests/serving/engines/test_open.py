@@ -42,6 +42,7 @@ def test_an_onnx_file_is_known_by_its_structure_also_when_it_is_cut(tmp_path: Pa
         PMML.encode("utf-16-be"),
         f'<?xml version="1.0"?>\n<!-- made\nby hand -->\n<?p i?>{PMML}'.encode(),
         b'<p:PMML xmlns:p="http://www.dmg.org/PMML-4_4"/>',
+        f'<?xml version="1.0"?><!--{"long " * 14_000}-->{PMML}'.encode(),
         b'<?xml version="1.0"?><!DOCTYPE PMML [<!ENTITY a "b">]><PMML/>',
     ],
 )

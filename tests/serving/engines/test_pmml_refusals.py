@@ -48,6 +48,8 @@ def refusal(tmp_path: Path, content: str | bytes) -> InvalidModel:
         (texts.REGRESSION.replace('leftMargin="0"', 'leftMargin="zero"'), "pmml_invalid", "'size' has an Interval"),
         (texts.LOGISTIC.replace('value="0"', 'value="none"', 1), "pmml_invalid", "of type integer but has the value"),
         (texts.TREE.replace('dataType="integer"', 'dataType="big"'), "pmml_invalid", "the unknown dataType 'big'"),
+        (texts.TREE.replace('optype="continuous"', 'optype="big"', 1), "pmml_invalid", "the unknown optype 'big'"),
+        (texts.REGRESSION.replace('coefficient="', 'coefficient="x', 1), "pmml_invalid", "the coefficient of <"),
         (texts.TREE.replace("functionName", "isScorable='false' functionName"), "pmml_invalid", "not scorable"),
         (texts.TREE.replace("TreeModel", "TimeSeriesModel"), "pmml_model_unsupported", "cannot run a TimeSeriesModel"),
         (texts.VOTES.replace("majorityVote", "selectAll"), "pmml_model_unsupported", "by 'selectAll'"),

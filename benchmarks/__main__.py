@@ -1,0 +1,42 @@
+"""`python -m benchmarks [NAME …]`: measures the bars and prints a table; exit status 1 when one is missed."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from benchmarks import deploy, latency, start, throughput, upload
+from benchmarks.figures import Figure, load_in_words, print_table
+from benchmarks.platform import Broken
+
+BARS: Mapping[str, Callable[[], list[Figure]]] = {
+    "start": start.measure,
+    "deploy": deploy.measure,
+    "latency": latency.measure,
+    "upload": upload.measure,
+    "throughput": throughput.measure,
+}
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Measure the bars; all of them by default.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BARS))
+    names = parser.parse_args().names or list(BARS)
+    if unknown := [name for name in names if name not in BARS]:
+        parser.error(f"there is no bar {unknown[0]!r}; the bars are {', '.join(BARS)}")
+    figures = []
+    for name in names:
+        began = time.perf_counter()
+        try:
+            figures += BARS[name]()
+        except Broken as error:
+            figures.append(Figure(name, "a figure", str(error)[:200], ok=False))
+        print(f"{name}: measured in {time.perf_counter() - began:.0f} s, {load_in_words()}", flush=True)
+    print()
+    print_table(figures)
+    return 1 if any(line.ok is False for line in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

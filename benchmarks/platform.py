@@ -1,0 +1,161 @@
+"""`portside up` as a process of its own on a throw-away folder, and the main job's steps over its API."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.wire import Address, Answer, Connection
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+START_S = 60.0
+STOP_S = 30.0
+LOOK_S = 0.005
+WAIT_S = 60
+MIB = 1024 * 1024
+
+
+class Broken(Exception):
+    """The platform did not do what the measurement needs: there is no figure."""
+
+
+class Platform:
+    """A running platform. Every step raises `Broken` when it fails."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, ready_s: float) -> None:
+        self.process, self.ready_s = process, ready_s
+        self.address: Address = ("127.0.0.1", port)
+
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """One request on a connection of its own; any answer."""
+        with Connection(self.address) as connection:
+            return connection.call(method, path, body, headers)
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        """Read a resource."""
+        return _expect(self.call("GET", path), path)
+
+    def upload(self, file: Path, model: str) -> Mapping[str, Any]:
+        """Upload a file as a new version; the operation that inspects it."""
+        path = f"/api/v1/models/{model}/versions"
+        headers = {"content-type": "application/octet-stream"}
+        return _expect(self.call("POST", path, file.read_bytes(), headers), path)
+
+    def finish(self, operation: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Wait until an operation has succeeded."""
+        deadline = time.monotonic() + WAIT_S
+        while not operation["done"]:
+            if time.monotonic() > deadline:
+                raise Broken(f"{operation['kind']} is not done after {WAIT_S} s")
+            operation = self.get(f"/api/v1/operations/{operation['id']}:wait?timeout=10")
+        if operation["status"] != "succeeded":
+            raise Broken(f"{operation['kind']} ended {operation['status']}: {operation['error']}")
+        return operation
+
+    def deploy(self, model: str, service: str) -> Mapping[str, Any]:
+        """Ask for a service of the model's latest version; the operation."""
+        wish = {"name": service, "model": model, "version": "latest"}
+        return _expect(self.call("POST", "/api/v1/services", wish), "/api/v1/services")
+
+    def serve(self, file: Path, service: str) -> None:
+        """Take a model file to a service that answers."""
+        self.finish(self.upload(file, service))
+        self.finish(self.deploy(service, service))
+
+    def delete(self, path: str) -> None:
+        """Delete a resource and wait for it."""
+        answer = self.call("DELETE", path)
+        if answer.status == 202:
+            self.finish(answer.document)
+
+    def replica_socket(self, service: str) -> str:
+        """The unix socket of a service's first replica, which its command line names."""
+        replica = self.get(f"/api/v1/services/{service}/replicas")["items"][0]
+        words = Path(f"/proc/{replica['pid']}/cmdline").read_text("utf-8").split("\0")
+        return words[words.index("--socket") + 1]
+
+
+def sample_body(file: Path) -> Mapping[str, Any]:
+    """The body of a prediction of one record, from what lies beside an example."""
+    inputs = json.loads(file.with_name(f"{file.name}.input.json").read_text("utf-8"))["inputs"]
+    return {"inputs": inputs[0]}
+
+
+def predict_path(service: str) -> str:
+    """Where a service answers."""
+    return f"/api/v1/services/{service}/predict"
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """A data folder that does not exist yet and is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="portside-bench-") as name:
+        yield Path(name) / "data"
+
+
+@contextmanager
+def running(data: Path) -> Iterator[Platform]:
+    """A platform on this folder for the length of the block; `ready_s` tells from its start to /readyz."""
+    port = _free_port()
+    read_end, write_end = os.pipe()  # the platform reads its end when we end, however that happens
+    command = [sys.executable, "-P", "-m", "portside", "up", "--data", str(data), "--port", str(port)]
+    with tempfile.TemporaryFile() as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--parent-fd", str(read_end)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            pass_fds=(read_end,),
+            start_new_session=True,
+        )
+        os.close(read_end)
+        try:
+            while not _is_ready(port):
+                if process.poll() is not None or time.perf_counter() - began > START_S:
+                    said.seek(0)
+                    raise Broken(f"the platform did not start: {said.read().decode(errors='replace').strip()}")
+                time.sleep(LOOK_S)
+            yield Platform(process, port, time.perf_counter() - began)
+        finally:
+            _end(process)
+            os.close(write_end)
+
+
+def _is_ready(port: int) -> bool:
+    """Waits in the listener's backlog for the answer, so that the moment is exact."""
+    with suppress(ConnectionRefusedError), Connection(("127.0.0.1", port), START_S) as connection:
+        return connection.call("GET", "/readyz").status == 200
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _expect(answer: Answer, what: str) -> Mapping[str, Any]:
+    if answer.status >= 300:
+        raise Broken(f"{what} was answered {answer.status}: {answer.body[:500].decode(errors='replace')}")
+    return answer.document

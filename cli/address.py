@@ -1,0 +1,39 @@
+"""The address to listen on: taken before anything else starts, so that a busy port is known at once."""
+
+import errno
+import socket
+
+from cli.failure import CommandFailed
+from cli.ports import listener_of
+
+BACKLOG = 2048
+
+
+class AddressUnusable(CommandFailed):
+    """The address cannot be listened on."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, bound now so that a busy port is known before anything else starts.
+
+    Raises `AddressUnusable`.
+    """
+    bare = host.strip("[]")
+    listener = socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((bare, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressUnusable(_why_not(host, port, error)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return f"{host}:{port} cannot be listened on ({error.strerror or error}): choose another --host or --port."
+    holder = listener_of(port)
+    by = f" by {holder}" if holder else ""
+    return f"Port {port} of {host} is in use{by}: stop that one, choose another with --port, or let --port 0 find one."

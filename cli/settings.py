@@ -1,0 +1,23 @@
+"""The settings of one run: the environment, and what the command line says on top."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cli.failure import CommandFailed, Exit
+from core.settings import Settings
+
+
+def read_settings(data: Path | None = None, host: str | None = None, port: int | None = None) -> Settings:
+    """The settings from the environment, with what the command line says on top. Raises `CommandFailed`."""
+    given = {"data": data, "host": host, "port": port}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the names are the settings' own
+    except ValidationError as error:
+        details = [
+            f"PORTSIDE_{'_'.join(map(str, wrong['loc'])).upper()}={wrong['input']}: {wrong['msg']}"
+            for wrong in error.errors()
+        ]
+        raise CommandFailed(
+            "A setting has a value that it cannot have.", details=details, exit_status=Exit.USAGE
+        ) from error

@@ -1,0 +1,196 @@
+"""Durable predictions: submitted, waited for, canceled; bad submissions are told while somebody listens."""
+
+import asyncio
+
+import pytest
+from httpx2 import AsyncClient
+
+from api.dependencies import Context
+from api.schemas.predictions import PredictionPage, PredictionShown
+from state.claims import take
+from state.endings import lock_held, succeed
+from state.history import By
+from state.tables import Prediction
+from tests.api.catalogue import add_ready_versions, is_running, left_behind, running_service
+from tests.api.platform import add_user, is_problem, work_on
+
+URL = "/api/v1/services/iris/predictions"
+BODY = {"inputs": {"x": [1, 2, 3, 4]}}
+
+
+@pytest.fixture
+async def service(client: AsyncClient, context: Context) -> None:
+    """A running service `iris`."""
+    await add_ready_versions(context, 1)
+    await running_service(client, context)
+
+
+async def begin_one(context: Context) -> Prediction:
+    """A worker takes the next prediction."""
+    taken = await take(context.database, "predict", "worker", 10_000_000)
+    assert taken is not None
+    assert isinstance(taken[1], Prediction)
+    return taken[1]
+
+
+async def finish_one(context: Context) -> None:
+    """A worker takes the next prediction, as soon as there is one, and has its answer."""
+    while (taken := await take(context.database, "predict", "worker", 10_000_000)) is None:
+        await asyncio.sleep(0.01)
+    async with context.database.write() as session:
+        work = await lock_held(session, *taken)
+        await succeed(session, work, By("worker"), result={}, row={"output": ["setosa"]}, target={})
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_submission_is_accepted_and_can_be_looked_at(client: AsyncClient) -> None:
+    answer = await client.post(URL, json=BODY)
+    assert answer.status_code == 202
+    shown = PredictionShown.model_validate(answer.json())
+    assert (shown.status, shown.input, shown.model, shown.version) == ("starting", BODY["inputs"], "iris", "1")
+    assert answer.headers["location"] == shown.urls["get"] == f"http://localhost:8000/api/v1/predictions/{shown.id}"
+    again = await client.get(shown.urls["get"])
+    assert (again.json(), again.headers["retry-after"]) == (answer.json(), "1")
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_preferred_wait_answers_with_the_final_prediction(client: AsyncClient, context: Context) -> None:
+    waiting = asyncio.create_task(client.post(URL, json=BODY, headers={"prefer": "wait=10"}))
+    await finish_one(context)
+    answer = await waiting
+    assert (answer.status_code, answer.json()["status"], answer.json()["output"]) == (201, "succeeded", ["setosa"])
+    assert answer.headers["preference-applied"] == "wait=10"
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_wait_that_is_over_answers_the_unfinished_prediction(client: AsyncClient) -> None:
+    answer = await client.post(URL, json=BODY, headers={"prefer": "wait=1"})
+    assert (answer.status_code, answer.json()["status"]) == (202, "starting")
+    answer = await client.get(f"/api/v1/predictions/{answer.json()['id']}:wait?timeout=0")
+    assert answer.json()["status"] == "starting"
+
+
+@pytest.mark.usefixtures("service")
+async def test_input_is_an_alias_and_the_other_spellings_are_kept(client: AsyncClient) -> None:
+    assert (await client.post(URL, json={"input": [{"x": 1}]})).json()["input"] == [{"x": 1}]
+    table = {"columns": ["a"], "data": [[1], [2]]}
+    assert (await client.post(URL, json=table)).json()["input"] == table
+    assert (await client.post(URL, json={"tensors": {"x": [[1]]}})).json()["input"] == {"tensors": {"x": [[1]]}}
+
+
+BAD = {
+    "nothing": ({}, "/inputs"),
+    "null": ({"inputs": None}, "/inputs"),
+    "text": ({"inputs": "x"}, None),
+    "two spellings": ({"inputs": {}, "tensors": {}}, "/tensors"),
+    "an alias twice": ({"inputs": {}, "input": {}}, "/input"),
+    "columns alone": ({"columns": ["a"]}, "/data"),
+    "data alone": ({"data": [[1]]}, "/columns"),
+    "an unknown field": ({**BODY, "webhok": "x"}, "/webhok"),
+    "a webhook that is no URL": ({**BODY, "webhook": "ftp://example.com"}, "/webhook"),
+    "a webhook to a private address": ({**BODY, "webhook": "http://10.0.0.1/x"}, "/webhook"),
+    "a webhook to the cloud's metadata": ({**BODY, "webhook": "http://169.254.169.254/"}, "/webhook"),
+    "an unknown event": ({**BODY, "webhook_events_filter": ["done"]}, "/webhook_events_filter/0"),
+    "a list": ([], ""),
+}
+
+
+NO_JSON = (b"", b"{", b"[" * 10_000, b'{"inputs": NaN}', b'{"inputs": {"x": 1e999}}', b'{"inputs": {"x": "\\u0000"}}')
+
+
+@pytest.mark.usefixtures("service")
+async def test_each_bad_submission_is_refused_with_its_field(client: AsyncClient) -> None:
+    for case, (body, pointer) in BAD.items():
+        answer = await client.post(URL, json=body)
+        assert answer.status_code == 422, (case, answer.text)
+        if pointer is not None:
+            assert [error["pointer"] for error in answer.json()["errors"]] == [pointer], case
+    for content in NO_JSON:
+        answer = await client.post(URL, content=content, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422), (content[:50], answer.text)
+    assert (await client.get("/api/v1/predictions")).json()["results"] == []
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_large_input_lies_in_the_store_and_not_in_the_row(client: AsyncClient, context: Context) -> None:
+    answer = await client.post(URL, json={"inputs": {"x": ["1234567890"] * 6_000}})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["input"] is None
+    row = await begin_one(context)
+    assert row.body is None
+    assert row.body_digest in await left_behind(context)
+
+
+@pytest.mark.usefixtures("service")
+async def test_what_has_not_begun_is_canceled_at_once(client: AsyncClient) -> None:
+    for verb in ("/cancel", ":cancel"):
+        made = (await client.post(URL, json=BODY)).json()
+        canceled = await client.post(f"/api/v1/predictions/{made['id']}{verb}")
+        assert (canceled.status_code, canceled.json()["status"]) == (200, "canceled")
+        again = await client.post(f"/api/v1/predictions/{made['id']}{verb}")
+        assert again.json() == canceled.json()
+
+
+@pytest.mark.usefixtures("service")
+async def test_the_worker_is_asked_to_drop_what_has_begun(client: AsyncClient, context: Context) -> None:
+    made = (await client.post(URL, json=BODY)).json()
+    row = await begin_one(context)
+    asked = await client.post(f"/api/v1/predictions/{made['id']}/cancel")
+    assert asked.json()["status"] == "processing"
+    async with context.database.read() as session:
+        found = await session.get_one(Prediction, row.id)
+    assert found.cancel_requested
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_key_makes_one_prediction(client: AsyncClient) -> None:
+    key = {"idempotency-key": "k"}
+    first, second = [await client.post(URL, json=BODY, headers=key) for _ in range(2)]
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["idempotent-replayed"] == "true"
+    is_problem(await client.post(URL, json={"inputs": {}}, headers=key), 422, "idempotency_key_reused")
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_client_may_choose_the_id_and_join_its_prediction(client: AsyncClient, context: Context) -> None:
+    first = await client.put(f"{URL}/prd_mine-1", json=BODY)
+    assert (first.status_code, first.json()["id"]) == (202, "prd_mine-1")
+    await finish_one(context)
+    joined = await client.put(f"{URL}/prd_mine-1", json=BODY)
+    assert (joined.status_code, joined.json()["status"]) == (201, "succeeded")
+    is_problem(await client.put(f"{URL}/mine", json=BODY), 422, "invalid_field")
+    other = await add_user(context, "acme", "eve")
+    assert (await client.get("/api/v1/predictions/prd_mine-1", headers=other)).status_code == 404
+
+
+@pytest.mark.usefixtures("service")
+async def test_predictions_are_listed_as_replicate_lists_them(client: AsyncClient) -> None:
+    made = [(await client.post(URL, json=BODY)).json()["id"] for _ in range(3)]
+    page = PredictionPage.model_validate((await client.get("/api/v1/predictions?service=iris&page_size=2")).json())
+    assert [prediction.id for prediction in page.results] == made[:0:-1]
+    assert page.next is not None
+    rest = PredictionPage.model_validate((await client.get(page.next)).json())
+    assert ([prediction.id for prediction in rest.results], rest.next) == (made[:1], None)
+    assert (await client.get("/api/v1/predictions?service=wine")).json()["results"] == []
+    is_problem(await client.get("/api/v1/predictions?colour=red"), 422, "unknown_field")
+
+
+async def test_a_service_that_does_not_answer_refuses_submissions(client: AsyncClient, context: Context) -> None:
+    is_problem(await client.post(URL, json=BODY), 404, "not_found")
+    await add_ready_versions(context, 1)
+    await running_service(client, context)
+    await client.post("/api/v1/services/iris:pause")
+    await work_on(context, is_running)
+    problem = is_problem(await client.post(URL, json=BODY), 409, "service_paused")
+    assert problem["resume"] == "/api/v1/services/iris:resume"
+    await client.delete("/api/v1/services/iris")
+    is_problem(await client.post(URL, json=BODY), 409, "conflict")
+
+
+@pytest.mark.usefixtures("service")
+async def test_its_changes_are_streamed_until_it_ends(client: AsyncClient, context: Context) -> None:
+    made = (await client.post(URL, json=BODY)).json()
+    await finish_one(context)
+    text = (await client.get(made["urls"]["stream"])).text
+    assert [line for line in text.splitlines() if line.startswith("event: ")] == ["event: status"] * 3 + ["event: done"]
+    is_problem(await client.get("/api/v1/predictions/prd_none/events"), 404, "not_found")

@@ -1,0 +1,77 @@
+"""Every error of the API becomes words, a next step and an exit status that a script can rely on."""
+
+import socket
+
+import pytest
+
+from cli.client import Platform, refusal
+from cli.failure import CommandFailed, Exit
+
+STATUSES = [
+    (400, Exit.FAILED),
+    (401, Exit.AUTH),
+    (403, Exit.AUTH),
+    (404, Exit.NOT_FOUND),
+    (409, Exit.CONFLICT),
+    (412, Exit.CONFLICT),
+    (422, Exit.FAILED),
+    (429, Exit.QUOTA),
+    (500, Exit.FAILED),
+    (503, Exit.FAILED),
+    (504, Exit.TIMEOUT),
+]
+
+
+@pytest.mark.parametrize(("http_status", "exit_status"), STATUSES)
+def test_each_http_status_has_its_exit_status(http_status: int, exit_status: Exit) -> None:
+    assert refusal(http_status, {"detail": "no"}).exit_status is exit_status
+
+
+def test_a_quota_is_told_apart_from_other_refusals() -> None:
+    assert refusal(422, {"detail": "no", "code": "quota_exceeded"}).exit_status is Exit.QUOTA
+
+
+def test_a_refusal_names_fields_hints_and_the_request() -> None:
+    failed = refusal(
+        422,
+        {
+            "detail": "2 fields are wrong",
+            "errors": [{"pointer": "/inputs/age", "detail": "is missing", "hint": "a number"}],
+            "request_id": "req_1",
+        },
+    )
+    assert failed.message == "2 fields are wrong"
+    assert failed.details == ("/inputs/age: is missing", "hint: a number", "request: req_1")
+
+
+def test_a_detail_is_not_said_twice() -> None:
+    failed = refusal(422, {"detail": "it is empty", "errors": [{"pointer": "/file", "detail": "it is empty"}]})
+    assert failed.details == ()
+
+
+def test_a_missing_token_says_where_one_is() -> None:
+    assert "PORTSIDE_TOKEN" in refusal(401, {"detail": "a token is needed"}).details[0]
+
+
+def test_a_platform_that_is_not_ready_names_what_it_waits_for() -> None:
+    failed = refusal(503, {"status": "not ready", "waiting_for": {"database": "it is away"}})
+    assert (failed.message, failed.details) == ("not ready", ("database: it is away",))
+
+
+def test_an_answer_that_is_no_problem_document_still_says_the_status() -> None:
+    assert refusal(502, {}).message == "HTTP 502"
+
+
+def test_where_nobody_listens_the_way_to_start_is_named() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with pytest.raises(CommandFailed, match=rf"No platform answers at http://127.0.0.1:{port}: .*portside up"):
+        Platform(f"http://127.0.0.1:{port}").get("/readyz")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "", "http://[::1"])
+def test_an_address_that_is_no_url_is_a_usage_error(url: str) -> None:
+    with pytest.raises(CommandFailed, match="PORTSIDE_API") as refused:
+        Platform(url)
+    assert refused.value.exit_status is Exit.USAGE

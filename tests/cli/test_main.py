@@ -1,0 +1,54 @@
+"""The command line as a process: help, versions, usage, and what a verb may cost before it works."""
+
+import os
+import subprocess
+import sys
+
+SERVERS = ("alembic", "fastapi", "pydantic", "sqlalchemy", "starlette", "uvicorn", "dramatiq")
+
+
+def portside(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "portside", *arguments]
+    given = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", **environment}
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_names_the_verbs_and_the_exit_statuses() -> None:
+    done = portside("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("up", "deploy", "demo", "predict", "doctor", "124"):
+        assert word in done.stdout
+
+
+def test_the_help_of_up_names_its_settings() -> None:
+    said = portside("up", "--help").stdout
+    for word in ("--data", "--host", "--port", "PORTSIDE_DATA", "Ctrl-C"):
+        assert word in said
+
+
+def test_the_version_names_the_engines() -> None:
+    lines = portside("--version").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["portside", "onnxruntime", "onnx", "pypmml", "Python"]
+
+
+def test_a_mistyped_verb_is_a_usage_error_that_names_the_nearest() -> None:
+    done = portside("deplyo")
+    assert done.returncode == 2
+    assert "Did you mean 'deploy'" in done.stderr
+
+
+def test_client_verbs_load_no_server() -> None:
+    code = (
+        "import sys, cli.main, cli.deployment, cli.listing, cli.prediction, cli.changes, cli.output\n"
+        "cli.main.build()\n"
+        f"print(*sorted(set(sys.modules) & set({SERVERS!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_help_loads_no_client() -> None:
+    code = "import sys, cli.main\ncli.main.build()\nprint('httpx2' in sys.modules, 'rich.progress' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

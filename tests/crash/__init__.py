@@ -1,0 +1,1 @@
+"""The crash campaign. A package, so that one platform serves all its modules."""

@@ -1,0 +1,157 @@
+"""The documentation keeps its promises: links lead somewhere, variables exist, the tutorial's commands do what it says.
+
+In the tutorial `<!-- run -->` marks a block that is executed and `<!-- output -->` what it prints, `…` standing for
+anything.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.child import running_platform
+from core.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+TUTORIAL = ROOT / "docs/tutorial/first-prediction.md"
+DEPENDENCIES = ROOT / "docs/explanation/dependencies.md"
+
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+VARIABLE = re.compile(r"\bPORTSIDE_[A-Z_]*[A-Z]\b")
+STEP = re.compile(r"<!-- run -->\n```sh\n(.*?)^```\n(?:<!-- output -->\n```\w+\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+
+# Not settings of the platform: what clients read, what replicas are given, what finds a Java.
+OTHER_VARIABLES = frozenset(
+    {"PORTSIDE_API", "PORTSIDE_TOKEN", "PORTSIDE_JAVA_HOME"}
+    | {"PORTSIDE_SERVICE", "PORTSIDE_MODEL", "PORTSIDE_VERSION", "PORTSIDE_REPLICA"}
+)
+TUTORIAL_S = 60.0
+BETWEEN = "\x1e"  # ASCII's record separator: no output has it
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One block of the tutorial and what it says that is printed, if anything."""
+
+    commands: str
+    shown: str | None
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchor(heading: str) -> str:
+    """The name by which GitHub links to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def broken_links(page: Path) -> Iterator[str]:
+    for target in LINK.findall(FENCED.sub("", page.read_text("utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists():
+            yield f"{target}: no such file"
+        elif fragment and fragment not in map(anchor, HEADING.findall(file.read_text("utf-8"))):
+            yield f"{target}: no such heading"
+
+
+def steps() -> list[Step]:
+    return [Step(commands, shown or None) for commands, shown in STEP.findall(TUTORIAL.read_text("utf-8"))]
+
+
+def is_as_shown(printed: str, shown: str) -> bool:
+    """Whether they agree, whatever stands for `…` and however the lines are broken."""
+    parts = ["".join(part.split()) for part in shown.split("…")]
+    return re.fullmatch(".*?".join(map(re.escape, parts)), "".join(printed.split())) is not None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def run_in_bash(script: str, folder: Path, environment: dict[str, str]) -> str:
+    """What the script prints; it and all that it has started end here."""
+    process = subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        printed, errors = process.communicate(timeout=TUTORIAL_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        printed, errors = process.communicate()
+        pytest.fail(f"the tutorial did not end within {TUTORIAL_S:g} s\n{printed}\n{errors}")
+    assert process.returncode == 0, f"{printed}\n{errors}"
+    return printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    assert list(broken_links(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_variable_that_is_named_exists(page: Path) -> None:
+    known = {f"PORTSIDE_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    assert set(VARIABLE.findall(page.read_text("utf-8"))) <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_line_is_longer_than_the_editor_is_wide(page: Path) -> None:
+    text = FENCED.sub("", page.read_text("utf-8"))
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_each_page_is_reached_from_the_map() -> None:
+    docs = ROOT / "docs"
+    linked = {(docs / target).resolve() for target in LINK.findall((docs / "README.md").read_text("utf-8"))}
+    own = [page for page in docs.rglob("*.md") if page.parent.name != "decisions" and page.name != "README.md"]
+    assert [name_of(page) for page in own if page not in linked] == []
+
+
+def test_each_dependency_has_a_line_with_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    lines = set(re.findall(r"^\| `([^`]+)` \|", DEPENDENCIES.read_text("utf-8"), re.MULTILINE))
+    names = {re.split(r"[\s\[<>=;]", one, maxsplit=1)[0] for one in wanted}
+    assert names - lines == set(), "a dependency without its reason"
+
+
+def test_the_comparison_sees_through_line_breaks_and_gaps_and_nothing_else() -> None:
+    assert is_as_shown('{"id":"op_1","n":1}', '{\n  "id": "op_…",\n  "n": 1\n}')
+    assert not is_as_shown('{"id":"op_1","n":2}', '{\n  "id": "op_…",\n  "n": 1\n}')
+
+
+def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
+    tmp_path.joinpath("examples").symlink_to(ROOT / "examples")
+    tmp_path.joinpath(".venv").symlink_to(Path(sys.executable).parent.parent)
+    script = f"\nprintf '{BETWEEN}'\n".join(step.commands for step in steps())
+    script = script.replace("8091", str(free_port()))
+    with running_platform(tmp_path / "data", 0) as platform:
+        environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1"}
+        printed = run_in_bash(script, tmp_path, environment).split(BETWEEN)
+    for step, output in zip(steps(), printed, strict=True):
+        if step.shown is not None:
+            assert is_as_shown(output, step.shown), f"{step.commands}\nprinted\n{output}\nand not\n{step.shown}"

@@ -1,0 +1,77 @@
+"""`portside up` as a real process, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from cli.client import Platform
+from cli.folder import address_of
+
+Found = TypeVar("Found")
+START_S = 30.0
+
+
+def until(look: Callable[[], Found | None], timeout_s: float, what: str) -> Found:
+    """The first thing that `look` finds; an assertion fails when it finds nothing in time."""
+    deadline = time.monotonic() + timeout_s
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s"
+        time.sleep(0.02)
+    return found
+
+
+def start_up(data: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command, without waiting for anything."""
+    command = [sys.executable, "-m", "portside", "up", "--data", str(data), *arguments]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@dataclass
+class RunningPlatform:
+    """One platform on one data folder, which may live several times."""
+
+    data: Path
+    process: subprocess.Popen[str]
+    url: str
+
+    @classmethod
+    def start(cls, data: Path) -> "RunningPlatform":
+        process = start_up(data, "--port", "0")
+
+        def address() -> str | None:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            return address_of(data, process.pid)
+
+        return cls(data, process, until(address, START_S, "the start"))
+
+    def client(self) -> Platform:
+        return Platform(self.url)
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it has started."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Ask it to end; its exit status and what it said."""
+        self.send(number)
+        _, said = self.process.communicate(timeout=30)
+        return self.process.returncode, said
+
+
+def none_is_left(family: list[psutil.Process]) -> bool | None:
+    """True when every process has ended; a zombie has."""
+    alive = [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return None if alive else True
