@@ -30,8 +30,9 @@ from core.errors import (
     UnsupportedMediaType,
 )
 
-# What may be beyond the range of a double.
-HUGE_NUMBER = re.compile(rb"[eE]\+?\d{3}|\d{200}")
+# What may be beyond the range of a double: two searches, as one with an alternative is ten times slower.
+HUGE_EXPONENT = re.compile(rb"[eE]\+?0*[1-9]\d\d")
+MANY_DIGITS = re.compile(rb"[.eE](?<=\d{200}.)")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -87,7 +88,7 @@ def read_json(body: bytes) -> Json:
     try:
         document: Json = json.loads(body, parse_constant=_refuse_constant)
         lowered = body.lower()
-        if HUGE_NUMBER.search(body):
+        if HUGE_EXPONENT.search(body) or MANY_DIGITS.search(body):
             json.dumps(document, allow_nan=False)  # 1e999 is JSON and becomes infinity, which nobody can be shown
         if b"\\ud" in lowered:
             json.dumps(document, ensure_ascii=False).encode()

@@ -159,9 +159,9 @@ def refusal(http_status: int, problem: Document, request_id: str | None = None) 
     )
     details = []
     for entry in problem.get("errors") or ():
-        if entry.get("detail") != detail:
+        if str(entry.get("detail")) not in detail:  # most problems say their one field in the sentence already
             details.append(f"{entry.get('pointer', '')}: {entry.get('detail', '')}")
-        if entry.get("hint"):
+        if entry.get("hint") and str(entry["hint"]) not in detail:
             details.append(f"hint: {entry['hint']}")
     if isinstance(problem.get("waiting_for"), Mapping):
         details += [f"{part}: {why}" for part, why in problem["waiting_for"].items()]

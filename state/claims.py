@@ -248,6 +248,15 @@ def attempts_of(row: Work, default: int) -> int | None:
     return KINDS[row.kind].max_attempts if isinstance(row, Operation) else default
 
 
+async def forget_starts(session: WriteSession) -> None:
+    """Let the time of queued operations begin anew: nobody worked while the platform was away.
+
+    A deployment that waits for its replicas would else be over its time limit as soon as it is looked at again.
+    """
+    queued = update(Operation).where(Operation.status == OPERATIONS.waiting, Operation.started_at.is_not(None))
+    await session.execute(queued.values(started_at=None).execution_options(synchronize_session=False))
+
+
 async def working(session: WriteSession, lane: str, limit: int) -> Sequence[Work]:
     """Every held row, locked: what an embedded start queues again, because its last holder is known to be dead."""
     work = LANES[lane]

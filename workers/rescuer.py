@@ -3,7 +3,7 @@
 import logging
 
 from core.errors import PlatformError
-from state.claims import LANES, Work, expired, give_back, working
+from state.claims import LANES, Work, expired, forget_starts, give_back, working
 from state.database import Database, WriteSession
 from state.endings import Locked, fail, lock_operation
 from state.history import By
@@ -51,6 +51,8 @@ async def requeue_all_running(database: Database) -> int:
             count += len(rows)
             if len(rows) < BATCH:
                 break
+    async with database.write() as session:
+        await forget_starts(session)
     return count
 
 

@@ -1,13 +1,14 @@
 """Services: what a request may say and how rows are shown."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel
 
 from api.headers import etag
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Name, Tags
+from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
+from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
 from api.schemas.quantities import Cpu, Gpu, MemoryMb, ModelName, Replicas, VersionName
 from core.errors import Json
@@ -15,6 +16,9 @@ from state.documents import instant
 from state.queries.services import RevisionFacts, ServiceFacts
 from state.specs import DEFAULT_CPU
 from state.tables import Replica
+
+
+FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
 
 
 class ResourcesBody(Body):
@@ -33,7 +37,7 @@ class ServiceCreate(Body):
     version: VersionName = "latest"
     replicas: Replicas = 1
     resources: ResourcesBody | None = None
-    env: dict[str, str] | None = None
+    env: Annotated[dict[str, str] | None, FEW] = None
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
@@ -51,7 +55,7 @@ class ServicePatch(Body):
     version: VersionName | None = None
     replicas: Replicas | None = None
     resources: ResourcesBody | None = None
-    env: dict[str, str | None] | None = None
+    env: Annotated[dict[str, str | None] | None, FEW] = None
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None

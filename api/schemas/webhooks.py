@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from api.headers import etag
 from api.nearest import hint
-from api.schemas.base import Body
+from api.schemas.base import Body, at_most
 from core.clock import from_rfc3339
 from core.errors import Json
 from state.documents import instant
@@ -36,7 +36,9 @@ def check_time(text: str) -> str:
 
 
 Url = Annotated[str, Field(min_length=1, max_length=2000)]
-EventTypes = Annotated[list[str], Field(min_length=1, max_length=100), AfterValidator(check_events)]
+EventTypes = Annotated[
+    list[str], at_most(100, "at most 100 event types"), Field(min_length=1), AfterValidator(check_events)
+]
 Text = Annotated[str, Field(max_length=10_000)]
 Time = Annotated[str, AfterValidator(check_time)]
 

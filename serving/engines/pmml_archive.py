@@ -19,7 +19,7 @@ WRITE_VARIABLE = "PORTSIDE_JVM_ARCHIVES_WRITE"
 log = logging.getLogger(__name__)
 
 _CLASSES = Path(__file__).with_name("pmml_classes.txt")
-_LONGEST_S = 30.0  # a quiet processor needs two
+_LONGEST_S = 60.0  # a quiet processor needs two
 
 
 @dataclass(frozen=True, slots=True)

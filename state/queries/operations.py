@@ -105,6 +105,7 @@ async def retry(session: WriteSession, who: Who, operation_id: str) -> Operation
         due_at=db_now(),
         attempt=0,
         rescues=0,
+        started_at=None,
         deadline_at=None if deadline_s is None else now_micros() + to_micros(timedelta(seconds=deadline_s)),
         completed_at=None,
         cancel_requested=False,

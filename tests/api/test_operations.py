@@ -89,6 +89,7 @@ async def test_a_failed_inspection_of_our_own_fault_is_retried(client: AsyncClie
     assert (await client.get(f"{OPERATIONS}/{operation.id}")).json()["error"]["code"] == "inspection_failed"
     answer = await client.post(f"{OPERATIONS}/{operation.id}:retry")
     assert (answer.status_code, answer.json()["status"], answer.json()["error"]) == (202, "queued", None)
+    assert answer.json()["started_at"] is None  # a deployment's time limit counts from here
     await work_on(context, succeeds)
     assert (await client.get(f"{OPERATIONS}/{operation.id}")).json()["attempt"] == 1
 

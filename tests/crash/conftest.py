@@ -1,5 +1,7 @@
-"""Kills the real platform with SIGKILL. PORTSIDE_CRASH_ROUNDS tries for each stage (1 by default), and
-PORTSIDE_CRASH_SEED to try the same moments again."""
+"""Kills the real platform with SIGKILL. PORTSIDE_CRASH_ROUNDS tries for each stage (1 by default).
+
+PORTSIDE_CRASH_SEED tries the same moments again; PORTSIDE_CRASH_WITHIN_S is how soon the first answer must come, for a
+machine that has other work."""
 
 import os
 import random
@@ -16,11 +18,16 @@ from tests.e2e.platform import until
 
 LEDGER = pytest.StashKey[Ledger]()
 ANSWERS_AGAIN_S = 5.0  # the issue's bar
-BESIDE_OTHERS_S = 15.0  # in `make test`, where other suites have the cores too
+BESIDE_OTHERS_S = 30.0  # in `make test`, where other suites have the cores too
 
 
 def rounds() -> int:
     return int(os.environ.get("PORTSIDE_CRASH_ROUNDS", "1"))
+
+
+def allowed_s() -> float:
+    usual = ANSWERS_AGAIN_S if rounds() > 1 else BESIDE_OTHERS_S
+    return float(os.environ.get("PORTSIDE_CRASH_WITHIN_S", usual))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,7 +98,7 @@ def begin(request: pytest.FixtureRequest, number: int, seed: int) -> Begin:
 
     @contextmanager
     def opened(stage: str) -> Iterator[Try]:
-        made = Try(stage, number, seed, ANSWERS_AGAIN_S if rounds() > 1 else BESIDE_OTHERS_S)
+        made = Try(stage, number, seed, allowed_s())
         request.config.stash.setdefault(LEDGER, Ledger()).tries.append(made)
         yield made
         made.passed = True

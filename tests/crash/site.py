@@ -16,8 +16,8 @@ from tests.crash.artifacts import EXAMPLES, Artifact
 from tests.e2e.platform import RunningPlatform, until
 
 OCTETS = {"content-type": "application/octet-stream"}
-SETTLED_S = 30.0
-GONE_S = 3.0
+SETTLED_S = 60.0
+GONE_S = 10.0
 STEADY = "steady"  # the service that is running whenever the platform is killed
 
 

@@ -8,7 +8,7 @@ from tests.crash.artifacts import onnx_artifact
 from tests.crash.checks import is_sound
 from tests.crash.ledger import Begin
 from tests.crash.receiver import Receiver
-from tests.crash.site import Site
+from tests.crash.site import SETTLED_S, Site
 from tests.crash.test_kill import after, crash
 from tests.e2e.platform import until
 
@@ -48,5 +48,5 @@ def test_an_accepted_change_comes_true(site: Site, receiver: Receiver, webhook_i
         assert found["replicas"] == (2 if attempt.moment == "scale" else 1)
         assert found["version"] == ("1" if attempt.moment == "roll" else "2")
         if attempt.moment != "pause":
-            until(lambda: site.answer_of(name), 5, "an answer of the changed service")
+            until(lambda: site.answer_of(name), SETTLED_S, "an answer of the changed service")
         site.delete_service(name)

@@ -12,14 +12,14 @@ from tests.crash.artifacts import Artifact, onnx_artifact, pmml_artifact
 from tests.crash.checks import is_sound
 from tests.crash.ledger import Begin, Try
 from tests.crash.receiver import Received, Receiver
-from tests.crash.site import Site, records
+from tests.crash.site import SETTLED_S, Site, records
 from tests.crash.submissions import Batch, Upload
 from tests.e2e.platform import until
 
 BULK_BYTES = 8 * 1024 * 1024
 PREDICTIONS = 8
 EACH_PMML = 5  # of so many tries one is with a JVM
-MOMENT_S = 10.0
+MOMENT_S = 30.0
 FINAL = ("succeeded", "failed", "canceled")
 
 
@@ -133,7 +133,7 @@ def test_an_accepted_deployment_serves(site: Site, receiver: Receiver, webhook_i
         crash(site, attempt, moment)
         site.succeeded(operation)
         assert site.service(attempt.name)["status"] in ("running", "degraded")
-        until(lambda: site.answer_of(attempt.name, file), 5, "an answer of the new service")
+        until(lambda: site.answer_of(attempt.name, file), SETTLED_S, "an answer of the new service")
         is_sound(site, receiver, webhook_id)
         site.delete_service(attempt.name)
 
@@ -168,7 +168,7 @@ def test_accepted_predictions_succeed_and_tell_so_once(
             found = site.api.get(f"/api/v1/predictions/{each}")
             assert found["status"] == "succeeded", found
             assert difference(found["output"], told[index % len(told)]) is None
-        until(lambda: _all_told(ids, receiver), 10, "a webhook for each prediction")
+        until(lambda: _all_told(ids, receiver), SETTLED_S, "a webhook for each prediction")
         secret = Webhook(str(site.api.get("/api/v1/webhooks/default/secret")["key"]))
         for arrived in _about_predictions(receiver, ids):
             secret.verify(arrived.body, dict(arrived.headers))
@@ -183,13 +183,13 @@ def test_a_delivery_that_a_kill_interrupts_arrives_again_with_the_same_id(
         batch = Batch([f"prd_{attempt.name}"], asked, f"{receiver.url}/predictions/{attempt.name}")
         receiver.gate.clear()
         batch.put(site.api, 0)
-        arrived = until(lambda: _about_predictions(receiver, batch.ids) or None, 10, "the first attempt")
+        arrived = until(lambda: _about_predictions(receiver, batch.ids) or None, SETTLED_S, "the first attempt")
         attempt.moment = "while it is received"
         try:
             crash(site, attempt, after(attempt.chance.uniform(0, 0.1)))
         finally:
             receiver.gate.set()
-        until(lambda: receiver.count(arrived[0].event_id) > 1 or None, 10, "another attempt")
+        until(lambda: receiver.count(arrived[0].event_id) > 1 or None, SETTLED_S, "another attempt")
         is_sound(site, receiver, webhook_id)
         assert {each.event_id for each in _about_predictions(receiver, batch.ids)} == {arrived[0].event_id}
 

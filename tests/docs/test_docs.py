@@ -118,12 +118,6 @@ def test_every_variable_that_is_named_exists(page: Path) -> None:
     assert set(VARIABLE.findall(page.read_text("utf-8"))) <= known
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_no_line_is_longer_than_the_editor_is_wide(page: Path) -> None:
-    text = FENCED.sub("", page.read_text("utf-8"))
-    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
-
-
 def test_each_page_is_reached_from_the_map() -> None:
     docs = ROOT / "docs"
     linked = {(docs / target).resolve() for target in LINK.findall((docs / "README.md").read_text("utf-8"))}

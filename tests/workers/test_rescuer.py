@@ -61,6 +61,13 @@ async def test_a_start_alone_on_the_database_queues_everything_at_once(platform:
     assert (await platform.moves(operation))[-1] == "requeue"
 
 
+async def test_the_time_in_which_nobody_worked_is_not_counted_against_waiting_work(platform: Platform) -> None:
+    operation = await platform.operation("version.inspect", due_in_s=60)
+    await platform.set_operation(operation.id, started_at=1, waiting_for="0 of 1 replicas are ready")
+    await requeue_all_running(platform.database)
+    assert (await platform.now(operation)).started_at is None
+
+
 async def test_an_embedded_start_goes_on_with_what_the_last_process_held(platform: Platform) -> None:
     operation = await held_by_a_dead_worker(platform, 3_600_000_000)
     await platform.start({"version.inspect": answering(Done())}, alone=True)
