@@ -6,9 +6,10 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from email.message import Message
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -33,6 +34,8 @@ from core.errors import (
 # What may be beyond the range of a double: two searches, as one with an alternative is ten times slower.
 HUGE_EXPONENT = re.compile(rb"[eE]\+?0*[1-9]\d\d")
 MANY_DIGITS = re.compile(rb"[.eE](?<=\d{200}.)")
+# Of any JSON body but a prediction's: what the event loop reads in a few milliseconds, and more than any has to say.
+CONTROL_BODY_BYTES = 1024 * 1024
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -45,11 +48,13 @@ class BodyStalled(Rejected):
 class BoundedRequest(Request):
     """A request whose body is read up to a limit and parsed strictly."""
 
+    most_bytes = CONTROL_BODY_BYTES
+
     async def body(self) -> bytes:
         """The whole body, kept. Raises `TooLarge` as soon as it is certain."""
         if not hasattr(self, "_body"):
             context: Context = self.app.state.context
-            limit = context.settings.max_body_bytes
+            limit = min(self.most_bytes, context.settings.max_body_bytes)
             announced = self.headers.get("content-length", "")
             if announced.isdecimal() and int(announced[:20]) > limit:
                 raise _too_large(limit)
@@ -115,6 +120,8 @@ def _refuse_constant(name: str) -> float:
 class OpenRoute(APIRoute):
     """A route that answers anybody."""
 
+    most_body_bytes: ClassVar[int] = CONTROL_BODY_BYTES
+
     def get_route_handler(self) -> Handler:
         """FastAPI's handler behind our checks, which raise `PlatformError`s."""
         handle = super().get_route_handler()
@@ -129,7 +136,9 @@ class OpenRoute(APIRoute):
                 _refuse_unknown(request, known)
             if reads_json:
                 _refuse_other_types(request)
-            return await handle(BoundedRequest(request.scope, request.receive))
+            bounded = BoundedRequest(request.scope, request.receive)
+            bounded.most_bytes = self.most_body_bytes
+            return await handle(bounded)
 
         return checked
 
@@ -152,6 +161,12 @@ class PlatformRoute(OpenRoute):
         """Raises `Unauthenticated` or `Forbidden`."""
         request_id = getattr(request.state, "request_id", None)
         request.state.who = await request.app.state.context.authenticator.admit(request.headers.raw, request_id)
+
+
+class SubmissionRoute(PlatformRoute):
+    """A route whose body holds a prediction's input: as large as the setting allows."""
+
+    most_body_bytes = sys.maxsize
 
 
 def _query_names(part: Dependant) -> set[str]:

@@ -16,7 +16,7 @@ from api.gateway.split import ServiceFailed, ServicePaused
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Made
 from api.pages import Listing, document
-from api.routing import PlatformRoute
+from api.routing import SubmissionRoute
 from api.schemas.predictions import PredictionCreate, PredictionPage, PredictionShown, read_input
 from api.streams import changes_of, event_stream, last_event_id
 from api.uploads import keep
@@ -35,7 +35,7 @@ from state.queries.lists import View
 from state.queries.services import find_service
 from state.tables import Prediction, Service
 
-router = APIRouter(prefix="/api/v1", tags=["predictions"], route_class=PlatformRoute)
+router = APIRouter(prefix="/api/v1", tags=["predictions"], route_class=SubmissionRoute)
 FINAL = PREDICTIONS.finals
 LARGEST_ROW_BYTES = 64 * 1024  # larger inputs lie in the artifact store
 CLIENT_ID = re.compile(r"prd_[A-Za-z0-9_-]{1,36}")

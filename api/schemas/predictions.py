@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, FailFast, Field
+from pydantic import BaseModel, Field
 
 from api.schemas.base import Body
 from core.errors import FieldProblem, InvalidField, Json
@@ -18,11 +18,11 @@ class PredictionCreate(Body):
 
     inputs: Records | None = Field(None, description="One record, or a list of them.")
     input: Records | None = Field(None, description="The same, as Replicate calls it.")
-    columns: Annotated[list[str], FailFast()] | None = None
+    columns: list[str] | None = Field(None, fail_fast=True)
     data: list[Any] | None = None
     tensors: dict[str, Any] | None = None
     webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    webhook_events_filter: Annotated[list[WebhookEvent], FailFast(), Field(max_length=100)] | None = None
+    webhook_events_filter: list[WebhookEvent] | None = Field(None, fail_fast=True, max_length=100)
 
 
 class PredictionShown(BaseModel):

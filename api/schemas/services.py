@@ -17,7 +17,6 @@ from state.queries.services import RevisionFacts, ServiceFacts
 from state.specs import DEFAULT_CPU
 from state.tables import Replica
 
-
 FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
 
 

@@ -37,7 +37,10 @@ def check_time(text: str) -> str:
 
 Url = Annotated[str, Field(min_length=1, max_length=2000)]
 EventTypes = Annotated[
-    list[str], at_most(100, "at most 100 event types"), Field(min_length=1), AfterValidator(check_events)
+    list[str],
+    at_most(100, "at most 100 event types"),
+    Field(min_length=1, max_length=100),
+    AfterValidator(check_events),
 ]
 Text = Annotated[str, Field(max_length=10_000)]
 Time = Annotated[str, AfterValidator(check_time)]

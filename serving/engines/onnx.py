@@ -9,7 +9,8 @@ from serving.engines.base import InvalidModel, LoadedModel
 from serving.engines.onnx_check import check
 from serving.engines.onnx_describe import check_names, describe_model
 from serving.engines.onnx_file import read_model
-from serving.engines.onnx_session import OnnxModel, load_session
+from serving.engines.onnx_rewriting import load_session
+from serving.engines.onnx_session import OnnxModel
 from serving.signature import Signature
 
 

@@ -54,12 +54,6 @@ def read_model(path: Path) -> onnx.ModelProto:
     return model
 
 
-def contains(path: Path, word: bytes) -> bool:
-    """Whether the bytes occur in the file, without reading it into memory."""
-    with path.open("rb") as file, _mapped(file) as mapped:
-        return mapped.find(word) >= 0
-
-
 def _mapped(file: BinaryIO) -> mmap.mmap:
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 

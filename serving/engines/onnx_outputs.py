@@ -17,9 +17,6 @@ from serving.engines.onnx_types import has_shape
 _IDENTITY = frozenset({"Identity"})
 _WRAPPERS = frozenset({"ZipMap", "SequenceConstruct"})
 
-# The wrapper operators' names as a file has them: without one of these a model needs no rewriting.
-WRAPPER_WORDS = (b"ZipMap", b"SequenceConstruct")
-
 
 def unwrap_outputs(model: onnx.ModelProto) -> Mapping[str, tuple[Scalar, ...]]:
     """Replace wrapped outputs by their tensors; answer the class labels of each former ZipMap, by output.

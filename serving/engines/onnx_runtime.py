@@ -5,17 +5,19 @@ No other module imports onnxruntime, because what it does at import must be forb
 
 import os
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 # At import, onnxruntime 1.31 makes a device id and a database of events in the user's cache folder, and some seconds
 # later sends them; disable_telemetry_events() comes too late for the first and does not stop the second.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
-import onnx.defs
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as binding
+
+if TYPE_CHECKING:
+    import onnx.defs  # costs a replica a fifth of its start, and most replicas need it for nothing
 
 VERSION = str(onnxruntime.__version__)
 
@@ -67,6 +69,6 @@ def open_session(model: str | bytes, threads: int) -> Session:
     return cast("Session", onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
 
-def operator_schemas() -> Iterator[onnx.defs.OpSchema]:
+def operator_schemas() -> "Iterator[onnx.defs.OpSchema]":
     """Every operator onnxruntime has registered, each with the opset that brought it."""
     yield from binding.get_all_operator_schema()

@@ -1,20 +1,21 @@
-"""A loaded ONNX model: one onnxruntime session, its answers by name, its errors in words."""
+"""A loaded ONNX model: one onnxruntime session, its answers by name, its errors in words.
 
+Imports nothing of the package onnx, which costs a replica a fifth of its start: see `onnx_rewriting`.
+"""
+
+import mmap
 import re
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.helper
 from numpy.typing import NDArray
 
 from serving.engines.base import Columns, InvalidModel, PredictionRefused
-from serving.engines.onnx_file import contains, read_model
-from serving.engines.onnx_graph import attribute, nodes
-from serving.engines.onnx_outputs import WRAPPER_WORDS, unwrap_outputs
 from serving.engines.onnx_runtime import RUNTIME_ERRORS, VERSION, Session, open_session
 from serving.signature import Signature
 
+# The operators that wrap tensors in maps and sequences, by name as a file has it: see `onnx_outputs`.
+WRAPPER_WORDS = (b"ZipMap", b"SequenceConstruct")
 _LONGEST_MESSAGE = 400
 
 
@@ -51,45 +52,36 @@ class OnnxModel:
         self._session = None
 
 
-def load_session(path: Path, threads: int) -> Session:
-    """A session over the file, its outputs all tensors. Raises `InvalidModel` when onnxruntime refuses the model."""
+def load_unchanged(path: Path, threads: int) -> Session | None:
+    """A session over the file itself; None where it must be rewritten first. Raises `InvalidModel`."""
+    if any(_contains(path, word) for word in WRAPPER_WORDS):
+        return None
     try:
-        try:
-            return open_session(_source(path), threads)
-        except RUNTIME_ERRORS as error:
-            # StringNormalizer wants the locale it was exported for, which slim systems do not have
-            if "locale" not in str(error):
-                raise
-            return open_session(_with_portable_locale(path), threads)
+        return open_session(str(path), threads)
     except RUNTIME_ERRORS as error:
-        raise InvalidModel(
-            "onnx_refused_by_runtime",
-            f"onnxruntime {VERSION} refuses the model: {plain_words(str(error))}",
-            "Load the file with onnxruntime where it was made; if it loads there, compare the versions.",
-        ) from error
+        if wants_a_locale(error):
+            return None
+        raise refused(error) from error
 
 
-def _source(path: Path) -> str | bytes:
-    """The file itself, or the rewritten model's bytes where an output is wrapped: only those need a second copy."""
-    if any(contains(path, word) for word in WRAPPER_WORDS):
-        model = read_model(path)
-        names = [value.name for value in model.graph.output]
-        if unwrap_outputs(model) or [value.name for value in model.graph.output] != names:
-            return bytes(model.SerializeToString())
-    return str(path)
+def wants_a_locale(error: Exception) -> bool:
+    """StringNormalizer wants the locale it was exported for, which slim systems do not have."""
+    return "locale" in str(error)
 
 
-def _with_portable_locale(path: Path) -> bytes:
-    """The model with English texts folded by C.UTF-8, which maps every letter's case as en_US does."""
-    model = read_model(path)
-    unwrap_outputs(model)
-    for node in nodes(model):
-        locale = attribute(node, "locale")
-        if node.op_type == "StringNormalizer" and (locale is None or locale.s.startswith(b"en")):
-            if locale is not None:
-                node.attribute.remove(locale)
-            node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
-    return bytes(model.SerializeToString())
+def refused(error: Exception) -> InvalidModel:
+    """What the model's owner is told when onnxruntime does not load it."""
+    return InvalidModel(
+        "onnx_refused_by_runtime",
+        f"onnxruntime {VERSION} refuses the model: {plain_words(str(error))}",
+        "Load the file with onnxruntime where it was made; if it loads there, compare the versions.",
+    )
+
+
+def _contains(path: Path, word: bytes) -> bool:
+    """Whether the bytes occur in the file, without reading it into memory."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(word) >= 0
 
 
 def _check_texts(name: str, column: NDArray[np.generic] | None) -> None:

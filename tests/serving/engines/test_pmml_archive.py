@@ -33,7 +33,7 @@ WRITE = {"PORTSIDE_JVM_ARCHIVES_WRITE": "1"}
 def begin(root: Path, archives: Path, **environment: str) -> "subprocess.Popen[str]":
     """Load a model and predict, as a replica does it; prints the answer and what Java says of itself."""
     given = {"PYTHONPATH": str(root), "PORTSIDE_JVM_ARCHIVES": str(archives), **environment}
-    command = [sys.executable, "-P", "-c", PREDICT, root / "examples" / "iris.pmml"]
+    command = [sys.executable, "-P", "-c", PREDICT, str(root / "examples" / "iris.pmml")]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env={**os.environ, **given}, stdout=pipe, stderr=pipe, text=True)
 
