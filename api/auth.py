@@ -44,9 +44,10 @@ class ForeignOrigin(Forbidden):
 class Authenticator:
     """Tells who makes a request; `authenticate` neither waits nor touches the database."""
 
-    def __init__(self, database: Database, *, host: str) -> None:
+    def __init__(self, database: Database, *, admits_tokenless: bool) -> None:
+        """`admits_tokenless`: callers of this machine need no token (see `_refuse_strangers`)."""
         self._database = database
-        self._is_loopback = is_loopback(host)
+        self._admits_tokenless = admits_tokenless
         self._grants: Mapping[str, Grant] = {}
         self._looked_at = 0.0
         self._hurry = asyncio.Event()
@@ -58,7 +59,7 @@ class Authenticator:
         """Who sends these headers (names in lower case, as ASGI gives them). Raises `Unauthenticated`, `Forbidden`."""
         sent = _Credentials(headers)
         if sent.authorization is None:
-            if not self._is_loopback:
+            if not self._admits_tokenless:
                 raise Unauthenticated("this address needs a token: send 'Authorization: Bearer pst_…'")
             _refuse_strangers(sent)
             return Who(DEFAULT_TENANT, "local", "admin", request_id)

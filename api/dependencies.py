@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
-from api.auth import Authenticator
+from api.auth import Authenticator, is_loopback
 from api.waiters import WaiterHub
 from core.errors import Forbidden
 from core.secrets import Vault
@@ -44,8 +44,8 @@ class Context:
     checks: Mapping[str, Check] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     started_at: float = field(default_factory=time.time)
-    # How long we wait for the next piece of a JSON body; a client that stalls must not hold a connection for ever.
-    body_idle_s: float = 10.0
+    # How long we wait for the next piece of a body; a client that stalls is told so before it takes us for dead.
+    body_idle_s: float = 4.5
     # Idempotency slots whose first request still streams its body (API.md section 1).
     receiving: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -61,7 +61,7 @@ class Context:
 
 def compose(settings: Settings, database: Database, store: ArtifactStore, vault: Vault) -> Context:
     """A context with its own authenticator and waiter hub; use `dataclasses.replace` for the functions of a process."""
-    authenticator = Authenticator(database, host=settings.host)
+    authenticator = Authenticator(database, admits_tokenless=is_loopback(settings.host) and not settings.require_token)
     return Context(settings, database, store, vault, authenticator, WaiterHub(database))
 
 

@@ -19,7 +19,9 @@ SKLEARN: Final = (
     "Export it where it was trained: skl2onnx.to_onnx(model, X[:1]) gives ONNX, sklearn2pmml gives PMML. Pickles are "
     "programs and are never loaded here."
 )
-TORCH: Final = "Export it where it was trained: torch.onnx.export(model, example, 'model.onnx')."
+TORCH: Final = (
+    "Export it where it was trained: torch.onnx.export(model, (example,), 'model.onnx', external_data=False)."
+)
 KERAS: Final = (
     "Export it where it was trained: model.export('model.onnx', format='onnx'), or tf2onnx.convert.from_keras."
 )

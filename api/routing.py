@@ -21,11 +21,11 @@ from api.dependencies import Context
 from api.nearest import hint
 from api.pages import Listing
 from core.errors import (
+    BodyStalled,
     FieldProblem,
     InvalidField,
     Json,
     MalformedBody,
-    Rejected,
     TooLarge,
     UnknownField,
     UnsupportedMediaType,
@@ -37,12 +37,6 @@ MANY_DIGITS = re.compile(rb"[.eE](?<=\d{200}.)")
 # Of any JSON body but a prediction's: what the event loop reads in a few milliseconds, and more than any has to say.
 CONTROL_BODY_BYTES = 1024 * 1024
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class BodyStalled(Rejected):
-    """The client announced more than it sends."""
-
-    status, code, title = 408, "body_stalled", "The body did not arrive"
 
 
 class BoundedRequest(Request):
@@ -59,12 +53,18 @@ class BoundedRequest(Request):
             if announced.isdecimal() and int(announced[:20]) > limit:
                 raise _too_large(limit)
             received = bytearray()
-            async for piece in _without_stalls(self.stream(), context.body_idle_s):
+            async for piece in self.stream():
                 received += piece
                 if len(received) > limit:
                     raise _too_large(limit)
             self._body = bytes(received)
         return self._body
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body's pieces as they come. Raises `BodyStalled` when the next one takes too long."""
+        context: Context = self.app.state.context
+        async for piece in _without_stalls(super().stream(), context.body_idle_s):
+            yield piece
 
     async def json(self) -> Json:
         """The body as JSON (RFC 8259: no NaN, no lone surrogates). Raises `MalformedBody`."""

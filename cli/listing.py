@@ -76,7 +76,7 @@ def show_service(platform: Platform, name: str, output: Output) -> None:
     shown = [
         (
             age_in_words(c["at"]),
-            f"{c['from'] or ''} → {c['to']}",
+            f"{c['from']} → {c['to']}" if c["from"] else c["to"],
             str(c["actor"]),
             c.get("message") or c.get("reason") or "",
         )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from api.gateway.split import Gateway
+from cli.connection import ClientConnection
 
 KEEP_ALIVE_S = 75
 
@@ -25,7 +26,7 @@ def http_server(app: Gateway, drain_s: float) -> Server:
     """A server for `app` that is not started yet."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=ClientConnection,
         ws="none",
         loop="none",  # the loop is already running
         lifespan="off",

@@ -91,9 +91,9 @@ def _webhook_rule(settings: Settings) -> str:
 
 
 async def _first_token(settings: Settings, embedded: Embedded) -> tuple[str | None, Path | None]:
-    """On any other than a loopback bind a token is required: the first one is made here and shown once."""
+    """Where a token is required (any other than a loopback bind), the first one is made here and shown once."""
     file = settings.data.absolute() / "token"
-    if is_loopback(settings.host):
+    if is_loopback(settings.host) and not settings.require_token:
         return None, None
     database = embedded.context.database
     async with database.read() as session:

@@ -1,8 +1,8 @@
 """The one tree of errors that our callers can meet; each knows its HTTP status and its stable code.
 
 PlatformError
-├─ Rejected        400 401 403 413 415 422   the caller is wrong
-│   ├─ InvalidField, UnknownField, InvalidArtifact, FormatNotServed, TooLarge, Incomplete, MalformedBody
+├─ Rejected        400 401 403 408 413 415 422  the caller is wrong
+│   ├─ InvalidField, UnknownField, InvalidArtifact, FormatNotServed, TooLarge, Incomplete, MalformedBody, BodyStalled
 │   ├─ Unauthenticated, Forbidden
 │   └─ IdempotencyKeyReused
 ├─ NotFound        404                       also for what belongs to another tenant
@@ -106,6 +106,12 @@ class Incomplete(Rejected):
     """The body ended before, or went on after, the announced length."""
 
     status, code, title = 400, "incomplete_body", "The body has another length than announced"
+
+
+class BodyStalled(Rejected):
+    """The client announced more than it sends."""
+
+    status, code, title = 408, "body_stalled", "The body did not arrive"
 
 
 class UnsupportedMediaType(Rejected):

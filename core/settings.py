@@ -6,7 +6,7 @@ Built in two places only (`cli` and `workers/boot.py`) and passed on as an argum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -19,8 +19,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PORTSIDE_", frozen=True, extra="ignore")
 
     data: Path = Field(default_factory=lambda: user_data_path("portside", appauthor=False), description="Data folder.")
+    cache: Path = Field(
+        default_factory=lambda: user_cache_path("portside", appauthor=False),
+        description="Folder for what can be made again, such as Java's class archives; may be shared and removed.",
+    )
     host: str = Field("127.0.0.1", description="Address the API listens on. Any other than loopback requires a token.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    require_token: bool = Field(False, description="Ask for a token on a loopback address too, as behind a proxy.")
     public_url: str | None = Field(None, description="What clients call us, for absolute URLs behind a proxy.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

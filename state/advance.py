@@ -12,6 +12,11 @@ from state.events import emit
 from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, write_history
 from state.tables import Model, Prediction, Replica, Service, Version
 
+# The moves that somebody can ask for; the others are made by the platform itself.
+OWNER_VERBS = frozenset(
+    {"cancel", "delete", "pause", "redeliver", "restart", "resume", "retry", "rollback", "stop", "update"}
+)
+
 
 async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:
     """The row, held against other writers until this transaction ends. Raises `NotFound`."""
@@ -59,8 +64,8 @@ def _is_another_start(row: Stateful, move_name: str) -> bool:
 def illegal(row: Stateful, verb: str) -> IllegalMove:
     """The conflict that names itself: the resource, its status, and the moves that are possible from there."""
     machine = MACHINE_OF[type(row)]
-    allowed = machine.legal_from(row.status)
-    possible = f"possible now: {', '.join(allowed)}" if allowed else "nothing more can happen to it"
+    allowed = [move for move in machine.legal_from(row.status) if move in OWNER_VERBS]
+    possible = f"possible now: {', '.join(allowed)}" if allowed else "nothing can be asked of it now"
     name = getattr(row, "name", row.id)
     return IllegalMove(
         f"{machine.name} '{name}' is {row.status}; '{verb}' is not possible from there; {possible}",

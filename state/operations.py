@@ -41,11 +41,11 @@ async def submit(session: WriteSession, who: Who, kind_name: str, target: Target
 
 
 async def record(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: object) -> Operation:
-    """Remember a mutation that only changed rows: an operation that is already `succeeded`."""
+    """Remember a mutation that only changed rows: an operation that has `succeeded`, with `arguments` as its result."""
     operation = _new(who, kind_name, target, arguments)
     await begin(session, operation, By(who.actor))
     _audit(session, who, operation)
-    await end(session, operation, "succeed", By(who.actor), result={}, started_at=operation.created_at)
+    await end(session, operation, "succeed", By(who.actor), result=arguments, started_at=operation.created_at)
     return operation
 
 

@@ -30,8 +30,8 @@ class ChildEnd:
     timed_out: bool
 
 
-def child_environment(data: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """A minimal environment in which `python -P -m serving` finds itself, and what it keeps in our data folder.
+def child_environment(cache: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """A minimal environment in which `python -P -m serving` finds itself and what it keeps in the cache folder.
 
     `extra` wins over what we only propose.
     """
@@ -43,7 +43,7 @@ def child_environment(data: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime looks at it while it is imported
     }
     inherited = {name: os.environ[name] for name in ("TMPDIR", "PORTSIDE_JAVA_HOME") if name in os.environ}
-    archives = str(data.absolute() / "cache" / "jvm")  # a Java starts in half the time from one
+    archives = str(cache.absolute() / "jvm")  # a Java starts in half the time from one
     return {**base, **inherited, **extra, "PORTSIDE_JVM_ARCHIVES": archives, "PYTHONPATH": str(ROOMS)}
 
 

@@ -7,7 +7,7 @@ from starlette.types import Message, Receive, Send
 
 from api.gateway.connection import ConnectionBroken, ConnectionPool, Header, ReplicaConnection
 from api.gateway.table import Backend, Route, RoutingTable
-from core.errors import PlatformError, ReplicaUnavailable, TooLarge, Unavailable
+from core.errors import BodyStalled, PlatformError, ReplicaUnavailable, TooLarge, Unavailable
 
 # What a replica needs to know of a request; everything else (cookies, tokens, hop-by-hop) stays here.
 PASSED_ON = frozenset(
@@ -15,6 +15,7 @@ PASSED_ON = frozenset(
      b"x-request-id", b"traceparent", b"tracestate"}
 )  # fmt: skip
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"server"})
+BODY_IDLE_S = 4.5  # for the next piece of the body
 SMALL_BYTES = 1024 * 1024  # up to here a body is held, so that a stale connection can be tried again
 
 
@@ -43,6 +44,7 @@ class Exchange:
         self._table, self._pool, self._route = table, pool, route
         self._receive, self._send, self._max_bytes = receive, send, max_bytes
         self._received_bytes = 0
+        self._has_body = False
         self.answer_started = False
 
     async def run(self, method: bytes, target: bytes, headers: Sequence[Header], timeout_s: float) -> None:
@@ -52,6 +54,8 @@ class Exchange:
                 body, more = await self._first_body()
                 await self._forward(method, target, headers, body, more)
         except TimeoutError as error:
+            if not self._has_body:
+                raise BodyStalled(f"the body did not come within {timeout_s:g} s; send it faster") from error
             name = self._route.service.name
             raise GatewayTimeout(f"service '{name}' did not answer within {timeout_s:g} s") from error
 
@@ -64,14 +68,20 @@ class Exchange:
         return data, more
 
     async def _next_body(self) -> tuple[bytes, bool]:
-        message: Message = await self._receive()
+        try:
+            async with asyncio.timeout(BODY_IDLE_S):
+                message: Message = await self._receive()
+        except TimeoutError as error:
+            detail = f"no more of the body came within {BODY_IDLE_S:g} s; send the request again"
+            raise BodyStalled(detail) from error
         if message["type"] == "http.disconnect":
             raise ClientGone
         data: bytes = message.get("body", b"")
         self._received_bytes += len(data)
         if self._received_bytes > self._max_bytes:
             raise TooLarge(f"a prediction body may have {self._max_bytes} bytes", limit_bytes=self._max_bytes)
-        return data, message.get("more_body", False)
+        self._has_body = not message.get("more_body", False)
+        return data, not self._has_body
 
     async def _forward(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool) -> None:
         for may_retry in (True, True, False):

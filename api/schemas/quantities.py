@@ -16,7 +16,7 @@ SCALE: Final[Mapping[str, int]] = {
 }  # fmt: skip
 QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([A-Za-z]{0,2})")
 LEAST_CPU, MOST_CPU = 0.01, 1024.0
-LEAST_MEMORY_MB, MOST_MEMORY_MB = 64, 16 * 1024 * 1024
+LEAST_MEMORY_MB, MOST_MEMORY_MB = 96, 16 * 1024 * 1024
 
 
 def read_cpu(given: object) -> object:
@@ -42,7 +42,7 @@ def read_memory_mb(given: object) -> object:
         raise PydanticCustomError("memory", "memory is a size such as '512Mi', '1Gi', '500M', or a number of bytes")
     memory_mb = math.ceil(Decimal(match[1]) * SCALE[match[2]] / MIB)
     if not LEAST_MEMORY_MB <= memory_mb <= MOST_MEMORY_MB:
-        raise PydanticCustomError("memory", "memory is between 64Mi and 16Ti; a model server does not start in less")
+        raise PydanticCustomError("memory", "memory is between 96Mi and 16Ti; a model server does not start in less")
     return memory_mb
 
 

@@ -138,8 +138,14 @@ async def test_any_other_address_needs_a_token(public: AsyncClient) -> None:
     assert (await public.get("/healthz")).status_code == 200
 
 
+async def test_a_setting_asks_for_tokens_on_loopback_too(settings: Settings) -> None:
+    async with open_context(settings.model_copy(update={"require_token": True})) as context:
+        async with AsyncClient(transport=ASGITransport(build_app(context)), base_url="http://localhost") as client:
+            is_problem(await client.get(ME), 401, "unauthenticated")
+
+
 async def test_the_gateway_asks_without_a_database(context: Context) -> None:
-    authenticator = Authenticator(context.database, host="127.0.0.1")
+    authenticator = Authenticator(context.database, admits_tokenless=True)
     assert authenticator.authenticate([(b"host", b"localhost:8000")]).tenant_id == "ten_default"
     with pytest.raises(ForeignHost):
         authenticator.authenticate([(b"host", b"evil.example")])

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import IllegalMove
-from state.advance import illegal
+from state.advance import OWNER_VERBS, illegal
 from state.history import MACHINE_OF
 from state.machines import MACHINES, Machine
 
@@ -37,7 +37,7 @@ def test_an_illegal_move_names_itself(machine: Machine) -> None:
                 )
                 assert isinstance(error, IllegalMove)
                 assert f"{machine.name} 'x_1' is {status}; '{move.name}' is not possible" in error.message
-                assert error.extensions["allowed"] == machine.legal_from(status)
+                assert error.extensions["allowed"] == [m for m in machine.legal_from(status) if m in OWNER_VERBS]
 
 
 @pytest.mark.parametrize("machine", ALL, ids=lambda machine: machine.name)

@@ -15,6 +15,6 @@ async def test_a_child_is_given_our_folders_whatever_the_user_wants(tmp_path: Pa
     end = await run_child([sys.executable, "-c", SHOW], environment=environment, stdin=b"", timeout_s=20)
     seen = json.loads(end.stdout)
     assert seen["PYTHONPATH"] == str(ROOMS)
-    assert seen["PORTSIDE_JVM_ARCHIVES"] == str(tmp_path / "cache" / "jvm")
+    assert seen["PORTSIDE_JVM_ARCHIVES"] == str(tmp_path / "jvm")
     assert seen["COLOR"] == "blue"
     assert "PYTEST_CURRENT_TEST" not in seen

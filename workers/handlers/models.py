@@ -39,7 +39,7 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     command = serving_command(settings, "inspect", str(path), *limits)
     # Inspections write the archive from which Java starts fast: one comes before every deploy, and has the memory.
-    environment = child_environment(settings.data, {"PORTSIDE_JVM_ARCHIVES_WRITE": "1"})
+    environment = child_environment(settings.cache, {"PORTSIDE_JVM_ARCHIVES_WRITE": "1"})
     limit_s = settings.inspect_timeout_s + GRACE_S
     end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
     if end.exit_code == 0:

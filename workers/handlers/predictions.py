@@ -53,7 +53,7 @@ async def predict(held: Held, resources: Resources) -> Outcome:
         return Done(row={"output": json.loads(response.content)["outputs"], "predict_time_s": took_s})
     if response.status_code in PASSING:
         return _wait(row, where)
-    return _failed(json.loads(response.content))
+    return _failed({**json.loads(response.content), "instance": f"/api/v1/predictions/{row.id}"})
 
 
 def _wait(row: Prediction, where: Destination) -> Outcome:

@@ -66,7 +66,7 @@ class Place:
 
     folder: Path
     log_path: Path
-    data: Path  # the whole installation's
+    cache: Path
     parent_fd: int
 
     @property
@@ -100,7 +100,7 @@ async def prepare(
         memory_mb=spec.memory_mb,
         parent_fd=place.parent_fd,
     )
-    environment = child_environment(place.data, _variables(spec, replica_id, threads, vault))
+    environment = child_environment(place.cache, _variables(spec, replica_id, threads, vault))
     return Program(command(launch), environment, place.folder, place.log_path, place.parent_fd)
 
 

@@ -208,7 +208,7 @@ class Node:
 
     def _place(self, replica_id: str) -> Place:
         folder = replica_folder(self._runtime, replica_id)
-        return Place(folder, log_path(self._settings.data, replica_id), self._settings.data, self._parent_pipe[0])
+        return Place(folder, log_path(self._settings.data, replica_id), self._settings.cache, self._parent_pipe[0])
 
     def _begin_life(self, replica_id: str, spec: ServiceSpec) -> None:
         place = self._place(replica_id)
