@@ -64,11 +64,9 @@ wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 	$(IN)/python -m hatchling build -t wheel
 
 crash: .venv/.ready-to-test ## The long crash campaign (the short one is in `make test`)
-	@test -d tests/crash || { echo "There is no tests/crash yet: it comes with the crash campaign."; exit 1; }
 	PORTSIDE_CRASH_ROUNDS=20 $(IN)/python -m pytest -q tests/crash
 
 bench: .venv/.ready-to-test ## Measure the bars
-	@test -d benchmarks || { echo "There is no benchmarks/ yet: it comes with the issue on speed."; exit 1; }
 	$(IN)/python -m benchmarks
 
 clean: ## Remove what can be made again: .venv, caches, demo data

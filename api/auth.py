@@ -121,6 +121,8 @@ class Authenticator:
                 await self.refresh()
             except DatabaseBusy as error:
                 log.warning("the tokens could not be read: %s", error)
+            except Exception:
+                log.exception("the tokens could not be read, and are tried again")
 
     def _hear(self, signals: frozenset[Signal]) -> None:
         if any(signal.kind == "changed" and signal.name == "token" for signal in signals):

@@ -67,10 +67,11 @@ def problem_document(scope: Scope, document: Mapping[str, Json], headers: Mappin
 def allowed_methods(scope: Scope) -> Sequence[str]:
     """The methods that some route has for this path; OPTIONS and HEAD come with the others."""
     routes = [route for route in scope["app"].router.routes if getattr(route, "name", "") != "unknown_path"]
+    fresh = {**scope, "path_params": {}}  # without those of the route for unknown paths
     found = {
         method
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+        if any(route.matches({**fresh, "method": method})[0] is Match.FULL for route in routes)
     }
     if not found:
         return ()

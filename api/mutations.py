@@ -113,7 +113,9 @@ class Call:
         async def fresh_or_earlier(session: WriteSession) -> Made[Work]:
             earlier = await idempotency.take(session, slot)
             if earlier is not None:
-                row = (await by_ids(session, table, [earlier.work_id]))[earlier.work_id]
+                row = (await by_ids(session, table, [earlier.work_id])).get(earlier.work_id)
+                if row is None:  # predictions may be kept for less long than keys
+                    raise NotFound(f"what this Idempotency-Key made ({earlier.work_id}) is no longer kept")
                 return Made(row, earlier.resource_id, replayed=True)
             effect = await work(session)
             await idempotency.fill(session, slot, effect.row.id, effect.resource_id)

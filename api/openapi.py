@@ -1,9 +1,11 @@
 """The app class: its OpenAPI 3.1 description tells errors as we send them (problem+json), not as FastAPI would."""
 
+import asyncio
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse
 
 from api.errors import PROBLEM
 
@@ -52,6 +54,15 @@ class Problem(BaseModel):
 
 class PlatformApp(FastAPI):
     """FastAPI with our description of errors."""
+
+    def setup(self) -> None:
+        """Serve the description, which a thread makes: it would hold the event loop for half a second."""
+
+        async def show(request: Request) -> Response:
+            return JSONResponse(await asyncio.to_thread(self.openapi))
+
+        if self.openapi_url:
+            self.add_route(self.openapi_url, show, include_in_schema=False)
 
     def openapi(self) -> dict[str, object]:
         """The description, made once."""

@@ -75,9 +75,10 @@ def is_onnx(head: bytes) -> bool:
 
 
 def seems_saved_model(head: bytes) -> bool:
-    """TensorFlow's saved_model.pb: a schema version, then meta graphs."""
+    """TensorFlow's saved_model.pb: a schema version, then meta graphs (a damaged ONNX file has a text there)."""
     members = list(itertools.islice(_Fields().feed(head), 2))
-    return [(m.number, m.wire) for m in members] == [(1, VARINT), (2, LENGTH)] and members[0].value <= 10
+    begins = [(m.number, m.wire) for m in members] == [(1, VARINT), (2, LENGTH)] and members[0].value <= 10
+    return begins and head[members[1].start : members[1].start + 1] in (b"\x0a", b"\x12")
 
 
 def seems_frozen_graph(head: bytes) -> bool:

@@ -88,9 +88,7 @@ async def _receive(request: Request, context: Context, check: CheckFields, known
     _check_raw(request)
     _check_announced(request, limit, limit)
     artifact = _Artifact(request.stream(), dict, check)
-    announced = request.headers.get("content-length", "")
-    expected = int(announced) if announced.isdecimal() else None
-    stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=expected)
+    stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=_announced_bytes(request))
     return Received(stored, artifact.format, _raw_file_name(request), {})
 
 
@@ -140,12 +138,11 @@ async def keep(context: Context, stored: Stored) -> None:
     Raises `StoreUnavailable` when the sweeper was just deleting them.
     """
     async with context.database.write() as session:
-        was_doomed = await touch_blob(session, str(stored.digest), stored.size_bytes)
-    if was_doomed:
-        try:
-            await context.store.stat(stored.digest)
-        except BlobMissing as error:
-            raise StoreUnavailable("the same bytes were just being deleted here; send the file again") from error
+        await touch_blob(session, str(stored.digest), stored.size_bytes)
+    try:
+        await context.store.stat(stored.digest)
+    except BlobMissing as error:
+        raise StoreUnavailable("the same bytes were just being deleted here; send the file again") from error
 
 
 async def _drain(request: Request) -> None:
@@ -164,11 +161,18 @@ async def _drain(request: Request) -> None:
 
 
 def _check_announced(request: Request, allowed_bytes: int, limit_bytes: int) -> None:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > allowed_bytes:
-        detail = f"the announced body of {announced[:20]} bytes is larger than the limit of {limit_bytes} bytes"
+    announced = _announced_bytes(request)
+    if announced is not None and announced > allowed_bytes:
+        detail = f"the announced body of {announced} bytes is larger than the limit of {limit_bytes} bytes"
         hint = "upload a smaller file, or have PORTSIDE_MAX_UPLOAD_BYTES raised"
         raise TooLarge(f"{detail}; {hint}", fields=[FieldProblem("/file", detail, hint)], limit_bytes=limit_bytes)
+
+
+def _announced_bytes(request: Request) -> int | None:
+    """The Content-Length, if there is one."""
+    announced = request.headers.get("content-length", "")
+    # Without its leading zeros: Python reads no number of more than 4,300 digits.
+    return int(announced.lstrip("0")[:20] or "0") if announced.isdecimal() else None
 
 
 def _check_raw(request: Request) -> None:

@@ -73,9 +73,7 @@ class Platform:
 
     def delete(self, path: str) -> None:
         """Delete a resource and wait for it."""
-        answer = self.call("DELETE", path)
-        if answer.status == 202:
-            self.finish(answer.document)
+        self.finish(_expect(self.call("DELETE", path), path))
 
     def replica_socket(self, service: str) -> str:
         """The unix socket of a service's first replica, which its command line names."""
@@ -134,7 +132,7 @@ def running(data: Path) -> Iterator[Platform]:
 
 def _is_ready(port: int) -> bool:
     """Waits in the listener's backlog for the answer, so that the moment is exact."""
-    with suppress(ConnectionRefusedError), Connection(("127.0.0.1", port), START_S) as connection:
+    with suppress(ConnectionError), Connection(("127.0.0.1", port), START_S) as connection:
         return connection.call("GET", "/readyz").status == 200
     return False
 

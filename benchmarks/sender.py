@@ -7,9 +7,10 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from benchmarks.large import model_pieces, model_size
-from benchmarks.platform import MIB, ROOT
+from benchmarks.platform import MIB, ROOT, Broken, Platform
 from benchmarks.wire import Connection
 
 BOUNDARY = "portside-benchmark"
@@ -40,12 +41,22 @@ def send(port: int, model: str, size_bytes: int, *, as_form: bool) -> None:
     print(json.dumps({"operation": answer.document["id"], "seconds": took_s}))
 
 
-def start(port: int, model: str, size_bytes: int, *, as_form: bool) -> subprocess.Popen[bytes]:
-    """Start an upload in a process of its own."""
-    words = [str(port), model, str(size_bytes // MIB), "form" if as_form else "raw"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.sender", *words], cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An upload that was accepted."""
+
+    operation: str
+    seconds: float
+
+
+def send_from_afar(platform: Platform, model: str, size_bytes: int, *, as_form: bool) -> Sent:
+    """Upload from a process of its own. Raises `Broken`."""
+    words = [str(platform.address[1]), model, str(size_bytes // MIB), "form" if as_form else "raw"]
+    command = [sys.executable, "-m", "benchmarks.sender", *words]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise Broken(f"the upload of {size_bytes // MIB} MiB failed")
+    return Sent(**json.loads(done.stdout))
 
 
 if __name__ == "__main__":

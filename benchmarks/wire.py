@@ -11,7 +11,7 @@ TIMEOUT_S = 120.0
 RECEIVE_BYTES = 64 * 1024
 
 
-class ConnectionEnded(Exception):
+class ConnectionEnded(ConnectionError):
     """The server closed the connection in place of an answer."""
 
 

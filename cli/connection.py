@@ -63,9 +63,7 @@ class ClientConnection(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            hint = "a body that is larger than its Content-Length looks like this, too: announce all of it"
-            fault = FieldProblem("/Content-Length", f"what came is not HTTP/1.1: {error}", hint)
-            self._refuse(MalformedRequest(f"{fault.detail}; {hint}", fields=[fault]))
+            self._refuse(self._malformed(str(error)))
             return
         if before and self._in_head:
             self._head_bytes += len(data)
@@ -135,6 +133,13 @@ class ClientConnection(HttpToolsProtocol):
         lines = [b"%b %b HTTP/1.1" % (method, self.url), *(b"%b: %b" % header for header in kept)]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
+    def _malformed(self, why: str) -> MalformedRequest:
+        detail = f"what came is not HTTP/1.1: {why}"
+        if self._last is None and "Content-Length" not in why:
+            return MalformedRequest(detail, fields=[FieldProblem("", detail)])
+        hint = "a body that is larger than its Content-Length says looks like this, too: announce all of it"
+        return MalformedRequest(f"{detail}; {hint}", fields=[FieldProblem("/Content-Length", detail, hint)])
+
     def _expect_head(self) -> None:
         self._deadline = self.loop.call_later(HEAD_S, self._give_up)
 
@@ -171,8 +176,8 @@ class ClientConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         body = json.dumps({**refusal.as_problem(), "instance": "", "request_id": new_id("req")}).encode()
         phrase = HTTPStatus(refusal.status).phrase.encode()
-        head = b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (refusal.status, phrase, len(body)) + body)
+        head = b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close"
+        self.transport.write(head % (refusal.status, phrase, len(body)) + b"\r\n\r\n" + body)
         # Closing while the client still sends makes the kernel reset the connection, and the answer may be lost.
         self.flow.resume_reading()
         self.transport.write_eof()

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
 from serving.connection import problem_response
 from serving.messages import Request, Response
 from serving.pace import Pace
-from serving.problems import Problem
+from serving.problems import FieldError, Problem, pointer_token
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.score import Identity, Scorer
 
@@ -142,6 +142,7 @@ class ModelServer:
     def _predict_routes(self) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
             _refuse_other_content(request)
+            _refuse_query(request.target)
             return Response(200, self._loaded()[0].predict(request.body))
 
         route = Route({b"POST": predict}, is_work=True)
@@ -194,6 +195,15 @@ def _method_problem(request: Request, route: Route) -> Problem:
 def _token_problem() -> Problem:
     headers = {"www-authenticate": "Bearer"}
     return Problem(401, "unauthenticated", "this replica answers its gateway only", headers=headers)
+
+
+def _refuse_query(target: bytes) -> None:
+    """Nothing that is asked for may be silently ignored, and no query parameter is served yet."""
+    query = target.partition(b"?")[2]
+    if query:
+        names = [name.decode("utf-8", "replace")[:80] for name, _ in parse_qsl(query, keep_blank_values=True)] or [""]
+        errors = [FieldError(f"/{pointer_token(name)}", f"there is no query parameter {name!r}") for name in names[:20]]
+        raise Problem(422, "unknown_field", f"{errors[0].detail}; leave it out", errors=errors)
 
 
 def _refuse_other_content(request: Request) -> None:

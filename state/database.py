@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from socket import gaierror
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, event
@@ -26,6 +27,10 @@ except ImportError:
     from sqlite3 import dbapi2 as sqlite
 
 log = logging.getLogger(__name__)
+
+# PostgreSQL's codes for "not now": connections, resources, a server that stops or starts; what lost to another
+# transaction (serialization, deadlock, lock timeout). Elsewhere its driver has one class for them and for bugs.
+NOT_NOW = ("08", "53", "57P", "40001", "40P01", "55P03")
 
 
 class db_now(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
@@ -74,11 +79,13 @@ def database_errors() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (OperationalError, InterfaceError, PoolTimeout, ConnectionError) as error:
+    except (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, gaierror) as error:
         raise DatabaseBusy(f"the database did not answer: {type(error).__name__}") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseBusy("the connection to the database was lost") from error
+        if str(getattr(error.orig, "sqlstate", None) or "").startswith(NOT_NOW):
+            raise DatabaseBusy(f"the database cannot do it now: {error.orig}") from error
         raise
 
 

@@ -38,20 +38,20 @@ async def pardon(session: WriteSession) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """A blob whose bytes may be deleted now; its fresh `doomed_at` tells a put that they are just being deleted."""
+    """A blob whose bytes are being deleted; its negative `doomed_at` tells a put not to trust what it finds."""
 
     digest: str
     doomed_at: Micros
 
 
 async def condemn(session: WriteSession, doomed_before: Micros) -> Condemned | None:
-    """One blob that stayed unreferenced since it was doomed, if there is any."""
+    """One blob that stayed unreferenced since it was doomed, if there is any; one left by a crash comes again."""
     query = select(Blob).where(Blob.doomed_at < doomed_before, ~_referenced()).limit(1).with_for_update()
     blob = (await session.execute(query)).scalar_one_or_none()
     if blob is None:
         return None
-    blob.doomed_at = now = now_micros()
-    return Condemned(blob.digest, now)
+    blob.doomed_at = since = -now_micros()
+    return Condemned(blob.digest, since)
 
 
 async def bury(session: WriteSession, blob: Condemned) -> bool:

@@ -8,7 +8,7 @@ from storage.base import ArtifactStore
 from storage.local import LocalStore
 
 
-class UnsupportedStoreUrl(ValueError):  # noqa: N818  our errors name the fact
+class UnsupportedStoreUrl(ValueError):
     """The setting names a store that this build does not have; a mistake of the operator, found at start."""
 
 

@@ -64,11 +64,18 @@ class Caretakers:
                 renewed = began
             except DatabaseBusy as error:
                 log.warning("the caretakers' election: %s", error)
-                # A lease that may be over is somebody else's.
-                held = set() if loop.time() > renewed + self._lease_s else held_now(self._elected)
+                held = self._kept(renewed)
+            except Exception:
+                log.exception("the caretakers' election failed and goes on")
+                held = self._kept(renewed)
             for name, elected in self._elected.items():
                 _set(elected, name in held)
             await asyncio.sleep(self._lease_s / 3)
+
+    def _kept(self, renewed: float) -> set[str]:
+        """What is still held without a new election: a lease that may be over is somebody else's."""
+        is_over = asyncio.get_running_loop().time() > renewed + self._lease_s
+        return set() if is_over else held_now(self._elected)
 
     async def _care(self, caretaker: Caretaker) -> None:
         elected, hurried = self._elected[caretaker.name], self._hurried[caretaker.name]

@@ -136,7 +136,7 @@ class Executor:
         """Run the handler beside its heartbeat; None when the claim was lost."""
         work = asyncio.create_task(self._handle(held), name=f"work {held.claim.id}")
         beat = Heartbeat(self._resources.database, held.claim, self._lease_micros, work)
-        beating = asyncio.create_task(beat.beat(), name=f"heartbeat {held.claim.id}")
+        beating = asyncio.create_task(_beat(beat), name=f"heartbeat {held.claim.id}")
         self._beats.add(beat)
         try:
             await asyncio.wait({work})
@@ -217,6 +217,15 @@ class Executor:
         for beat in self._beats:
             if beat.claim.id in changed:
                 beat.hurry()
+
+
+async def _beat(beat: Heartbeat) -> None:
+    """The heartbeat; one that a bug ends ends the work, too, because nobody renews its lease any more."""
+    try:
+        await beat.beat()
+    except Exception:
+        log.exception("%s: the heartbeat failed; the rescuer queues the work again", beat.claim.id)
+        beat.end("lost")
 
 
 def _late(held: Held) -> Verdict:

@@ -94,6 +94,9 @@ class Relay:
         except DatabaseBusy as error:
             log.warning("the relay cannot look: %s", error)
             return self._poll_s
+        except Exception:  # without this loop nothing that waits for its time is ever done
+            log.exception("the relay failed and goes on")
+            return self._poll_s
         for lane, found in seen:
             for id in found.due:
                 self._wakeups.nudge(lane, id)

@@ -3,7 +3,7 @@
 import logging
 
 from core.errors import PlatformError
-from state.claims import LANES, Work, expired, forget_starts, give_back, working
+from state.claims import LANES, Work, attempts_of, expired, forget_starts, give_back, working
 from state.database import Database, WriteSession
 from state.endings import Locked, fail, lock_operation
 from state.history import By
@@ -57,7 +57,9 @@ async def requeue_all_running(database: Database) -> int:
 
 
 async def _rescue(session: WriteSession, row: Work, by: By) -> None:
-    if row.cancel_requested or row.rescues < MAX_RESCUES:
+    # What has no limit of attempts has no failed state to rest in either: a service would be `deleting` for ever.
+    is_endless = attempts_of(row, MAX_RESCUES) is None
+    if row.cancel_requested or is_endless or row.rescues < MAX_RESCUES:
         log.info("%s is queued again: %s", row.id, by.message)
         # The attempt did not fail, it was taken away: it is not counted, the rescue is.
         await give_back(session, row, by, after_micros=0, used_attempt=False, rescues=row.rescues + 1)

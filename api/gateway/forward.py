@@ -14,7 +14,10 @@ PASSED_ON = frozenset(
     {b"content-type", b"accept", b"content-encoding", b"accept-encoding", b"inference-header-content-length",
      b"x-request-id", b"traceparent", b"tracestate"}
 )  # fmt: skip
-HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"server"})
+# Of one connection only, and what the server in front writes itself.
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"server", b"date"}
+)
 BODY_IDLE_S = 4.5  # for the next piece of the body
 SMALL_BYTES = 1024 * 1024  # up to here a body is held, so that a stale connection can be tried again
 

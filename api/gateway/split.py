@@ -5,7 +5,6 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -98,23 +97,22 @@ class Gateway:
             answer = answers.get(server.group(1) or "", {**SERVER_METADATA, "version": self.version})
             await _json(send, 200, answer, [])
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, quoted: str, target: bytes, *, oip: bool
-    ) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, oip: bool) -> None:
         exchange: Exchange | None = None
         request_id = _request_id(scope)
         try:
             method: str = scope["method"]
             wanted = "POST" if target.endswith((b"/infer", b"/predict")) else "GET"
-            if method != wanted:
-                raise MethodNotAllowed(f"{scope['path']} takes {wanted}, not {method}", allow=wanted)
-            route = self._route(self.tenant_of(scope), unquote(quoted), oip=oip)
+            takes = ("GET", "HEAD") if wanted == "GET" else (wanted,)  # the server drops the body of an answer to HEAD
+            if method not in takes:
+                raise MethodNotAllowed(f"{scope['path']} takes {wanted}, not {method}", allow=", ".join(takes))
+            route = self._route(self.tenant_of(scope), name, oip=oip)
             self._check_length(scope)
             exchange = Exchange(self.table, self.pool, route, receive, _tagged(send, request_id), self.max_bytes)
             headers = [*passed_on(scope["headers"]), (b"x-request-id", request_id)]
             query: bytes = scope.get("query_string", b"")
             url = target + b"?" + query if query else target
-            await exchange.run(method.encode(), url, _once(headers), _timeout_s(scope))
+            await exchange.run(wanted.encode(), url, _once(headers), _timeout_s(scope))
         except PlatformError as error:
             if exchange is not None and exchange.answer_started:
                 raise  # the answer is cut: only closing the connection can still say so
@@ -143,7 +141,8 @@ class Gateway:
 
     def _check_length(self, scope: Scope) -> None:
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self.max_bytes:
+            # Without its leading zeros: Python reads no number of more than 4,300 digits.
+            if name == b"content-length" and value.isdigit() and int(value.lstrip(b"0")[:20] or b"0") > self.max_bytes:
                 raise TooLarge(f"a prediction body may have {self.max_bytes} bytes", limit_bytes=self.max_bytes)
 
 

@@ -94,6 +94,9 @@ class RoutingTable:
             except DatabaseBusy as error:
                 log.warning("the routing table stays as it is: %s", error.message)
                 await asyncio.sleep(self._poll_s)
+            except Exception:
+                log.exception("the routing table stays as it is, and is tried again")
+                await asyncio.sleep(POLL_WITH_SIGNALS_S)
 
     async def _refresh(self) -> None:
         async with self._database.read() as session:

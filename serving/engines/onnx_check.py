@@ -41,8 +41,8 @@ def _check_parts(graph: onnx.GraphProto) -> None:
     if not graph.output:
         raise InvalidModel("onnx_no_outputs", "the graph has no outputs: a prediction would be empty", again)
     for value in [*graph.input, *graph.output]:
-        # protobuf hands out bytes where a string is not UTF-8
-        if not isinstance(value.name, str) or not value.name:
+        # protobuf hands out bytes where a string is not UTF-8; PostgreSQL stores no NUL, and nobody types one
+        if not isinstance(value.name, str) or not value.name or "\0" in value.name:
             message = f"an input or output has no usable name: {value.name!r}"
             raise InvalidModel("onnx_invalid", message, "Give every input and output a name in UTF-8.")
 

@@ -219,3 +219,8 @@ def test_an_onnx_file_without_a_graph_and_one_with_rubbish_behind_it_are_refused
 
 def test_a_file_that_unfolds_without_end_is_looked_at_for_a_moment_only() -> None:
     assert refused(gzip.compress(bytes(50_000_000))[:HEAD_BYTES]).code == "invalid_artifact"
+
+
+@pytest.mark.parametrize("damage", [b"\x00\x00\x00", b"\x0b\x01"])
+def test_a_damaged_onnx_file_is_not_taken_for_another_framework(damage: bytes) -> None:
+    assert "TensorFlow" not in refused(ONNX + damage).message

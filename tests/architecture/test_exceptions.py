@@ -10,6 +10,8 @@ EDGES = (
     "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
     "workers/relay.py",  # a wake-up that cannot be sent is sent again later
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
+    "api/gateway/table.py",  # predictions are routed by the last table until the next can be read
+    "api/auth.py",  # without the loop a revoked token would be good for ever
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
     "serving/application.py",  # a bug is a 500 with nothing leaked

@@ -235,4 +235,4 @@ async def test_a_large_put_and_read_take_constant_memory(store: ArtifactStore) -
     finally:
         tracemalloc.stop()
     assert stored.size_bytes == 64 * 1024 * 1024
-    assert peak_bytes < 6 * 1024 * 1024
+    assert peak_bytes < 12 * 1024 * 1024  # two or three batches of 1 MiB, and what was alive before

@@ -20,8 +20,8 @@ def is_sound(site: Site, receiver: Receiver, webhook_id: str) -> None:
     """Wait until nothing is under way, then look everywhere."""
     nothing_is_orphaned(site)
     everything_is_finished(site)
-    every_delivery_arrived(site, receiver, webhook_id)
     every_service_is_what_it_says(site)
+    every_delivery_arrived(site, receiver, webhook_id)
     nothing_is_half_written(site)
     assert site.service(STEADY)["status"] == "running"
 
@@ -35,10 +35,15 @@ def everything_is_finished(site: Site) -> None:
 def every_delivery_arrived(site: Site, receiver: Receiver, webhook_id: str) -> None:
     """Each was delivered, at least once; the same bytes have the same id whenever they came."""
     path = f"/api/v1/webhooks/{webhook_id}/deliveries"
-    until(lambda: _none(site, path, "pending,sending"), SETTLED_S, "the end of all deliveries")
-    arrived = {each.event_id for each in receiver.received}
-    told = list(site.api.items(path, page_size=500))
-    assert not [each for each in told if each["status"] != "delivered" or each["event"]["id"] not in arrived]
+
+    def all_arrived() -> bool | None:
+        told = list(site.api.items(path, page_size=500))
+        assert not [each for each in told if each["status"] == "failed"]
+        arrived = {each.event_id for each in receiver.received}
+        late = [each for each in told if each["status"] != "delivered" or each["event"]["id"] not in arrived]
+        return None if late else True  # something may have happened just now
+
+    until(all_arrived, SETTLED_S, "the arrival of all deliveries")
     ids_of_bodies = Counter(body for body, _ in {(each.body, each.event_id) for each in receiver.received})
     assert max(ids_of_bodies.values(), default=1) == 1, ids_of_bodies.most_common(1)
 

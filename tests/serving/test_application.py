@@ -31,7 +31,7 @@ async def test_ready_says_what_clients_look_for(wire: Wire) -> None:
     assert bodies == [{"live": True}, {"ready": True}, {"name": "iris", "ready": True}]
 
 
-@pytest.mark.parametrize("path", ["/predict", "/api/v1/services/iris/predict", "/predict?x=1"])
+@pytest.mark.parametrize("path", ["/predict", "/api/v1/services/iris/predict", "/predict?"])
 async def test_predictions_are_answered_at_both_paths(wire: Wire, path: str) -> None:
     wire.send(request("POST", path, ONE))
     assert (await wire.reply()).status == 200
@@ -48,6 +48,12 @@ async def test_curls_default_content_type_is_read_as_json(wire: Wire) -> None:
 async def test_a_body_that_cannot_be_json_is_refused_as_such(wire: Wire, headers: dict[str, str]) -> None:
     wire.send(request("POST", "/predict", ONE, **headers))
     assert (await wire.reply()).status == 415
+
+
+async def test_a_query_parameter_is_refused_by_its_name_and_not_ignored(wire: Wire) -> None:
+    wire.send(request("POST", "/predict?on_error=record", ONE))
+    reply = await wire.reply()
+    assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/on_error")
 
 
 async def test_an_unknown_path_is_a_problem(wire: Wire) -> None:

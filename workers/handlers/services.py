@@ -50,10 +50,10 @@ async def update(held: Held, resources: Resources) -> Outcome:
 
 
 async def restart(held: Held, resources: Resources) -> Outcome:
-    """Replace every replica that is older than the request; a failure keeps the old ones."""
+    """Replace every replica that is older than the request; a failure keeps the old ones, and as many as there were."""
     wanted = await _wanted(held, resources)
     fresh = replace(wanted, fresh_since=held.row.created_at)
-    return await _bring_up(held, resources, fresh, on_failure=wanted)
+    return await _bring_up(held, resources, fresh, on_failure=await _live(held, resources) or wanted)
 
 
 async def pause(held: Held, resources: Resources) -> Outcome:

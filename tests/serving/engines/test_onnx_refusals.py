@@ -211,8 +211,9 @@ def test_a_large_weight_with_too_few_bytes_is_refused(tmp_path: Path) -> None:
     assert "needs 3200000 bytes and has 2400000" in error.message
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    content = identity([tensor("input-name")]).SerializeToString().replace(b"input-name", b"input-\xff\xfe\xff\xff")
+@pytest.mark.parametrize("ending", [b"\xff\xfe\xff\xff", b"\x00\x00\x00\x00"])
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, ending: bytes) -> None:
+    content = identity([tensor("input-name")]).SerializeToString().replace(b"input-name", b"input-" + ending)
     error = refused(content, tmp_path)
     assert (error.code, "no usable name" in error.message) == ("onnx_invalid", True)
 

@@ -1,0 +1,45 @@
+"""One platform that is attacked by every test that asks for `wire`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.platform import RunningPlatform, until
+from tests.e2e.wire import Pulse, Wire, partial_files
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+WAIT = {"Prefer": "wait=30"}
+GOOD = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
+# Alone /healthz takes 2 ms; beside other tests on two cores it may have to wait for its turn.
+SLOWEST_S = 1.5
+LARGEST_BYTES = 512 * 1024 * 1024
+
+
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform with the service `iris` (ONNX) and the service `risk` (PMML with categories)."""
+    platform = RunningPlatform.start(tmp_path_factory.mktemp("attacked"))
+    try:
+        wire = Wire(platform.url)
+        for name, file in (("iris", "iris.onnx"), ("risk", "diabetes-risk.pmml")):
+            content = (EXAMPLES / file).read_bytes()
+            raw = {"Content-Type": "application/octet-stream", **WAIT}
+            assert wire.ask("POST", f"/api/v1/models/{name}/versions", content, raw).status == 201
+            assert wire.ask_json("POST", "/api/v1/services", {"name": name, "model": name}, WAIT).status == 201
+        yield platform
+    finally:
+        platform.end()
+
+
+@pytest.fixture
+def wire(attacked: RunningPlatform) -> Iterator[Wire]:
+    """Around each test: the platform answers others meanwhile, stays small, and after it predicts as before."""
+    pulse = Pulse(attacked)
+    yield Wire(attacked.url)
+    pulse.stop()
+    assert pulse.worst_s < SLOWEST_S
+    assert pulse.peak_bytes < LARGEST_BYTES
+    good = Wire(attacked.url).ask_json("POST", "/api/v1/services/iris/predict", GOOD)
+    assert (good.status, attacked.process.poll()) == (200, None)
+    assert until(lambda: None if partial_files(attacked) else True, 5, "cleaning up after a refused upload")
