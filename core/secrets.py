@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -53,14 +54,26 @@ def read_key(text: str) -> bytes:
 
 
 def load_key(file: Path) -> bytes:
-    """The key in `file`, which is made (0600) when it does not exist yet."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_key(file.read_text())
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(base64.b64encode(os.urandom(KEY_BYTES)).decode())
+    """The key in `file`, which is made (0600) when it does not exist yet; it is there whole or not at all.
+
+    The caller holds the data folder's lock: two that make one would each seal with their own.
+    """
+    if not file.exists():
+        _make_key(file)
     return read_key(file.read_text())
+
+
+def _make_key(file: Path) -> None:
+    # Half a key, left by a process that was killed here, would keep every later start from its secrets.
+    descriptor, unfinished = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(base64.b64encode(os.urandom(KEY_BYTES)).decode())
+            handle.flush()
+            os.fsync(handle.fileno())
+        Path(unfinished).replace(file)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
 
 
 def new_token() -> str:

@@ -12,9 +12,21 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from core.clock import Micros, now_micros
 from core.ids import id_at
 from state.database import Session, WriteSession
-from state.tables import Audit, Blob, Delivery, Event, History, IdempotencyKey, Operation, Prediction, Tenant, Version
+from state.tables import (
+    Audit,
+    Blob,
+    Delivery,
+    Event,
+    History,
+    IdempotencyKey,
+    Operation,
+    Prediction,
+    Replica,
+    Tenant,
+    Version,
+)
 
-Aged = Literal["operation", "prediction", "delivery", "event", "audit"]
+Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit"]
 
 
 def _referenced() -> ColumnElement[bool]:
@@ -94,6 +106,8 @@ def _aged(what: Aged, before: Micros) -> tuple[type[Any], tuple[ColumnElement[bo
     """The table and the condition; each begins with an index, because most rows are younger."""
     if what == "delivery":
         return Delivery, (Delivery.id < id_at("dlv", before), Delivery.completed_at < before)
+    if what == "replica":
+        return Replica, (Replica.id < id_at("rep", before), Replica.ended_at < before)
     table: Any = {"operation": Operation, "prediction": Prediction, "event": Event, "audit": Audit}[what]
     old = (table.tenant_id.in_(select(Tenant.id)), table.created_at < before)
     if what in ("operation", "prediction"):

@@ -61,6 +61,7 @@ class Sweeper:
             "prediction": timedelta(hours=settings.prediction_hours),
             "operation": timedelta(days=settings.operation_days),
             "delivery": timedelta(days=settings.operation_days),
+            "replica": timedelta(days=settings.operation_days),
             "event": timedelta(days=settings.operation_days),
             "audit": AUDIT_KEPT,
         }

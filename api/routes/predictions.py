@@ -128,7 +128,7 @@ async def _submit(call: Call, service: str, body: PredictionCreate, own_id: str 
     given = read_input(body)
     if body.webhook is not None:
         check_webhook_url(body.webhook, call.context.settings, "/webhook")
-    digest = await _store_large(call.context, given)
+    digest = await _store_large(call, service, given)
     submission = Submission(
         body=None if digest else given,
         body_digest=digest,
@@ -165,11 +165,14 @@ def _check_serving(service: Service) -> None:
         raise Conflict(f"service '{service.name}' is being deleted", current_status="deleting")
 
 
-async def _store_large(context: Context, given: dict[str, Json]) -> str | None:
+async def _store_large(call: Call, service: str, given: dict[str, Json]) -> str | None:
     """The digest of a large input that now lies in the store, or nothing for one that fits the row."""
     encoded = json.dumps(given).encode()
     if len(encoded) <= LARGEST_ROW_BYTES:
         return None
+    context = call.context
+    async with context.database.read() as session:  # a refused submission leaves nothing in the store
+        _check_serving(await find_service(session, call.who.tenant_id, service))
 
     async def pieces() -> AsyncIterator[bytes]:
         yield encoded

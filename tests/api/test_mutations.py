@@ -5,8 +5,10 @@ import time
 
 import pytest
 from httpx2 import AsyncClient, Response
+from sqlalchemy import delete
 
 from api.dependencies import Context
+from state.tables import Operation
 from tests.api.platform import add_operation, add_user, fails, is_problem, succeeds, until, work_on
 
 WEBHOOKS = "/api/v1/webhooks"
@@ -168,3 +170,12 @@ async def _is_queued(client: AsyncClient, path: str) -> None:
         return bool(found["status"] == "queued")
 
     await until(queued)
+
+
+async def test_a_replay_of_what_is_no_longer_kept_says_so(client: AsyncClient, context: Context) -> None:
+    key = {"Idempotency-Key": "key"}
+    made = await client.post(WEBHOOKS, json=BODY, headers=key)
+    async with context.database.write() as session:
+        made_by = made.headers["operation-location"].rpartition("/")[2]
+        await session.execute(delete(Operation).where(Operation.id == made_by))
+    is_problem(await client.post(WEBHOOKS, json=BODY, headers=key), 404, "not_found")

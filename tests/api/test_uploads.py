@@ -306,3 +306,8 @@ async def test_a_client_that_sends_first_and_reads_then_gets_the_problem(port: i
             return client.recv(4000)
 
     assert b"422 Unprocessable" in await asyncio.to_thread(send_all_then_read)
+
+
+async def test_a_length_with_thousands_of_zeros_is_a_number_like_any_other(client: AsyncClient) -> None:
+    zeros = {**OCTETS, "content-length": "0" * 5000 + str(len(ONNX))}
+    assert (await client.post(VERSIONS, content=ONNX, headers=zeros)).status_code == 202

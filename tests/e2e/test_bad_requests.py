@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.platform import until
+from tests.e2e.platform import RunningPlatform, until
 from tests.e2e.wire import Wire, must_refuse, must_refuse_inference
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -78,6 +78,16 @@ def test_a_category_that_does_not_exist_is_refused_and_so_is_each_missing_field(
         for value in NO_VALUES:
             answer = wire.ask_json("POST", path, {"inputs": {**record, name: value}})
             must_refuse(answer, 422, pointer=f"/inputs/{name}")
+
+
+def test_a_large_submission_to_nobody_leaves_nothing_in_the_store(wire: Wire, attacked: RunningPlatform) -> None:
+    def kept() -> set[Path]:
+        return {path for path in (attacked.data / "artifacts").rglob("*") if path.is_file()}
+
+    before = kept()
+    answer = wire.ask_json("POST", f"{SERVICES}/nobody/predictions", {"inputs": ["nothing left" * 20_000]})
+    must_refuse(answer, 404)
+    assert kept() == before
 
 
 def test_a_query_that_is_not_served_is_not_ignored(wire: Wire) -> None:

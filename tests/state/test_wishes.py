@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.errors import IllegalMove, InUse, NameTaken, NotFound
+from core.errors import IllegalMove, InUse, NameTaken, NotFound, StoreUnavailable
 from state.advance import advance
 from state.blobs import touch_blob
 from state.cataloguing import (
@@ -27,7 +27,7 @@ from state.queries.lists import Condition, View
 from state.queries.models import list_models, summaries
 from state.queries.services import describe, list_revisions, list_services
 from state.queries.versions import find_version, list_versions
-from state.sweeping import doom
+from state.sweeping import bury, condemn, doom
 from state.tables import Blob, Model
 from tests.state.rows import ME, TEST, VAULT
 
@@ -149,10 +149,23 @@ async def test_predictions_are_submitted_joined_and_canceled(database: Database)
 
 async def test_a_touched_blob_is_no_longer_doomed(database: Database) -> None:
     async with database.write() as session:
-        assert not await touch_blob(session, DIGEST, 3)
+        await touch_blob(session, DIGEST, 3)
         assert await doom(session, 2**62) == 1
     async with database.write() as session:
-        assert await touch_blob(session, DIGEST, 3)
-        assert not await touch_blob(session, DIGEST, 3)
+        await touch_blob(session, DIGEST, 3)
         row = await session.get_one(Blob, DIGEST, populate_existing=True)
         assert row.doomed_at is None
+
+
+async def test_a_blob_whose_bytes_are_being_deleted_cannot_be_taken_back(database: Database) -> None:
+    async with database.write() as session:
+        await touch_blob(session, DIGEST, 3)
+        assert await doom(session, 2**62) == 1
+        condemned = await condemn(session, 2**62)
+    with pytest.raises(StoreUnavailable, match="being deleted"):
+        async with database.write() as session:
+            await touch_blob(session, DIGEST, 3)
+    assert condemned is not None
+    async with database.write() as session:
+        assert await bury(session, condemned)
+        await touch_blob(session, DIGEST, 3)

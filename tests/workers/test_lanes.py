@@ -11,6 +11,7 @@ from state.database import open_database
 from state.tables import Operation
 from tests.workers.platform import Platform, answering, wait_for
 from workers.outcomes import Done, Outcome
+from workers.relay import Relay, WakeUps
 from workers.resources import Held, Resources
 
 INSPECT = "version.inspect"
@@ -99,3 +100,17 @@ async def test_a_nudge_for_a_lane_that_is_not_ours_is_nothing(platform: Platform
     host = await platform.start({})
     host.nudge("no-such-lane", "op_1")
     await asyncio.to_thread(host.nudge, "control", "op_1")
+
+
+async def test_the_relay_goes_on_after_a_bug(platform: Platform) -> None:
+    looks: list[str] = []
+
+    def free(lane: str) -> int:
+        looks.append(lane)
+        if len(looks) == 1:
+            raise RuntimeError("a bug")
+        return 1
+
+    relay = asyncio.create_task(Relay(platform.database, WakeUps({"control": 1}), free, 0.01).run(["control"]))
+    await wait_for(lambda: len(looks) > 1)
+    relay.cancel()

@@ -46,6 +46,14 @@ async def test_work_that_kills_its_holders_fails_at_last(platform: Platform) -> 
     assert (await platform.target_of(operation)).status == "invalid"
 
 
+async def test_a_pause_is_never_given_up_because_a_service_cannot_rest_in_pausing(platform: Platform) -> None:
+    operation = await platform.operation("service.pause")
+    assert await take(platform.database, "control", "dead", LEASE_LOST) is not None
+    await platform.set_operation(operation.id, rescues=MAX_RESCUES)
+    await rescue_until_queued(platform, operation)
+    assert (await platform.now(operation)).rescues == MAX_RESCUES + 1
+
+
 async def test_a_dead_deliverys_and_predictions_lanes_are_rescued_too(platform: Platform) -> None:
     row = await platform.delivery()
     assert await take(platform.database, "deliver", "dead", LEASE_LOST) is not None

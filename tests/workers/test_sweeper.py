@@ -7,7 +7,11 @@ import pytest
 from sqlalchemy import select, update
 
 from core.clock import now_micros, to_micros
-from state.tables import Blob, Delivery, History, IdempotencyKey, Operation, Version
+from core.ids import id_at, new_id
+from state.advance import advance
+from state.history import By, begin
+from state.migrate import DEFAULT_TENANT
+from state.tables import Blob, Delivery, History, IdempotencyKey, Operation, Replica, Service, Version
 from storage.digests import Digest
 from tests.workers.platform import Platform, answering
 from workers.outcomes import Done
@@ -103,6 +107,22 @@ async def test_finished_work_goes_when_it_is_old_with_its_history(platform: Plat
             (await session.scalars(select(History).where(History.resource_id == operation.id))).first(),
         ]
     assert [row is None for row in left] == [is_old, is_old]
+
+
+async def test_a_replica_that_ended_long_ago_is_forgotten_and_a_living_one_is_not(platform: Platform) -> None:
+    async with platform.database.write() as session:
+        now = now_micros()
+        service = Service(id=new_id("svc"), tenant_id=DEFAULT_TENANT, created_at=now, updated_at=now, name="iris")
+        service.tags, service.replicas = [], 1
+        await begin(session, service, By("test"))
+        for moves in (["fail"], ["ready"]):
+            row = Replica(id=id_at("rep", LONG_AGO), tenant_id=DEFAULT_TENANT, created_at=LONG_AGO, generation=1)
+            row.id, row.service_id, row.revision_id = row.id[:-1] + moves[0][0], service.id, "rev"
+            await begin(session, row, By("test"))
+            await advance(session, row, moves[0], By("test"), ended_at=LONG_AGO if moves == ["fail"] else None)
+    await Sweeper(platform.resources).look()
+    async with platform.database.read() as session:
+        assert (await session.scalars(select(Replica.status))).all() == ["ready"]
 
 
 async def test_unfinished_work_stays_however_old(platform: Platform) -> None:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 AFTER_TROUBLE_S = 1.0
 KILL_S = 2.0
 LOG_CHECK_S = 1.0
+LOG_TROUBLE_S = 30.0
 LOG_CHECKS_PER_PRUNING = 3600
 GONE = Ending("process_missing", "its process is not there")
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
@@ -238,8 +239,12 @@ class Node:
     async def _keep_logs_small(self) -> None:
         folder = log_path(self._settings.data, "any").parent
         while True:
-            await asyncio.to_thread(prune, folder, {life.log_path for life in self._lives.values()})
-            for _ in range(LOG_CHECKS_PER_PRUNING):
-                for life in list(self._lives.values()):
-                    await asyncio.to_thread(cap, life.log_path)
-                await asyncio.sleep(LOG_CHECK_S)
+            try:
+                await asyncio.to_thread(prune, folder, {life.log_path for life in self._lives.values()})
+                for _ in range(LOG_CHECKS_PER_PRUNING):
+                    for life in list(self._lives.values()):
+                        await asyncio.to_thread(cap, life.log_path)
+                    await asyncio.sleep(LOG_CHECK_S)
+            except OSError as error:  # a full disk: the more must the logs be kept small once there is room
+                log.warning("the logs of the replicas cannot be kept small now: %s", error)
+                await asyncio.sleep(LOG_TROUBLE_S)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy import update
 from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
@@ -22,7 +23,7 @@ from state.advance import advance
 from state.database import Database, open_database
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT, migrate
-from state.tables import Replica, Service
+from state.tables import Counter, Replica, Service
 from tests.api.gateway.replicas import FakeReplica, Seen, replica
 
 TEST = By("test")
@@ -303,3 +304,25 @@ async def test_a_stopped_replica_gets_no_more_requests(database: Database, table
         for _ in range(4):
             await client.post("/api/v1/services/iris/predict")
     assert (len(one.seen), len(two.seen)) == (0, 4)
+
+
+async def test_the_table_is_read_again_after_a_bug(
+    database: Database, table: RoutingTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with database.write() as session:
+        await session.execute(update(Counter).where(Counter.name == "routing_version").values(name="lost"))
+        session.tell("routing")
+    await until(lambda: "stays as it is" in caplog.text)
+    async with database.write() as session:
+        await session.execute(update(Counter).where(Counter.name == "lost").values(name="routing_version"))
+    await make_service(database, [])
+    await until(lambda: table.route(DEFAULT_TENANT, "iris") is not None)
+
+
+async def test_a_length_with_thousands_of_zeros_is_a_number_like_any_other(
+    database: Database, table: RoutingTable, tmp_path: Path
+) -> None:
+    async with replica(tmp_path) as first, client_of(table) as client:
+        await serve_iris(database, table, first)
+        zeros = {"content-length": "0" * 5000 + "2"}
+        assert (await client.post("/api/v1/services/iris/predict", content=b"{}", headers=zeros)).status_code == 200
