@@ -39,7 +39,7 @@ class Settings(BaseSettings):
 
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest artifact, enforced while it streams.")
     max_body_bytes: int = Field(
-        16 * MIB, gt=0, description="Largest body of a submitted prediction; other JSON bodies have at most 1 MiB."
+        4 * MIB, gt=0, description="Largest body of a submitted prediction; other JSON bodies have at most 1 MiB."
     )
     max_predict_bytes: int = Field(64 * MIB, gt=0, description="Largest prediction body.")
     inspect_timeout_s: float = Field(120, gt=0, description="Time limit of one inspection.")

@@ -13,9 +13,7 @@ from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, 
 from state.tables import Model, Prediction, Replica, Service, Version
 
 # The moves that somebody can ask for; the others are made by the platform itself.
-OWNER_VERBS = frozenset(
-    {"cancel", "delete", "pause", "redeliver", "restart", "resume", "retry", "rollback", "stop", "update"}
-)
+OWNER_VERBS = frozenset({"cancel", "delete", "pause", "redeliver", "restart", "resume", "retry", "stop", "update"})
 
 
 async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:

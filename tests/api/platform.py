@@ -8,6 +8,7 @@ from httpx2 import Response
 
 from api.dependencies import Context, compose
 from core.clock import now_micros
+from core.errors import Json
 from core.ids import new_id
 from core.secrets import Vault, hash_token, new_token
 from core.settings import Settings
@@ -128,5 +129,6 @@ async def succeeds(session: WriteSession, work: Locked) -> None:
 
 async def fails(session: WriteSession, work: Locked) -> None:
     """The work was in vain, for a reason of our own."""
-    problem = {"type": "urn:portside:problem:inspection_failed", "title": "The inspection failed", "status": 500}
-    await fail(session, work, By("worker"), {**problem, "detail": "the child died", "code": "inspection_failed"})
+    problem: dict[str, Json] = {"title": "The inspection failed", "detail": "the child died"}
+    problem |= {"type": "urn:portside:problem:inspection_failed", "status": 500, "code": "inspection_failed"}
+    await fail(session, work, By("worker"), problem)

@@ -139,9 +139,11 @@ async def test_any_other_address_needs_a_token(public: AsyncClient) -> None:
 
 
 async def test_a_setting_asks_for_tokens_on_loopback_too(settings: Settings) -> None:
-    async with open_context(settings.model_copy(update={"require_token": True})) as context:
-        async with AsyncClient(transport=ASGITransport(build_app(context)), base_url="http://localhost") as client:
-            is_problem(await client.get(ME), 401, "unauthenticated")
+    async with (
+        open_context(settings.model_copy(update={"require_token": True})) as context,
+        AsyncClient(transport=ASGITransport(build_app(context)), base_url="http://localhost") as client,
+    ):
+        is_problem(await client.get(ME), 401, "unauthenticated")
 
 
 async def test_the_gateway_asks_without_a_database(context: Context) -> None:
