@@ -90,7 +90,7 @@ class Exchange:
         for may_retry in (True, True, False):
             backend = self._pick()
             backend.outstanding += 1
-            used_before = False
+            connection, used_before = None, False
             try:
                 connection, used_before = await self._pool.take(backend.address)
                 await self._exchange(connection, backend, method, target, headers, body, more)
@@ -100,7 +100,9 @@ class Exchange:
                     self._pool.forget_address(backend.address)  # idle connections went stale: try a new one
                 elif not error.answered:
                     self._table.drop(backend)
-                if more or error.answered or not may_retry:
+                # A new connection took the request and broke: perhaps the request is what ends replicas.
+                was_taken = connection is not None and not used_before
+                if was_taken or more or error.answered or not may_retry:
                     name = self._route.service.name
                     raise BadGateway(f"a replica of service '{name}' failed during the request; try again") from error
             finally:

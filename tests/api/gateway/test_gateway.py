@@ -168,6 +168,23 @@ async def test_a_connection_that_went_stale_is_replaced_unseen(
     assert answers == [200] * 5
 
 
+async def test_a_request_that_ends_its_replica_is_not_tried_on_the_next(
+    database: Database, table: RoutingTable, tmp_path: Path
+) -> None:
+    async def end(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with (
+        replica(tmp_path, "a.sock", end) as one,
+        replica(tmp_path, "b.sock", end) as two,
+        client_of(table) as client,
+    ):
+        await serve_iris(database, table, one, two)
+        answer = await client.post("/api/v1/services/iris/predict", json={"inputs": "poison"})
+    assert (answer.status_code, answer.json()["code"]) == (502, "replica_failed")
+    assert len(one.seen) + len(two.seen) == 1
+
+
 async def test_without_any_replica_left_the_answer_is_503(
     database: Database, table: RoutingTable, tmp_path: Path
 ) -> None:
