@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, exists, select, update
+from sqlalchemy import Select, and_, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
@@ -122,9 +122,12 @@ def _best_due(work: WorkTable, lane: str) -> Select[Any]:
     table = work.table
     query = select(table).where(table.lane == lane, table.status == work.waiting, table.due_at <= db_now())
     if table is Operation:
-        # One holder per resource: work queues behind the operation that runs on the same target.
+        # One holder per resource, in the order of the wishes: work queues behind the operation that runs on the same
+        # target, and behind an older one that waits there.
         holder = aliased(Operation)
-        query = query.where(~exists().where(holder.target_id == Operation.target_id, holder.status == work.working))
+        is_older = and_(holder.status == work.waiting, holder.created_at < Operation.created_at)
+        in_front = or_(holder.status == work.working, is_older)
+        query = query.where(~exists().where(holder.target_id == Operation.target_id, in_front))
     return query.order_by(table.priority, table.due_at, table.id)
 
 

@@ -64,6 +64,27 @@ async def test_one_operation_at_a_time_holds_a_resource(database: Database) -> N
     assert (await take(database))[0].id == second.id
 
 
+async def test_work_queues_behind_an_older_wish_that_waits_on_the_same_target(database: Database) -> None:
+    async with database.write() as session:
+        version = await make_version(session)
+        first = await operations.submit(session, ME, "version.inspect", version)
+        second = await operations.submit(session, ME, "version.test", version)
+    claim, _row = await take(database)
+    async with database.write() as session:
+        row = await claims.held(session, claim)
+        await claims.give_back(
+            session, row, TEST, after_micros=3_600_000_000, used_attempt=False, waiting_for="a replica"
+        )
+    assert await claims.take(database, "control", "two", LEASE) is None
+    async with database.write() as session:
+        await claims.wake(session, [version.id])
+    again, _row = await take(database)
+    assert again.id == first.id
+    async with database.write() as session:
+        await claims.end(session, await claims.held(session, again), "succeed", TEST, result={})
+    assert (await take(database))[0].id == second.id
+
+
 async def test_a_taken_over_claim_can_write_nothing(database: Database) -> None:
     await submit_inspection(database)
     old, _ = await take(database)
