@@ -77,6 +77,8 @@ def test_a_file_that_is_no_model_is_refused_however_it_is_sent(wire: Wire, name:
         (b'{"version":[2,0,3],"learner":{"gradient_booster":{}}}', "onnxmltools"),
         (struct.pack("<Q", 40) + b'{"w":{"dtype":"F32","shape":[1],"data_of', "ONNX"),
     ],
+    # Said here: pytest would make a name of the bytes, and gzip writes the time into them.
+    ids=["pickle 0", "pickle 4", "compressed pickle", "HDF5", "XGBoost", "safetensors"],
 )
 def test_another_model_format_is_named_with_the_way_to_export_it(wire: Wire, content: bytes, way: str) -> None:
     answer = wire.ask("POST", VERSIONS, content, RAW)
