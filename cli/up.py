@@ -60,7 +60,7 @@ async def _run(
             show_panel(introduction, version)
             await serve_until(server, listener, stop, embedded.context.waiters.close)
             folder.address.unlink(missing_ok=True)
-    print("Stopped.", file=sys.stderr)
+    _say("Stopped.")
 
 
 async def _introduce(settings: Settings, embedded: Embedded, listener: socket.socket, log: Path | None) -> Introduction:
@@ -107,6 +107,16 @@ async def _first_token(settings: Settings, embedded: Embedded) -> tuple[str | No
     return token, file
 
 
+def _say(words: str) -> None:
+    """Tell who reads stderr; that nobody does any more must not keep the platform from stopping."""
+    try:
+        print(words, file=sys.stderr, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())  # else the interpreter fails at its end, on what is still in the buffer
+        os.close(nowhere)
+
+
 @contextmanager
 def _stop_signals(stop: asyncio.Event, parent_fd: int | None) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks for a drain, the second ends the process at once."""
@@ -115,8 +125,8 @@ def _stop_signals(stop: asyncio.Event, parent_fd: int | None) -> Iterator[None]:
     def ask(why: str) -> None:
         if stop.is_set():
             os._exit(Exit.INTERRUPTED)  # children end by the end of their pipe; work goes on at the next start
-        print(f"\n{why}: finishing what is running; once more to stop at once.", file=sys.stderr, flush=True)
         stop.set()
+        _say(f"\n{why}: finishing what is running; once more to stop at once.")
 
     def parent_ended() -> None:
         if parent_fd is not None:
