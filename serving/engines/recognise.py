@@ -10,6 +10,7 @@ HEAD_BYTES = 64 * 1024
 # Top-level fields of onnx.proto's ModelProto and their wire types: 0 varint, 2 length-delimited.
 _MODEL_PROTO = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _GRAPH, _OPSETS = 7, 8
+_LATEST_FIELD = 60  # newer exporters may write fields that onnx.proto does not have yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def is_onnx(path: Path) -> bool:
         seen: set[int] = set()
         while file.tell() < size:
             tag = _varint(file)
-            if tag is None or _MODEL_PROTO.get(tag >> 3) != tag & 7:
+            if tag is None or not _may_be_onnx(tag >> 3, tag & 7):
                 return False
             seen.add(tag >> 3)
             value = _varint(file)
@@ -87,6 +88,13 @@ def is_onnx(path: Path) -> bool:
             if tag & 7 == 2:
                 file.seek(value, 1)
         return bool(seen & {_GRAPH, _OPSETS})
+
+
+def _may_be_onnx(number: int, wire: int) -> bool:
+    """A known field of its type, or one that a newer exporter may write."""
+    if number in _MODEL_PROTO:
+        return _MODEL_PROTO[number] == wire
+    return 0 < number <= _LATEST_FIELD and wire in (0, 2)
 
 
 def _varint(file: BinaryIO) -> int | None:

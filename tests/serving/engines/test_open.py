@@ -33,6 +33,13 @@ def test_an_onnx_file_is_known_by_its_structure_also_when_it_is_cut(tmp_path: Pa
         assert detect_format(written(tmp_path, part)) == "onnx"
 
 
+def test_a_field_that_a_newer_exporter_may_write_is_passed_over(tmp_path: Path, repository_root: Path) -> None:
+    content = (repository_root / "examples/iris.onnx").read_bytes()
+    newer = b"\x90\x03\x01"  # field 50, a varint
+    assert detect_format(written(tmp_path, newer + content)) == "onnx"
+    assert open_engine("onnx").describe(written(tmp_path, content + newer)).task == "classification"
+
+
 @pytest.mark.parametrize(
     "content",
     [
