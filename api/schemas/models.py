@@ -2,11 +2,10 @@
 
 from pydantic import BaseModel
 
-from api.headers import etag
 from api.links import Links
 from api.schemas.base import NAME, Body, Description, DisplayName, Name, Tags
+from api.schemas.resource import about
 from core.errors import FieldProblem, InvalidField, Json
-from state.documents import instant
 from state.queries.models import ModelSummary
 from state.tables import Model
 
@@ -76,17 +75,7 @@ def model_document(row: Model, summary: ModelSummary, links: Links) -> dict[str,
     return {
         "id": row.id,
         "name": row.name,
-        "display_name": row.display_name,
-        "description": row.description,
-        "tags": row.tags,
-        "status": str(row.status),
-        "reason": row.reason,
-        "message": row.message,
-        "since": instant(row.since),
-        "generation": row.generation,
-        "etag": etag(row.edition),
-        "created_at": instant(row.created_at),
-        "updated_at": instant(row.updated_at),
+        **about(row),
         "url": url,
         "versions": summary.count,
         "latest": short(summary.latest),

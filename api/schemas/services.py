@@ -5,12 +5,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel
 
-from api.headers import etag
 from api.links import Links
 from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
 from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
 from api.schemas.quantities import Cpu, Gpu, MemoryMb, ModelName, Replicas, VersionName
+from api.schemas.resource import about
 from core.errors import Json
 from state.documents import instant
 from state.queries.services import RevisionFacts, ServiceFacts
@@ -184,17 +184,7 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
     return {
         "id": row.id,
         "name": row.name,
-        "display_name": row.display_name,
-        "description": row.description,
-        "tags": row.tags,
-        "status": str(row.status),
-        "reason": row.reason,
-        "message": row.message,
-        "since": instant(row.since),
-        "generation": row.generation,
-        "etag": etag(row.edition),
-        "created_at": instant(row.created_at),
-        "updated_at": instant(row.updated_at),
+        **about(row),
         "model": running.get("model"),
         "version": running.get("version"),
         "revision": running.get("number"),

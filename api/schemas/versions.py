@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
-from api.headers import etag
 from api.links import Links
 from api.routing import read_json
 from api.schemas.base import Body, Description, DisplayName, Name, Tags
 from api.schemas.later import Later
+from api.schemas.resource import about
 from api.validation import rejection
 from core.errors import Json, MalformedBody
-from state.documents import instant
 from state.tables import Version
 
 LARGEST_METRICS_BYTES = 256 * 1024
@@ -169,18 +168,8 @@ def version_document(row: Version, model: str, aliases: list[str], links: Links)
         "model": model,
         "version": str(row.number),
         "number": row.number,
-        "display_name": row.display_name,
-        "description": row.description,
-        "tags": row.tags,
+        **about(row),
         "aliases": aliases,
-        "status": str(row.status),
-        "reason": row.reason,
-        "message": row.message,
-        "since": instant(row.since),
-        "generation": row.generation,
-        "etag": etag(row.edition),
-        "created_at": instant(row.created_at),
-        "updated_at": instant(row.updated_at),
         "url": url,
         "artifact": f"{url}/artifact",
         "digest": row.digest,

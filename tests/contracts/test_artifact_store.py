@@ -1,6 +1,7 @@
 """What every artifact store promises; a new backend is one more line in BACKENDS."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import sys
@@ -226,6 +227,8 @@ async def test_many_blobs_are_all_listed(store: ArtifactStore) -> None:
 
 
 async def test_a_large_put_and_read_take_constant_memory(store: ArtifactStore) -> None:
+    await store.put(repeated(b"w" * 65_536, 32))  # what the first put of a process imports is not its memory
+    gc.collect()
     tracemalloc.start()
     try:
         stored = await store.put(repeated(b"m" * 65_536, 1024))
@@ -235,4 +238,4 @@ async def test_a_large_put_and_read_take_constant_memory(store: ArtifactStore) -
     finally:
         tracemalloc.stop()
     assert stored.size_bytes == 64 * 1024 * 1024
-    assert peak_bytes < 12 * 1024 * 1024  # two or three batches of 1 MiB, and what was alive before
+    assert peak_bytes < 6 * 1024 * 1024

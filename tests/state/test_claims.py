@@ -171,9 +171,9 @@ async def test_a_prediction_is_told_to_have_started_once(database: Database) -> 
         assert [event.type for event in await session.scalars(select(Event))] == ["prediction.started"]
 
 
+# SQLite has one writer: there nobody else can hold a lock.
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 async def test_work_on_a_locked_target_is_left_for_later(database: Database) -> None:
-    if database.dialect == "sqlite":
-        return  # one writer: nobody else can hold a lock
     operation = await submit_inspection(database)
     async with database.write() as session:
         await lock(session, Version, operation.target_id)
