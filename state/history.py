@@ -8,8 +8,9 @@ from sqlalchemy import update
 
 from core.clock import now_micros
 from state.database import WriteSession
+from state.installation import Counter
 from state.machines import DELIVERY, MODEL, OPERATION, PREDICTION, REPLICA, SERVICE, VERSION, Machine
-from state.tables import Counter, Delivery, History, Model, Operation, Prediction, Replica, Service, Version
+from state.tables import Delivery, History, Model, Operation, Prediction, Replica, Service, Version
 
 Stateful = Model | Version | Service | Replica | Prediction | Operation | Delivery
 Row = TypeVar("Row", Model, Version, Service, Replica, Prediction, Operation, Delivery)

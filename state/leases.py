@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from state.database import WriteSession, db_now
-from state.tables import Lease
+from state.installation import Lease
 
 
 async def elect(session: WriteSession, names: Sequence[str], owner: str, lease_micros: int) -> dict[str, int]:

@@ -14,7 +14,8 @@ from core.clock import now_micros
 from core.ids import new_id
 from core.secrets import Vault, new_webhook_secret
 from state.database import Database
-from state.tables import Counter, Tenant, Token, User
+from state.installation import Counter
+from state.tables import Tenant, Token, User
 
 DEFAULT_TENANT = "ten_default"
 LOCAL_USER = "usr_local"

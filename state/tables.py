@@ -338,21 +338,3 @@ class Audit(Base, Owned):
     operation_id: Mapped[str | None] = mapped_column(String(40))
     request_id: Mapped[str | None] = mapped_column(String(80))
     __table_args__ = (Index("ix_audit_list", "tenant_id", "created_at", "id"),)
-
-
-class Lease(Base):
-    """Who is the one active caretaker of a name."""
-
-    __tablename__ = "leases"
-    name: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(80))
-    until: Mapped[int]
-    epoch: Mapped[int]
-
-
-class Counter(Base):
-    """`routing_version`: raised in the commit that changes what gateways may route to."""
-
-    __tablename__ = "counters"
-    name: Mapped[str] = mapped_column(String(40), primary_key=True)
-    value: Mapped[int]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from state.database import Session
-from state.tables import Counter, Replica, Service
+from state.installation import Counter
+from state.tables import Replica, Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, func, inspect, select
 
 from state.database import Database
+from state.installation import Counter
 from state.migrate import migrate
-from state.tables import Base, Counter, Tenant, User
+from state.tables import Base, Tenant, User
 from tests.state.rows import VAULT
 
 

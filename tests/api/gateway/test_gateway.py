@@ -22,8 +22,9 @@ from core.secrets import Vault
 from state.advance import advance
 from state.database import Database, open_database
 from state.history import By, begin
+from state.installation import Counter
 from state.migrate import DEFAULT_TENANT, migrate
-from state.tables import Counter, Replica, Service
+from state.tables import Replica, Service
 from tests.api.gateway.replicas import FakeReplica, Seen, replica
 
 TEST = By("test")
