@@ -25,7 +25,7 @@ Two commands are enough: [bold]portside up[/bold] starts a platform on this mach
 Data goes to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
 5 token missing or refused, 6 quota, 124 out of time.
 """
-START, WORK, MORE = "Start", "Models and services", "More"
+START, WORK, PARTS, MORE = "Start", "Models and services", "A platform of several processes", "More"
 
 
 def build() -> typer.Typer:
@@ -44,6 +44,7 @@ def build() -> typer.Typer:
     app.command("ps", rich_help_panel=WORK)(services.list_services)
     _add(app, WORK, services.status, services.predict, services.logs, services.curl)
     _add(app, WORK, services.pause, services.resume, services.restart, services.delete)
+    _add(app, PARTS, platform.api, platform.worker, platform.node, platform.migrate)
     _add(app, MORE, platform.doctor, platform.reference)
     return app
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from api.app import openapi_document
-from cli.embedded import Embedded
+from cli.embedded import start_embedded
 from cli.failure import CommandFailed
 from cli.tables import markdown_table
 from core.errors import PlatformError
 from core.settings import Settings
 from state.machines import MACHINES, Machine, Move
 
-WHOLE = Embedded  # importing it defines every error class that the platform has
+WHOLE = start_embedded  # importing it defines every error class that the platform has
 MADE = "<!-- Made by `portside reference --write` from the code; edit the code instead. -->\n"
 
 

@@ -4,21 +4,20 @@ import asyncio
 import gc
 import ipaddress
 import os
-import signal
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import uvloop
 
 from api.auth import is_loopback
-from cli.embedded import Embedded, start_embedded
-from cli.failure import CommandFailed, Exit
+from cli.embedded import start_embedded
+from cli.failure import CommandFailed
 from cli.folder import DataFolder
+from cli.front import Front
 from cli.panel import Introduction, show_panel
 from cli.server import http_server, serve_until
+from cli.signals import say, stop_signals
 from cli.versions import version_of
 from core.errors import PlatformError
 from core.logs import set_up_logs
@@ -37,7 +36,7 @@ def run_up(
     """
     try:
         log = None if verbose else folder.path / "logs" / "portside.log"
-        set_up_logs(settings.log_level, log)
+        set_up_logs(settings.log_level, log, settings.log_format)
         uvloop.run(_run(settings, folder, listener, log, parent_fd))
     except PlatformError as error:
         raise CommandFailed(error.message) from error
@@ -49,7 +48,7 @@ async def _run(
     settings: Settings, folder: DataFolder, listener: socket.socket, log: Path | None, parent_fd: int | None
 ) -> None:
     stop, version = asyncio.Event(), version_of("portside")
-    with _stop_signals(stop, parent_fd):
+    with stop_signals(stop, parent_fd):
         async with AsyncExitStack() as stack:
             embedded = await start_embedded(settings, version, stop, stack)
             introduction = await _introduce(settings, embedded, listener, log)
@@ -60,10 +59,10 @@ async def _run(
             show_panel(introduction, version)
             await serve_until(server, listener, stop, embedded.context.waiters.close)
             folder.address.unlink(missing_ok=True)
-    _say("Stopped.")
+    say("Stopped.")
 
 
-async def _introduce(settings: Settings, embedded: Embedded, listener: socket.socket, log: Path | None) -> Introduction:
+async def _introduce(settings: Settings, embedded: Front, listener: socket.socket, log: Path | None) -> Introduction:
     port = listener.getsockname()[1]
     token, token_file = await _first_token(settings, embedded)
     url = f"http://{_reachable(settings.host)}:{port}"
@@ -90,7 +89,7 @@ def _webhook_rule(settings: Settings) -> str:
     return "may reach public addresses only"
 
 
-async def _first_token(settings: Settings, embedded: Embedded) -> tuple[str | None, Path | None]:
+async def _first_token(settings: Settings, embedded: Front) -> tuple[str | None, Path | None]:
     """Where a token is required (any other than a loopback bind), the first one is made here and shown once."""
     file = settings.data.absolute() / "token"
     if is_loopback(settings.host) and not settings.require_token:
@@ -105,40 +104,3 @@ async def _first_token(settings: Settings, embedded: Embedded) -> tuple[str | No
     await add_token(database, hash_token(token), "first start")
     await embedded.context.authenticator.refresh()
     return token, file
-
-
-def _say(words: str) -> None:
-    """Tell who reads stderr; that nobody does any more must not keep the platform from stopping."""
-    try:
-        print(words, file=sys.stderr, flush=True)
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stderr.fileno())  # else the interpreter fails at its end, on what is still in the buffer
-        os.close(nowhere)
-
-
-@contextmanager
-def _stop_signals(stop: asyncio.Event, parent_fd: int | None) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a drain, the second ends the process at once."""
-    loop = asyncio.get_running_loop()
-
-    def ask(why: str) -> None:
-        if stop.is_set():
-            os._exit(Exit.INTERRUPTED)  # children end by the end of their pipe; work goes on at the next start
-        stop.set()
-        _say(f"\n{why}: finishing what is running; once more to stop at once.")
-
-    def parent_ended() -> None:
-        if parent_fd is not None:
-            loop.remove_reader(parent_fd)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number.name)
-    if parent_fd is not None:
-        loop.add_reader(parent_fd, parent_ended)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     require_token: bool = Field(False, description="Ask for a token on a loopback address too, as behind a proxy.")
     public_url: str | None = Field(None, description="What clients call us, for absolute URLs behind a proxy.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["pretty", "json"] = Field("pretty", description="`pretty` lines, or `json`: an object a line.")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port where a worker or a node answers Prometheus (`/metrics`); default none."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of that port; figures are shown to who reaches it.")
 
     database_url: str | None = Field(None, description="`sqlite:///FILE` or `postgresql://…`; default a file in DATA.")
     broker_url: str = Field("inprocess://", description="`inprocess://`; what carries wake-ups.")
@@ -35,6 +40,10 @@ class Settings(BaseSettings):
     target: str = Field("node", description="Where services live: `node`, this machine's supervisor.")
     secret_key: str | None = Field(
         None, description="32 bytes in base64; default DATA/secret.key, made on first start."
+    )
+
+    admin_token: str | None = Field(
+        None, description="`pst_…`: the first token, stored by `portside migrate` while there is none."
     )
 
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest artifact, enforced while it streams.")

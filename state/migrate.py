@@ -5,9 +5,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import now_micros
@@ -15,6 +14,7 @@ from core.ids import new_id
 from core.secrets import Vault, new_webhook_secret
 from state.database import Database
 from state.installation import Counter
+from state.schema import FLOOR, check, newest, schema_on
 from state.tables import Tenant, Token, User
 
 DEFAULT_TENANT = "ten_default"
@@ -30,12 +30,29 @@ def config(connection: Connection | None = None) -> Config:
     return found
 
 
+def newest_schema() -> str:
+    """The newest schema that this release knows."""
+    return newest(ScriptDirectory.from_config(config()))
+
+
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
-    head = ScriptDirectory.from_config(config()).get_current_head()
-    if MigrationContext.configure(connection).get_current_revision() != head:
+    schema, head = schema_on(connection), newest_schema()
+    if schema.revision is not None and schema.revision > head:
+        return check(schema, head)  # a newer release was here: nothing to do, if it left what we need
+    if schema.revision != head:
         command.upgrade(config(connection), "head")
+        _raise_floor(connection)
+    return None
+
+
+def _raise_floor(connection: Connection) -> None:
+    """Say in the database which releases the schema serves (see `state.schema`)."""
+    scripts = ScriptDirectory.from_config(config())
+    floors = [getattr(script.module, "serves_from", "0001") for script in scripts.walk_revisions()]
+    connection.execute(delete(Counter).where(Counter.name == FLOOR))
+    connection.execute(insert(Counter).values(name=FLOOR, value=int(max(floors))))
 
 
 async def migrate(database: Database, vault: Vault) -> None:
@@ -54,10 +71,10 @@ async def migrate(database: Database, vault: Vault) -> None:
             ),
             (Counter, {"name": "routing_version", "value": 1}),
         ]
-        insert = postgresql.insert if database.dialect == "postgresql" else sqlite.insert
+        insert_new = postgresql.insert if database.dialect == "postgresql" else sqlite.insert
         for table, values in rows:
             # Two starters may both have found nothing.
-            await session.execute(insert(table).values(values).on_conflict_do_nothing())
+            await session.execute(insert_new(table).values(values).on_conflict_do_nothing())
 
 
 async def add_token(database: Database, token_hash: str, name: str) -> None:

@@ -56,6 +56,71 @@ def up(
         run_up(settings, folder, listener, verbose=verbose, parent_fd=parent_fd)
 
 
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", help="Address to listen on [PORTSIDE_HOST].", show_default="127.0.0.1"),
+]
+ParentOption = Annotated[int | None, typer.Option(hidden=True)]
+
+
+def api(host: HostOption = None, port: PortOption = None, parent_fd: ParentOption = None) -> None:
+    """Run one API and gateway process of a platform that is divided into several.
+
+    Needs PORTSIDE_DATABASE_URL (PostgreSQL), PORTSIDE_BROKER_URL (Redis), PORTSIDE_ARTIFACTS_URL (S3) and
+    PORTSIDE_SECRET_KEY, the same for all processes; any number of them stand behind one address.
+    """
+    from cli.address import bind
+    from cli.settings import read_settings
+
+    settings = read_settings(None, host, port)
+    with bind(settings.host, settings.port) as listener:
+        from cli.roles.api import run_api
+        from cli.roles.process import run_role
+
+        run_role(settings, lambda running: run_api(running, listener), parent_fd=parent_fd)
+
+
+def worker(data: DataOption = None, parent_fd: ParentOption = None) -> None:
+    """Run one worker of a platform that is divided into several: it does what the API has accepted.
+
+    Any number of them share the work. SIGTERM drains: running work ends within PORTSIDE_DRAIN_S or is handed back.
+    """
+    from cli.folder import DataFolder
+    from cli.roles.process import run_role
+    from cli.roles.worker import run_worker
+    from cli.settings import read_settings
+
+    settings = read_settings(data)
+    with DataFolder(settings.data):
+        run_role(settings, run_worker, parent_fd=parent_fd)
+
+
+def node(data: DataOption = None, parent_fd: ParentOption = None) -> None:
+    """Run the node of a platform that is divided into several: it starts and heals the model servers.
+
+    PORTSIDE_NODE_HOST is the name under which the others reach this machine. One node works; a second one stands by.
+    """
+    from cli.folder import DataFolder
+    from cli.roles.node import run_node
+    from cli.roles.process import run_role
+    from cli.settings import read_settings
+
+    settings = read_settings(data)
+    with DataFolder(settings.data):
+        run_role(settings, run_node, parent_fd=parent_fd)
+
+
+def migrate(data: DataOption = None) -> None:
+    """Bring the database to this release's schema, and store PORTSIDE_ADMIN_TOKEN while there is no token.
+
+    Run it before the processes of a new release start; those of the release before go on working. Two at once are safe.
+    """
+    from cli.roles.migrate import run_migrate
+    from cli.settings import read_settings
+
+    run_migrate(read_settings(data))
+
+
 def demo(
     data: DataOption = None,
     port: PortOption = None,

@@ -1,0 +1,56 @@
+"""The front of a platform: the API and the gateway before it, over backends that are open."""
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from api.app import build_app
+from api.dependencies import Context, ReadLogs, compose
+from api.gateway.connection import ConnectionPool
+from api.gateway.split import Gateway
+from api.gateway.table import RoutingTable
+from cli.backends import Backends
+from core.settings import Settings
+
+CONNECTIONS_MAX_IDLE = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Front:
+    """What the HTTP server serves, and the API's context."""
+
+    app: Gateway
+    context: Context
+
+
+async def start_front(
+    settings: Settings,
+    backends: Backends,
+    stack: AsyncExitStack,
+    *,
+    read_logs: ReadLogs,
+    signalled: bool,
+    version: str,
+) -> Front:
+    """Load the routing table and the tokens; `stack` ends what this starts.
+
+    `signalled` says that whoever changes routes is this very process.
+    """
+    pool = ConnectionPool(CONNECTIONS_MAX_IDLE)
+    stack.callback(pool.close)
+    table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget)
+    await table.start()
+    stack.push_async_callback(table.stop)
+    context = dataclasses.replace(
+        compose(settings, backends.database, backends.store, backends.vault),
+        read_logs=read_logs,
+        is_routing_ready=lambda: table.is_loaded,
+    )
+    await context.start()
+    stack.push_async_callback(context.close)
+
+    def tenant_of(scope: Mapping[str, Any]) -> str:
+        return context.authenticator.authenticate(scope["headers"]).tenant_id
+
+    return Front(Gateway(build_app(context), table, pool, tenant_of, settings.max_predict_bytes, version), context)

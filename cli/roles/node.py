@@ -1,0 +1,16 @@
+"""`portside node`: starts and heals the model servers; one per installation, a second one stands by."""
+
+from cli.roles.process import Running
+from cli.signals import say
+from workers.node.supervisor import Node
+
+
+async def run_node(running: Running) -> None:
+    """Supervise until the process is asked to stop, then end every replica within the grace."""
+    settings, backends = running.settings, running.backends
+    node = Node(settings, backends.database, backends.cache, backends.vault)
+    await node.start()
+    running.stack.push_async_callback(node.stop, settings.drain_s)
+    await running.announce("node")
+    say(f"Portside {running.version} node {running.owner}")
+    await running.stop.wait()
