@@ -1,13 +1,21 @@
-"""Blobs as uploads meet them: a put touches the row before anything refers to the bytes (see `state.sweeping`)."""
+"""Blobs as uploads meet them: a put touches the row, and what refers to the bytes locks it (see `state.sweeping`)."""
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from datetime import timedelta
+from typing import Final
 
-from core.clock import now_micros
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+from core.clock import Micros, now_micros, to_micros
 from core.errors import StoreUnavailable
 from state.database import WriteSession
 from state.tables import Blob
+
+# A deletion begins this soon after its condemnation or never, however long its sweeper was paused in between.
+DELETED_WITHIN: Final = timedelta(seconds=10)
+# Later than that, and than any request to a store and any two clocks of ours, nobody still deletes: who condemned died.
+CONDEMNED_FOR: Final = timedelta(seconds=60)
 
 
 async def touch_blob(session: WriteSession, digest: str, size_bytes: int) -> None:
@@ -17,10 +25,42 @@ async def touch_blob(session: WriteSession, digest: str, size_bytes: int) -> Non
     """
     query = select(Blob.doomed_at).where(Blob.digest == digest).with_for_update()
     doomed_at = (await session.execute(query)).scalar_one_or_none()
-    if doomed_at is not None and doomed_at < 0:
-        raise StoreUnavailable("the same bytes are just being deleted here; send the file again")
-    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
     now = now_micros()
-    fresh = insert(Blob).values(digest=digest, size_bytes=size_bytes, touched_at=now, doomed_at=None)
+    if doomed_at is not None and doomed_at < 0 and not is_overdue(doomed_at, now):
+        raise StoreUnavailable("the same bytes are just being deleted here; send the file again")
+    fresh = _new(session, digest, size_bytes, now)
     statement = fresh.on_conflict_do_update(index_elements=["digest"], set_={"touched_at": now, "doomed_at": None})
     await session.execute(statement)
+
+
+async def hold_blob(session: WriteSession, digest: str) -> None:
+    """Lock the row in the transaction that refers to the bytes, so that no sweeper can miss the reference.
+
+    Raises `StoreUnavailable` where the sweeper was faster: the uploader stood still for longer than a blob idles.
+    """
+    alive = or_(Blob.doomed_at.is_(None), Blob.doomed_at > 0)
+    touch = update(Blob).where(Blob.digest == digest, alive).values(touched_at=now_micros(), doomed_at=None)
+    touched = await session.scalars(touch.returning(Blob.digest).execution_options(synchronize_session=False))
+    if touched.one_or_none() is None:
+        raise StoreUnavailable("the uploaded bytes were deleted before anything referred to them; send the file again")
+
+
+async def insert_blob(session: WriteSession, digest: str, size_bytes: int, touched_at: Micros) -> None:
+    """Insert the row; one that an upload makes at the same time stays as it is."""
+    await session.execute(_new(session, digest, size_bytes, touched_at).on_conflict_do_nothing())
+
+
+def _new(session: WriteSession, digest: str, size_bytes: int, touched_at: Micros) -> PostgresqlInsert | SqliteInsert:
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    row = {"digest": digest, "size_bytes": size_bytes, "touched_at": touched_at, "doomed_at": None}
+    return PostgresqlInsert(Blob).values(**row) if is_postgresql else SqliteInsert(Blob).values(**row)
+
+
+def is_overdue(doomed_at: Micros, now: Micros) -> bool:
+    """Whether a condemned blob's sweeper must be dead."""
+    return now + doomed_at > to_micros(CONDEMNED_FOR)
+
+
+def overdue(now: Micros) -> ColumnElement[bool]:
+    """The same as a condition."""
+    return (Blob.doomed_at < 0) & (Blob.doomed_at > to_micros(CONDEMNED_FOR) - now)

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, or_, select, tuple_, update
 
 from core.clock import Micros, now_micros
 from core.ids import id_at
+from state.blobs import insert_blob, overdue
 from state.database import Session, WriteSession
 from state.tables import (
     Audit,
@@ -54,16 +55,29 @@ class Condemned:
 
     digest: str
     doomed_at: Micros
+    size_bytes: int
 
 
 async def condemn(session: WriteSession, doomed_before: Micros) -> Condemned | None:
-    """One blob that stayed unreferenced since it was doomed, if there is any; one left by a crash comes again."""
-    query = select(Blob).where(Blob.doomed_at < doomed_before, ~_referenced()).limit(1).with_for_update()
+    """One blob that stayed unreferenced since it was doomed, if there is any; one left by a crash comes again.
+
+    Whoever condemns deletes within `DELETED_WITHIN` or not at all: a put may take the blob back after `CONDEMNED_FOR`.
+    """
+    due = or_(Blob.doomed_at.between(1, doomed_before - 1), overdue(now_micros()))
+    query = select(Blob).where(due, ~_referenced()).limit(1).with_for_update()
     blob = (await session.execute(query)).scalar_one_or_none()
     if blob is None:
         return None
     blob.doomed_at = since = -now_micros()
-    return Condemned(blob.digest, since)
+    return Condemned(blob.digest, since, blob.size_bytes)
+
+
+async def forget_condemned(session: WriteSession) -> int:
+    """Nobody deletes any more: for the start of a process that is known to be alone. Answers how many were condemned.
+
+    They are doomed as before, and a put may have them back at once instead of waiting for `CONDEMNED_FOR`.
+    """
+    return await _count(session, update(Blob).where(Blob.doomed_at < 0).values(doomed_at=1))
 
 
 async def bury(session: WriteSession, blob: Condemned) -> bool:
@@ -76,10 +90,9 @@ async def adopt(session: WriteSession, sizes: dict[str, int]) -> int:
     """Give orphans in the store (a crash between the bytes and their row) a row, by which they can be doomed."""
     known = set(await session.scalars(select(Blob.digest).where(Blob.digest.in_(sizes))))
     now = now_micros()
-    orphans = [
-        Blob(digest=digest, size_bytes=size, touched_at=now) for digest, size in sizes.items() if digest not in known
-    ]
-    session.add_all(orphans)
+    orphans = {digest: size for digest, size in sizes.items() if digest not in known}
+    for digest, size in orphans.items():
+        await insert_blob(session, digest, size, now)
     return len(orphans)
 
 
@@ -89,9 +102,12 @@ async def unknown(session: Session, digests: Collection[str]) -> list[str]:
     return [digest for digest in digests if digest not in known]
 
 
-async def forget_idempotency_keys(session: WriteSession, before: Micros) -> int:
-    """Remove keys that are older than they must be remembered."""
-    return await _count(session, delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
+async def forget_idempotency_keys(session: WriteSession, before: Micros, limit: int) -> int:
+    """Remove at most `limit` keys that are older than they must be remembered; answers how many."""
+    columns = (IdempotencyKey.tenant_id, IdempotencyKey.method, IdempotencyKey.path, IdempotencyKey.key)
+    key = tuple_(*columns)
+    old = select(*columns).where(IdempotencyKey.created_at < before).limit(limit)
+    return await _count(session, delete(IdempotencyKey).where(key.in_(old)))
 
 
 async def forget_old(session: WriteSession, what: Aged, before: Micros, limit: int) -> int:

@@ -12,7 +12,6 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -20,8 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.errors import DiskFull, StoreUnavailable
+from core.failpoints import failpoint
 from storage.base import BlobMissing, ByteRange, Intake, RangeNotSatisfiable, Stored
 from storage.digests import ALGORITHM, HEX, Digest, Hasher
+from storage.threads import Threads
 
 T = TypeVar("T")
 
@@ -30,9 +31,6 @@ READ_BYTES = 256 * 1024
 # 512 MiB, but 10 to 30 ms when the write-out was started each 8 MiB. Waiting for each (fdatasync) is slower over all.
 WRITEBACK_BYTES = 8 * 1024 * 1024
 THREADS = 4
-# Hashing keeps a core busy for as long as an upload lasts; predictions that share the process go first. On two cores
-# it halved what nine of ten predictions waited during an upload (2.4 ms, then 1.4), which took a sixth longer.
-THREAD_NICENESS = 10
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -41,7 +39,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage", initializer=_step_back)
+        self._threads = Threads(THREADS, mapped_errors)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob lies if it is there, a file of mode 0444."""
@@ -50,47 +48,34 @@ class LocalStore:
     async def put(
         self, chunks: AsyncIterator[bytes], *, max_bytes: int | None = None, expected_bytes: int | None = None
     ) -> Stored:
-        """See ArtifactStore; one batch is hashed and written while the next is gathered, so two are held at most."""
-        intake = Intake(max_bytes, expected_bytes)
-        upload = _Upload(self._root / "partial" / uuid.uuid4().hex)
-        try:
-            writing = self._submit(upload.begin)
-            async for chunk in chunks:
-                if batch := intake.take(chunk):
-                    await asyncio.wrap_future(writing)
-                    writing = self._submit(partial(upload.append, batch))
-            rest = intake.rest()
-            await asyncio.wrap_future(writing)
-            await self._run(partial(upload.append, rest))
-            return await self._run(partial(upload.commit, self.path))
-        finally:
-            # Shielded: a caller that goes away must not keep us from removing what it left.
-            await asyncio.shield(self._run(upload.close))
+        """See ArtifactStore."""
+        upload = _Upload(self._root / "partial" / uuid.uuid4().hex, self.path)
+        return await self._threads.pour(chunks, Intake(max_bytes, expected_bytes), upload)
 
     async def open(self, digest: Digest, byte_range: ByteRange | None = None) -> AsyncGenerator[bytes, None]:
         """See ArtifactStore."""
         reading = _Reading(self.path(digest), digest, byte_range or ByteRange(0))
-        step = self._submit(reading.next)
+        step = self._threads.submit(reading.next)
         try:
             while piece := await asyncio.wrap_future(step):
                 yield piece
-                step = self._submit(reading.next)
+                step = self._threads.submit(reading.next)
         finally:
             # After the step, not now: a cancelled reader may still have a read under way in a thread.
             step.add_done_callback(lambda _: reading.close())
 
     async def stat(self, digest: Digest) -> int:
         """See ArtifactStore."""
-        return await self._run(partial(_size_bytes, self.path(digest), digest))
+        return await self._threads.run(partial(_size_bytes, self.path(digest), digest))
 
     async def delete(self, digest: Digest) -> None:
         """See ArtifactStore; not synced: a blob that a power cut brings back is an orphan for the next sweep."""
-        await self._run(partial(self.path(digest).unlink, missing_ok=True))
+        await self._threads.run(partial(self.path(digest).unlink, missing_ok=True))
 
     async def list(self) -> AsyncGenerator[Digest, None]:
         """See ArtifactStore; holds the names of one shard at a time."""
-        for shard in await self._run(partial(_entries, self._root / ALGORITHM)):
-            for entry in await self._run(partial(_entries, Path(shard.path))):
+        for shard in await self._threads.run(partial(_entries, self._root / ALGORITHM)):
+            for entry in await self._threads.run(partial(_entries, Path(shard.path))):
                 if HEX.match(entry.name):
                     yield Digest(entry.name)
 
@@ -99,30 +84,18 @@ class LocalStore:
 
         An upload met in the instant between its making and its lock fails with StoreUnavailable.
         """
-        return await self._run(partial(_sweep, self._root / "partial", older_than))
+        return await self._threads.run(partial(_sweep, self._root / "partial", older_than))
 
     async def close(self) -> None:
         """See ArtifactStore."""
-        await asyncio.to_thread(self._threads.shutdown)
-
-    def _submit(self, work: Callable[[], T]) -> Future[T]:
-        return self._threads.submit(mapped_errors, work)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._submit(work))
-
-
-def _step_back() -> None:
-    """Lower this thread's priority; elsewhere than on Linux that would be the whole process'."""
-    if sys.platform == "linux":
-        os.nice(THREAD_NICENESS)
+        await self._threads.close()
 
 
 class _Upload:
     """One upload's file, used from worker threads; the lock orders a close behind a write that is still running."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, path_of: Callable[[Digest], Path]) -> None:
+        self._path, self._path_of = path, path_of
         self._lock = threading.Lock()
         self._fd: int | None = None
         self._closed = False
@@ -149,16 +122,17 @@ class _Upload:
                 view = view[os.write(self._fd, view) :]
             self._start_writeback(self._fd)
 
-    def commit(self, path_of: Callable[[Digest], Path]) -> Stored:
+    def commit(self) -> Stored:
         """Bring the bytes to the disk, then the name; an older copy of the same bytes is replaced, which mends it."""
         with self._lock:
             if self._fd is None:
                 raise StoreUnavailable("The upload was closed before it was complete; send it again.")
             stored = Stored(self._hasher.digest(), self._hasher.size_bytes)
-            path = path_of(stored.digest)
+            path = self._path_of(stored.digest)
             os.fchmod(self._fd, 0o444)
             os.fsync(self._fd)
             _make_folder(path.parent)
+            failpoint("put_before_rename")
             self._path.replace(path)
             _sync_folder(path.parent)
             return stored

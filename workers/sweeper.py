@@ -7,8 +7,11 @@ from itertools import islice
 from typing import Final
 
 from core.clock import now_micros, to_micros
+from core.failpoints import failpoint
+from state.blobs import DELETED_WITHIN
 from state.sweeping import (
     Aged,
+    Condemned,
     adopt,
     bury,
     condemn,
@@ -25,14 +28,11 @@ from workers.resources import Resources
 log = logging.getLogger(__name__)
 
 BATCH = 500
-AUDIT_KEPT = timedelta(days=365)
 DAY: Final = timedelta(days=1)
 
 
 class Sweeper:
     """One look sweeps everything once. A blob that nothing refers to lives for `idle` and then `doomed_for`."""
-
-    every_s = 60.0
 
     def __init__(
         self,
@@ -60,21 +60,25 @@ class Sweeper:
         kept: dict[Aged, timedelta] = {
             "prediction": timedelta(hours=settings.prediction_hours),
             "operation": timedelta(days=settings.operation_days),
-            "delivery": timedelta(days=settings.operation_days),
+            "delivery": timedelta(days=settings.delivery_days),
             "replica": timedelta(days=settings.operation_days),
-            "event": timedelta(days=settings.operation_days),
-            "audit": AUDIT_KEPT,
+            "event": timedelta(days=settings.event_days),
+            "audit": timedelta(days=settings.audit_days),
         }
         for what, age in kept.items():
             removed = BATCH
             while removed == BATCH:
                 async with self._resources.database.write() as session:
                     removed = await forget_old(session, what, _ago(age), BATCH)
-        async with self._resources.database.write() as session:
-            await forget_idempotency_keys(session, _ago(timedelta(hours=settings.idempotency_hours)))
+                self._resources.metrics.care.removed_rows.labels(what).inc(removed)
+        removed = BATCH
+        while removed == BATCH:
+            async with self._resources.database.write() as session:
+                before = _ago(timedelta(hours=settings.idempotency_hours))
+                removed = await forget_idempotency_keys(session, before, BATCH)
 
     async def _sweep_blobs(self) -> None:
-        database, store = self._resources.database, self._resources.store
+        database = self._resources.database
         async with database.write() as session:
             await pardon(session)
         doomed_before = _ago(self._doomed_for)
@@ -84,12 +88,26 @@ class Sweeper:
                 condemned = await condemn(session, doomed_before)
             if condemned is None:
                 break
-            await store.delete(Digest.parse(condemned.digest))
-            async with database.write() as session:
-                buried = await bury(session, condemned)
-            log.info("unreferenced blob %s is deleted%s", condemned.digest, "" if buried else ", and was put again")
+            await self.execute(condemned)
         async with database.write() as session:
             await doom(session, _ago(self._idle))
+
+    async def execute(self, condemned: Condemned) -> bool:
+        """Delete the bytes, then the row; False where we stood still so long that the blob may live again."""
+        # A store cannot be fenced by an epoch, so the condemnation runs out: a process that was paused after it does
+        # not delete what was put since then.
+        if now_micros() + condemned.doomed_at > to_micros(DELETED_WITHIN):
+            log.warning("the sweeper stood still and leaves blob %s to a later look", condemned.digest)
+            return False
+        await self._resources.store.delete(Digest.parse(condemned.digest))
+        failpoint("sweep_before_bury")
+        async with self._resources.database.write() as session:
+            buried = await bury(session, condemned)
+        care = self._resources.metrics.care
+        care.freed_blobs.inc()
+        care.freed_bytes.inc(condemned.size_bytes)
+        log.info("unreferenced blob %s is deleted%s", condemned.digest, "" if buried else ", and was put again")
+        return True
 
     async def adopt_orphans(self) -> None:
         """Walk the store for blobs without a row."""
