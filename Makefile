@@ -1,10 +1,13 @@
 # Everything that one does in this repository. Works with GNU make 3.81 (macOS) and later.
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
+#   ROUNDS= SEED= FIRST= STACK=1 LEASE= AT_ONCE=           the crash campaign: docs/reliability.md
+#   STACK=1            the demo on the production shape, as `make stack` starts it
 
 PYTHON ?=
 PORT ?=
 EXIT ?=
+STACK ?=
 JOBS ?= 2
 export PYTHON
 
@@ -14,15 +17,18 @@ PRESENT := $(wildcard $(ROOMS))
 LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check formatted linted typed layered designed documented format lock upgrade docs wheel crash bench clean
+.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash bench clean
 
 help: ## List what one can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready-to-run ## Make .venv with what the product needs
 
-demo: setup ## From a model file to a live prediction, in one minute (EXIT=1 ends after it)
-	@exec $(IN)/python -m portside demo --data .demo $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
+demo: $(if $(filter-out 0,$(STACK)),.venv/.ready-to-test,setup) ## From a model file to a live prediction, in one minute (EXIT=1 ends after it)
+	@exec $(IN)/python -m $(if $(filter-out 0,$(STACK)),deploy.stack --demo,portside demo --data .demo) $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
+
+stack: .venv/.ready-to-test ## Start the production shape without containers: PostgreSQL, Redis, MinIO, 2 APIs, 2 workers, node
+	@exec $(IN)/python -m deploy.stack $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
 
 test: .venv/.ready-to-test ## Run the tests (JOBS=0: in one process)
 	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile
@@ -63,14 +69,15 @@ docs: .venv/.ready-to-test ## Regenerate docs/reference from the code
 wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 	$(IN)/python -m hatchling build -t wheel
 
-crash: .venv/.ready-to-test ## The long crash campaign (the short one is in `make test`)
-	PORTSIDE_CRASH_ROUNDS=20 $(IN)/python -m pytest -q tests/crash
+crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 (a sample is in `make test`)
+	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
+	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(LEASE),--lease $(LEASE)) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 bench: .venv/.ready-to-test ## Measure the bars
 	$(IN)/python -m benchmarks
 
-clean: ## Remove what can be made again: .venv, caches, demo data
-	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove what can be made again: .venv, caches, data of the demo and the stack
+	rm -rf .venv .demo .stack build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready-to-run: $(LOCKS) pyproject.toml requirements/environment.sh

@@ -24,16 +24,10 @@ SHOWN = (("iris.onnx", "iris"), ("iris.pmml", "iris-pmml"))
 def run_demo(data: Path | None, port: int | None, *, leave: bool) -> None:
     """Show everything; stay until Ctrl-C unless `leave`. Raises `CommandFailed` when any of it does not work."""
     journal = Journal()
-    exhibits = [_exhibit(file, service) for file, service in SHOWN]
     folder = data or user_data_path("portside-demo", appauthor=False)
     with _sigterm_as_interrupt(), running_platform(folder, port) as platform:
         journal.line("platform", f"{platform.url} is ready; its data lies in {folder}", journal.began)
-        with listening() as receiver:
-            for exhibit in exhibits:
-                Tour(platform, exhibit, receiver, journal).run()
-        first_s = journal.first_prediction_s
-        print(f"\nAll of it worked: {seconds_in_words(first_s)} to the first prediction, {journal.elapsed} in all.\n")
-        _conclude(platform, exhibits)
+        show(platform, journal)
         if leave:
             print("Stopping the platform, as --exit asks.", flush=True)
             return
@@ -42,6 +36,17 @@ def run_demo(data: Path | None, port: int | None, *, leave: bool) -> None:
             while True:
                 time.sleep(3600)
     print("Stopped; `portside demo` on the same folder goes on from here.")
+
+
+def show(platform: Platform, journal: Journal) -> None:
+    """The main job with each example on a platform that is there. Raises `CommandFailed` when any of it fails."""
+    exhibits = [_exhibit(file, service) for file, service in SHOWN]
+    with listening() as receiver:
+        for exhibit in exhibits:
+            Tour(platform, exhibit, receiver, journal).run()
+    first_s = journal.first_prediction_s
+    print(f"\nAll of it worked: {seconds_in_words(first_s)} to the first prediction, {journal.elapsed} in all.\n")
+    _conclude(platform, exhibits)
 
 
 def _exhibit(name: str, service: str) -> Exhibit:

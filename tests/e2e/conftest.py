@@ -1,10 +1,11 @@
-"""One platform that is attacked by every test that asks for `wire`."""
+"""One platform that is attacked by every test that asks for `wire`, and one stack for all that ask for `stack`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.stack.topology import Options, Topology
 from tests.e2e.platform import RunningPlatform, until
 from tests.e2e.wire import Pulse, Wire, partial_files
 
@@ -43,3 +44,11 @@ def wire(attacked: RunningPlatform) -> Iterator[Wire]:
     good = Wire(attacked.url).ask_json("POST", "/api/v1/services/iris/predict", GOOD)
     assert (good.status, attacked.process.poll()) == (200, None)
     assert until(lambda: None if partial_files(attacked) else True, 5, "cleaning up after a refused upload")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+    """The production shape: real PostgreSQL, Redis and MinIO, two APIs, two workers, the node. Who dies comes back."""
+    topology = Topology.start(tmp_path_factory.mktemp("stack"), Options(durable=False))
+    yield topology
+    topology.stop()

@@ -1,0 +1,112 @@
+"""A platform is backed up while it works, and goes on elsewhere from the archive as if nothing had been."""
+
+import json
+import subprocess
+import sys
+import tarfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from cli.client import Platform
+from cli.comparison import difference
+from cli.failure import CommandFailed
+from tests.e2e.platform import RunningPlatform, until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ASKED = json.loads((EXAMPLES / "iris.onnx.input.json").read_text("utf-8"))
+TOLD = json.loads((EXAMPLES / "iris.onnx.expected.json").read_text("utf-8"))
+
+
+def portside(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command, as an operator types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "portside", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def deploy(api: Platform) -> None:
+    upload = {"content-type": "application/octet-stream"}
+    content = (EXAMPLES / "iris.onnx").read_bytes()
+    assert api.send("POST", "/api/v1/models/iris/versions", content, headers=upload).status == 202
+    until(lambda: ready(api, "/api/v1/models/iris/versions/1", "ready"), 30, "the inspection")
+    api.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
+    until(lambda: ready(api, "/api/v1/services/iris", "running"), 30, "the deployment")
+
+
+def ready(api: Platform, path: str, status: str) -> bool | None:
+    return True if api.get(path)["status"] == status else None
+
+
+def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -> None:
+    archive, restored = tmp_path / "backup.tar", tmp_path / "restored"
+    platform = RunningPlatform.start(tmp_path / "data")
+    with ExitStack() as stack:
+        stack.callback(platform.end)
+        api = stack.enter_context(platform.client())
+        deploy(api)
+        enough = threading.Event()
+        accepted: list[str] = []
+
+        def keep_busy() -> None:
+            with platform.client() as other:
+                while not enough.is_set():
+                    made = other.call("POST", "/api/v1/services/iris/predictions", ASKED)
+                    accepted.append(str(made.document["id"]))
+
+        busy = threading.Thread(target=keep_busy)
+        busy.start()
+        until(lambda: accepted[:5] or None, 30, "some work")
+        known = list(accepted)
+        done = portside("backup", str(archive), "--data", str(tmp_path / "data"))
+        enough.set()
+        busy.join()
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert portside("restore", str(archive), "--data", str(restored)).returncode == 0
+    second = RunningPlatform.start(restored)
+    with ExitStack() as stack:
+        stack.callback(second.end)
+        api = stack.enter_context(second.client())
+        until(lambda: ready(api, "/api/v1/services/iris", "running"), 30, "the service")
+        answer = until(lambda: answered(api), 30, "an answer")
+        assert difference(answer, TOLD["outputs"]) is None
+        for prediction_id in known:
+            until(lambda p=prediction_id: ready(api, f"/api/v1/predictions/{p}", "succeeded"), 30, prediction_id)  # type: ignore[misc]  # the default binds the loop's value
+
+
+def answered(api: Platform) -> object:
+    try:
+        return api.call("POST", "/api/v1/services/iris/predict", ASKED).document["outputs"]
+    except CommandFailed:
+        return None
+
+
+def test_an_archive_is_refused_where_a_platform_lies_or_when_it_is_damaged(tmp_path: Path) -> None:
+    data, archive = tmp_path / "data", tmp_path / "backup.tar"
+    platform = RunningPlatform.start(data)
+    upload = {"content-type": "application/octet-stream"}
+    content = (EXAMPLES / "iris.onnx").read_bytes()
+    with platform.client() as api:
+        assert api.send("POST", "/api/v1/models/iris/versions", content, headers=upload).status == 202
+    platform.end()
+    assert portside("backup", str(archive), "--data", str(data)).returncode == 0
+    again = portside("backup", str(archive), "--data", str(data))
+    assert (again.returncode, "exists already" in again.stderr) == (4, True)
+    full = portside("restore", str(archive), "--data", str(data))
+    assert (full.returncode, "holds a platform already" in full.stderr) == (4, True)
+    whole = archive.read_bytes()
+    with tarfile.open(archive) as tar:
+        blob = next(member for member in tar if member.name.startswith("artifacts/"))
+    broken = {
+        "other bytes": whole[: blob.offset_data + 100] + b"?" + whole[blob.offset_data + 101 :],
+        "cut off": whole[: blob.offset_data + 100],
+        "does not begin with": whole[blob.offset :],
+    }
+    for words, content in broken.items():
+        archive.write_bytes(content)
+        refused = portside("restore", str(archive), "--data", str(tmp_path / words.replace(" ", "-")))
+        assert refused.returncode == 1
+        assert words in refused.stderr, refused.stderr
+        left = {path.name for path in (tmp_path / words.replace(" ", "-")).iterdir()}
+        assert left <= {"lock"}
