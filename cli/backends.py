@@ -2,15 +2,20 @@
 
 import dataclasses
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 from cli.failure import CommandFailed, Exit
+from cli.metrics import Metrics
 from core.secrets import Vault, load_key, read_key
 from core.settings import Settings
-from state.database import Database, open_database
+from state.database import STATEMENT_S, Database, open_database
+from storage.access import S3Access
 from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
+from storage.local import LocalStore
+from storage.metered import MeteredStore
 from storage.open import open_store
-from workers.broker import open_broker
+from workers.broker.open import open_broker
 
 CACHE_BYTES = 20 * 1024**3
 
@@ -23,22 +28,29 @@ class Backends:
     store: ArtifactStore
     cache: ArtifactCache
     vault: Vault
+    metrics: Metrics
 
 
-def open_backends(settings: Settings, stack: AsyncExitStack) -> Backends:
+def open_backends(settings: Settings, stack: AsyncExitStack, *, statement_s: float | None = STATEMENT_S) -> Backends:
     """Open all of them; `stack` closes them. Raises `CommandFailed` for settings that cannot be."""
     vault = open_vault(settings)
     try:
-        database = open_database(settings.database)
+        database = open_database(settings.database, pool_size=settings.database_pool, statement_s=statement_s)
         stack.push_async_callback(database.close)
-        store = open_store(settings.artifacts)
-        stack.push_async_callback(store.close)
+        plain = open_store(settings.artifacts, S3Access.of(settings))
+        stack.push_async_callback(plain.close)
         open_broker(settings.broker_url).close()  # the worker opens its own; here only a wrong URL is found
     except ValueError as error:  # a URL that cannot be: the message names it
         raise CommandFailed(str(error), exit_status=Exit.USAGE) from error
-    cache = ArtifactCache(store, settings.data / "cache", max_bytes=CACHE_BYTES)
+    metrics = Metrics(settings.data)
+    metrics.watch(database)
+    store = MeteredStore(plain, urlsplit(settings.artifacts).scheme, metrics.store)
+    # A store that is a folder gives its own files, without a copy.
+    cache = ArtifactCache(
+        plain if isinstance(plain, LocalStore) else store, settings.data / "cache", max_bytes=CACHE_BYTES
+    )
     stack.push_async_callback(cache.close)
-    return Backends(database, store, cache, vault)
+    return Backends(database, store, cache, vault, metrics)
 
 
 def open_vault(settings: Settings) -> Vault:

@@ -1,17 +1,19 @@
-"""`portside doctor`: whether this machine suits a platform, one line per question."""
+"""`portside doctor`: whether this machine suits a platform and the platform is well, one line per question."""
 
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from cli.address import bind
+from cli.checkup import installation
 from cli.failure import CommandFailed
-from cli.folder import DataFolder
+from cli.finding import Finding
+from cli.folder import DataFolder, FolderInUse, address_of
 from cli.output import Output
 from cli.versions import ENGINES, UNKNOWN, version_of
 from core.settings import Settings
@@ -19,26 +21,24 @@ from state.database import sqlite_version
 
 SAFE_SQLITE = (3, 51, 3)
 FREE_BYTES = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The answer to one question. `note` is what to do, or nothing."""
-
-    topic: str
-    what: str
-    is_fine: bool = True
-    note: str = ""
+# What the client, the model server and the tests read.
+OTHER_VARIABLES = {
+    "PORTSIDE_API",
+    "PORTSIDE_TOKEN",
+    "PORTSIDE_JAVA_HOME",
+    "PORTSIDE_TEST_MINIO",
+    "PORTSIDE_TEST_POSTGRES",
+}
 
 
 def examine(settings: Settings) -> None:
-    """Print what is found. Raises `CommandFailed` when a platform could not start."""
-    findings = list(_findings(settings))
+    """Print what is found. Raises `CommandFailed` when something must be put right."""
+    findings = [*_findings(settings), *installation(settings)]
     rows = [("ok" if found.is_fine else "no", found.topic, found.what, found.note) for found in findings]
     Output().table(("", "about", "found", "note"), rows)
     bad = [found.topic for found in findings if not found.is_fine]
     if bad:
-        raise CommandFailed(f"A platform cannot start as things are: {', '.join(bad)}.")
+        raise CommandFailed(f"Something must be put right: {', '.join(bad)}.")
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
@@ -48,9 +48,23 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         found = version_of(engine)
         yield Finding(engine, found, found != UNKNOWN or settings.serving_python is not None)
     yield _java()
-    yield _folder(settings.data)
-    yield _port(settings)
+    yield _spelling(os.environ)
+    folder = _folder(settings.data)
+    yield folder
+    if not folder.is_running:
+        yield _port(settings)
     yield _space(settings.data)
+
+
+def _spelling(environment: Mapping[str, str]) -> Finding:
+    """Variables that look like settings and are none: a typing error would else be a setting that does nothing."""
+    known = {f"PORTSIDE_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    unknown = sorted(name for name in environment if name.startswith("PORTSIDE_") and name not in known)
+    if not unknown:
+        return Finding("settings", f"{sum(name in known for name in environment)} by environment variables")
+    near = {name: get_close_matches(name, known, 1) for name in unknown}
+    hints = [f"{name} ({f'did you mean {found[0]}?' if found else 'no such setting'})" for name, found in near.items()]
+    return Finding("settings", f"{', '.join(hints)}", note="it has no effect: correct or remove it", is_fine=False)
 
 
 def _sqlite() -> Finding:
@@ -77,8 +91,13 @@ def _java() -> Finding:
 
 
 def _folder(path: Path) -> Finding:
+    if not path.exists():  # to make it would be more than a look
+        return Finding("data folder", f"{path.absolute()}, which portside up makes")
     try:
         DataFolder(path).release()
+    except FolderInUse as used:
+        running = f"in use by process {used.holder}, which answers on {address_of(path, used.holder) or 'no address'}"
+        return Finding("data folder", f"{path.absolute()}, {running}", is_running=True)
     except CommandFailed as failed:
         return Finding("data folder", failed.message, is_fine=False)
     return Finding("data folder", str(path.absolute()))

@@ -8,10 +8,12 @@ from datetime import timedelta
 from api.dependencies import ReadLogs
 from cli.backends import Backends, open_backends
 from cli.front import Front, start_front
+from cli.metrics import serve_metrics
 from core.settings import Settings
-from state.migrate import migrate
-from workers.boot import build
-from workers.node.supervisor import Node
+from state.migrate import migrate, newest_schema
+from workers.boot import build, owner_name
+from workers.node.logs import until
+from workers.node.node import Node
 from workers.registry import handlers
 from workers.targets.node import NodeTarget
 
@@ -24,18 +26,23 @@ async def start_embedded(settings: Settings, version: str, stop: asyncio.Event, 
     """
     backends = open_backends(settings, stack)
     await migrate(backends.database, backends.vault)
+    backends.metrics.about("embedded", version, newest_schema())
     await backends.store.sweep_partial(timedelta(0))
     target = NodeTarget(backends.database, settings)
     await _start_work(settings, backends, target, stack)
     read_logs = _log_reader(target, stop)
+    await serve_metrics(backends.metrics, settings, stack)
     return await start_front(settings, backends, stack, read_logs=read_logs, signalled=True, version=version)
 
 
 async def _start_work(settings: Settings, backends: Backends, target: NodeTarget, stack: AsyncExitStack) -> None:
     """The worker, after the node that it gives wishes to; it is the first to stop of the two."""
     database, store, cache, vault = backends.database, backends.store, backends.cache, backends.vault
-    host = await build(settings, database, store, cache, target, vault, handlers=handlers(), alone=True)
-    node = Node(settings, database, cache, vault)
+    registry = backends.metrics.registry
+    host = await build(
+        settings, database, store, cache, target, vault, handlers=handlers(), alone=True, registry=registry
+    )
+    node = Node(settings, database, cache, vault, owner=owner_name(), registry=registry)
     await node.start()
     stack.push_async_callback(node.stop, settings.drain_s)
     await host.start()
@@ -47,19 +54,7 @@ def _log_reader(target: NodeTarget, stop: asyncio.Event) -> ReadLogs:
 
     async def read(replica_id: str, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
         pieces = target.logs(replica_id, follow=follow, tail_bytes=tail_bytes)
-        ending = asyncio.create_task(stop.wait())
-        try:
-            while True:
-                piece = asyncio.ensure_future(anext(pieces, None))
-                await asyncio.wait({piece, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if not piece.done():
-                    piece.cancel()
-                    await asyncio.gather(piece, return_exceptions=True)
-                    return
-                if (found := piece.result()) is None:
-                    return
-                yield found
-        finally:
-            ending.cancel()
+        async for piece in until(pieces, stop.wait()):
+            yield piece
 
     return read

@@ -17,6 +17,14 @@ class FolderUnusable(CommandFailed):
     """The data folder cannot be used."""
 
 
+class FolderInUse(FolderUnusable):
+    """Another process, `holder`, has the folder; 0 where it cannot be told."""
+
+    def __init__(self, message: str, holder: int) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
 class DataFolder:
     """The folder and its lock, which the kernel frees when the process ends, however it ends."""
 
@@ -59,9 +67,8 @@ class DataFolder:
         except OSError as error:
             holder = os.pread(self._descriptor, 20, 0).decode(errors="replace").strip()
             who = f"process {holder}" if holder else "another process"
-            raise FolderUnusable(
-                f"The data folder {self.path} is in use by another portside ({who}): stop that one, or {CHOOSE}"
-            ) from error
+            message = f"The data folder {self.path} is in use by another portside ({who}): stop that one, or {CHOOSE}"
+            raise FolderInUse(message, int(holder) if holder.isdigit() else 0) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise self._not_writable("Permission denied")
         # An address that a killed holder has left goes before our process id comes: who reads the id, then the address,

@@ -3,17 +3,20 @@
 import dataclasses
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any
 
 from api.app import build_app
-from api.dependencies import Context, ReadLogs, compose
+from api.dependencies import Check, Context, ReadLogs, compose
 from api.gateway.connection import ConnectionPool
+from api.gateway.metrics import GatewayMetrics
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
 from cli.backends import Backends
 from core.settings import Settings
 
 CONNECTIONS_MAX_IDLE = 64
+NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ async def start_front(
     read_logs: ReadLogs,
     signalled: bool,
     version: str,
+    checks: Mapping[str, Check] = NO_CHECKS,
 ) -> Front:
     """Load the routing table and the tokens; `stack` ends what this starts.
 
@@ -39,13 +43,17 @@ async def start_front(
     """
     pool = ConnectionPool(CONNECTIONS_MAX_IDLE)
     stack.callback(pool.close)
-    table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget)
+    token_of = backends.vault.replica_token
+    table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget, token_of=token_of)
     await table.start()
     stack.push_async_callback(table.stop)
     context = dataclasses.replace(
         compose(settings, backends.database, backends.store, backends.vault),
         read_logs=read_logs,
         is_routing_ready=lambda: table.is_loaded,
+        registry=backends.metrics.registry,
+        refresh_metrics=backends.metrics.refresh,
+        checks=checks,
     )
     await context.start()
     stack.push_async_callback(context.close)
@@ -53,4 +61,7 @@ async def start_front(
     def tenant_of(scope: Mapping[str, Any]) -> str:
         return context.authenticator.authenticate(scope["headers"]).tenant_id
 
-    return Front(Gateway(build_app(context), table, pool, tenant_of, settings.max_predict_bytes, version), context)
+    backends.metrics.watch_lanes(backends.database)
+    gateway = Gateway(build_app(context), table, pool, tenant_of, settings.max_predict_bytes, version)
+    GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
+    return Front(gateway, context)

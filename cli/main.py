@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import deploy, models, platform, services
+from cli.commands import deploy, models, operating, platform, services
 from cli.commands.platform import print_version
 from cli.commands.target import ApiOption, PlatformAddress, TokenOption
 from cli.failure import CommandFailed, Exit
@@ -45,7 +45,8 @@ def build() -> typer.Typer:
     _add(app, WORK, services.status, services.predict, services.logs, services.curl)
     _add(app, WORK, services.pause, services.resume, services.restart, services.delete)
     _add(app, PARTS, platform.api, platform.worker, platform.node, platform.migrate)
-    _add(app, MORE, platform.doctor, platform.reference)
+    _add(app, MORE, operating.system, operating.switch)
+    _add(app, MORE, platform.doctor, platform.backup, platform.restore, platform.reference)
     return app
 
 

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from api.app import openapi_document
+from cli.catalogue import PARTS, figures
 from cli.embedded import start_embedded
 from cli.failure import CommandFailed
+from cli.roles.api import run_api
 from cli.tables import markdown_table
 from core.errors import PlatformError
 from core.settings import Settings
 from state.machines import MACHINES, Machine, Move
 
-WHOLE = start_embedded  # importing it defines every error class that the platform has
+WHOLE = (start_embedded, run_api)  # importing them defines every error class that the platform has
 MADE = "<!-- Made by `portside reference --write` from the code; edit the code instead. -->\n"
 
 
@@ -23,6 +25,7 @@ def pages() -> Mapping[str, str]:
         "states.md": states_page(),
         "settings.md": settings_page(),
         "errors.md": errors_page(),
+        "metrics.md": metrics_page(),
     }
 
 
@@ -138,6 +141,30 @@ def errors_page() -> str:
             "",
         ]
     )
+
+
+def metrics_page() -> str:
+    """Every figure that `/metrics` shows, by the process that has it."""
+    parts = [
+        MADE,
+        "# Metrics\n",
+        "What `/metrics` answers in Prometheus' text format, and `process_…` of Prometheus' own library; how to scrape",
+        "it and what to look at stands in [Observe a platform](../how-to/observe.md). `portside up` is all of these",
+        "processes in one. Histograms have `_bucket`, `_sum` and `_count`; counters begin anew with their process. No",
+        "label is an id; the one that may have many values is the name of a service.\n",
+    ]
+    for part in PARTS:
+        parts += [f"## {part[0].upper()}{part[1:]}\n", _figures(part), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _figures(part: str) -> str:
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.meaning)
+        for one in figures()
+        if one.part == part
+    ]
+    return markdown_table(("name", "kind", "labels", "what it says"), rows)
 
 
 def _tree(error: type[PlatformError]) -> Iterable[type[PlatformError]]:

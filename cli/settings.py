@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cli.failure import CommandFailed, Exit
+from core.failpoints import arm
 from core.settings import Settings
 
 
@@ -12,7 +13,7 @@ def read_settings(data: Path | None = None, host: str | None = None, port: int |
     """The settings from the environment, with what the command line says on top. Raises `CommandFailed`."""
     given = {"data": data, "host": host, "port": port}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the names are the settings' own
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the names are the settings' own
     except ValidationError as error:
         details = [
             f"PORTSIDE_{'_'.join(map(str, wrong['loc'])).upper()}={wrong['input']}: {wrong['msg']}"
@@ -21,3 +22,8 @@ def read_settings(data: Path | None = None, host: str | None = None, port: int |
         raise CommandFailed(
             "A setting has a value that it cannot have.", details=details, exit_status=Exit.USAGE
         ) from error
+    try:
+        arm(settings.failpoints, settings.failpoints_log)
+    except ValueError as error:
+        raise CommandFailed(f"PORTSIDE_FAILPOINTS: {error}", exit_status=Exit.USAGE) from error
+    return settings

@@ -23,8 +23,10 @@ from core.errors import PlatformError
 from core.logs import set_up_logs
 from core.secrets import hash_token, new_token
 from core.settings import Settings
-from state.migrate import add_token
+from state.migrate import add_token, newest_schema
+from state.processes import Presence, Self
 from state.queries.tokens import grants
+from workers.boot import owner_name
 
 
 def run_up(
@@ -52,6 +54,7 @@ async def _run(
         async with AsyncExitStack() as stack:
             embedded = await start_embedded(settings, version, stop, stack)
             introduction = await _introduce(settings, embedded, listener, log)
+            await _announce(embedded, version, introduction.url, stack)
             server = http_server(embedded.app, settings.drain_s)
             gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
             gc.enable()
@@ -60,6 +63,14 @@ async def _run(
             await serve_until(server, listener, stop, embedded.context.waiters.close)
             folder.address.unlink(missing_ok=True)
     say("Stopped.")
+
+
+async def _announce(front: Front, version: str, url: str, stack: AsyncExitStack) -> None:
+    """Say who runs; whoever ran before on this folder is dead."""
+    me = Self(owner_name(), "embedded", socket.gethostname(), os.getpid(), version, newest_schema(), url)
+    presence = Presence(front.context.database, me)
+    await presence.start(alone=True)
+    stack.push_async_callback(presence.stop)
 
 
 async def _introduce(settings: Settings, embedded: Front, listener: socket.socket, log: Path | None) -> Introduction:

@@ -1,5 +1,7 @@
 """Bringing a database to the newest schema, and the rows that every installation has."""
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,20 @@ from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import now_micros
+from core.errors import DatabaseBusy
+from core.failpoints import failpoint
 from core.ids import new_id
 from core.secrets import Vault, new_webhook_secret
+from state.backfills import backfill
 from state.database import Database
 from state.installation import Counter
-from state.schema import FLOOR, check, newest, schema_on
+from state.schema import FLOOR, check, newest, read_schema, schema_on
 from state.tables import Tenant, Token, User
 
 DEFAULT_TENANT = "ten_default"
 LOCAL_USER = "usr_local"
+LOCK_TIMEOUT = "2s"
+AGAIN_S = 0.5
 LOCK_KEY = 7_078_083  # an arbitrary constant: PostgreSQL's advisory lock lets one of many starters migrate
 
 
@@ -38,6 +45,8 @@ def newest_schema() -> str:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+        # A change that waits for a table makes everybody behind it wait: rather give up and try again.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     schema, head = schema_on(connection), newest_schema()
     if schema.revision is not None and schema.revision > head:
         return check(schema, head)  # a newer release was here: nothing to do, if it left what we need
@@ -55,9 +64,25 @@ def _raise_floor(connection: Connection) -> None:
     connection.execute(insert(Counter).values(name=FLOOR, value=int(max(floors))))
 
 
-async def migrate(database: Database, vault: Vault) -> None:
-    """Apply missing migrations and make sure that the default tenant, its admin and the counters exist."""
-    await database.run_sync(_upgrade)
+async def migrate(database: Database, vault: Vault, *, patience_s: float = 0.0) -> None:
+    """Apply missing migrations, complete old rows, and make sure that the default tenant, its admin and the counters
+    exist. For `patience_s` a database that is away, or whose tables are busy, is asked again. Raises `DatabaseBusy`.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            await database.run_sync(_upgrade)
+            break
+        except DatabaseBusy:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(AGAIN_S)
+    await _first_rows(database, vault)
+    await backfill(database, (await read_schema(database)).revision or "")
+
+
+async def _first_rows(database: Database, vault: Vault) -> None:
+    failpoint("migration_before_rows")
     async with database.write() as session:
         if await session.scalar(select(Tenant.id).where(Tenant.id == DEFAULT_TENANT)) is not None:
             return

@@ -121,6 +121,31 @@ def migrate(data: DataOption = None) -> None:
     run_migrate(read_settings(data))
 
 
+def backup(
+    file: Annotated[Path, typer.Argument(help="The archive to write; it must not exist yet.", show_default=False)],
+    data: DataOption = None,
+) -> None:
+    """Back up an embedded platform into one archive, while it runs or not.
+
+    The archive holds the database, the artifacts and the secret key: keep it as safe as the platform itself.
+    """
+    from cli.backup import back_up
+    from cli.settings import read_settings
+
+    back_up(read_settings(data), file)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="An archive that portside backup has written.", show_default=False)],
+    data: DataOption = None,
+) -> None:
+    """Fill an empty data folder from a backup; every digest is checked. Then start it with portside up."""
+    from cli.backup import restore as fill
+    from cli.settings import read_settings
+
+    fill(read_settings(data), file)
+
+
 def demo(
     data: DataOption = None,
     port: PortOption = None,
@@ -136,7 +161,10 @@ def demo(
 
 
 def doctor(data: DataOption = None, port: PortOption = None) -> None:
-    """Look at this machine: Python, SQLite, engines, Java, the port, the data folder."""
+    """Look at this machine and its platform and say what to do: engines, settings, reachability, clocks, disk, orphans.
+
+    Changes nothing; works while the platform runs. Exit status 1 when something must be put right.
+    """
     from cli.doctor import examine
     from cli.settings import read_settings
 

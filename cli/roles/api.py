@@ -3,18 +3,25 @@
 import gc
 import socket
 
-from api.dependencies import no_logs
 from cli.front import start_front
+from cli.readiness import control_checks
+from cli.remote_logs import remote_log_reader
 from cli.roles.process import Running
 from cli.server import http_server, serve_until
 from cli.signals import say
+from workers.boot import build_nudger
 
 
 async def run_api(running: Running, listener: socket.socket) -> None:
     """Serve until the process is asked to stop."""
     settings, backends = running.settings, running.backends
+    nudger = build_nudger(settings, backends.database, backends.metrics.registry)
+    await nudger.start()
+    running.stack.push_async_callback(nudger.stop)
+    read_logs = remote_log_reader(backends.database, backends.vault, running.stop)
+    checks = control_checks(settings, backends.database)
     front = await start_front(
-        settings, backends, running.stack, read_logs=no_logs, signalled=False, version=running.version
+        settings, backends, running.stack, read_logs=read_logs, signalled=False, version=running.version, checks=checks
     )
     host, port = listener.getsockname()[:2]
     await running.announce("api", address=f"http://{host}:{port}")

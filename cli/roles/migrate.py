@@ -14,6 +14,8 @@ from state.migrate import add_token, migrate
 from state.queries.tokens import grants
 from state.schema import read_schema
 
+PATIENCE_S = 60.0  # a database may start at the same moment, or be busy
+
 
 def run_migrate(settings: Settings) -> None:
     """Migrate and say from what to what. Raises `CommandFailed`."""
@@ -26,9 +28,9 @@ def run_migrate(settings: Settings) -> None:
 
 async def _migrate(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
-        backends = open_backends(settings, stack)
+        backends = open_backends(settings, stack, statement_s=None)
         before = (await read_schema(backends.database)).revision
-        await migrate(backends.database, backends.vault)
+        await migrate(backends.database, backends.vault, patience_s=PATIENCE_S)
         after = (await read_schema(backends.database)).revision
         async with backends.database.read() as session:
             is_new = not await grants(session)

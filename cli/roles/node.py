@@ -2,15 +2,16 @@
 
 from cli.roles.process import Running
 from cli.signals import say
-from workers.node.supervisor import Node
+from workers.node.node import Node
 
 
 async def run_node(running: Running) -> None:
     """Supervise until the process is asked to stop, then end every replica within the grace."""
     settings, backends = running.settings, running.backends
-    node = Node(settings, backends.database, backends.cache, backends.vault)
+    registry = backends.metrics.registry
+    node = Node(settings, backends.database, backends.cache, backends.vault, owner=running.owner, registry=registry)
     await node.start()
     running.stack.push_async_callback(node.stop, settings.drain_s)
-    await running.announce("node")
+    await running.announce("node", address=node.logs_address)
     say(f"Portside {running.version} node {running.owner}")
     await running.stop.wait()

@@ -11,12 +11,14 @@ import uvloop
 
 from cli.backends import Backends, open_backends
 from cli.failure import CommandFailed, Exit
+from cli.metrics import serve_metrics
 from cli.signals import say, stop_signals
 from cli.versions import version_of
 from core.errors import Json, PlatformError
 from core.logs import set_up_logs
 from core.settings import Settings
 from state.migrate import newest_schema
+from state.notices import Notices
 from state.processes import Presence, Self
 from state.schema import check, read_schema
 from workers.boot import owner_name
@@ -38,6 +40,8 @@ class Running:
     ) -> None:
         """Write this process' row and keep it fresh, the last thing to start and the first to stop."""
         me = Self(self.owner, role, socket.gethostname(), os.getpid(), self.version, newest_schema(), address)
+        self.backends.metrics.about(role, self.version, newest_schema())
+        await serve_metrics(self.backends.metrics, self.settings, self.stack)
         presence = Presence(self.backends.database, me, details)
         await presence.start()
         self.stack.push_async_callback(presence.stop)
@@ -83,5 +87,8 @@ async def _run(settings: Settings, compose: Compose, parent_fd: int | None) -> N
         async with AsyncExitStack() as stack:
             backends = open_backends(settings, stack)
             check(await read_schema(backends.database), newest_schema())
+            notices = Notices(backends.database, settings.database)
+            await notices.start()
+            stack.push_async_callback(notices.stop)
             await compose(Running(settings, backends, owner_name(), version_of("portside"), stop, stack))
     say("Stopped.")

@@ -12,9 +12,12 @@ async def run_worker(running: Running) -> None:
     settings, backends = running.settings, running.backends
     database, store, cache, vault = backends.database, backends.store, backends.cache, backends.vault
     target = NodeTarget(database, settings)
-    host = await build(settings, database, store, cache, target, vault, handlers=handlers(), alone=False)
+    registry = backends.metrics.registry
+    host = await build(
+        settings, database, store, cache, target, vault, handlers=handlers(), alone=False, registry=registry
+    )
+    await running.announce("worker", host.details)
     await host.start()
-    running.stack.push_async_callback(host.stop, settings.drain_s)
-    await running.announce("worker")
+    running.stack.push_async_callback(host.stop, settings.drain_s)  # the first to stop: no claim after a SIGTERM
     say(f"Portside {running.version} worker {running.owner}")
     await running.stop.wait()

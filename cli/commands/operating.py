@@ -1,0 +1,57 @@
+"""Verbs for whoever operates a platform: how it is, and what is to rest for a while."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.commands.target import FormatOption, Quiet, connect
+from cli.format import Format
+
+
+class Turn(StrEnum):
+    """Which way a switch is turned."""
+
+    OFF = "off"
+    ON = "on"
+
+
+def system(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
+    """Show the whole installation: its processes, lanes, caretakers, pools, disk and switches."""
+    from cli.operating import show_system
+    from cli.output import Output
+
+    with connect(context) as platform:
+        show_system(platform, Output(output))
+
+
+def switch(
+    context: typer.Context,
+    turn: Annotated[Turn | None, typer.Argument(help="Which way.", show_default="show all switches")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="schedules, webhooks, deploys or read_only.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; everybody who meets it is told.")] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="30m, 2h, 1d.", show_default="until it is switched on"),
+    ] = None,
+    output: FormatOption = Format.TABLE,
+    quiet: Quiet = False,
+) -> None:
+    """Switch something off for a while, and on again: `switch off webhooks --reason 'receiver moves' --for 1h`."""
+    from cli.operating import show_switches, switch_off, switch_on
+    from cli.output import Output
+
+    out = Output(output, quiet=quiet)
+    if turn is not None and name is None:
+        raise typer.BadParameter("which one? schedules, webhooks, deploys or read_only", param_hint="NAME")
+    with connect(context) as platform:
+        if turn is None or name is None:
+            show_switches(platform, out)
+        elif turn is Turn.ON:
+            switch_on(platform, name, out)
+        elif reason is None:
+            raise typer.BadParameter("say why: everybody who meets the switch is told", param_hint="--reason")
+        else:
+            switch_off(platform, name, reason, duration, out)

@@ -1,0 +1,93 @@
+"""PostgreSQL is killed, paused, stopped: whoever asks is told in time, no connection is lost, and all goes on after."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from core.errors import DatabaseBusy
+from deploy.stack.postgres import PostgresServer
+from state.database import Database, open_database
+from state.queries.lanes import ping
+
+PATIENCE_S = 0.5
+SEVERAL = 12  # more than the pool has connections
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    server = PostgresServer.start(tmp_path_factory.mktemp("postgres"), durable=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def database(server: PostgresServer) -> AsyncIterator[Database]:
+    database = open_database(server.url, pool_size=4, statement_s=PATIENCE_S)
+    yield database
+    await database.close()
+
+
+async def asked(database: Database) -> str:
+    """What one who asks is told."""
+    try:
+        async with database.read() as session:
+            await ping(session)
+    except DatabaseBusy:
+        return "busy"
+    return "fine"
+
+
+async def many_asked(database: Database) -> set[str]:
+    return set(await asyncio.gather(*(asked(database) for _ in range(SEVERAL))))
+
+
+async def test_a_killed_server_is_busy_until_it_is_back(server: PostgresServer, database: Database) -> None:
+    assert await many_asked(database) == {"fine"}
+    server.kill()
+    assert await many_asked(database) == {"busy"}
+    server.restart()
+    assert await many_asked(database) == {"fine"}
+    assert [pool.in_use for pool in database.pools()] == [0]
+
+
+async def test_a_transaction_that_a_kill_interrupts_is_busy_and_leaves_nothing(
+    server: PostgresServer, database: Database
+) -> None:
+    server.execute("CREATE TABLE marks (id int)", "portside")
+
+    async def interrupted() -> None:
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO marks VALUES (1)"))
+            await asyncio.to_thread(server.kill)
+
+    with pytest.raises(DatabaseBusy):
+        await interrupted()
+    server.restart()
+    async with database.read() as session:
+        assert await session.scalar(text("SELECT count(*) FROM marks")) == 0
+    assert [pool.in_use for pool in database.pools()] == [0]
+
+
+async def test_a_paused_server_is_busy_within_a_bound_and_loses_no_connection(
+    server: PostgresServer, database: Database
+) -> None:
+    assert await many_asked(database) == {"fine"}
+    server.pause()
+    began = time.monotonic()
+    try:
+        assert await many_asked(database) == {"busy"}
+        assert time.monotonic() - began < 20 * PATIENCE_S
+    finally:
+        server.resume()
+    assert await many_asked(database) == {"fine"}
+    assert [pool.in_use for pool in database.pools()] == [0]
+
+
+async def test_a_statement_without_an_end_is_given_up(database: Database) -> None:
+    with pytest.raises(DatabaseBusy):
+        async with database.read() as session:
+            await session.execute(text("SELECT pg_sleep(60)"))
+    assert await asked(database) == "fine"
