@@ -9,15 +9,19 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from api.auth import Authenticator, is_loopback
+from api.flights import Flights
+from api.switchboard import Switchboard
 from api.waiters import WaiterHub
 from core.errors import Forbidden
 from core.secrets import Vault
 from core.settings import Settings
 from state.database import Database, ReadSession
+from state.migrate import DEFAULT_TENANT
 from state.operations import Who
 from storage.base import ArtifactStore
 
-# A log is read where the replica lives; `cli` gives the function: (replica id, follow, tail in bytes) → pieces.
+# A log is read where the replica lives; `cli` gives the function: (replica id, follow, tail in bytes) → pieces. The
+# first one comes at once, and may be empty.
 ReadLogs = Callable[[str, bool, int], AsyncIterator[bytes]]
 # What is not ready, in a sentence, or None.
 Check = Callable[[], Awaitable[str | None]]
@@ -27,6 +31,10 @@ async def no_logs(replica_id: str, follow: bool, tail_bytes: int) -> AsyncIterat
     """For processes that have no way to a log: an empty one."""
     for piece in tuple[bytes, ...]():
         yield piece
+
+
+async def nothing_to_look_up() -> None:
+    """For processes whose figures are all counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +47,36 @@ class Context:
     vault: Vault
     authenticator: Authenticator
     waiters: WaiterHub
+    switches: Switchboard
     read_logs: ReadLogs = no_logs
     is_routing_ready: Callable[[], bool] = lambda: True
+    is_leaving: Callable[[], bool] = lambda: False  # asked to stop: requests are answered, more should go elsewhere
     checks: Mapping[str, Check] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    refresh_metrics: Callable[[], Awaitable[None]] = nothing_to_look_up
     started_at: float = field(default_factory=time.time)
     # How long we wait for the next piece of a body; a client that stalls is told so before it takes us for dead.
     body_idle_s: float = 4.5
+    flights: Flights = field(default_factory=Flights)
     # Idempotency slots whose first request still streams its body (API.md section 1).
     receiving: set[tuple[str, ...]] = field(default_factory=set)
 
     async def start(self) -> None:
-        """Read the tokens and keep them fresh; call once on the event loop before the first request."""
+        """Read the tokens and the switches and keep them fresh; once, on the loop, before the first request."""
         await self.authenticator.start()
+        await self.switches.start()
 
     async def close(self) -> None:
         """End the loops of `start` and let every waiter go."""
         await self.waiters.close()
+        await self.switches.close()
         await self.authenticator.close()
 
 
 def compose(settings: Settings, database: Database, store: ArtifactStore, vault: Vault) -> Context:
     """A context with its own authenticator and waiter hub; use `dataclasses.replace` for the functions of a process."""
     authenticator = Authenticator(database, admits_tokenless=is_loopback(settings.host) and not settings.require_token)
-    return Context(settings, database, store, vault, authenticator, WaiterHub(database))
+    return Context(settings, database, store, vault, authenticator, WaiterHub(database), Switchboard(database))
 
 
 def context_of(request: Request) -> Context:
@@ -81,6 +95,17 @@ async def read_session(request: Request) -> AsyncIterator[ReadSession]:
     """A read transaction that ends before the answer is sent (`scope="function"`)."""
     async with context_of(request).database.read() as session:
         yield session
+
+
+def is_operator(who: Who) -> bool:
+    """Whether the user is an admin of the tenant that the installation itself belongs to."""
+    return who.role == "admin" and who.tenant_id == DEFAULT_TENANT
+
+
+def require_operator(who: Who) -> None:
+    """Raises `Forbidden` unless the user is an operator of the platform."""
+    if not is_operator(who):
+        raise Forbidden(f"this is for the operator of the platform: an admin of its default tenant, not '{who.actor}'")
 
 
 def require_admin(who: Who) -> None:

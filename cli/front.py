@@ -1,7 +1,7 @@
 """The front of a platform: the API and the gateway before it, over backends that are open."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +36,7 @@ async def start_front(
     signalled: bool,
     version: str,
     checks: Mapping[str, Check] = NO_CHECKS,
+    is_leaving: Callable[[], bool] = lambda: False,
 ) -> Front:
     """Load the routing table and the tokens; `stack` ends what this starts.
 
@@ -54,6 +55,7 @@ async def start_front(
         registry=backends.metrics.registry,
         refresh_metrics=backends.metrics.refresh,
         checks=checks,
+        is_leaving=is_leaving,
     )
     await context.start()
     stack.push_async_callback(context.close)

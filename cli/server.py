@@ -9,6 +9,7 @@ import uvicorn
 
 from api.gateway.split import Gateway
 from cli.connection import ClientConnection
+from cli.leaving import Leaving
 
 KEEP_ALIVE_S = 75
 
@@ -22,7 +23,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def http_server(app: Gateway, drain_s: float) -> Server:
+def http_server(app: Gateway | Leaving, drain_s: float) -> Server:
     """A server for `app` that is not started yet."""
     config = uvicorn.Config(
         app,

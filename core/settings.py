@@ -30,14 +30,40 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["pretty", "json"] = Field("pretty", description="`pretty` lines, or `json`: an object a line.")
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="Port where a worker or a node answers Prometheus (`/metrics`); default none."
+        None,
+        ge=0,
+        le=65535,
+        description="Port where `/metrics` is answered without a token, by any process; default none.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address of that port; figures are shown to who reaches it.")
 
     database_url: str | None = Field(None, description="`sqlite:///FILE` or `postgresql://…`; default a file in DATA.")
-    broker_url: str = Field("inprocess://", description="`inprocess://`; what carries wake-ups.")
-    artifacts_url: str | None = Field(None, description="`file:///DIR`; default a folder in DATA.")
+    database_pool: int = Field(
+        10, ge=2, description="Connections to PostgreSQL that this process keeps; a burst takes more."
+    )
+    broker_url: str = Field(
+        "inprocess://",
+        description="What carries wake-ups: `inprocess://`, or `redis://[:PASSWORD@]HOST[:PORT][/DB][?namespace=NAME]`"
+        " (`rediss://` with TLS) between processes.",
+    )
+    artifacts_url: str | None = Field(
+        None, description="`file:///DIR` or `s3://BUCKET/PREFIX`; default a folder in DATA."
+    )
+    s3_endpoint: str | None = Field(
+        None,
+        description="`https://HOST:PORT` of the S3 server that keeps the artifacts; default Amazon's for the region.",
+    )
+    s3_region: str = Field(
+        "us-east-1", description="Region of the bucket; MinIO's is `us-east-1` unless it says otherwise."
+    )
+    s3_access_key: str | None = Field(None, description="Access key of the S3 server.")
+    s3_secret_key: str | None = Field(None, repr=False, description="Secret key of the S3 server.")
     target: str = Field("node", description="Where services live: `node`, this machine's supervisor.")
+    node_host: str | None = Field(
+        None,
+        description="Name or address of the node's machine for gateways on others: replicas and the node's logs listen "
+        "there on TCP, with tokens; default: unix sockets, for gateways on the same machine.",
+    )
     secret_key: str | None = Field(
         None, description="32 bytes in base64; default DATA/secret.key, made on first start."
     )
@@ -55,14 +81,17 @@ class Settings(BaseSettings):
     inspect_memory_mb: int = Field(4096, gt=0, description="Memory limit (RLIMIT_DATA) of one inspection, MiB.")
     deploy_timeout_s: float = Field(120, gt=0, description="A replica that is not ready by then fails the deploy.")
     serving_python: str | None = Field(None, description="Interpreter of the model server; default our own.")
+    leave_s: float = Field(
+        3,
+        ge=0,
+        description="How long `portside api` that is asked to stop still answers, not ready, until proxies notice.",
+    )
     drain_s: float = Field(10, ge=0, description="Grace for running work at stop.")
 
-    lease_s: float = Field(
-        10, gt=0, description="A claim or a caretaker that does not renew within this is taken over."
-    )
+    lease_s: float = Field(6, gt=0, description="A claim or a caretaker that does not renew within this is taken over.")
     poll_s: float = Field(2, gt=0, description="How often a worker looks at its lanes without being woken.")
     lanes: Annotated[dict[str, int], NoDecode] = Field(
-        {"control": 4, "predict": 8, "deliver": 8, "run": 2}, description="Slots per lane, `control=4,predict=8`."
+        {"control": 4, "predict": 16, "deliver": 8, "run": 2}, description="Slots per lane, `control=4,predict=16`."
     )
     max_attempts: int = Field(5, gt=0, description="Attempts of an operation before it ends failed.")
 
@@ -72,6 +101,17 @@ class Settings(BaseSettings):
     idempotency_hours: int = Field(24, ge=24, description="How long an Idempotency-Key is remembered.")
     prediction_hours: int = Field(24, gt=0, description="How long a finished prediction is kept.")
     operation_days: int = Field(30, ge=30, description="How long a finished operation is kept.")
+    event_days: int = Field(30, gt=0, description="How long an event is kept.")
+    delivery_days: int = Field(30, gt=0, description="How long a finished webhook delivery is kept.")
+    audit_days: int = Field(365, gt=0, description="How long the audit remembers who did what.")
+    log_days: int = Field(7, gt=0, description="How long a replica's log is kept that nobody writes to any more.")
+    blob_idle_s: float = Field(3600, gt=0, description="How long a blob that nothing refers to lives on, and a sixth.")
+    sweep_s: float = Field(60, gt=0, description="How often the sweeper looks for what nobody needs any more.")
+
+    failpoints: str | None = Field(
+        None, description="For crash tests only: where to die, `after_claim=kill@3`, or `@FILE` that says so."
+    )
+    failpoints_log: Path | None = Field(None, description="The file that gets a line when a failpoint acts.")
 
     @field_validator("lanes", mode="before")
     @classmethod
@@ -80,6 +120,13 @@ class Settings(BaseSettings):
             return value
         pairs = (part.split("=", 1) for part in value.split(",") if part.strip())
         return {name.strip(): int(slots) for name, slots in pairs}
+
+    @field_validator("node_host")
+    @classmethod
+    def _refuse_wildcard(cls, value: str | None) -> str | None:
+        if value in ("0.0.0.0", "::", "*"):  # noqa: S104  (what we refuse)
+            raise ValueError(f"{value} is no address that others can reach: give the machine's own name or address")
+        return value or None
 
     @property
     def database(self) -> str:

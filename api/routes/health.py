@@ -30,9 +30,14 @@ async def get_health() -> dict[str, str]:
 @router.get("/readyz", operation_id="get_readiness")
 async def get_readiness(context: ContextOf) -> Response:
     """Predictions can be answered: the routing table is loaded. True even while the database is away."""
-    if context.is_routing_ready():
+    missing = {}
+    if not context.is_routing_ready():
+        missing["routing"] = "the routing table is not loaded yet"
+    if context.is_leaving():
+        missing["process"] = "it is about to stop; send requests to another one"
+    if not missing:
         return JSONResponse({"status": "ready"})
-    return JSONResponse({"status": "not ready", "waiting_for": {"routing": "the routing table is not loaded yet"}}, 503)
+    return JSONResponse({"status": "not ready", "waiting_for": missing}, 503)
 
 
 @router.get("/readyz/control", operation_id="get_control_readiness")
@@ -53,7 +58,10 @@ async def get_control_readiness(context: ContextOf) -> Response:
 @metered.get("/metrics", operation_id="get_metrics")
 async def get_metrics(context: ContextOf) -> Response:
     """Figures in Prometheus' text format."""
-    return Response(generate_latest(context.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    await context.refresh_metrics()
+    # Beside the event loop: thousands of lines take longer than a prediction shall wait.
+    page = await asyncio.to_thread(generate_latest, context.registry)
+    return Response(page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _answer(check: Awaitable[str | None]) -> str | None:

@@ -1,9 +1,11 @@
 """`portside api`: the API and the gateway; any number of them stand behind one address."""
 
+import asyncio
 import gc
 import socket
 
 from cli.front import start_front
+from cli.leaving import Leaving
 from cli.readiness import control_checks
 from cli.remote_logs import remote_log_reader
 from cli.roles.process import Running
@@ -21,11 +23,21 @@ async def run_api(running: Running, listener: socket.socket) -> None:
     read_logs = remote_log_reader(backends.database, backends.vault, running.stop)
     checks = control_checks(settings, backends.database)
     front = await start_front(
-        settings, backends, running.stack, read_logs=read_logs, signalled=False, version=running.version, checks=checks
+        settings,
+        backends,
+        running.stack,
+        read_logs=read_logs,
+        signalled=False,
+        version=running.version,
+        checks=checks,
+        is_leaving=running.stop.is_set,
     )
     host, port = listener.getsockname()[:2]
     await running.announce("api", address=f"http://{host}:{port}")
-    server = http_server(front.app, settings.drain_s)
+    leaving = Leaving(front.app, running.stop, settings.leave_s)
+    server = http_server(leaving, settings.drain_s)
     gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
     say(f"Portside {running.version} api on http://{host}:{port}")
-    await serve_until(server, listener, running.stop, front.context.waiters.close)
+    watching = asyncio.create_task(leaving.watch(), name="leaving")
+    await serve_until(server, listener, leaving.closed, front.context.waiters.close)
+    watching.cancel()

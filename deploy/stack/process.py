@@ -34,8 +34,9 @@ class Recipe:
 class PortsideProcess:
     """One API, worker or node, which may live several times. Safe to use from several threads."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, source: Path = ROOT) -> None:
+        """`source` is the folder of the release that the next `start` runs; it may be changed."""
+        self.recipe, self.source = recipe, source
         self._child: Child | None = None
         self._is_wanted = False
         self._turn = threading.RLock()
@@ -85,7 +86,7 @@ class PortsideProcess:
                 self._child.kill()  # it has ended, and its guard must not outlive it
             self.recipe.folder.mkdir(parents=True, exist_ok=True)
             inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-            environment = {**inherited, **self.recipe.settings, "PYTHONPATH": str(ROOT)}
+            environment = {**inherited, **self.recipe.settings, "PYTHONPATH": str(self.source)}
             command = [sys.executable, "-P", "-m", "portside", *self.recipe.command]
             self._child = Child.start(command, self.log, environment=environment, folder=self.recipe.folder)
 

@@ -32,7 +32,7 @@ class Options:
     """What may differ between `make stack`, tests and crash campaigns.
 
     `durable`: PostgreSQL syncs to the disk. `supervised`: who dies is started again, as compose does it. `extra`:
-    settings by role, or for every process under the key `""`.
+    settings by role, or for every process under the key `""`. `source`: the folder of the release that is run.
     """
 
     port: int | None = None
@@ -40,6 +40,7 @@ class Options:
     supervised: bool = True
     prometheus: bool = False
     extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    source: Path = ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Topology:
         servers = Servers.start(folder, self.variables, ending, durable=options.durable)
         self.postgres, self.redis, self.minio = servers.postgres, servers.redis, servers.minio
         self._plan = Plan(read_compose(self.variables), folder, servers.addresses, options.extra)
-        self.processes = tuple(map(PortsideProcess, self._plan.recipes()))
+        self.processes = tuple(PortsideProcess(recipe, options.source) for recipe in self._plan.recipes())
         self.front: Front | None = None
         self.prometheus: PrometheusServer | None = None
 
@@ -130,9 +131,9 @@ class Topology:
         """One process by its name, such as `worker-2`."""
         return next(process for process in self.processes if process.name == name)
 
-    def migrate(self) -> str:
-        """Run the one-shot `migrate`; what it said. Raises `StackFailed`."""
-        return PortsideProcess(self._plan.migration()).run(MIGRATE_S)
+    def migrate(self, source: Path | None = None) -> str:
+        """Run the one-shot `migrate` of a release; what it said. Raises `StackFailed`."""
+        return PortsideProcess(self._plan.migration(), source or self._options.source).run(MIGRATE_S)
 
     def stop(self) -> None:
         """End all of it, in order; the folder stays."""

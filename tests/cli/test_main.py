@@ -40,7 +40,7 @@ def test_a_mistyped_verb_is_a_usage_error_that_names_the_nearest() -> None:
 
 def test_client_verbs_load_no_server() -> None:
     code = (
-        "import sys, cli.main, cli.deployment, cli.listing, cli.prediction, cli.changes, cli.output\n"
+        "import sys, cli.main, cli.deployment, cli.listing, cli.operating, cli.prediction, cli.changes, cli.output\n"
         "cli.main.build()\n"
         f"print(*sorted(set(sys.modules) & set({SERVERS!r})))"
     )
