@@ -9,6 +9,7 @@ from typing import Any
 from api.app import build_app
 from api.dependencies import Check, Context, ReadLogs, compose
 from api.gateway.connection import ConnectionPool
+from api.gateway.holding import Holding
 from api.gateway.metrics import GatewayMetrics
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
@@ -64,6 +65,8 @@ async def start_front(
         return context.authenticator.authenticate(scope["headers"]).tenant_id
 
     backends.metrics.watch_lanes(backends.database)
-    gateway = Gateway(build_app(context), table, pool, tenant_of, settings.max_predict_bytes, version)
+    gateway = Gateway(
+        build_app(context), Holding(table, settings.hold_s), pool, tenant_of, settings.max_predict_bytes, version
+    )
     GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
     return Front(gateway, context)

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     inspect_memory_mb: int = Field(4096, gt=0, description="Memory limit (RLIMIT_DATA) of one inspection, MiB.")
     deploy_timeout_s: float = Field(120, gt=0, description="A replica that is not ready by then fails the deploy.")
     serving_python: str | None = Field(None, description="Interpreter of the model server; default our own.")
+    hold_s: float = Field(
+        10, ge=0, description="How long a prediction waits for a replica of a service that has lost all of its."
+    )
     leave_s: float = Field(
         3,
         ge=0,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httptools
 
 HIGH_WATER_BYTES = 1024 * 1024  # of a response that the client has not taken yet
+CONNECT_S = 2.0  # over TCP, the name's resolution included
 Header = tuple[bytes, bytes]
 
 
@@ -164,9 +165,10 @@ async def connect(address: str) -> ReplicaConnection:
         if parts.scheme == "unix":
             _, connection = await loop.create_unix_connection(ReplicaConnection, parts.path)
         else:
-            _, connection = await loop.create_connection(ReplicaConnection, parts.hostname or "", parts.port or 80)
-    except OSError as error:
-        raise ConnectionBroken(f"the replica cannot be reached: {error.strerror}", answered=False) from error
+            async with asyncio.timeout(CONNECT_S):
+                _, connection = await loop.create_connection(ReplicaConnection, parts.hostname or "", parts.port or 80)
+    except OSError as error:  # a machine that is gone answers nothing: TimeoutError
+        raise ConnectionBroken(f"the replica cannot be reached: {error.strerror or error!r}", answered=False) from error
     return connection
 
 
@@ -193,6 +195,11 @@ class ConnectionPool:
             idle.append(connection)
         else:
             connection.close()
+
+    @property
+    def idle_count(self) -> int:
+        """How many connections wait for a request."""
+        return sum(map(len, list(self._idle.values())))
 
     def forget(self, live: set[str]) -> None:
         """Close the idle connections to addresses that are no longer routed to."""

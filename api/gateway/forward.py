@@ -1,13 +1,14 @@
 """Forwarding one prediction request to a replica: pick, send, stream back; one retry before the first byte."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import Message, Receive, Send
 
 from api.gateway.connection import ConnectionBroken, ConnectionPool, Header, ReplicaConnection
-from api.gateway.table import Backend, Route, RoutingTable
-from core.errors import BodyStalled, PlatformError, ReplicaUnavailable, TooLarge, Unavailable
+from api.gateway.holding import Holding
+from api.gateway.table import Backend, Route
+from core.errors import BodyStalled, PlatformError, TooLarge, Unavailable
 
 # What a replica needs to know of a request; everything else (cookies, tokens, hop-by-hop) stays here.
 PASSED_ON = frozenset(
@@ -18,6 +19,8 @@ PASSED_ON = frozenset(
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"server", b"date"}
 )
+UNAUTHENTICATED = 401
+WATCHED_AFTER_S = 0.5
 BODY_IDLE_S = 4.5  # for the next piece of the body
 SMALL_BYTES = 1024 * 1024  # up to here a body is held, so that a stale connection can be tried again
 
@@ -34,20 +37,32 @@ class BadGateway(PlatformError):
     status, code, title = 502, "replica_failed", "The replica failed"
 
 
+class WrongReplica(ConnectionBroken):
+    """Who listens at the address now is another one, which has refused our token and done nothing."""
+
+
 class ClientGone(Exception):
-    """The client closed its connection before its body was complete."""
+    """The client closed its connection before its body was complete, or before there was an answer."""
 
 
 class Exchange:
     """One request on its way to a service and back."""
 
     def __init__(
-        self, table: RoutingTable, pool: ConnectionPool, route: Route, receive: Receive, send: Send, max_bytes: int
+        self,
+        holding: Holding,
+        pool: ConnectionPool,
+        find: Callable[[], Route],
+        receive: Receive,
+        send: Send,
+        max_bytes: int,
     ) -> None:
-        self._table, self._pool, self._route = table, pool, route
+        """`find` gives the route as it is then, and raises where there is none any more."""
+        self._holding, self._table, self._pool, self._find = holding, holding.table, pool, find
+        self._name = find().service.name
         self._receive, self._send, self._max_bytes = receive, send, max_bytes
         self._received_bytes = 0
-        self._has_body = False
+        self._has_body = self._client_gone = False
         self.answer_started = False
 
     async def run(self, method: bytes, target: bytes, headers: Sequence[Header], timeout_s: float) -> None:
@@ -59,8 +74,7 @@ class Exchange:
         except TimeoutError as error:
             if not self._has_body:
                 raise BodyStalled(f"the body did not come within {timeout_s:g} s; send it faster") from error
-            name = self._route.service.name
-            raise GatewayTimeout(f"service '{name}' did not answer within {timeout_s:g} s") from error
+            raise GatewayTimeout(f"service '{self._name}' did not answer within {timeout_s:g} s") from error
 
     async def _first_body(self) -> tuple[bytes, bool]:
         """The body up to `SMALL_BYTES`, and whether there is more of it."""
@@ -88,13 +102,17 @@ class Exchange:
 
     async def _forward(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool) -> None:
         for may_retry in (True, True, False):
-            backend = self._pick()
+            backend = await self._holding.pick(self._find)
             backend.outstanding += 1
             connection, used_before = None, False
             try:
                 connection, used_before = await self._pool.take(backend.address)
                 await self._exchange(connection, backend, method, target, headers, body, more)
                 return
+            except WrongReplica as error:
+                self._table.drop(backend)
+                if more or not may_retry:
+                    raise self._failed() from error
             except ConnectionBroken as error:
                 if used_before and not error.answered:
                     self._pool.forget_address(backend.address)  # idle connections went stale: try a new one
@@ -103,17 +121,12 @@ class Exchange:
                 # A new connection took the request and broke: perhaps the request is what ends replicas.
                 was_taken = connection is not None and not used_before
                 if was_taken or more or error.answered or not may_retry:
-                    name = self._route.service.name
-                    raise BadGateway(f"a replica of service '{name}' failed during the request; try again") from error
+                    raise self._failed() from error
             finally:
                 backend.outstanding -= 1
 
-    def _pick(self) -> Backend:
-        backend = self._route.pick()
-        if backend is None:
-            name = self._route.service.name
-            raise ReplicaUnavailable(f"no replica of service '{name}' can be reached now; try again in a second")
-        return backend
+    def _failed(self) -> BadGateway:
+        return BadGateway(f"a replica of service '{self._name}' failed during the request; try again")
 
     async def _exchange(
         self,
@@ -128,16 +141,43 @@ class Exchange:
         whole = False
         framing = (b"transfer-encoding", b"chunked") if more else (b"content-length", b"%d" % len(body))
         try:
-            connection.start(method, target, [(b"host", b"replica"), *headers, framing], _chunk(body) if more else body)
+            own = backend.own_headers
+            connection.start(method, target, [*own, *headers, framing], _chunk(body) if more else body)
             if more:
                 await self._stream_body(connection)
-            await self._answer(connection, await connection.head(), backend)
+            status = await self._head(connection)
+            if status == UNAUTHENTICATED:
+                raise WrongReplica(f"replica {backend.id} is no longer at {backend.address}", answered=False)
+            await self._answer(connection, status, backend)
             whole = True
         finally:
             if whole:
                 self._pool.give(backend.address, connection)
             else:
                 connection.close()
+
+    async def _head(self, connection: ReplicaConnection) -> int:
+        """The answer's status. Raises `ClientGone` when nobody waits for it any more, and `ConnectionBroken`."""
+        loop, watching = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+        # Most answers come at once: only for the others it is worth a task to look at the client meanwhile.
+        timer = loop.call_later(WATCHED_AFTER_S, lambda: watching.append(loop.create_task(self._watch(connection))))
+        try:
+            return await connection.head()
+        except ConnectionBroken as error:
+            if self._client_gone:
+                raise ClientGone from error
+            raise
+        finally:
+            timer.cancel()
+            for task in watching:
+                task.cancel()
+
+    async def _watch(self, connection: ReplicaConnection) -> None:
+        """Let go of the replica once the client has gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._client_gone = True
+        connection.close()
 
     async def _stream_body(self, connection: ReplicaConnection) -> None:
         more = True

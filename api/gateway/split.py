@@ -4,12 +4,15 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.gateway.connection import ConnectionBroken, ConnectionPool
 from api.gateway.forward import ClientGone, Exchange, passed_on
+from api.gateway.holding import BETWEEN, Holding, unavailable
+from api.gateway.metrics import UNROUTED, StatusSeen, Tallies
 from api.gateway.table import Route, RoutingTable
 from core.errors import (
     Conflict,
@@ -17,11 +20,11 @@ from core.errors import (
     NotFound,
     PlatformError,
     Rejected,
-    ReplicaUnavailable,
     TooLarge,
     Unavailable,
 )
 from core.ids import new_id
+from core.logs import log_context
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +61,17 @@ class Gateway:
     """Serves the prediction paths; `tenant_of` authenticates a request without asking the database."""
 
     api: ASGIApp
-    table: RoutingTable
+    holding: Holding
     pool: ConnectionPool
     tenant_of: Callable[[Scope], str]
     max_bytes: int
     version: str
+    tallies: Tallies = field(default_factory=Tallies)
+
+    @property
+    def table(self) -> RoutingTable:
+        """Where predictions go."""
+        return self.holding.table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one ASGI connection."""
@@ -98,17 +107,26 @@ class Gateway:
             await _json(send, 200, answer, [])
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, oip: bool) -> None:
+        request_id, seen, began = _request_id(scope), StatusSeen(send), self.tallies.began()
+        try:
+            await self._predict(scope, receive, seen.send, name, target, oip=oip, request_id=request_id)
+        finally:
+            self.tallies.ended(name if self.table.knows(name) else UNROUTED, seen.status_code, began)
+
+    async def _predict(
+        self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, oip: bool, request_id: bytes
+    ) -> None:
         exchange: Exchange | None = None
-        request_id = _request_id(scope)
         try:
             method: str = scope["method"]
             wanted = "POST" if target.endswith((b"/infer", b"/predict")) else "GET"
             takes = ("GET", "HEAD") if wanted == "GET" else (wanted,)  # the server drops the body of an answer to HEAD
             if method not in takes:
                 raise MethodNotAllowed(f"{scope['path']} takes {wanted}, not {method}", allow=", ".join(takes))
-            route = self._route(self.tenant_of(scope), name, oip=oip)
+            find = partial(self._route, self.tenant_of(scope), name, oip=oip)
+            find()
             self._check_length(scope)
-            exchange = Exchange(self.table, self.pool, route, receive, _tagged(send, request_id), self.max_bytes)
+            exchange = Exchange(self.holding, self.pool, find, receive, _tagged(send, request_id), self.max_bytes)
             headers = [*passed_on(scope["headers"]), (b"x-request-id", request_id)]
             query: bytes = scope.get("query_string", b"")
             url = target + b"?" + query if query else target
@@ -119,7 +137,8 @@ class Gateway:
             allow = error.extensions.pop("allow", None)
             await _refuse(scope, send, error, oip=oip, allow=str(allow) if allow else None, request_id=request_id)
         except (ClientGone, ConnectionBroken) as error:
-            log.info("%s %s was broken off: %r", scope["method"], scope["path"], error)
+            with log_context(request_id=request_id.decode(), resource_type="service", resource_name=name):
+                log.info("%s %s was broken off: %r", scope["method"], scope["path"], error)
 
     def _route(self, tenant_id: str, name: str, *, oip: bool) -> Route:
         route = self.table.route(tenant_id, name)
@@ -136,7 +155,8 @@ class Gateway:
         if not route.backends:
             if status == "deleting":
                 raise NotFound(f"service '{name}' is being deleted")
-            raise ReplicaUnavailable(f"service '{name}' is {status}: no replica is ready yet")
+            if status not in BETWEEN:
+                raise unavailable(route)
         return route
 
     def _check_length(self, scope: Scope) -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from api.gateway.connection import Header
 from core.errors import DatabaseBusy
 from state.database import Database
 from state.queries.routing import RoutedService, routed_services, routing_version
@@ -14,16 +17,24 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 POLL_WITH_SIGNALS_S = 1.0  # embedded: every change is signalled in this process, the look is only a safety net
+DROPPED_S = 1.0  # also where the database is away and cannot say whether a replica that was dropped is there again
+HOST = (b"host", b"replica")
 
 
 @dataclass(slots=True)
 class Backend:
-    """One replica as a balancer counts it."""
+    """One replica as a balancer counts it; `own_headers` are what each request to it begins with."""
 
     id: str
     address: str
+    own_headers: tuple[Header, ...] = (HOST,)
     outstanding: int = 0
-    dropped: bool = False  # a connection failed; back at the next look
+    dropped_until: float = 0.0
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a connection failed a moment ago, and nobody has looked since."""
+        return self.dropped_until > 0 and self.dropped_until > time.monotonic()
 
 
 @dataclass(slots=True)
@@ -42,13 +53,24 @@ class Route:
 class RoutingTable:
     """Routes by tenant and service name; reads never wait."""
 
-    def __init__(self, database: Database, *, signalled: bool, on_change: Callable[[set[str]], None]) -> None:
-        """`on_change` is told the addresses that are routed to after each change."""
-        self._database, self._on_change = database, on_change
+    def __init__(
+        self,
+        database: Database,
+        *,
+        signalled: bool,
+        on_change: Callable[[set[str]], None],
+        token_of: Callable[[str], str],
+    ) -> None:
+        """`on_change` is told the addresses that are routed to after each change, `token_of` is asked for the token of
+        a replica that is reached over TCP."""
+        self._database, self._on_change, self._token_of = database, on_change, token_of
         self._poll_s = POLL_WITH_SIGNALS_S if signalled else POLL_S
         self._version = -1
         self._routes: dict[tuple[str, str], Route] = {}
+        self._names: frozenset[str] = frozenset()
+        self._looked_at = time.monotonic()
         self._look_now = asyncio.Event()
+        self._has_changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         database.subscribe(self._hear)
 
@@ -57,9 +79,31 @@ class RoutingTable:
         """Whether the table was read at least once."""
         return self._version >= 0
 
+    @property
+    def age_s(self) -> float:
+        """Since when the table was not compared with the database."""
+        return time.monotonic() - self._looked_at
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many services it has, and how many of their replicas are used."""
+        backends = [backend for route in list(self._routes.values()) for backend in route.backends]
+        return len(self._routes), sum(not backend.dropped for backend in backends)
+
+    def knows(self, name: str) -> bool:
+        """Whether any tenant has a service of that name."""
+        return name in self._names
+
     def route(self, tenant_id: str, name: str) -> Route | None:
         """The service of that name, or nothing."""
         return self._routes.get((tenant_id, name))
+
+    async def changed(self, longest_s: float) -> None:
+        """Wait for the next change of the table, or so long."""
+        waiting_for = self._has_changed
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await waiting_for.wait()
 
     async def start(self) -> None:
         """Read the table and keep it fresh until `stop`."""
@@ -73,8 +117,8 @@ class RoutingTable:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def drop(self, backend: Backend) -> None:
-        """Stop using a backend whose connection failed until the next look at the database."""
-        backend.dropped = True
+        """Stop using a backend whose connection failed until the next look at the database, or for a moment."""
+        backend.dropped_until = time.monotonic() + DROPPED_S
         self._version = min(self._version, 0)  # the next look reads again even if the version did not rise
 
     def _hear(self, signals: frozenset[Signal]) -> None:
@@ -102,18 +146,26 @@ class RoutingTable:
         async with self._database.read() as session:
             version = await routing_version(session)
             if version == self._version:
+                self._looked_at = time.monotonic()
                 return
             services = await routed_services(session)
         known = {backend.id: backend for route in self._routes.values() for backend in route.backends}
-        self._routes = {(service.tenant_id, service.name): _route(service, known) for service in services}
-        self._version = version
+        self._routes = {(service.tenant_id, service.name): self._route(service, known) for service in services}
+        self._names = frozenset(service.name for service in services)
+        self._version, self._looked_at = version, time.monotonic()
+        self._has_changed.set()
+        self._has_changed = asyncio.Event()  # those who wait have the old one
         self._on_change({backend.address for route in self._routes.values() for backend in route.backends})
 
+    def _route(self, service: RoutedService, known: dict[str, Backend]) -> Route:
+        backends = []
+        for replica_id, address in service.replicas:
+            backend = known.get(replica_id) or Backend(replica_id, address, self._own_headers(replica_id, address))
+            backend.dropped_until = 0.0
+            backends.append(backend)
+        return Route(service, backends)
 
-def _route(service: RoutedService, known: dict[str, Backend]) -> Route:
-    backends = []
-    for replica_id, address in service.replicas:
-        backend = known.get(replica_id) or Backend(replica_id, address)
-        backend.dropped = False
-        backends.append(backend)
-    return Route(service, backends)
+    def _own_headers(self, replica_id: str, address: str) -> tuple[Header, ...]:
+        if address.startswith("unix:"):
+            return (HOST,)
+        return HOST, (b"authorization", f"Bearer {self._token_of(replica_id)}".encode())

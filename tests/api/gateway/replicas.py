@@ -1,4 +1,4 @@
-"""Small real HTTP/1.1 servers on unix sockets that behave like good and bad replicas."""
+"""Small real HTTP/1.1 servers on unix sockets, or TCP, that behave like good and bad replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +33,9 @@ async def ok(seen: Seen, writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def replica(folder: Path, name: str = "r.sock", answer: Answer = ok) -> AsyncIterator[FakeReplica]:
+async def replica(
+    folder: Path, name: str = "r.sock", answer: Answer = ok, *, over_tcp: bool = False
+) -> AsyncIterator[FakeReplica]:
     """A replica that answers every request of every connection with `answer` until the block ends."""
     found = FakeReplica(f"unix://{folder / name}")
     tasks: set[asyncio.Task[None] | None] = set()
@@ -52,7 +54,11 @@ async def replica(folder: Path, name: str = "r.sock", answer: Answer = ok) -> As
         finally:
             writer.close()
 
-    server = await asyncio.start_unix_server(serve, folder / name)
+    if over_tcp:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        found.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    else:
+        server = await asyncio.start_unix_server(serve, folder / name)
     try:
         yield found
     finally:

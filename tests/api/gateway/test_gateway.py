@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
 from api.gateway.connection import ConnectionPool
+from api.gateway.holding import Holding
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
 from core.clock import now_micros
@@ -40,7 +41,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def table(database: Database) -> AsyncIterator[RoutingTable]:
-    table = RoutingTable(database, signalled=True, on_change=lambda addresses: None)
+    table = RoutingTable(database, signalled=True, on_change=lambda addresses: None, token_of=lambda id: f"token-{id}")
     await table.start()
     yield table
     await table.stop()
@@ -75,7 +76,9 @@ async def make_replica(database: Database, service: Service, address: str) -> Re
 
 
 @asynccontextmanager
-async def client_of(table: RoutingTable, max_bytes: int = 10_000_000) -> AsyncIterator[httpx2.AsyncClient]:
+async def client_of(
+    table: RoutingTable, max_bytes: int = 10_000_000, hold_s: float = 0
+) -> AsyncIterator[httpx2.AsyncClient]:
     pool = ConnectionPool()
 
     def tenant_of(scope: Scope) -> str:
@@ -83,7 +86,7 @@ async def client_of(table: RoutingTable, max_bytes: int = 10_000_000) -> AsyncIt
             raise Unauthenticated("no token is valid here")
         return DEFAULT_TENANT
 
-    gateway = Gateway(PlainTextResponse("the api"), table, pool, tenant_of, max_bytes, "9.9")
+    gateway = Gateway(PlainTextResponse("the api"), Holding(table, hold_s), pool, tenant_of, max_bytes, "9.9")
     transport = httpx2.ASGITransport(app=gateway)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
@@ -305,6 +308,40 @@ async def test_a_refused_token_is_refused_here_too(table: RoutingTable) -> None:
     async with client_of(table) as client:
         answer = await client.post("/api/v1/services/iris/predict", headers={"Authorization": "Bearer x"})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+async def test_a_prediction_between_two_replicas_waits_for_the_next(
+    database: Database, table: RoutingTable, tmp_path: Path
+) -> None:
+    service = await make_service(database, ["deploy", "ready"])
+    await until(lambda: table.route(DEFAULT_TENANT, "iris") is not None)
+    async with replica(tmp_path) as one, client_of(table, hold_s=30) as client:
+        asking = asyncio.create_task(client.post("/api/v1/services/iris/predict", json={"inputs": {}}))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        await make_replica(database, service, one.address)
+        assert (await asking).status_code == 200
+        # And one that is only known by its address, because it died a moment ago: the connection is refused.
+    async with replica(tmp_path, "b.sock") as two, client_of(table, hold_s=30) as client:
+        asking = asyncio.create_task(client.post("/api/v1/services/iris/predict", json={"inputs": {}}))
+        await asyncio.sleep(0.05)
+        await make_replica(database, service, two.address)
+        assert (await asking).status_code == 200
+
+
+async def test_a_prediction_is_held_no_longer_than_it_may_be(database: Database, table: RoutingTable) -> None:
+    service = await make_service(database, ["deploy", "ready"])
+    await until(lambda: table.route(DEFAULT_TENANT, "iris") is not None)
+    async with client_of(table, hold_s=0.05) as client:
+        assert (await client.post("/api/v1/services/iris/predict", json={})).status_code == 503
+    async with client_of(table, hold_s=30) as client:
+        path, limit = "/api/v1/services/iris/predict", {"Portside-Timeout": "50ms"}
+        assert (await client.post(path, json={}, headers=limit)).status_code == 504
+        asking = asyncio.create_task(client.post(path, json={}))
+        await asyncio.sleep(0.05)
+        async with database.write() as session:
+            await advance(session, await session.merge(service), "pause", TEST)
+        assert (await asking).status_code == 409
 
 
 async def test_everything_else_reaches_the_api(table: RoutingTable) -> None:
