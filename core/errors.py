@@ -7,7 +7,7 @@ PlatformError
 │   └─ IdempotencyKeyReused
 ├─ NotFound        404                       also for what belongs to another tenant
 ├─ Conflict        409 412                   IllegalMove, NameTaken, InUse, StaleEtag, IdempotencyInProgress
-└─ Unavailable     503 504 507               StoreUnavailable, DatabaseBusy, DiskFull, ReplicaUnavailable
+└─ Unavailable     503 504 507               StoreUnavailable, DatabaseBusy, DatabaseFull, DiskFull, …
 """
 
 from collections.abc import Mapping, Sequence
@@ -184,7 +184,7 @@ class Unavailable(PlatformError):
     """Something we need is away for now; the same request may succeed later."""
 
     status, code, title = 503, "unavailable", "Temporarily unavailable"
-    retry_after_s: ClassVar[int] = 1
+    retry_after_s: int = 1
 
 
 class StoreUnavailable(Unavailable):
@@ -203,6 +203,12 @@ class DatabaseBusy(Unavailable):
     """The database is away or did not answer in time."""
 
     code, title = "database_busy", "The database is unavailable"
+
+
+class DatabaseFull(DatabaseBusy):
+    """The disk under the database has no room left; nothing was changed, and reading goes on."""
+
+    status, code, title = 507, "disk_full", "No space left"
 
 
 class ReplicaUnavailable(Unavailable):

@@ -5,6 +5,7 @@ The key lies in `DATA/secret.key` (0600) or comes from `PORTSIDE_SECRET_KEY`; a 
 
 import base64
 import hashlib
+import hmac
 import os
 import secrets
 import tempfile
@@ -26,10 +27,12 @@ class SecretUnreadable(PlatformError):
 
 
 class Vault:
-    """Seals and opens small secrets with one key."""
+    """Seals and opens small secrets with one key, and derives from it the tokens that our processes show each other."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        # A key of its own: the one that encrypts is used for nothing else.
+        self._token_key = hmac.digest(key, b"portside tokens", "sha256")
 
     def seal(self, plain: str, purpose: str) -> str:
         """Base64 of nonce and ciphertext; opens only with the same `purpose`."""
@@ -43,6 +46,17 @@ class Vault:
             return self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], purpose.encode()).decode()
         except InvalidTag as error:
             raise SecretUnreadable(f"the secret for {purpose} was sealed with another key") from error
+
+    def replica_token(self, replica_id: str) -> str:
+        """What a gateway shows to this replica over TCP: HMAC-SHA-256 of its id, the same in every process."""
+        return self._derived(f"replica:{replica_id}")
+
+    def node_token(self) -> str:
+        """What the API shows to the node that it reads logs from."""
+        return self._derived("node")
+
+    def _derived(self, purpose: str) -> str:
+        return hmac.digest(self._token_key, purpose.encode(), "sha256").hex()
 
 
 def read_key(text: str) -> bytes:

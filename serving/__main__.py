@@ -37,6 +37,7 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, metavar="PATH", help="listen on a unix socket, instead of TCP")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--listen-fd", type=int, metavar="FD", help="a bound TCP socket, instead of an address")
     parser.add_argument("--name", help="the model's name in URLs (default: the service's, else the file's)")
     for part in ("service", "version", "replica"):
         variable = f"PORTSIDE_{part.upper()}"

@@ -104,7 +104,8 @@ class ModelServer:
             # The protocol's clients know 400 for every mistake in an input.
             status = 400 if problem.status == 422 else problem.status
             return Response(status, msgspec.json.encode({"error": error_text(problem)}), headers=problem.headers)
-        return problem_response(problem, path.decode("utf-8", "replace"))
+        request_id = request.headers.get(b"x-request-id", b"")
+        return problem_response(problem, path.decode("utf-8", "replace"), request_id.decode("ascii", "replace"))
 
     def _unrouted(self, request: Request) -> Problem:
         path = path_of(request.target).decode("utf-8", "replace")

@@ -23,7 +23,14 @@ def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
     model_name = options.model_name or options.model.stem
     identity = Identity(name, options.service or name, model_name, options.version or "1", options.replica or "")
     listen = Listen(
-        options.host, options.port, options.socket, token, options.max_body_mb * 2**20, options.grace_s, options.threads
+        options.host,
+        options.port,
+        options.socket,
+        options.listen_fd,
+        token,
+        options.max_body_mb * 2**20,
+        options.grace_s,
+        options.threads,
     )
 
     def load() -> Loaded:
@@ -33,6 +40,7 @@ def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
         return run_server(listen, identity, load, out)
     except OSError as error:
         where = options.socket or f"{options.host}:{options.port}"
+        where = where if options.listen_fd is None else f"file descriptor {options.listen_fd}"
         return _usage_error(f"cannot listen on {where}: {error.strerror or error}; choose another, or --port 0")
 
 

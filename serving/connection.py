@@ -271,6 +271,6 @@ class Connection(asyncio.Protocol):
             transport.close()
 
 
-def problem_response(problem: Problem, instance: str) -> Response:
+def problem_response(problem: Problem, instance: str, request_id: str = "") -> Response:
     """A problem as a response."""
-    return Response(problem.status, encode_problem(problem, instance), PROBLEM_JSON, problem.headers)
+    return Response(problem.status, encode_problem(problem, instance, request_id), PROBLEM_JSON, problem.headers)

@@ -75,9 +75,10 @@ class Problem(Exception):
         return body
 
 
-def encode_problem(problem: Problem, instance: str) -> bytes:
-    """The bytes of an `application/problem+json` body; `instance` is the request's path."""
-    return msgspec.json.encode({**problem.as_json(), "instance": instance})
+def encode_problem(problem: Problem, instance: str, request_id: str = "") -> bytes:
+    """The bytes of an `application/problem+json` body; `instance` is the request's path, `request_id` the gateway's."""
+    named = {"request_id": request_id} if request_id else {}
+    return msgspec.json.encode({**problem.as_json(), "instance": instance, **named})
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ All of it is done before the heavy imports, so this module may import the standa
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from typing import BinaryIO
@@ -45,6 +46,15 @@ def take_stdout() -> BinaryIO:
     private = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     return private
+
+
+def take_socket(fd: int) -> socket.socket:
+    """The socket that our parent passed, for us alone: nothing that we start inherits it or finds it at this number."""
+    found = socket.socket(fileno=os.dup(fd))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, fd)
+    os.close(nowhere)
+    return found
 
 
 def end_with_parent(fd: int) -> None:

@@ -18,6 +18,7 @@ from serving.connection import Connection
 from serving.engines.base import InvalidModel
 from serving.loading import Loaded
 from serving.messages import ResponseEncoder
+from serving.process import take_socket
 from serving.score import Identity
 
 REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
@@ -25,11 +26,13 @@ REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where a server listens: a unix socket, else a TCP port (0: any free one), with a token if it wants one."""
+    """Where a server listens: a unix socket, a bound TCP socket, else a TCP port (0: any free one); TCP may ask for a
+    token."""
 
     host: str
     port: int
     socket_path: Path | None = None
+    listen_fd: int | None = None
     token: str | None = None
     max_body_bytes: int = 64 * 1024 * 1024
     grace_s: float = 10.0
@@ -84,8 +87,11 @@ class _Run:
             server = await loop.create_unix_server(connection, str(self._listen.socket_path), backlog=1024)
             self._say(f"unix:{self._listen.socket_path}")
             return server
-        # Not SO_REUSEPORT: two servers on one port would share its requests without anybody noticing.
-        server = await loop.create_server(connection, self._listen.host, self._listen.port, backlog=1024)
+        if self._listen.listen_fd is not None:
+            server = await loop.create_server(connection, sock=take_socket(self._listen.listen_fd), backlog=1024)
+        else:
+            # Not SO_REUSEPORT: two servers on one port would share its requests without anybody noticing.
+            server = await loop.create_server(connection, self._listen.host, self._listen.port, backlog=1024)
         host, port = server.sockets[0].getsockname()[:2]
         shown = f"[{host}]" if server.sockets[0].family == socket.AF_INET6 else host
         self._say(f"http://{shown}:{port}")

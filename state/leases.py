@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from state.database import WriteSession, db_now
+from state.database import Session, WriteSession, db_now
 from state.installation import Lease
 
 
@@ -25,6 +25,17 @@ async def elect(session: WriteSession, names: Sequence[str], owner: str, lease_m
     await session.execute(seize.execution_options(synchronize_session=False))
     held = select(Lease.name, Lease.epoch).where(mine, Lease.owner == owner)
     return {row.name: row.epoch for row in await session.execute(held)}
+
+
+async def still_holds(session: WriteSession, name: str, owner: str, epoch: int) -> bool:
+    """Whether nobody took the name since that election; nobody can until this transaction ends."""
+    query = select(Lease.epoch).where(Lease.name == name, Lease.owner == owner).with_for_update(read=True)
+    return await session.scalar(query) == epoch
+
+
+async def holder(session: Session, name: str) -> str | None:
+    """Who held the name last."""
+    return await session.scalar(select(Lease.owner).where(Lease.name == name))
 
 
 async def resign(session: WriteSession, owner: str) -> None:

@@ -1,15 +1,13 @@
 """What the node is asked to run, fenced by generation: an older wish can never overwrite a newer one."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import func, literal, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import Conflict
 from state.database import Session, WriteSession
-from state.tables import Placement, Replica
+from state.tables import JsonColumn, Placement, Replica, Service
 
 FINAL = ("stopped", "failed")
 
@@ -22,9 +20,7 @@ class StaleGeneration(Conflict):
 
 async def place(session: WriteSession, values: Mapping[str, object]) -> None:
     """Insert or replace the placement of a service unless a newer generation stands. Raises `StaleGeneration`."""
-    dialect = session.get_bind().dialect.name
-    insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
-    wish = insert(Placement).values(**values)
+    wish = _insert(session)(Placement).values(**values)
     changes = {name: wish.excluded[name] for name in values if name != "service_id"}
     statement = wish.on_conflict_do_update(
         index_elements=["service_id"], set_=changes, where=Placement.generation <= wish.excluded.generation
@@ -37,17 +33,29 @@ async def place(session: WriteSession, values: Mapping[str, object]) -> None:
 
 
 async def displace(session: WriteSession, service_id: str, generation: int) -> None:
-    """Want no replica of the service. Raises `StaleGeneration`."""
-    statement = (
-        update(Placement)
-        .where(Placement.service_id == service_id, Placement.generation <= generation)
-        .values(replicas=0, generation=generation)
-        .execution_options(synchronize_session=False)
-    )
-    changed: Any = await session.execute(statement)
-    if changed.rowcount == 0 and await session.get(Placement, service_id) is not None:
+    """Want no replica of the service. Raises `StaleGeneration`.
+
+    Where nothing was placed yet, a placement of nothing is left: an older deploy that comes late must find it.
+    """
+    tombstone = select(
+        *(Service.id, Service.tenant_id, literal(generation), func.coalesce(Service.revision_id, "")),
+        *(literal(0), literal(0), literal({}, JsonColumn)),
+    ).where(Service.id == service_id)
+    columns = ["service_id", "tenant_id", "generation", "revision_id", "replicas", "fresh_since", "spec"]
+    wish = _insert(session)(Placement).from_select(columns, tombstone)
+    statement = wish.on_conflict_do_update(
+        index_elements=["service_id"],
+        set_={"replicas": 0, "generation": wish.excluded.generation},
+        where=Placement.generation <= wish.excluded.generation,
+    ).returning(Placement.service_id)
+    displaced = (await session.execute(statement)).scalar_one_or_none()
+    if displaced is None and await session.get(Placement, service_id) is not None:
         raise StaleGeneration(f"generation {generation} of {service_id} is older than the applied one")
     session.tell("placement", id=service_id)
+
+
+def _insert(session: WriteSession) -> Callable[[type[Placement]], sqlite.Insert | postgresql.Insert]:
+    return postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
 
 
 async def replicas_of(session: Session, service_id: str, generation: int) -> Sequence[Replica]:

@@ -46,10 +46,10 @@ class Place:
 
 
 @asynccontextmanager
-async def on_a_node(folder: Path) -> AsyncIterator[Place]:
+async def on_a_node(folder: Path, node_host: str | None = None) -> AsyncIterator[Place]:
     """The node with stand-ins for the model server."""
-    await make_database(folder / "portside.db")
-    async with open_world(folder) as world:
+    await make_database(f"sqlite:///{folder / 'portside.db'}")
+    async with open_world(folder, node_host=node_host) as world:
 
         async def kill(replica_id: str) -> None:
             os.kill(await world.pid(replica_id), signal.SIGKILL)
@@ -58,7 +58,15 @@ async def on_a_node(folder: Path) -> AsyncIterator[Place]:
         yield Place(world.target, world.spec, kill)
 
 
-TARGETS: dict[str, Callable[[Path], AbstractAsyncContextManager[Place]]] = {"node": on_a_node}
+def on_a_node_over_tcp(folder: Path) -> AbstractAsyncContextManager[Place]:
+    """The same, whose replicas are reached from other machines."""
+    return on_a_node(folder, node_host="127.0.0.1")
+
+
+TARGETS: dict[str, Callable[[Path], AbstractAsyncContextManager[Place]]] = {
+    "node": on_a_node,
+    "node over TCP": on_a_node_over_tcp,
+}
 
 
 @pytest.fixture(params=sorted(TARGETS))

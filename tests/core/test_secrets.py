@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.secrets import load_key
+from core.secrets import Vault, load_key
 
 # A process of its own, because no file that it writes may have any content: the disk is full for it.
 ON_A_FULL_DISK = """
@@ -36,3 +36,11 @@ def test_a_start_that_ends_while_it_makes_the_key_does_not_keep_the_next_one_fro
     assert "OSError" in ended.stderr
     assert not file.exists()
     assert len(load_key(file)) == 32
+
+
+def test_every_process_with_the_key_derives_the_same_tokens_and_each_purpose_has_its_own() -> None:
+    one, same, other = Vault(b"k" * 32), Vault(b"k" * 32), Vault(b"o" * 32)
+    assert one.replica_token("rep_1") == same.replica_token("rep_1")
+    tokens = {one.replica_token("rep_1"), one.replica_token("rep_2"), one.node_token(), other.replica_token("rep_1")}
+    assert len(tokens) == 4
+    assert {len(token) for token in tokens} == {64}

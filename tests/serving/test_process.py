@@ -217,6 +217,25 @@ def test_a_token_guards_a_port(start: Command, examples: Path) -> None:
     assert predict(url, body, authorization="Bearer secret")["outputs"]["label"] == "setosa"
 
 
+def test_a_bound_socket_in_the_place_of_stdin_is_listened_on_and_passed_to_nobody(
+    repository_root: Path, examples: Path
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-P", "-m", "serving", "--model", str(examples / "iris.onnx"), "--listen-fd", "0"]
+        environment = {"PYTHONPATH": str(repository_root), "PATH": os.environ["PATH"]}
+        server = subprocess.Popen(command, env=environment, stdin=listener.fileno(), stdout=subprocess.PIPE)
+    try:
+        assert address(server) == f"http://127.0.0.1:{port}"
+        assert Path(f"/proc/{server.pid}/fd/0").resolve() == Path("/dev/null")
+    finally:
+        server.kill()
+        server.communicate()
+    with socket.socket() as caller:
+        assert caller.connect_ex(("127.0.0.1", port)) != 0
+
+
 def test_a_busy_port_is_one_sentence(start: Command, examples: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]

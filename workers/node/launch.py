@@ -14,11 +14,12 @@ from storage.cache import ArtifactCache
 from storage.digests import Digest
 from workers.children import child_environment, serving_command
 from workers.node.processes import Program
+from workers.node.sockets import http_address
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a model server is told on its command line. `memory_mb` None is without a limit."""
+    """What a model server is told on its command line. `memory_mb` None is without a limit, `socket` None is TCP."""
 
     replica_id: str
     service: str
@@ -26,13 +27,15 @@ class Launch:
     version: str
     model_file: Path
     signature_file: Path
-    socket: Path
+    socket: Path | None
     threads: int
     memory_mb: int | None
     parent_fd: int
 
 
 Command = Callable[[Launch], Sequence[str]]
+STDIN = 0
+TOKEN_VARIABLE = "PORTSIDE_REPLICA_TOKEN"  # noqa: S105  (a name; in an environment only its owner reads the token)
 
 
 def model_server(settings: Settings) -> Command:
@@ -43,6 +46,8 @@ def model_server(settings: Settings) -> Command:
             "--model": launch.model_file,
             "--signature": launch.signature_file,
             "--socket": launch.socket,
+            "--listen-fd": STDIN if launch.socket is None else None,
+            "--token-env": TOKEN_VARIABLE if launch.socket is None else None,
             "--name": launch.service,
             "--service": launch.service,
             "--model-name": launch.model,
@@ -62,22 +67,24 @@ def model_server(settings: Settings) -> Command:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one replica lives on this machine."""
+    """Where one replica lives on this machine: on a unix socket, or on a port of `host`."""
 
     folder: Path
     log_path: Path
     cache: Path
     parent_fd: int
+    host: str | None = None
 
     @property
-    def socket(self) -> Path:
+    def socket(self) -> Path | None:
         """The unix socket that its model server listens on."""
-        return self.folder / "s"
+        return self.folder / "s" if self.host is None else None
 
-    @property
-    def address(self) -> str:
-        """What gateways read in its row."""
-        return f"unix://{self.socket}"
+    def address(self, port: int | None) -> str | None:
+        """What gateways read in its row; `port` is that of its process, once there is one."""
+        if self.host is None:
+            return f"unix://{self.socket}"
+        return None if port is None else http_address(self.host, port)
 
 
 async def prepare(
@@ -100,8 +107,11 @@ async def prepare(
         memory_mb=spec.memory_mb,
         parent_fd=place.parent_fd,
     )
-    environment = child_environment(place.cache, _variables(spec, replica_id, threads, vault))
-    return Program(command(launch), environment, place.folder, place.log_path, place.parent_fd)
+    variables = _variables(spec, replica_id, threads, vault)
+    if place.host is not None:
+        variables[TOKEN_VARIABLE] = vault.replica_token(replica_id)
+    environment = child_environment(place.cache, variables)
+    return Program(command(launch), environment, place.folder, place.log_path, place.parent_fd, place.host)
 
 
 def _write_files(place: Place, signature_file: Path, signature: Mapping[str, object]) -> None:

@@ -5,17 +5,19 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from core.errors import PlatformError
+from core.failpoints import failpoint
 from workers.node.endings import Ending, describe, with_log
+from workers.node.launch import Place
 from workers.node.logs import last_lines
-from workers.node.processes import Child, Program, spawn
+from workers.node.processes import Child, Identity, Program, spawn
 from workers.node.sockets import is_ready
 
 LINES_KEPT = 20
 ASKED = Ending("stopped", None)
+UNCERTAIN = Ending("platform_restarted", "the node could not be certain that it still is the node, and started nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +42,46 @@ class Patience:
     grace_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which conditions a replica lives. `token` is what its readiness check must show."""
+
+    memory_mb: int | None
+    token: str | None
+    start_within_s: float
+    rhythm: Rhythm
+
+
 class Life:
     """The process of one replica. `answers` is its readiness, `ending` is there when all is over."""
 
     def __init__(
         self,
         prepare: Callable[[], Coroutine[None, None, Program]],
+        place: Place,
+        terms: Terms,
         *,
-        socket: Path,
-        log_path: Path,
-        memory_mb: int | None,
-        start_within_s: float,
-        rhythm: Rhythm,
+        may_begin: Callable[[], bool],
         changed: Callable[[], None],
     ) -> None:
-        self.child: Child | None = None
+        """`may_begin` is asked right before there is a process, `changed` is called whenever there is news."""
         self.answers = False
         self.ending: Ending | None = None
-        self.log_path = log_path
-        self._prepare, self._socket, self._memory_mb = prepare, socket, memory_mb
-        self._start_within_s, self._rhythm, self._changed = start_within_s, rhythm, changed
+        self.place = place
+        self._child: Child | None = None
+        self._prepare, self._terms, self._rhythm = prepare, terms, terms.rhythm
+        self._may_begin, self._changed = may_begin, changed
         self._asked: asyncio.Future[Patience] = asyncio.get_running_loop().create_future()
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which process it is, once there is one."""
+        return self._child.identity if self._child else None
+
+    @property
+    def address(self) -> str | None:
+        """Where it is reached, once that is known."""
+        return self.place.address(self._child.port if self._child else None)
 
     def stop(self, patience: Patience) -> None:
         """Ask the process to end; once asked, it stays so."""
@@ -70,8 +91,8 @@ class Life:
     def kill(self) -> None:
         """End the process now."""
         self.stop(Patience(0, 0))
-        if self.child is not None:
-            self.child.kill()
+        if self._child is not None:
+            self._child.kill()
 
     async def run(self) -> None:
         """Live from start to end; only a bug escapes."""
@@ -88,7 +109,10 @@ class Life:
         program = await self._prepared()
         if program is None:
             return ASKED
-        child = self.child = await spawn(program)
+        if not self._may_begin():
+            return UNCERTAIN
+        child = self._child = await spawn(program)
+        failpoint("node_after_spawn")
         self._changed()
         watch = asyncio.create_task(self._watch())
         try:
@@ -103,10 +127,10 @@ class Life:
         code = await child.ended
         if verdict is None and self._asked.done():
             return ASKED
-        lines = await asyncio.to_thread(last_lines, self.log_path, LINES_KEPT)
+        lines = await asyncio.to_thread(last_lines, self.place.log_path, LINES_KEPT)
         if verdict is not None:
             return Ending(verdict.reason, with_log(verdict.message or verdict.reason, lines))
-        return describe(code, lines, self._memory_mb)
+        return describe(code, lines, self._terms.memory_mb)
 
     async def _prepared(self) -> Program | None:
         """The program to start, or nothing when we are asked to end before (an artifact may take long to come)."""
@@ -127,10 +151,10 @@ class Life:
     async def _watch(self) -> Ending:
         """Follow the readiness until it is given up; answers why."""
         rhythm = self._rhythm
-        deadline = time.monotonic() + self._start_within_s
+        deadline = time.monotonic() + self._terms.start_within_s
         while not await self._check():
             if time.monotonic() > deadline:
-                return Ending("start_timeout", f"not ready within {self._start_within_s:g} s")
+                return Ending("start_timeout", f"not ready within {self._terms.start_within_s:g} s")
             await asyncio.sleep(rhythm.check_starting_s)
         self._tell(answers=True)
         missed, last_answer = 0, time.monotonic()
@@ -149,7 +173,8 @@ class Life:
                 return Ending("unready", f"it did not answer its readiness check for {silent_s:.0f} s")
 
     async def _check(self) -> bool:
-        return await is_ready(self._socket, self._rhythm.check_timeout_s)
+        address = self.address
+        return address is not None and await is_ready(address, self._terms.token, self._rhythm.check_timeout_s)
 
     def _tell(self, *, answers: bool) -> None:
         if self.answers != answers:

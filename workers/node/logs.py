@@ -3,17 +3,17 @@
 A replica holds its file open for append, so the file is copied away and cut, never renamed.
 """
 
+import asyncio
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 MOST_BYTES = 10_000_000
 PIECE_BYTES = 65_536
-KEPT_FOR = timedelta(days=7)
 
 
 def log_path(data: Path, replica_id: str) -> Path:
@@ -37,9 +37,9 @@ def cap(path: Path) -> None:
             log.truncate(0)
 
 
-def prune(folder: Path, living: Collection[Path], now_s: float | None = None) -> None:
-    """Remove the files that nobody has written to for a week, except those of living replicas."""
-    oldest = (time.time() if now_s is None else now_s) - KEPT_FOR.total_seconds()
+def prune(folder: Path, living: Collection[Path], kept_for: timedelta, now_s: float | None = None) -> None:
+    """Remove the files that nobody has written to for so long, except those of living replicas."""
+    oldest = (time.time() if now_s is None else now_s) - kept_for.total_seconds()
     for path in folder.glob("rep_*.log*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest and path.with_suffix("") not in living and path not in living:
@@ -80,6 +80,24 @@ def last_lines(path: Path, lines: int, most_bytes: int = 4000) -> str:
     """The last lines as text."""
     text, _ = read_tail(path, most_bytes)
     return "\n".join(text.decode(errors="replace").rstrip().splitlines()[-lines:])
+
+
+async def until(pieces: AsyncIterator[bytes], end: Coroutine[None, None, object]) -> AsyncIterator[bytes]:
+    """The pieces of a log that is followed, as they come, until they end or `end` does."""
+    ending = asyncio.create_task(end)
+    piece: asyncio.Future[bytes | None] | None = None
+    try:
+        while True:
+            piece = asyncio.ensure_future(anext(pieces, None))
+            await asyncio.wait({piece, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not piece.done() or (found := piece.result()) is None:
+                return
+            yield found
+    finally:
+        leaving = [each for each in (piece, ending) if each is not None and not each.done()]
+        for each in leaving:
+            each.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
 
 
 def _size(path: Path) -> int:

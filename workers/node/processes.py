@@ -7,11 +7,12 @@ at EOF, whatever ends us. Blocking calls run in threads.
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,20 +33,28 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to start: the command line, all of its environment, its folder, and the file that takes its output."""
+    """What to start: the command line, all of its environment, its folder, and the file that takes its output.
+
+    `host` is for a child that listens on TCP: it finds a bound socket where its stdin would be, as under inetd.
+    """
 
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     log_path: Path
     parent_fd: int
+    host: str | None = None
 
 
 class Child:
-    """A process that we started; `ended` resolves to its exit code (negative for a signal) at once when it ends."""
+    """A process that we started; `ended` resolves to its exit code (negative for a signal) at once when it ends.
 
-    def __init__(self, process: "subprocess.Popen[bytes]", identity: Identity) -> None:
+    `port` is of the socket that it was given.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", identity: Identity, port: int | None) -> None:
         self.identity = identity
+        self.port = port
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._process = process
         # A thread of its own: the loop's default pool has few, and this one waits as long as the child lives.
@@ -73,15 +82,15 @@ class Child:
 
 async def spawn(program: Program) -> Child:
     """Start a child. Raises OSError when its interpreter, its folder or a process cannot be had."""
-    process, identity = await asyncio.to_thread(_start, program)
-    return Child(process, identity)
+    process, identity, port = await asyncio.to_thread(_start, program)
+    return Child(process, identity, port)
 
 
-def _start(program: Program) -> tuple["subprocess.Popen[bytes]", Identity]:
-    with program.log_path.open("ab") as log:
+def _start(program: Program) -> tuple["subprocess.Popen[bytes]", Identity, int | None]:
+    with program.log_path.open("ab") as log, _bound(program.host) as listener:
         process = subprocess.Popen(
             program.command,
-            stdin=subprocess.DEVNULL,
+            stdin=listener.fileno() if listener else subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=program.folder,
@@ -89,8 +98,33 @@ def _start(program: Program) -> tuple["subprocess.Popen[bytes]", Identity]:
             pass_fds=(program.parent_fd,),
             start_new_session=True,
         )
+        port: int | None = listener.getsockname()[1] if listener else None
     # Read before anybody waits for it: even one that has ended already is still there.
-    return process, Identity(process.pid, start_time(process.pid), boot_id())
+    return process, Identity(process.pid, start_time(process.pid), boot_id()), port
+
+
+def _bound(host: str | None) -> AbstractContextManager[socket.socket | None]:
+    """A socket on a free port of the host; nothing for a child that needs none.
+
+    Our copy must be closed once the child has its own: while it is open, connections to a dead child hang.
+    """
+    return nullcontext() if host is None else bind(host)
+
+
+def bind(host: str) -> socket.socket:
+    """A TCP socket that is bound to a free port of what the name stands for. Raises OSError that names the host."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise OSError(f"the name {host} is not known here ({error.strerror}); set PORTSIDE_NODE_HOST") from error
+    found = socket.socket(family, kind, protocol)
+    try:
+        found.bind(address)
+    except OSError as error:
+        found.close()
+        where = f"{host} ({address[0]})"
+        raise OSError(f"no port of {where} can be had ({error.strerror}); set PORTSIDE_NODE_HOST") from error
+    return found
 
 
 def start_time(pid: int) -> str | None:

@@ -14,6 +14,7 @@ from state.queries.node import WantedService, still_wanted
 from state.specs import ServiceSpec
 from state.tables import Placement, Replica
 from workers.node.launch import Place
+from workers.node.lease import Term
 from workers.node.plan import Start, Stop
 from workers.node.processes import Identity, sweep
 
@@ -23,12 +24,13 @@ FINAL_MOVES = ("stopped", "fail")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a row has yet to learn: a move to make, which process it is, or both."""
+    """What a row has yet to learn: a move to make, which process it is and where it is reached, or all of that."""
 
     replica_id: str
     move: str | None
     by: By
     identity: Identity | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,15 @@ class Decided:
     stopped: tuple[str, ...]
 
 
-async def write_seen(database: Database, seen: Sequence[Seen]) -> None:
-    """Bring rows up to what was seen, in one transaction."""
+async def write_seen(database: Database, term: Term, seen: Sequence[Seen]) -> None:
+    """Bring rows up to what was seen, in one transaction. Raises `TermOver`."""
     async with database.write() as session:
+        await term.fence(session)
         for sight in seen:
             row = await lock(session, Replica, sight.replica_id)
             if sight.identity is not None:
                 row.pid, row.process_started = sight.identity.pid, sight.identity.started
-                row.boot_id = sight.identity.boot_id
+                row.boot_id, row.address = sight.identity.boot_id, sight.address or row.address
             if sight.move in FINAL_MOVES:
                 await advance(session, row, sight.move, sight.by, ended_at=now_micros())
             elif sight.move is not None:
@@ -55,11 +58,19 @@ async def write_seen(database: Database, seen: Sequence[Seen]) -> None:
 
 
 async def decide(
-    database: Database, wanted: WantedService, steps: Sequence[Start | Stop], place_of: Callable[[str], Place]
+    database: Database,
+    term: Term,
+    wanted: WantedService,
+    steps: Sequence[Start | Stop],
+    place_of: Callable[[str], Place],
 ) -> Decided | None:
-    """Commit new and leaving replicas if the wish they answer still stands; nothing if a newer one came."""
+    """Commit new and leaving replicas if the wish they answer still stands; nothing if a newer one came.
+
+    Raises `TermOver`.
+    """
     stops = [step for step in steps if isinstance(step, Stop)]
     async with database.write() as session:
+        await term.fence(session)
         if not await still_wanted(session, wanted):
             return None
         placement = await session.get(Placement, wanted.service_id)
@@ -81,27 +92,31 @@ async def _begin(session: WriteSession, placement: Placement, place_of: Callable
         service_id=placement.service_id,
         revision_id=placement.revision_id,
         generation=placement.generation,
-        address=place.address,
+        address=place.address(None),
         log_path=str(place.log_path),
     )
     await begin(session, row, By(ACTOR))
     return replica_id
 
 
-async def end_former_life(database: Database) -> list[int]:
-    """Kill what still runs of the node's former life and end its rows; answers the pids that were killed."""
+async def end_former_life(database: Database, term: Term) -> list[int]:
+    """Kill what still runs here of the term before and end its rows; answers the pids that were killed.
+
+    Raises `TermOver`.
+    """
     async with database.read() as session:
         rows = await live_replicas(session)
     former = [Identity(row.pid, row.process_started, row.boot_id) for row in rows if row.pid is not None]
     killed = await asyncio.to_thread(sweep, former)
     by = By(ACTOR, "platform_restarted", "the platform ended without stopping it")
-    await write_seen(database, [Seen(row.id, "fail", by) for row in rows])
+    await write_seen(database, term, [Seen(row.id, "fail", by) for row in rows])
     return killed
 
 
-async def ask_all_to_stop(database: Database, by: By) -> None:
-    """Take every replica that can still be taken out of the gateways' tables."""
+async def ask_all_to_stop(database: Database, term: Term, by: By) -> None:
+    """Take every replica that can still be taken out of the gateways' tables. Raises `TermOver`."""
     async with database.write() as session:
+        await term.fence(session)
         for row in await live_replicas(session):
             if row.status != "stopping":
                 await advance(session, await lock(session, Replica, row.id), "stop", by)

@@ -1,4 +1,4 @@
-"""The runtime folder with the replicas' unix sockets, and the question "are you ready?" over one of them.
+"""The runtime folder with the replicas' unix sockets, and the question "are you ready?" over one of them or TCP.
 
 The path of a socket has at most 104 bytes (macOS) or 108 (Linux) with its end: the names here are short on purpose.
 """
@@ -9,12 +9,13 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.errors import PlatformError
 
 LONGEST_SOCKET_PATH = 103
 SHORT_ID = 10  # the last characters of an id are its random ones
-READY_REQUEST = b"GET /readyz HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n"
+READY_REQUEST = "GET /readyz HTTP/1.1\r\nHost: replica\r\n{}Connection: close\r\n\r\n"
 
 
 class NoRuntimeFolder(PlatformError):
@@ -68,16 +69,29 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def is_ready(socket: Path, timeout_s: float) -> bool:
-    """Whether the model server behind the socket says that it can answer predictions."""
+def http_address(host: str, port: int) -> str:
+    """The URL of a port; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def is_ready(address: str, token: str | None, timeout_s: float) -> bool:
+    """Whether the model server at `unix:///path` or `http://host:port` says that it can answer predictions."""
+    request = READY_REQUEST.format(f"Authorization: Bearer {token}\r\n" if token else "")
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_unix_connection(str(socket))
+            reader, writer = await _connected(address)
             try:
-                writer.write(READY_REQUEST)
+                writer.write(request.encode())
                 status_line = await reader.readline()
             finally:
                 writer.close()
     except (OSError, ValueError):  # nobody listens (yet), it went away, time is up; a line without an end
         return False
     return status_line.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
+
+
+async def _connected(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        return await asyncio.open_unix_connection(parts.path)
+    return await asyncio.open_connection(parts.hostname, parts.port)

@@ -1,104 +1,116 @@
-"""The node: compares placements, replica rows and processes ever again, heals, and writes what it sees.
+"""The node's work in one term: compares placements, replica rows and processes ever again, heals, writes what it sees.
 
 Nobody else writes replica rows. A decision is committed, fenced by the placement it was made for, before it is done.
 """
 
 import asyncio
 import logging
-import os
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from core.clock import now_micros
-from core.errors import PlatformError
+from core.errors import DatabaseBusy, PlatformError
+from core.failpoints import failpoint
+from core.logs import log_context
 from core.secrets import Vault
 from core.settings import Settings
 from state.database import Database
 from state.history import By
 from state.queries.node import PlacedService, ReplicaFacts, placed_services, recent_ends
-from state.signals import Signal
 from state.specs import ServiceSpec
 from storage.cache import ArtifactCache
 from workers.node.endings import Ending
-from workers.node.launch import Command, Place, model_server, prepare
-from workers.node.life import Life, Patience, Rhythm
-from workers.node.logs import cap, log_path, prune
+from workers.node.launch import Command, Place, prepare
+from workers.node.lease import Term, TermOver
+from workers.node.life import ASKED, Life, Patience, Rhythm, Terms
+from workers.node.logs import log_path
+from workers.node.metrics import NodeMetrics
 from workers.node.plan import is_short, plan
 from workers.node.rows import ACTOR, FINAL_MOVES, Seen, ask_all_to_stop, decide, end_former_life, write_seen
-from workers.node.sockets import open_runtime_folder, remove_folder, replica_folder
+from workers.node.sockets import remove_folder, replica_folder
 
 log = logging.getLogger(__name__)
 AFTER_TROUBLE_S = 1.0
+READ_WITHIN_S = 10.0
 KILL_S = 2.0
-LOG_CHECK_S = 1.0
-LOG_TROUBLE_S = 30.0
-LOG_CHECKS_PER_PRUNING = 3600
 GONE = Ending("process_missing", "its process is not there")
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
 
 
-class Node:
-    """Runs what the placements want, within the event loop that starts it."""
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What replicas are made from and where: the same in every term of a node."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        cache: ArtifactCache,
-        vault: Vault,
-        *,
-        command: Command | None = None,
-        rhythm: Rhythm | None = None,
-    ) -> None:
-        self._settings, self._database, self._cache, self._vault = settings, database, cache, vault
-        self._command = command or model_server(settings)
-        self._rhythm = rhythm or Rhythm()
-        # SQLite belongs to one process, so every wish comes with a signal; a look costs 7 ms of it.
-        self._idle_s = self._rhythm.idle_s if database.dialect == "sqlite" else self._rhythm.look_s
+    settings: Settings
+    database: Database
+    cache: ArtifactCache
+    vault: Vault
+    command: Command
+    rhythm: Rhythm
+    runtime: Path
+    parent_fd: int
+    metrics: NodeMetrics
+
+    def place(self, replica_id: str) -> Place:
+        """Where a replica lives."""
+        settings, folder = self.settings, replica_folder(self.runtime, replica_id)
+        log_file = log_path(settings.data, replica_id)
+        return Place(folder, log_file, settings.cache, self.parent_fd, settings.node_host)
+
+
+class Supervisor:
+    """Runs what the placements want until its term is over or it is closed. `wake` is set by whoever has news."""
+
+    def __init__(self, premises: Premises, term: Term, wake: asyncio.Event) -> None:
+        self.term = term
+        self._premises, self._wake = premises, wake
+        self._settings, self._database, self._rhythm = premises.settings, premises.database, premises.rhythm
         self._lives: dict[str, Life] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loops: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
         self._closing = False
-        self._runtime = Path()
-        self._parent_pipe = (-1, -1)
+        self._in_trouble = False
 
-    async def start(self) -> None:
-        """End what a former life has left, then begin to look. Raises `NoRuntimeFolder` and `DatabaseBusy`."""
-        self._runtime = await asyncio.to_thread(open_runtime_folder, self._settings.data)
-        killed = await end_former_life(self._database)
+    @property
+    def lives(self) -> Mapping[str, Life]:
+        """The processes by their replicas' ids."""
+        return self._lives
+
+    async def begin(self) -> None:
+        """End what the node before has left. Raises `DatabaseBusy` and `TermOver`."""
+        killed = await end_former_life(self._database, self.term)
         if killed:
             log.warning("ended processes of a former life: %s", ", ".join(map(str, killed)))
-        # One pipe for all: nobody writes to it, and every child sees its end when we end, however we end.
-        self._parent_pipe = os.pipe()
-        self._database.subscribe(self._hear)
-        self._loops = [
-            asyncio.create_task(self._look_again_and_again(), name="node"),
-            asyncio.create_task(self._keep_logs_small(), name="node-logs"),
-        ]
 
-    async def stop(self, grace_s: float) -> None:
-        """End every child, within the grace if it can; the placements stay, so that the next start serves again."""
-        if not self._loops:
-            return  # never started, or stopped already
-        looking, keeping_logs = self._loops
-        self._loops, self._closing = [], True
+    async def run(self) -> None:
+        """Look again and again. Raises `TermOver`."""
+        while not self._closing:
+            self._wake.clear()
+            if self.term.is_over:
+                raise TermOver("another node was elected")
+            await self._until_woken(await self._look_safely())
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closing = True
         self._wake.set()
-        keeping_logs.cancel()
-        await asyncio.gather(looking, keeping_logs, return_exceptions=True)
-        try:
-            await ask_all_to_stop(self._database, By(ACTOR, "platform_stopped", "the platform was stopped"))
-            await self._end_children(grace_s)
-            await self._record_all()
-        except PlatformError as error:
-            log.warning("the end of the replicas is not recorded, the next start does it: %s", error.message)
-            await self._end_children(grace_s)
-        for end in self._parent_pipe:
-            os.close(end)
-        await asyncio.to_thread(remove_folder, self._runtime)
 
-    async def _end_children(self, grace_s: float) -> None:
+    async def end(self, grace_s: float) -> None:
+        """End every process, within the grace if it can; the placements stay, so that the next start serves again."""
+        self._closing = True
+        try:
+            by = By(ACTOR, "platform_stopped", "the platform was stopped")
+            await ask_all_to_stop(self._database, self.term, by)
+            await self.end_processes(grace_s)
+            await self._record_all()
+        except (PlatformError, TermOver) as error:
+            log.warning("the end of the replicas is not recorded, the next start does it: %s", error)
+            await self.end_processes(grace_s)
+
+    async def end_processes(self, grace_s: float) -> None:
+        """End every process and write nothing."""
         for life in self._lives.values():
             life.stop(Patience(0, grace_s))
         if self._tasks:
@@ -108,19 +120,24 @@ class Node:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=KILL_S)
 
-    def _hear(self, signals: frozenset[Signal]) -> None:
-        if any(signal.kind == "placement" for signal in signals):
-            self._wake.set()
-
-    async def _look_again_and_again(self) -> None:
-        while not self._closing:
-            self._wake.clear()
-            try:
-                pause_s = await self._look()
-            except Exception:
-                log.exception("the node cannot look; it tries again in %g s", AFTER_TROUBLE_S)
-                pause_s = AFTER_TROUBLE_S
-            await self._until_woken(pause_s)
+    async def _look_safely(self) -> float:
+        """Look once; answers the pause until the next look, also after trouble. Raises `TermOver`."""
+        try:
+            pause_s = await self._look()
+        except TermOver:
+            raise
+        except DatabaseBusy as error:
+            if not self._in_trouble:
+                log.warning("the node cannot see what is wanted, what runs serves on: %s", error.message)
+            self._in_trouble = True
+            return AFTER_TROUBLE_S
+        except Exception:
+            log.exception("the node cannot look; it tries again in %g s", AFTER_TROUBLE_S)
+            return AFTER_TROUBLE_S
+        if self._in_trouble:
+            log.info("the node sees what is wanted again")
+        self._in_trouble = False
+        return pause_s
 
     async def _until_woken(self, longest_s: float) -> None:
         try:
@@ -131,20 +148,37 @@ class Node:
 
     async def _look(self) -> float:
         """Look at everything once; answers after how many seconds to look again unless called before."""
-        async with self._database.read() as session:
-            services = await placed_services(session)
+        began = time.perf_counter()
+        services = await self._services()
         self._end_unknown({replica.id for service in services for replica in service.replicas})
-        pause_s = self._idle_s
+        pause_s, refusals = self._rhythm.idle_s, 0
         for service in services:
             if self._closing:
                 break
             try:
                 if await self._tend(service):
                     pause_s = min(pause_s, self._rhythm.look_s)
+            except TermOver:
+                raise
+            except DatabaseBusy as error:
+                refusals += 1
+                if refusals > 1:  # not somebody's lock on one row: the others would wait for the same
+                    raise
+                log.warning("service %s has to wait: %s", service.wanted.service_id, error.message)
+                pause_s = min(pause_s, AFTER_TROUBLE_S)
             except Exception:
                 log.exception("the replicas of service %s cannot be tended now", service.wanted.service_id)
                 pause_s = min(pause_s, AFTER_TROUBLE_S)
+        self._premises.metrics.looked(services, time.perf_counter() - began)
         return pause_s
+
+    async def _services(self) -> list[PlacedService]:
+        try:
+            # A connection whose other end vanished would hang for a quarter of an hour.
+            async with asyncio.timeout(READ_WITHIN_S), self._database.read() as session:
+                return await placed_services(session)
+        except TimeoutError as error:
+            raise DatabaseBusy(f"the database did not answer within {READ_WITHIN_S:g} s") from error
 
     async def _tend(self, service: PlacedService) -> bool:
         """Do what one service needs; answers whether a replacement waits for its time."""
@@ -158,10 +192,11 @@ class Node:
         steps = plan(wanted, replicas, now_micros())
         if not steps:
             return is_short(wanted, replicas)
-        decided = await decide(self._database, wanted, steps, self._place)
+        decided = await decide(self._database, self.term, wanted, steps, self._premises.place)
         if decided is None:
             self._wake.set()  # a newer wish came meanwhile
             return False
+        failpoint("node_before_spawn")
         for replica_id in decided.started:
             assert decided.spec is not None  # only a placement starts replicas
             self._begin_life(replica_id, decided.spec)
@@ -172,79 +207,70 @@ class Node:
 
     async def _record(self, replicas: Sequence[ReplicaFacts]) -> bool:
         """Write what the rows do not know yet; answers whether there was anything."""
-        seen = [sight for replica in replicas if (sight := self._sight(replica))]
+        seen = [(replica, sight) for replica in replicas if (sight := self._sight(replica))]
         if not seen:
             return False
-        await write_seen(self._database, seen)
-        for sight in seen:
+        failpoint("node_before_record")
+        await write_seen(self._database, self.term, [sight for _, sight in seen])
+        for replica, sight in seen:
+            if sight.move == "ready" and replica.status == "starting":
+                self._premises.metrics.became_ready((now_micros() - replica.created_at) / 1_000_000)
             if sight.move in FINAL_MOVES:
                 self._lives.pop(sight.replica_id, None)
         return True
 
     async def _record_all(self) -> None:
-        async with self._database.read() as session:
-            services = await placed_services(session)
-        await self._record([replica for service in services for replica in service.replicas])
+        await self._record([replica for service in await self._services() for replica in service.replicas])
 
     def _sight(self, replica: ReplicaFacts) -> Seen | None:
         """How the row differs from the process."""
         life = self._lives.get(replica.id)
         ending = GONE if life is None else life.ending
-        identity = life.child.identity if life and life.child and replica.pid is None else None
+        seen = partial(Seen, replica.id, identity=None, address=None)
+        is_new = life is not None and life.identity is not None and replica.pid is None
+        if life is not None and is_new:
+            seen = partial(Seen, replica.id, identity=life.identity, address=life.address)
         if ending is not None and replica.status == "stopping":
-            return Seen(replica.id, "stopped", By(ACTOR, replica.reason, ending.message), identity)
+            return seen(move="stopped", by=By(ACTOR, replica.reason, ending.message))
         if ending is not None:
-            return Seen(replica.id, "fail", By(ACTOR, ending.reason, ending.message), identity)
+            return seen(move="fail", by=By(ACTOR, ending.reason, ending.message))
         move = None
         if life and life.answers and replica.status in ("starting", "unready"):
             move = "ready"
         elif life and not life.answers and replica.status == "ready":
             move = "unready"
-        return Seen(replica.id, move, By(ACTOR), identity) if move or identity else None
+        return seen(move=move, by=By(ACTOR)) if move or is_new else None
 
     def _end_unknown(self, living: set[str]) -> None:
         """A process whose row says that it has ended is not to be there."""
         for replica_id in self._lives.keys() - living:
             self._lives.pop(replica_id).kill()
 
-    def _place(self, replica_id: str) -> Place:
-        folder = replica_folder(self._runtime, replica_id)
-        return Place(folder, log_path(self._settings.data, replica_id), self._settings.cache, self._parent_pipe[0])
-
     def _begin_life(self, replica_id: str, spec: ServiceSpec) -> None:
-        place = self._place(replica_id)
+        premises, place = self._premises, self._premises.place(replica_id)
+        token = None if place.host is None else premises.vault.replica_token(replica_id)
         life = Life(
-            partial(prepare, spec, replica_id, place, self._cache, self._vault, self._command),
-            socket=place.socket,
-            log_path=place.log_path,
-            memory_mb=spec.memory_mb,
-            start_within_s=self._settings.deploy_timeout_s,
-            rhythm=self._rhythm,
+            partial(prepare, spec, replica_id, place, premises.cache, premises.vault, premises.command),
+            place,
+            Terms(spec.memory_mb, token, self._settings.deploy_timeout_s, self._rhythm),
+            may_begin=self.term.is_certain,
             changed=self._wake.set,
         )
         self._lives[replica_id] = life
-        task = asyncio.create_task(self._keep(life, place), name=f"replica-{replica_id}")
+        premises.metrics.started(spec.service)
+        with log_context(resource_type="service", resource_id=spec.service_id, resource_name=spec.service):
+            task = asyncio.create_task(self._keep(life, spec.service), name=f"replica-{replica_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _keep(self, life: Life, place: Place) -> None:
+    async def _keep(self, life: Life, service: str) -> None:
         try:
             await life.run()
         except Exception:
-            log.exception("the node failed at the replica in %s", place.folder)
+            log.exception("the node failed at the replica in %s", life.place.folder)
             life.ending = BUG
-        await asyncio.to_thread(remove_folder, place.folder)
+        if life.ending is not None and life.ending is not ASKED and not self._closing:
+            self._premises.metrics.failed(service, life.ending.reason)
+            log.warning("a replica of service %s has ended: %s", service, life.ending.reason)
+        await asyncio.to_thread(remove_folder, life.place.folder)
         self._wake.set()
-
-    async def _keep_logs_small(self) -> None:
-        folder = log_path(self._settings.data, "any").parent
-        while True:
-            try:
-                await asyncio.to_thread(prune, folder, {life.log_path for life in self._lives.values()})
-                for _ in range(LOG_CHECKS_PER_PRUNING):
-                    for life in list(self._lives.values()):
-                        await asyncio.to_thread(cap, life.log_path)
-                    await asyncio.sleep(LOG_CHECK_S)
-            except OSError as error:  # a full disk: the more must the logs be kept small once there is room
-                log.warning("the logs of the replicas cannot be kept small now: %s", error)
-                await asyncio.sleep(LOG_TROUBLE_S)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from state.claims import Claim
 from state.specs import ServiceSpec
 
 
@@ -24,12 +25,16 @@ class SeenReplica:
 class Target(Protocol):
     """Where services live."""
 
-    async def apply(self, spec: ServiceSpec) -> None:
-        """Want this; raises `state.placements.StaleGeneration` when a newer generation was applied already."""
+    async def apply(self, spec: ServiceSpec, claim: Claim | None = None) -> None:
+        """Want this; raises `state.placements.StaleGeneration` when a newer generation was applied already.
+
+        With the `claim` of the work that wants it: only while that stands, else raises `ClaimLost`. Its next holder
+        works under the same generation and may be about to take the wish back.
+        """
         ...
 
-    async def remove(self, service_id: str, generation: int) -> None:
-        """Want no replica of the service any more."""
+    async def remove(self, service_id: str, generation: int, claim: Claim | None = None) -> None:
+        """Want no replica of the service any more; raises as `apply` does."""
         ...
 
     async def observe(self, service_id: str) -> Sequence[SeenReplica]:
@@ -37,5 +42,5 @@ class Target(Protocol):
         ...
 
     def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
-        """The end of a replica's log, and what is added to it while `follow`."""
+        """The end of a replica's log at once, and what is added to it while `follow`."""
         ...

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from core.errors import NotFound
 from core.settings import Settings
+from state.claims import Claim, held
 from state.database import Database
 from state.placements import FINAL, displace, place, replicas_of
 from state.specs import ServiceSpec
@@ -23,9 +24,11 @@ class NodeTarget:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
 
-    async def apply(self, spec: ServiceSpec) -> None:
-        """Want this. Raises `StaleGeneration`."""
+    async def apply(self, spec: ServiceSpec, claim: Claim | None = None) -> None:
+        """Want this. Raises `StaleGeneration`, `ClaimLost`."""
         async with self._database.write() as session:
+            if claim is not None:
+                await held(session, claim)
             values = {
                 "service_id": spec.service_id,
                 "tenant_id": spec.tenant_id,
@@ -37,9 +40,11 @@ class NodeTarget:
             }
             await place(session, values)
 
-    async def remove(self, service_id: str, generation: int) -> None:
-        """Want no replica of the service. Raises `StaleGeneration`."""
+    async def remove(self, service_id: str, generation: int, claim: Claim | None = None) -> None:
+        """Want no replica of the service. Raises `StaleGeneration`, `ClaimLost`."""
         async with self._database.write() as session:
+            if claim is not None:
+                await held(session, claim)
             await displace(session, service_id, generation)
 
     async def observe(self, service_id: str) -> Sequence[SeenReplica]:
@@ -69,8 +74,7 @@ class NodeTarget:
         await self._has_ended(replica_id)
         path = log_path(self._settings.data, replica_id)
         text, offset = await asyncio.to_thread(read_tail, path, tail_bytes)
-        if text:
-            yield text
+        yield text  # at once, also if there is nothing yet: who follows wants to know that the log is there
         while follow:
             has_ended = await self._has_ended(replica_id)  # asked first: nothing is added after a yes
             for _ in range(1 if has_ended else LOOKS_PER_STATUS):

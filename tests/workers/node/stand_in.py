@@ -1,4 +1,4 @@
-"""A tiny program in the model server's place: it answers /readyz on a unix socket and ends as its variables say.
+"""A tiny program in the model server's place: it answers /readyz where it is told to and ends as its variables say.
 
 Standard library only and little of it, so that it starts in some 20 ms. MODE: refuse, crash, deaf, stubborn, hungry;
 while the file SWITCH exists it answers 503, while the file CRASHES exists it crashes.
@@ -19,15 +19,27 @@ def end_with_parent(fd: int) -> None:
     os._exit(0)
 
 
-def serve(path: str, is_deaf: bool) -> None:
-    """One connection after the other; a model server would answer predictions as well."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+def listening(given: "dict[str, str]") -> socket.socket:
+    """A unix socket, or the TCP socket that the node has bound."""
+    if "--listen-fd" in given:
+        listener = socket.socket(fileno=int(given["--listen-fd"]))
+    else:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(given["--socket"])
     listener.listen(16)
+    return listener
+
+
+def serve(listener: socket.socket, is_deaf: bool) -> None:
+    """One connection after the other; a model server would answer predictions as well."""
+    token = os.environ.get("PORTSIDE_REPLICA_TOKEN", "")
     while True:
         connection, _ = listener.accept()
         with connection:
-            connection.recv(4096)
+            asked = connection.recv(4096)
+            if token.encode() not in asked:
+                connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+                continue
             switched_off = is_deaf or os.path.exists(os.environ.get("SWITCH", ""))  # noqa: PTH110 (pathlib costs 15 ms)
             status = b"503 Service Unavailable" if switched_off else b"200 OK"
             connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
@@ -51,7 +63,7 @@ def main() -> None:
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         threading.Thread(target=end_with_parent, args=(int(given["--parent-fd"]),), daemon=True).start()
-    serve(given["--socket"], mode == "deaf")
+    serve(listening(given), mode == "deaf")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Log files of replicas: bounded, read from their end."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from workers.node import logs
 from workers.node.logs import cap, last_lines, older_part, prune, read_added, read_tail
+
+WEEK = timedelta(days=7)
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_old_logs_go_except_those_of_living_replicas(tmp_path: Path, log: Path) 
     for file in files:
         file.touch()
     now_s = log.stat().st_mtime
-    prune(tmp_path, {log}, now_s)
+    prune(tmp_path, {log}, WEEK, now_s)
     assert all(file.exists() for file in files)
-    prune(tmp_path, {log}, now_s + logs.KEPT_FOR.total_seconds() + 60)
+    prune(tmp_path, {log}, WEEK, now_s + WEEK.total_seconds() + 60)
     assert [file for file in files if file.exists()] == [log, older_part(log), other]

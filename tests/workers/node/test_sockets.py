@@ -70,13 +70,13 @@ async def test_only_a_200_is_ready(runtime: Path, answer: bytes, expected: bool)
         writer.close()
 
     server = await asyncio.start_unix_server(serve, runtime / "s")
-    assert await is_ready(runtime / "s", 2) is expected
+    assert await is_ready(f"unix://{runtime}/s", None, 2) is expected
     server.close()
     await server.wait_closed()
 
 
 async def test_nobody_and_a_server_that_hangs_are_not_ready(runtime: Path) -> None:
-    assert not await is_ready(runtime / "s", 1)
+    assert not await is_ready(f"unix://{runtime}/s", None, 1)
     release = asyncio.Event()
 
     async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,7 +84,7 @@ async def test_nobody_and_a_server_that_hangs_are_not_ready(runtime: Path) -> No
         writer.close()
 
     server = await asyncio.start_unix_server(hang, runtime / "s")
-    assert not await is_ready(runtime / "s", 0.05)
+    assert not await is_ready(f"unix://{runtime}/s", None, 0.05)
     release.set()
     server.close()
     await server.wait_closed()

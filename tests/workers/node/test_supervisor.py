@@ -12,6 +12,7 @@ from state.placements import StaleGeneration
 from state.queries.node import PlacedService, placed_services
 from state.tables import History, Replica
 from tests.workers.node.world import SWIFT, World, is_running, until
+from workers.node.lease import EndlessTerm
 from workers.node.plan import Start
 from workers.node.rows import decide
 
@@ -255,7 +256,7 @@ async def test_a_decision_for_an_older_wish_is_dropped_before_anything_starts(wo
         [service] = await placed_services(session)
     await world.target.apply(world.spec(generation=2, replicas=0))
     assert isinstance(service, PlacedService)
-    assert await decide(world.database, service.wanted, [Start()], node._place) is None
+    assert await decide(world.database, EndlessTerm(), service.wanted, [Start()], node._premises().place) is None
     assert await world.seen() == []
 
 
@@ -267,7 +268,7 @@ async def test_a_row_without_a_process_is_ended_and_replaced(world: World) -> No
     async with world.database.read() as session:
         [service] = await placed_services(session)
     await world.ready(1)
-    decided = await decide(world.database, service.wanted, [Start()], node._place)
+    decided = await decide(world.database, EndlessTerm(), service.wanted, [Start()], node._premises().place)
     assert decided is not None
     [ended] = await world.ended("failed")
     assert (ended.id, ended.reason) == (decided.started[0], "process_missing")

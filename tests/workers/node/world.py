@@ -24,7 +24,7 @@ from storage.local import LocalStore
 from storage.open import open_store
 from workers.node.launch import Command, Launch, model_server
 from workers.node.life import Rhythm
-from workers.node.supervisor import Node
+from workers.node.node import Node
 from workers.targets.base import SeenReplica
 from workers.targets.node import NodeTarget
 
@@ -78,7 +78,13 @@ class World:
     def node(self, rhythm: Rhythm = SWIFT, command: Command | None = None) -> Node:
         """A node that is not started yet; tests that start one stop it, or leave it to the fixture."""
         node = Node(
-            self.settings, self.database, self.cache, VAULT, command=command or stand_in(self.settings), rhythm=rhythm
+            self.settings,
+            self.database,
+            self.cache,
+            VAULT,
+            owner=f"test:{os.getpid()}:{len(self.nodes)}",
+            command=command or stand_in(self.settings),
+            rhythm=rhythm,
         )
         self.nodes.append(node)
         return node
@@ -142,9 +148,9 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(data: Path, model: bytes = b"a model") -> AsyncIterator[World]:
+async def open_world(data: Path, model: bytes = b"a model", **changes: Any) -> AsyncIterator[World]:
     """The installation in a data folder whose database is migrated; stops the nodes at the end."""
-    settings = Settings(data=data, deploy_timeout_s=20, drain_s=2)
+    settings = Settings(**{"data": data, "deploy_timeout_s": 20, "drain_s": 2, **changes})
     database, store = open_database(settings.database), open_store(settings.artifacts)
     assert isinstance(store, LocalStore)
     cache = ArtifactCache(store, data / "cache", max_bytes=1_000_000)
@@ -166,9 +172,9 @@ async def _stored(store: LocalStore, model: bytes) -> str:
     return str((await store.put(content())).digest)
 
 
-async def make_database(file: Path) -> None:
+async def make_database(url: str) -> None:
     """A database with the schema, the default tenant and the service that placements and replicas belong to."""
-    database = open_database(f"sqlite:///{file}")
+    database = open_database(url)
     await migrate(database, VAULT)
     now = now_micros()
     service = Service(

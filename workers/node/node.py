@@ -1,0 +1,207 @@
+"""The node: this machine's supervisor from start to stop, over as many terms as it is elected for.
+
+It owns what lasts longer than a term: the folder of sockets, the pipe whose end ends the children, the logs.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from core.errors import DatabaseBusy
+from core.secrets import Vault
+from core.settings import Settings
+from state.database import Database
+from state.signals import Signal
+from storage.cache import ArtifactCache
+from workers.node.endpoint import LogEndpoint
+from workers.node.launch import Command, model_server
+from workers.node.lease import Election, EndlessTerm, LeasedTerm, Term, TermOver
+from workers.node.life import Life, Rhythm
+from workers.node.logs import cap, log_path, prune
+from workers.node.metrics import NodeMetrics
+from workers.node.sockets import open_runtime_folder, remove_folder
+from workers.node.supervisor import Premises, Supervisor
+from workers.targets.node import NodeTarget
+
+log = logging.getLogger(__name__)
+LOG_CHECK_S = 1.0
+LOG_TROUBLE_S = 30.0
+LOG_CHECKS_PER_PRUNING = 3600
+AGAIN_S = 1.0
+
+
+class Node:
+    """Runs what the placements want, within the event loop that starts it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        cache: ArtifactCache,
+        vault: Vault,
+        *,
+        owner: str,
+        command: Command | None = None,
+        rhythm: Rhythm | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """The caller holds the data folder's lock; `owner` names this process."""
+        self._settings, self._database, self._cache, self._vault = settings, database, cache, vault
+        self._command, self._rhythm = command or model_server(settings), rhythm or Rhythm()
+        self._metrics = NodeMetrics(registry or CollectorRegistry())
+        self._election = Election(database, settings.data, owner, settings.lease_s)
+        self._endpoint = LogEndpoint(NodeTarget(database, settings), vault.node_token())
+        self._supervisor: Supervisor | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._runtime = Path()
+        self._parent_pipe = (-1, -1)
+
+    @property
+    def logs_address(self) -> str | None:
+        """Where other processes read the logs of this machine's replicas, if they can."""
+        return self._endpoint.address
+
+    @property
+    def lives(self) -> Mapping[str, Life]:
+        """What runs here, by the replicas' ids."""
+        return self._supervisor.lives if self._supervisor else {}
+
+    async def start(self) -> None:
+        """End what a former life has left, then begin to look; or wait, where another node is at work.
+
+        Raises `NoRuntimeFolder`, `NoListener` and `DatabaseBusy`.
+        """
+        self._runtime = await asyncio.to_thread(open_runtime_folder, self._settings.data)
+        if self._settings.node_host is not None:
+            await self._endpoint.start(self._settings.node_host)
+        # One pipe for all: nobody writes to it, and every child sees its end when we end, however we end.
+        self._parent_pipe = os.pipe()
+        self._database.subscribe(self._hear)
+        term = await self._first_term()
+        if term is not None:
+            with suppress(TermOver):
+                await self._take_up(term)
+        self._loops = [
+            asyncio.create_task(self._serve(), name="node"),
+            asyncio.create_task(self._keep_logs_small(), name="node-logs"),
+        ]
+
+    async def stop(self, grace_s: float) -> None:
+        """End every child, within the grace if it can; the placements stay, so that the next start serves again."""
+        if not self._loops:
+            return  # never started, or stopped already
+        (serving, keeping_logs), self._loops, self._closing = self._loops, [], True
+        keeping_logs.cancel()
+        if self._supervisor is None:
+            serving.cancel()  # it stands by
+        else:
+            self._supervisor.close()
+            await asyncio.wait({serving}, timeout=grace_s)
+            serving.cancel()
+        await asyncio.gather(serving, keeping_logs, return_exceptions=True)
+        if self._supervisor is not None:
+            await self._supervisor.end(grace_s)
+            await self._lay_down()
+        await self._election.resign()  # also where the election was won a moment ago
+        await self._endpoint.stop()
+        for end in self._parent_pipe:
+            os.close(end)
+        await asyncio.to_thread(remove_folder, self._runtime)
+
+    async def _first_term(self) -> Term | None:
+        if self._database.dialect == "sqlite":  # it belongs to one process
+            return EndlessTerm()
+        await self._election.begin()
+        return await self._election.stand()
+
+    async def _take_up(self, term: Term) -> None:
+        """Begin a term. Raises `DatabaseBusy` and `TermOver`."""
+        supervisor = Supervisor(self._premises(), term, self._wake)
+        await supervisor.begin()
+        self._supervisor = supervisor
+        if isinstance(term, LeasedTerm):
+            self._renewing = asyncio.create_task(self._renew(term), name="node-lease")
+
+    def _premises(self) -> Premises:
+        return Premises(
+            self._settings,
+            self._database,
+            self._cache,
+            self._vault,
+            self._command,
+            self._rhythm,
+            self._runtime,
+            self._parent_pipe[0],
+            self._metrics,
+        )
+
+    async def _serve(self) -> None:
+        """Term after term, until closed."""
+        while not self._closing:
+            try:
+                if self._supervisor is None:
+                    await self._take_up(await self._election.win())
+                    log.warning("this is the node of the installation now")
+                assert self._supervisor is not None
+                await self._supervisor.run()
+            except TermOver as error:
+                log.warning("another node has taken over (%s): this one ends its replicas and stands by", error)
+                await self._abdicate()
+            except Exception as error:
+                log.log(
+                    logging.WARNING if isinstance(error, DatabaseBusy) else logging.ERROR,
+                    "the node cannot work, and tries again: %s",
+                    error,
+                    exc_info=not isinstance(error, DatabaseBusy),
+                )
+                await asyncio.sleep(AGAIN_S)
+
+    async def _renew(self, term: LeasedTerm) -> None:
+        """Stay elected while that is possible."""
+        while not term.is_over:
+            try:
+                await self._election.keep(term)
+            except Exception:
+                log.exception("the node's lease could not be renewed; it is tried again")
+                await asyncio.sleep(AGAIN_S)
+        self._wake.set()
+
+    async def _abdicate(self) -> None:
+        """The rows belong to the successor, who has declared these replicas failed: end them, and write nothing."""
+        if self._supervisor is not None:
+            await self._supervisor.end_processes(self._settings.drain_s)
+        await self._lay_down()
+
+    async def _lay_down(self) -> None:
+        renewing, self._renewing, self._supervisor = self._renewing, None, None
+        self._metrics.looked([], 0.0)
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    def _hear(self, signals: frozenset[Signal]) -> None:
+        if any(signal.kind == "placement" for signal in signals):
+            self._wake.set()
+
+    async def _keep_logs_small(self) -> None:
+        folder = log_path(self._settings.data, "any").parent
+        while True:
+            try:
+                living = {life.place.log_path for life in self.lives.values()}
+                await asyncio.to_thread(prune, folder, living, timedelta(days=self._settings.log_days))
+                for _ in range(LOG_CHECKS_PER_PRUNING):
+                    for life in list(self.lives.values()):
+                        await asyncio.to_thread(cap, life.place.log_path)
+                    await asyncio.sleep(LOG_CHECK_S)
+            except OSError as error:  # a full disk: the more must the logs be kept small once there is room
+                log.warning("the logs of the replicas cannot be kept small now: %s", error)
+                await asyncio.sleep(LOG_TROUBLE_S)
