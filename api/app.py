@@ -9,6 +9,7 @@ from api.edge import Edge
 from api.errors import METHODS, install, no_route
 from api.openapi import PlatformApp
 from api.routes import (
+    batches,
     deliveries,
     events,
     health,
@@ -18,6 +19,7 @@ from api.routes import (
     predictions,
     replicas,
     services,
+    switches,
     system,
     tokens,
     versions,
@@ -56,7 +58,7 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, services, replicas, predictions)
-    for module in (*resources, operations, webhooks, deliveries, events, me, tokens, system, health):
+    for module in (*resources, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health):
         app.include_router(module.router)
     app.include_router(health.metered)
     # Explicit, so that a console mounted at `/` later never answers for an unknown API path.

@@ -10,7 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem
 from core.errors import PlatformError
+from core.failpoints import failpoint
 from core.ids import new_id
+from core.logs import log_context
 
 log = logging.getLogger(__name__)
 
@@ -56,25 +58,35 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = _request_id(scope)
+        with log_context(request_id=request_id):
+            await self._serve(scope, receive, _Answer(send, request_id, is_head=scope["method"] == "HEAD"))
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         began, method = time.perf_counter(), scope["method"]
-        answer = _Answer(send, _request_id(scope), is_head=method == "HEAD")
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
         scope.setdefault("state", {})["request_id"] = answer.request_id
         try:
             await self._app(scope, receive, answer.send)
+            if method not in ("GET", "HEAD"):
+                failpoint("after_answer")
         except _HeadEnded:
             pass
         except ClientDisconnect:
             log.info("the client went away: %s %s", method, scope["path"])
         except Exception:
-            log.exception("request %s failed: %s %s", answer.request_id, method, scope["path"])
+            log.exception("a request failed: %s %s", method, scope["path"])
             if answer.status_code:
                 raise  # the answer has begun: all that is left is to cut the connection
             failed = InternalError(f"this is a bug of ours; the log tells more under {answer.request_id}")
             await problem(scope, failed)(scope, receive, answer.send)
         finally:
-            self._meter.observe(scope, method, answer.status_code, time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            self._meter.observe(scope, method, answer.status_code, took_s)
+            # What changes something is a line; what only looks comes many times a second and is one for who debugs.
+            level = logging.DEBUG if method in ("GET", "HEAD") and answer.status_code < 500 else logging.INFO
+            log.log(level, "%s %s answered %d in %.0f ms", method, scope["path"], answer.status_code, 1000 * took_s)
 
 
 class _Answer:

@@ -13,6 +13,7 @@ from api.schemas.models import require_name
 from api.schemas.versions import FORM_FIELDS, UploadFields, read_upload_fields, version_document
 from api.uploads import Received, receive
 from core.errors import FieldProblem, InvalidField, Json, NameTaken
+from state.blobs import hold_blob
 from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.database import ReadSession, WriteSession
 from state.operations import Who
@@ -59,6 +60,7 @@ async def upload_version(call: Call, model: str | None) -> Response:
     upload = await _receive(call, model)
 
     async def work(session: WriteSession) -> Effect[Operation]:
+        await hold_blob(session, str(upload.received.stored.digest))
         row = await _model_for(session, call.who, upload, must_be_new=model is None)
         version, operation = await add_version(session, call.who, row, _new_version(upload, is_alone=model is not None))
         return Effect(operation, version.id)

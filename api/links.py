@@ -40,4 +40,4 @@ def target_path(operation: Operation) -> str | None:
         return f"/api/v1/models/{model}/versions/{name}"
     if kind in ("webhook", "token"):
         return f"/api/v1/{kind}s/{operation.target_id}"
-    return None
+    return f"/api/v1/system/switches/{name}" if kind == "switch" else None

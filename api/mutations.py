@@ -4,22 +4,27 @@
 """
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from api.dependencies import Context, ContextOf, WhoAsks
 from api.errors import problem_document
+from api.flights import Flight
 from api.headers import check_if_match, read_idempotency_key, read_prefer
 from api.links import Links, links_for
 from api.schemas.operations import FINAL, operation_document
 from core.errors import DatabaseBusy, IdempotencyInProgress, Json, NotFound
+from core.failpoints import failpoint
+from core.logs import note_in_log_context
 from state.commits import commit
-from state.database import ReadSession, WriteSession
+from state.database import ReadSession, Session, WriteSession
 from state.operations import Who
 from state.queries import idempotency
 from state.queries.rows import by_ids
@@ -46,6 +51,7 @@ class Made(Generic[Work]):
     row: Work
     resource_id: str | None
     replayed: bool
+    flight: Flight[Any] | None = None  # of a duplicate that came while the first one was under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +104,63 @@ class Call:
         finally:
             self.context.receiving.discard(slot)
 
-    async def once(self, table: type[Work], work: DoWork[Work], *, body_sha256: str | None = None) -> Made[Work]:
+    async def once(
+        self,
+        table: type[Work],
+        work: DoWork[Work],
+        *,
+        body_sha256: str | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> Made[Work]:
         """Do the work in one write transaction, or find what an earlier request with the same key made.
 
-        `body_sha256` (hex) is for routes that stream their body; else the body is read here. Raises what `work`
-        raises, and `IdempotencyKeyReused`.
+        `body_sha256` (hex) is for routes that stream their body; else the body is read here. `prepare` comes before the
+        transaction, and not for a replay; it must be safe to do twice. Raises what both raise, and
+        `IdempotencyKeyReused`.
         """
         if self.key is None:
+            if prepare is not None:
+                await prepare()
             effect = await commit(self.context.database, work)
-            return Made(effect.row, effect.resource_id, replayed=False)
-        digest = body_sha256 or hashlib.sha256(await self.request.body()).hexdigest()
-        slot = idempotency.Slot(*self._scope, self.key, digest)
+            return _noted(Made(effect.row, effect.resource_id, replayed=False))
+        slot = idempotency.Slot(*self._scope, self.key, await self._fingerprint(body_sha256))
 
-        async def fresh_or_earlier(session: WriteSession) -> Made[Work]:
+        async def lead() -> Made[Work]:
+            return await self._fresh_or_earlier(table, work, slot, prepare)
+
+        landed = await self.context.flights.join((*self._scope, self.key), slot.body_sha256, lead)
+        made, flight = landed.result, landed.joined
+        return _noted(made if flight is None else replace(made, replayed=True, flight=flight))
+
+    async def _fingerprint(self, body_sha256: str | None) -> str:
+        """What tells a request from another with its key: the body, and a query, which may change what is meant."""
+        digest = body_sha256 or hashlib.sha256(await self.request.body()).hexdigest()
+        query = sorted(self.request.query_params.multi_items())
+        return hashlib.sha256(json.dumps([digest, query]).encode()).hexdigest() if query else digest
+
+    async def _fresh_or_earlier(
+        self,
+        table: type[Work],
+        work: DoWork[Work],
+        slot: idempotency.Slot,
+        prepare: Callable[[], Awaitable[None]] | None,
+    ) -> Made[Work]:
+        if prepare is not None:
+            async with self.context.database.read() as session:
+                earlier = await idempotency.find(session, slot)
+                if earlier is not None:
+                    return await _replay(session, table, earlier)
+            await prepare()
+
+        async def take_or_replay(session: WriteSession) -> Made[Work]:
             earlier = await idempotency.take(session, slot)
             if earlier is not None:
-                row = (await by_ids(session, table, [earlier.work_id])).get(earlier.work_id)
-                if row is None:  # predictions may be kept for less long than keys
-                    raise NotFound(f"what this Idempotency-Key made ({earlier.work_id}) is no longer kept")
-                return Made(row, earlier.resource_id, replayed=True)
+                return await _replay(session, table, earlier)
             effect = await work(session)
             await idempotency.fill(session, slot, effect.row.id, effect.resource_id)
             return Made(effect.row, effect.resource_id, replayed=False)
 
-        return await commit(self.context.database, fresh_or_earlier)
+        return await commit(self.context.database, take_or_replay)
 
     async def mutate(
         self,
@@ -142,7 +181,7 @@ class Call:
             operation = await self._wait(operation, wait_s)
         headers = self.headers(made.replayed)
         headers["Operation-Location"] = self.links.operation(operation.id)
-        return await self._render(operation, made.resource_id, show, headers)
+        return await self._render(made, operation, show, headers)
 
     async def _wait(self, operation: Operation, wait_s: float) -> Operation:
         try:
@@ -161,7 +200,7 @@ class Call:
         return found
 
     async def _render(
-        self, operation: Operation, resource_id: str | None, show: Show | None, headers: dict[str, str]
+        self, made: Made[Operation], operation: Operation, show: Show | None, headers: dict[str, str]
     ) -> Response:
         shown = operation_document(operation, self.links)
         if operation.status not in FINAL:
@@ -170,14 +209,18 @@ class Call:
         if operation.status != "succeeded":
             failed: dict[str, Json] = {**(operation.error or {}), "operation": shown}
             return problem_document(self.request.scope, failed, headers)
-        if show is None or resource_id is None:
+        if show is None or made.resource_id is None:
             return JSONResponse(shown, 200, headers)
+        read = partial(self._read, show, made.resource_id)
         try:
-            async with self.context.database.read() as session:
-                resource = await show(session, resource_id)
+            resource = await read() if made.flight is None else await made.flight.shared(read)
         except (NotFound, DatabaseBusy):  # a replay of what was deleted since; or it took effect and cannot be read now
             return JSONResponse(shown, 200, headers)
         return answer(resource, headers)
+
+    async def _read(self, show: Show, resource_id: str) -> Shown:
+        async with self.context.database.read() as session:
+            return await show(session, resource_id)
 
     @property
     def _scope(self) -> tuple[str, str, str]:
@@ -185,6 +228,27 @@ class Call:
         if len(path) > LONGEST_PATH:
             path = f"sha256:{hashlib.sha256(path.encode()).hexdigest()}"
         return self.who.tenant_id, self.request.method, path
+
+
+async def _replay(session: Session, table: type[Work], earlier: idempotency.Earlier) -> Made[Work]:
+    row = (await by_ids(session, table, [earlier.work_id])).get(earlier.work_id)
+    if row is None:  # predictions may be kept for less long than keys
+        raise NotFound(f"what this Idempotency-Key made ({earlier.work_id}) is no longer kept")
+    return Made(row, earlier.resource_id, replayed=True)
+
+
+def _noted(made: Made[Work]) -> Made[Work]:
+    """What the rest of this request logs names the work that it made."""
+    failpoint("commit_before_answer")
+    row = made.row
+    if isinstance(row, Operation):
+        kind, id, name = row.target_type, row.target_id, row.target_name
+        note_in_log_context(operation_id=row.id, resource_type=kind, resource_id=id, resource_name=name)
+    else:
+        note_in_log_context(
+            prediction_id=row.id, resource_type="service", resource_id=row.service_id, resource_name=row.service_name
+        )
+    return made
 
 
 def answer(shown: Shown, headers: Mapping[str, str] | None = None) -> Response:

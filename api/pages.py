@@ -49,6 +49,11 @@ class Listing:
         return View(conditions, field, order_by.startswith("-"), after, page_size, count)
 
     @property
+    def fields(self) -> Mapping[str, Kind]:
+        """What can be filtered by."""
+        return self._fields
+
+    @property
     def parameters(self) -> dict[str, object]:
         """`openapi_extra` for the route: the filters, which FastAPI cannot see."""
         text = "Also with .ne .gt .ge .lt .le .contains .prefix .suffix .in after the name, and .not before these."

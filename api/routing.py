@@ -30,12 +30,14 @@ from core.errors import (
     UnknownField,
     UnsupportedMediaType,
 )
+from core.logs import note_in_log_context
 
 # What may be beyond the range of a double: two searches, as one with an alternative is ten times slower.
 HUGE_EXPONENT = re.compile(rb"[eE]\+?0*[1-9]\d\d")
 MANY_DIGITS = re.compile(rb"[.eE](?<=\d{200}.)")
 # Of any JSON body but a prediction's: what the event loop reads in a few milliseconds, and more than any has to say.
 CONTROL_BODY_BYTES = 1024 * 1024
+SAFE = ("GET", "HEAD", "OPTIONS")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -157,16 +159,27 @@ class OpenRoute(APIRoute):
 class PlatformRoute(OpenRoute):
     """A route of the control plane: `request.state.who` is set before the body is read."""
 
+    changes_when_read_only: ClassVar[bool] = False
+
     async def authenticate(self, request: Request) -> None:
-        """Raises `Unauthenticated` or `Forbidden`."""
+        """Raises `Unauthenticated` or `Forbidden`, and `ReadOnly` for a change while nothing may be changed."""
         request_id = getattr(request.state, "request_id", None)
         request.state.who = await request.app.state.context.authenticator.admit(request.headers.raw, request_id)
+        note_in_log_context(tenant_id=request.state.who.tenant_id)
+        if request.method not in SAFE and not self.changes_when_read_only:
+            request.app.state.context.switches.check("read_only")
 
 
 class SubmissionRoute(PlatformRoute):
     """A route whose body holds a prediction's input: as large as the setting allows."""
 
     most_body_bytes = sys.maxsize
+
+
+class OperatorRoute(PlatformRoute):
+    """A route that works while nothing else may be changed: else nobody could switch that on again."""
+
+    changes_when_read_only = True
 
 
 def _query_names(part: Dependant) -> set[str]:

@@ -22,6 +22,7 @@ from api.multipart import Form
 from api.protobuf import ModelOutline
 from api.sniff import HEAD_BYTES, recognise, refusal
 from core.errors import FieldProblem, PlatformError, StoreUnavailable, TooLarge, UnsupportedMediaType
+from core.failpoints import failpoint
 from state.blobs import touch_blob
 from storage.base import BlobMissing, Stored
 
@@ -73,7 +74,9 @@ async def receive(request: Request, context: Context, check: CheckFields, known:
     except PlatformError:
         await _drain(request)
         raise
+    failpoint("blob_before_touch")
     await keep(context, received.stored)
+    failpoint("blob_before_version")
     return received
 
 

@@ -21,7 +21,7 @@ from api.schemas.predictions import PredictionCreate, PredictionPage, Prediction
 from api.streams import changes_of, event_stream, last_event_id
 from api.uploads import keep
 from core.errors import Conflict, FieldProblem, InvalidField, Json
-from state.claims import PREDICTIONS
+from state.blobs import hold_blob
 from state.database import WriteSession
 from state.documents import prediction_document
 from state.predicting import (
@@ -34,6 +34,7 @@ from state.predicting import (
 from state.queries.lists import View
 from state.queries.services import find_service
 from state.tables import Prediction, Service
+from state.worktables import PREDICTIONS
 
 router = APIRouter(prefix="/api/v1", tags=["predictions"], route_class=SubmissionRoute)
 FINAL = PREDICTIONS.finals
@@ -128,22 +129,28 @@ async def _submit(call: Call, service: str, body: PredictionCreate, own_id: str 
     given = read_input(body)
     if body.webhook is not None:
         check_webhook_url(body.webhook, call.context.settings, "/webhook")
-    digest = await _store_large(call, service, given)
-    submission = Submission(
-        body=None if digest else given,
-        body_digest=digest,
-        base_url=call.links.base,
-        webhook=body.webhook,
-        webhook_events=body.webhook_events_filter,
-        id=own_id,
-    )
+    encoded = json.dumps(given).encode()
+    digests: list[str] = []
+
+    async def store() -> None:
+        digests[:] = [await _store(call, service, encoded)]
 
     async def work(session: WriteSession) -> Effect[Prediction]:
         found = await find_service(session, call.who.tenant_id, service)
         _check_serving(found)
+        for digest in digests:
+            await hold_blob(session, digest)
+        submission = Submission(
+            body=None if digests else given,
+            body_digest=digests[0] if digests else None,
+            base_url=call.links.base,
+            webhook=body.webhook,
+            webhook_events=body.webhook_events_filter,
+            id=own_id,
+        )
         return Effect(await submit_prediction(session, call.who, found, submission))
 
-    made = await call.once(Prediction, work)
+    made = await call.once(Prediction, work, prepare=store if len(encoded) > LARGEST_ROW_BYTES else None)
     row = await _wait(call, made)
     headers = {**call.headers(made.replayed), "Location": call.links.to(f"/api/v1/predictions/{row.id}")}
     if row.status not in FINAL:
@@ -165,11 +172,8 @@ def _check_serving(service: Service) -> None:
         raise Conflict(f"service '{service.name}' is being deleted", current_status="deleting")
 
 
-async def _store_large(call: Call, service: str, given: dict[str, Json]) -> str | None:
-    """The digest of a large input that now lies in the store, or nothing for one that fits the row."""
-    encoded = json.dumps(given).encode()
-    if len(encoded) <= LARGEST_ROW_BYTES:
-        return None
+async def _store(call: Call, service: str, encoded: bytes) -> str:
+    """The digest of an input that is too large for its row and lies in the store from now on."""
     context = call.context
     async with context.database.read() as session:  # a refused submission leaves nothing in the store
         _check_serving(await find_service(session, call.who.tenant_id, service))

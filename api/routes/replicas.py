@@ -1,5 +1,6 @@
 """Replicas of a service, and their logs as plain text."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -50,4 +51,12 @@ async def read_replica_logs(
         found = await services.find_replica(session, row, replica)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     pieces = context.read_logs(found.id, follow, tail_bytes)
-    return StreamingResponse(pieces, headers=headers, media_type="text/plain; charset=utf-8")
+    first = await anext(pieces, b"")  # it comes at once; whoever has the log may be away, and that is no 200
+    return StreamingResponse(_with(first, pieces), headers=headers, media_type="text/plain; charset=utf-8")
+
+
+async def _with(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for piece in pieces:
+        yield piece

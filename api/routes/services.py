@@ -1,5 +1,6 @@
 """Services: list, deploy, read, change, pause, resume, restart, delete; what was wished and what happened."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -33,7 +34,7 @@ from state.database import ReadSession, WriteSession
 from state.deploying import Verb, Wish, act, change_service, create_service, hold_service
 from state.queries import services
 from state.queries.history import list_changes
-from state.queries.lists import View
+from state.queries.lists import Condition, View
 from state.tables import Operation, Service
 
 router = APIRouter(prefix="/api/v1/services", tags=["services"], route_class=PlatformRoute)
@@ -62,7 +63,9 @@ async def list_services(
     """The tenant's services; `model=iris` keeps those that are asked to serve that model."""
     links = links_for(request, context.settings)
     own = tuple(condition for condition in view.conditions if condition.field != "model")
-    found = await services.list_services(session, who.tenant_id, replace(view, conditions=own), _models_of(view))
+    found = await services.list_services(
+        session, who.tenant_id, replace(view, conditions=own), models_in(view.conditions)
+    )
     items = [service_document(facts, links) for facts in await services.describe(session, found.rows)]
     return JSONResponse(document(request, found, items))
 
@@ -166,15 +169,13 @@ async def _act(call: Call, name: str, verb: Verb) -> Response:
     return await call.mutate(work, show_nothing if verb == "delete" else _show(call))
 
 
-def _models_of(view: View) -> tuple[str, ...]:
-    """The models that the filter names; a relation can be equal or one of several, nothing else."""
-    wanted = [condition for condition in view.conditions if condition.field == "model"]
+def models_in(conditions: Sequence[Condition], pointer: str = "/model") -> tuple[str, ...]:
+    """The models that a filter names; a relation can be equal or one of several. Raises `UnknownField`."""
+    wanted = [condition for condition in conditions if condition.field == "model"]
     for condition in wanted:
         if condition.comparison not in ("eq", "in") or condition.negated or len(wanted) > 1:
             detail = "the filter 'model' takes one name, or several as model.in=iris,wine"
-            raise UnknownField(
-                detail, fields=[FieldProblem("/model", detail, hint(condition.comparison, ("eq", "in")))]
-            )
+            raise UnknownField(detail, fields=[FieldProblem(pointer, detail, hint(condition.comparison, ("eq", "in")))])
     return tuple(str(value) for condition in wanted for value in condition.values)
 
 

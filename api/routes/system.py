@@ -1,14 +1,22 @@
-"""What this installation is: its version, the settings that are safe to show, how much work waits."""
+"""What this installation is and how it is: what an operator looks at first, at three in the morning."""
 
+import asyncio
+import shutil
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Response
+from starlette.responses import JSONResponse
 
-from api.dependencies import ContextOf, Reading, WhoAsks
+from api.dependencies import Context, ContextOf, Reading, WhoAsks, is_operator
 from api.routing import PlatformRoute
-from state.queries.lanes import backlogs
+from api.schemas.system import SystemShown, lease_document, process_document, switch_document
+from core.errors import Json
+from state.operations import Who
+from state.queries.installation import Installation, Seen, read_installation
+from state.queries.lanes import Backlog, backlogs
+from state.switches import SWITCHES, read_switches
 
 router = APIRouter(prefix="/api/v1/system", tags=["system"], route_class=PlatformRoute)
 # URLs may carry passwords and are left out; so are keys and paths.
@@ -31,37 +39,44 @@ SAFE = (
 )
 
 
-class LaneShown(BaseModel):
-    """One lane of work; `oldest_s` is how long the oldest due row has waited."""
+@router.get("", operation_id="get_system", responses={200: {"model": SystemShown}})
+async def get_system(context: ContextOf, session: Reading, who: WhoAsks) -> Response:
+    """Versions, lanes and switches; for the operator also who holds which lease, all processes, pools and the disk."""
+    found, seen, off = await backlogs(session), await read_installation(session), await read_switches(session)
+    shown: dict[str, Json] = {
+        "version": _release(),
+        "database": context.database.dialect,
+        "schema_revision": seen.schema,
+        "routing_version": seen.routing_version,
+        "uptime_s": round(time.time() - context.started_at, 1),
+        "settings": {name: getattr(context.settings, name) for name in SAFE},
+        "lanes": {lane.lane: _lane(lane, seen.processes, context) for lane in found},
+        "switches": [switch_document(name, off.get(name)) for name in SWITCHES],
+    }
+    return JSONResponse(shown | await _for_the_operator(context, who, seen))
 
-    waiting: int
-    oldest_s: float
-    working: int
+
+async def _for_the_operator(context: Context, who: Who, seen: Installation) -> dict[str, Json]:
+    if not is_operator(who):
+        return dict.fromkeys(("leases", "processes", "pools", "disk"))
+    disk = await asyncio.to_thread(shutil.disk_usage, context.settings.data)  # it may be on a network
+    return {
+        "leases": [lease_document(holder) for holder in seen.leases],
+        "processes": [process_document(each) for each in seen.processes],
+        "pools": {pool.name: {"size": pool.size, "in_use": pool.in_use} for pool in context.database.pools()},
+        "disk": {"total_bytes": disk.total, "free_bytes": disk.free},
+    }
 
 
-class SystemShown(BaseModel):
-    """This installation."""
-
-    version: str
-    database: str
-    uptime_s: float
-    settings: dict[str, str | int | float | dict[str, int] | None]
-    lanes: dict[str, LaneShown]
-
-
-@router.get("", operation_id="get_system")
-async def get_system(context: ContextOf, session: Reading, who: WhoAsks) -> SystemShown:
-    """The version, the safe settings and the lanes."""
-    found = await backlogs(session)
-    return SystemShown(
-        version=_release(),
-        database=context.database.dialect,
-        uptime_s=round(time.time() - context.started_at, 1),
-        settings={name: getattr(context.settings, name) for name in SAFE},
-        lanes={
-            lane.lane: LaneShown(waiting=lane.waiting, oldest_s=lane.oldest_s, working=lane.working) for lane in found
-        },
-    )
+def _lane(lane: Backlog, processes: Sequence[Seen], context: Context) -> dict[str, Json]:
+    """What waits, and how many could be worked on at once by those who are alive."""
+    own = {"slots": context.settings.lanes.get(lane.lane, 0)}
+    slots = [
+        (own if each.row.role == "embedded" else each.lanes.get(lane.lane, {})).get("slots", 0)
+        for each in processes
+        if each.is_alive
+    ]
+    return {"waiting": lane.waiting, "oldest_s": lane.oldest_s, "working": lane.working, "slots": sum(slots)}
 
 
 def _release() -> str:

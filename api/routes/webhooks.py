@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from api.addresses import check_webhook_url
 from api.dependencies import ContextOf, Reading, WhoAsks, require_admin
-from api.headers import etag, is_not_modified
+from api.headers import etag
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
 from api.pages import Listing, document
 from api.routing import PlatformRoute
@@ -40,7 +40,8 @@ async def list_webhooks(
 ) -> Response:
     """The tenant's webhook endpoints."""
     found = await webhooks.listing(session, who.tenant_id, view)
-    return JSONResponse(document(request, found, [webhook_document(row) for row in found.rows]))
+    circuits = await webhooks.circuits_of(session, found.rows)
+    return JSONResponse(document(request, found, [webhook_document(row, circuits.get(row.id)) for row in found.rows]))
 
 
 @router.post("", operation_id="create_webhook", status_code=201, responses={201: SHOWN})
@@ -69,13 +70,12 @@ async def get_default_webhook_secret(context: ContextOf, session: Reading, who: 
 
 
 @router.get("/{webhook_id}", operation_id="get_webhook", responses={200: SHOWN})
-async def get_webhook(request: Request, session: Reading, who: WhoAsks, webhook_id: str) -> Response:
+async def get_webhook(session: Reading, who: WhoAsks, webhook_id: str) -> Response:
     """One endpoint, without its secret."""
     row = await webhooks.find(session, who.tenant_id, webhook_id)
-    tag = etag(row.edition)
-    if is_not_modified(request, tag):
-        return Response(status_code=304, headers={"ETag": tag})
-    return answer(Shown(webhook_document(row), etag=tag))
+    circuits = await webhooks.circuits_of(session, [row])
+    # No 304: how its deliveries fare changes without another edition of the endpoint.
+    return answer(Shown(webhook_document(row, circuits.get(row.id)), etag=etag(row.edition)))
 
 
 @router.patch("/{webhook_id}", operation_id="update_webhook", responses={200: SHOWN})
@@ -89,7 +89,7 @@ async def update_webhook(call: Calling, webhook_id: str, body: WebhookPatch) -> 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await webhooks.hold(session, call.who.tenant_id, webhook_id)
         call.check_if_match(etag(row.edition))
-        webhooks.change(row, changes)
+        await webhooks.change(session, row, changes)
         return Effect(await record(session, call.who, "webhook.update", row), row.id)
 
     return await call.mutate(work, _show(call))
@@ -160,8 +160,9 @@ def _show(call: Call, *, status: int = 200, with_secret: bool = False) -> Show:
     async def show(session: ReadSession, webhook_id: str) -> Shown:
         row = await webhooks.find(session, call.who.tenant_id, webhook_id)
         secret = call.context.vault.open(row.secret_sealed, purpose(row.id)) if with_secret else None
+        circuits = await webhooks.circuits_of(session, [row])
         where = call.links.to(f"/api/v1/webhooks/{row.id}") if status == 201 else None
-        return Shown(webhook_document(row, secret), status, where, etag(row.edition))
+        return Shown(webhook_document(row, circuits.get(row.id), secret), status, where, etag(row.edition))
 
     return show
 

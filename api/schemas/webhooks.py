@@ -12,7 +12,7 @@ from core.clock import from_rfc3339
 from core.errors import Json
 from state.documents import instant
 from state.queries.events import event_types
-from state.tables import Delivery, WebhookEndpoint
+from state.tables import Circuit, Delivery, WebhookEndpoint
 
 
 def check_events(types: list[str]) -> list[str]:
@@ -82,6 +82,8 @@ class WebhookShown(BaseModel):
     enabled: bool
     disabled_reason: str | None
     failing_since: str | None
+    failures: int = Field(description="How many attempts in a row have failed; 0 when the last one did not.")
+    paused_until: str | None = Field(description="Nothing is sent before, because it failed several times in a row.")
     old_secret_until: str | None
     etag: str
     generation: int
@@ -113,6 +115,7 @@ class DeliveryShown(BaseModel):
     body: str
     created_at: str
     due_at: str | None
+    waiting_for: str | None
     completed_at: str | None
 
 
@@ -124,7 +127,9 @@ class DeliveryPage(BaseModel):
     total: int | None = None
 
 
-def webhook_document(row: WebhookEndpoint, secret: str | None = None) -> dict[str, Json]:
+def webhook_document(
+    row: WebhookEndpoint, circuit: Circuit | None = None, secret: str | None = None
+) -> dict[str, Json]:
     """The endpoint object, with its secret in the answer that made it."""
     shown: dict[str, Json] = {
         "id": row.id,
@@ -134,6 +139,8 @@ def webhook_document(row: WebhookEndpoint, secret: str | None = None) -> dict[st
         "enabled": row.enabled,
         "disabled_reason": row.disabled_reason,
         "failing_since": instant(row.failing_since),
+        "failures": circuit.failures if circuit else 0,
+        "paused_until": instant(circuit.open_until) if circuit else None,
         "old_secret_until": instant(row.old_secret_until),
         "etag": etag(row.edition),
         "generation": row.edition,
@@ -158,5 +165,6 @@ def delivery_document(row: Delivery) -> dict[str, Json]:
         "body": row.body,
         "created_at": instant(row.created_at),
         "due_at": instant(row.due_at) if row.status == "pending" else None,
+        "waiting_for": row.waiting_for if row.status == "pending" else None,
         "completed_at": instant(row.completed_at),
     }

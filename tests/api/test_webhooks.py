@@ -11,6 +11,7 @@ from api.app import build_app
 from api.dependencies import Context
 from core.errors import InvalidField
 from core.settings import Settings
+from state.circuits import TRIPS_AFTER, note_failed
 from state.claims import end, held, take
 from state.history import By
 from state.queries.rows import by_ids
@@ -115,6 +116,34 @@ async def test_events_reach_the_endpoints_that_want_them(client: AsyncClient, co
     assert event["type"] == "version.ready"
     types = [item["type"] for item in (await client.get("/api/v1/events?type.prefix=version.")).json()["items"]]
     assert types == ["version.ready"]
+
+
+async def test_a_change_that_is_answered_at_once_is_no_event(client: AsyncClient, context: Context) -> None:
+    everything = await _make(client)
+    await client.patch(everything, json={"description": "said anew"})
+    assert (await client.get("/api/v1/events")).json()["items"] == []
+    await add_operation(context)
+    await work_on(context, succeeds)  # work that somebody waits for is one
+    types = {item["event"]["type"] for item in (await client.get(f"{everything}/deliveries")).json()["items"]}
+    assert types == {"version.ready", "operation.succeeded"}
+
+
+async def test_an_endpoint_that_fails_tells_how_often_and_until_when_it_rests(
+    client: AsyncClient, context: Context
+) -> None:
+    path = await _make(client, events=QUIET)
+    shown = (await client.get(path)).json()
+    assert (shown["failures"], shown["paused_until"]) == (0, None)
+    for _ in range(TRIPS_AFTER):
+        async with context.database.write() as session:
+            await note_failed(session, shown["id"])
+    test = (await client.post(f"{path}:test")).json()
+    assert test["waiting_for"] is None  # it was asked for, and goes at once
+    for listed in ((await client.get(path)).json(), (await client.get(WEBHOOKS)).json()["items"][0]):
+        assert listed["failures"] == TRIPS_AFTER
+        assert listed["paused_until"] > listed["updated_at"]
+    changed = (await client.patch(path, json={"url": "https://example.org/"})).json()
+    assert (changed["failures"], changed["paused_until"]) == (0, None)
 
 
 async def test_a_test_event_goes_to_this_endpoint_alone(client: AsyncClient) -> None:

@@ -1,0 +1,102 @@
+"""A receiver of webhooks that fails is left alone for a growing time, so that it holds up nobody else.
+
+A *receiver* is an endpoint, or a tenant's host that predictions name themselves. After `TRIPS_AFTER` failures in a row
+its circuit opens: what waits for it becomes due when the pause is over, and then one delivery probes.
+"""
+
+import random
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
+
+from core.clock import Micros, now_micros
+from state.database import Session, WriteSession, db_now
+from state.tables import Circuit, Delivery
+
+TRIPS_AFTER = 5
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 900.0
+JITTER = 0.2
+# Deliveries under way at one receiver: half of a worker's slots at most. One that failed the last time gets one.
+MOST_UNDER_WAY = 4
+WAITING = "its receiver to answer again"
+
+
+def receiver_of(tenant_id: str, url: str, endpoint_id: str | None) -> str:
+    """Whose trouble may hold up a delivery: the endpoint's, or that of the host in a prediction's own webhook."""
+    if endpoint_id is not None:
+        return endpoint_id
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return tenant_id
+    return f"{tenant_id} {parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"[:320]
+
+
+def can_take_more() -> ColumnElement[bool]:
+    """The condition on a `Delivery` that its receiver has not enough to do already. One look at what is under way."""
+    under_way = aliased(Delivery)
+    doubted = func.coalesce(func.max(Circuit.failures), 0) > 0
+    busy = (
+        select(under_way.receiver)
+        .outerjoin(Circuit, Circuit.receiver == under_way.receiver)
+        .where(under_way.status == "sending", under_way.receiver.is_not(None))
+        .group_by(under_way.receiver)
+        .having(func.count() >= case((doubted, 1), else_=MOST_UNDER_WAY))
+    )
+    # Rows of a release that knew no receivers have none.
+    return or_(Delivery.receiver.is_(None), Delivery.receiver.not_in(busy))
+
+
+async def find_circuit(session: Session, receiver: str) -> Circuit | None:
+    """What is remembered of a receiver that failed the last time."""
+    return await session.get(Circuit, receiver)
+
+
+async def opens_at(session: Session, receiver: str, now: Micros) -> Micros:
+    """From when on something new may be sent to the receiver: `now`, or when its pause is over."""
+    until = await session.scalar(select(Circuit.open_until).where(Circuit.receiver == receiver))
+    return max(until or 0, now)
+
+
+async def note_failed(session: WriteSession, receiver: str) -> Micros | None:
+    """Count a failure; when it opens the circuit, answers until when, and puts off all that waits for the receiver."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    row = insert(Circuit).values(receiver=receiver, failures=0, open_until=None, updated_at=now_micros())
+    await session.execute(row.on_conflict_do_nothing())
+    query = select(Circuit).where(Circuit.receiver == receiver).with_for_update()
+    circuit = (await session.scalars(query.execution_options(populate_existing=True))).one()
+    now = now_micros()
+    if circuit.open_until is not None and circuit.open_until > now:
+        return circuit.open_until  # sent before it opened
+    circuit.failures, circuit.updated_at = circuit.failures + 1, now
+    if circuit.failures < TRIPS_AFTER:
+        return None
+    circuit.open_until = now + int(pause_s(circuit.failures) * 1_000_000)
+    await session.flush()
+    late = _waiting(receiver, Delivery.due_at < circuit.open_until)
+    await session.execute(late.values(due_at=circuit.open_until, waiting_for=WAITING))
+    session.tell("later", "deliver", receiver)
+    return circuit.open_until
+
+
+async def close(session: WriteSession, receiver: str) -> None:
+    """The receiver answers, or its owner changed it: forget its failures, and send what was put off because of them."""
+    await session.execute(delete(Circuit).where(Circuit.receiver == receiver))
+    put_off = _waiting(receiver, Delivery.waiting_for == WAITING).values(due_at=db_now(), waiting_for=None)
+    await session.execute(put_off)
+    session.tell("work", "deliver", "")
+
+
+def pause_s(failures: int) -> float:
+    """How long a receiver is left alone after so many failures in a row: doubled each time, with jitter."""
+    pause = FIRST_PAUSE_S * 2.0 ** min(failures - TRIPS_AFTER, 16)
+    return min(pause, LONGEST_PAUSE_S) * random.uniform(1.0 - JITTER, 1.0 + JITTER)  # noqa: S311  jitter, no secret
+
+
+def _waiting(receiver: str, which: ColumnElement[bool]) -> Any:
+    pending = (Delivery.receiver == receiver, Delivery.status == "pending", which)
+    return update(Delivery).where(*pending).execution_options(synchronize_session=False)
