@@ -13,12 +13,14 @@ from core.clock import now_micros
 from core.ids import new_id
 from core.secrets import Vault
 from core.settings import Settings
+from state.claims import Claim
 from state.database import Database, open_database
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT, migrate
 from state.operations import Who, submit
 from state.specs import ServiceSpec
 from state.tables import Delivery, History, Model, Operation, Prediction, Service, Version
+from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
 from storage.local import LocalStore
 from workers.boot import WorkerHost, build
@@ -35,11 +37,11 @@ Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model)
 class NoTarget:
     """The engine's own tests place nothing anywhere."""
 
-    async def apply(self, spec: ServiceSpec) -> None:
+    async def apply(self, spec: ServiceSpec, claim: Claim | None = None) -> None:
         """Never called."""
         raise AssertionError(spec)
 
-    async def remove(self, service_id: str, generation: int) -> None:
+    async def remove(self, service_id: str, generation: int, claim: Claim | None = None) -> None:
         """Never called."""
         raise AssertionError(service_id)
 
@@ -190,13 +192,15 @@ async def wait_for(holds: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def open_platform(folder: Path, **settings: object) -> AsyncIterator[Platform]:
-    """A migrated database in `folder`; every started worker is stopped at the end."""
+async def open_platform(
+    folder: Path, store: ArtifactStore | None = None, **settings: object
+) -> AsyncIterator[Platform]:
+    """A migrated database in `folder`; every started worker is stopped at the end, and the store closed."""
     chosen = Settings.model_validate({"data": folder, "lease_s": 2.0, **settings})
     database = open_database(chosen.database)
     vault = Vault(bytes(32))
     await migrate(database, vault)
-    store = LocalStore(folder / "artifacts")
+    store = store or LocalStore(folder / "artifacts")
     cache = ArtifactCache(store, folder / "cache", max_bytes=1_000_000)
     platform = Platform(Resources(chosen, database, store, cache, NoTarget(), vault))
     try:

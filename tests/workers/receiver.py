@@ -13,6 +13,7 @@ class Received:
     line: str
     headers: dict[str, str]
     body: bytes
+    local: str = ""  # the address of ours that was connected to
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Receiver:
         pairs = (line.split(": ", 1) for line in head[1:] if line)
         headers = {name.lower(): value for name, value in pairs}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.received.append(Received(head[0], headers, body))
+        self.received.append(Received(head[0], headers, body, writer.get_extra_info("sockname")[0]))
         if self.pause is not None:
             await self.pause.wait()
         answer = self.answers[min(len(self.received), len(self.answers)) - 1]

@@ -4,10 +4,11 @@ import dramatiq
 import pytest
 
 from tests.workers.platform import wait_for
-from workers.broker import InProcessBroker, UnsupportedBrokerUrl, open_broker
+from workers.broker.inprocess import InProcessBroker
+from workers.broker.open import UnsupportedBrokerUrl, open_broker
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "inprocess", ""])
+@pytest.mark.parametrize("url", ["amqp://localhost", "inprocess", ""])
 def test_another_scheme_is_refused_with_the_ones_that_exist(url: str) -> None:
     with pytest.raises(UnsupportedBrokerUrl, match="inprocess://"):
         open_broker(url)

@@ -1,7 +1,14 @@
 """Work whose holder died goes on, and work that kills its holders ends."""
 
+import pytest
+
+from core.clock import now_micros
+from core.errors import StoreUnavailable
+from state.blobs import touch_blob
 from state.claims import take
-from state.tables import Operation
+from state.direct import direct_write
+from state.endings import lock_silent
+from state.tables import Blob, Operation
 from tests.workers.platform import Platform, answering
 from workers.outcomes import Done
 from workers.rescuer import MAX_RESCUES, requeue_all_running, rescue_expired
@@ -76,6 +83,22 @@ async def test_the_time_in_which_nobody_worked_is_not_counted_against_waiting_wo
     assert (await platform.now(operation)).started_at is None
 
 
+async def test_a_row_that_cannot_be_rescued_does_not_hold_up_the_others(platform: Platform) -> None:
+    broken = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await platform.set_operation(broken.id, kind="no.such", lease_until=1)
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await rescue_until_queued(platform, operation)
+    assert (await platform.now(broken)).status == "running"
+
+
+async def test_a_holder_that_answers_meanwhile_keeps_its_work(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    seen = await platform.now(operation)
+    await platform.set_operation(operation.id, lease_until=2**52)
+    async with direct_write(platform.database) as session:
+        assert await lock_silent(session, seen) is None
+
+
 async def test_an_embedded_start_goes_on_with_what_the_last_process_held(platform: Platform) -> None:
     operation = await held_by_a_dead_worker(platform, 3_600_000_000)
     await platform.start({"version.inspect": answering(Done())}, alone=True)
@@ -87,3 +110,15 @@ async def rescue_until_queued(platform: Platform, operation: Operation) -> None:
     async with platform.deadline():
         while (await platform.now(operation)).status == "running":
             await rescue_expired(platform.database)
+
+
+async def test_bytes_that_a_dead_sweeper_condemned_can_be_put_again_after_a_start_alone(platform: Platform) -> None:
+    digest = f"sha256:{'5' * 64}"
+    async with platform.database.write() as session:
+        session.add(Blob(digest=digest, size_bytes=1, touched_at=1, doomed_at=-now_micros()))
+    with pytest.raises(StoreUnavailable):
+        async with platform.database.write() as session:
+            await touch_blob(session, digest, 1)
+    await requeue_all_running(platform.database)
+    async with platform.database.write() as session:
+        await touch_blob(session, digest, 1)

@@ -1,20 +1,25 @@
 """The handlers of services on a real database and the real target; no node runs, so no replica ever comes."""
 
+import math
 from dataclasses import replace
+
+import pytest
 
 from core.clock import now_micros
 from core.ids import new_id
-from state.advance import advance
-from state.claims import take
+from state.advance import advance, lock
+from state.claims import ClaimLost, take
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.operations import Who, submit
+from state.specs import wanted_spec
 from state.tables import Placement, Revision, Service
 from tests.workers.platform import Platform
 from workers.handlers.services import restart
 from workers.outcomes import Failed
-from workers.resources import Held
+from workers.resources import Held, Lease
 from workers.targets.node import NodeTarget
+from workers.watcher import Watcher
 
 TEST = By("test")
 
@@ -36,6 +41,27 @@ async def running_service(platform: Platform, *, live_replicas: int, replicas: i
     return service
 
 
+async def test_whoever_lost_its_claim_can_place_and_remove_nothing(platform: Platform) -> None:
+    target = NodeTarget(platform.database, platform.resources.settings)
+    service = await running_service(platform, live_replicas=1, replicas=1)
+    async with platform.database.write() as session:
+        operation = await submit(session, Who(DEFAULT_TENANT, "test", "admin"), "service.restart", service)
+    taken = await take(platform.database, "control", "test", 10_000_000)
+    assert taken is not None
+    async with platform.database.read() as session:
+        spec = await wanted_spec(session, service.id, service.generation)
+    await target.apply(spec, taken[0])
+    await platform.set_operation(operation.id, epoch=7)
+    with pytest.raises(ClaimLost):
+        await target.apply(replace(spec, replicas=5), taken[0])
+    with pytest.raises(ClaimLost):
+        await target.remove(service.id, service.generation, taken[0])
+    async with platform.database.read() as session:
+        placement = await session.get(Placement, service.id)
+    assert placement is not None
+    assert placement.replicas == 1
+
+
 async def test_a_failed_restart_that_was_to_grow_goes_back_to_the_size_that_ran(platform: Platform) -> None:
     target = NodeTarget(platform.database, platform.resources.settings)
     resources = replace(platform.resources, target=target)
@@ -45,9 +71,24 @@ async def test_a_failed_restart_that_was_to_grow_goes_back_to_the_size_that_ran(
         operation.started_at = 1  # its time is over
     taken = await take(platform.database, "control", "test", 10_000_000)
     assert taken is not None
-    outcome = await restart(Held(*taken), resources)
+    outcome = await restart(Held(*taken, Lease(math.inf)), resources)
     assert isinstance(outcome, Failed)
     assert outcome.target["replicas"] == 1
     async with platform.database.read() as session:
         placement = await session.get_one(Placement, service.id)
     assert placement.replicas == 1
+
+
+async def test_the_replicas_that_a_canceled_restart_has_not_reached_are_kept(platform: Platform) -> None:
+    target = NodeTarget(platform.database, platform.resources.settings)
+    service = await running_service(platform, live_replicas=2, replicas=2)
+    async with platform.database.read() as session:
+        wanted = await wanted_spec(session, service.id, 1)
+    await target.apply(replace(wanted, fresh_since=now_micros()))
+    async with platform.database.write() as session:
+        held = await lock(session, Service, service.id)
+        await advance(session, held, "weaken", TEST, generation=1)  # as a cancel does
+    await Watcher(platform.database, target).look()
+    async with platform.database.read() as session:
+        placement = await session.get_one(Placement, service.id)
+    assert (placement.fresh_since, placement.replicas) == (0, 2)

@@ -1,6 +1,7 @@
 """What nobody needs goes, what somebody needs stays."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,10 @@ from sqlalchemy import select, update
 from core.clock import now_micros, to_micros
 from core.ids import id_at, new_id
 from state.advance import advance
+from state.blobs import DELETED_WITHIN
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
+from state.sweeping import condemn
 from state.tables import Blob, Delivery, History, IdempotencyKey, Operation, Replica, Service, Version
 from storage.digests import Digest
 from tests.workers.platform import Platform, answering
@@ -65,6 +68,22 @@ async def test_a_doomed_blob_that_is_used_again_is_pardoned(platform: Platform) 
     kept = await blob(platform, digest)
     assert kept is not None
     assert kept.doomed_at is None
+    assert await is_stored(platform, digest)
+
+
+async def test_a_sweeper_that_was_paused_after_the_condemnation_does_not_delete_what_was_put_since(
+    platform: Platform,
+) -> None:
+    digest = await stored(platform, b"put again meanwhile")
+    paused = Sweeper(platform.resources, doomed_for=NOW)
+    await paused.look()
+    async with platform.database.write() as session:
+        condemned = await condemn(session, now_micros())
+    assert condemned is not None
+    condemned = replace(condemned, doomed_at=condemned.doomed_at + to_micros(DELETED_WITHIN))  # time passes
+    async with platform.database.write() as session:
+        await session.execute(update(Blob).values(doomed_at=None))  # another sweeper has buried it, and a put came
+    assert not await paused.execute(condemned)
     assert await is_stored(platform, digest)
 
 

@@ -1,25 +1,12 @@
-"""What carries wake-ups. The database decides what is due; a wake-up that is lost costs a poll interval."""
+"""Wake-ups within one process, over Dramatiq's in-memory broker: they arrive at once, and nothing is kept."""
 
 from queue import Empty, Queue
 from threading import Semaphore
 
-from dramatiq import Broker, Consumer, Message, MessageProxy
+from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.brokers.stub import StubBroker
 
 WakeQueue = Queue[bytes]
-
-
-class UnsupportedBrokerUrl(ValueError):
-    """The setting names a broker that this build does not have; a mistake of the operator, found at start."""
-
-
-def open_broker(url: str) -> Broker:
-    """The broker behind `inprocess://`; raises UnsupportedBrokerUrl."""
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme != "inprocess":
-        shown = f"{scheme}://" if separator else repr(url)
-        raise UnsupportedBrokerUrl(f"the broker URL has {shown}; the schemes that exist are: inprocess://")
-    return InProcessBroker(middleware=[])
 
 
 class InProcessBroker(StubBroker):

@@ -1,0 +1,133 @@
+"""Durable predictions from their submission to their answer: what each costs, and where it is sent."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from core.clock import now_micros
+from core.ids import new_id
+from state.advance import advance
+from state.history import By, begin
+from state.migrate import DEFAULT_TENANT
+from state.observing import Mode, Timing
+from state.predicting import Submission, submit_prediction
+from state.tables import Prediction, Replica, Revision, Service
+from tests.workers.platform import WHO, Platform, wait_for
+from workers.boot import owner_name
+from workers.executor import Executor
+from workers.handlers.predictions import predict
+
+TEST = By("test")
+ANSWER = b'{"outputs": [1]}'
+
+
+class Counting:
+    """Hears of every transaction."""
+
+    def __init__(self) -> None:
+        self.ended = Counter[Mode]()
+
+    def transaction_ended(self, mode: Mode, timing: Timing) -> None:
+        """Count it."""
+        self.ended[mode] += 1
+
+
+@asynccontextmanager
+async def open_replica(folder: Path) -> AsyncIterator[str]:
+    """The address of something that answers as a model server does."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
+
+    async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_unix_server(until_closed, folder / "replica.sock")
+    async with server:
+        yield f"unix://{folder / 'replica.sock'}"
+
+
+async def serve(platform: Platform, address: str) -> Service:
+    """A running service with a ready replica at the address."""
+    version, now = await platform.version(), now_micros()
+    owned = {"tenant_id": DEFAULT_TENANT, "created_at": now}
+    service = Service(id=new_id("svc"), updated_at=now, tags=[], name="iris", replicas=1, **owned)
+    revision = Revision(
+        id=new_id("rev"),
+        service_id=service.id,
+        number=1,
+        model_id=version.model_id,
+        version_id=version.id,
+        resources={},
+        env_names=[],
+        **owned,
+    )
+    replica = Replica(
+        id=new_id("rep"), service_id=service.id, revision_id=revision.id, generation=1, address=address, **owned
+    )
+    async with platform.database.write() as session:
+        await begin(session, service, TEST)
+        session.add(revision)
+        for move in ("deploy", "ready"):
+            await advance(session, service, move, TEST, live_revision_id=revision.id, revision_id=revision.id)
+        await begin(session, replica, TEST)
+        await advance(session, replica, "ready", TEST)
+    return service
+
+
+async def submit(platform: Platform, service: Service, **values: object) -> Prediction:
+    wanted = Submission(body={"inputs": {"x": 1}}, body_digest=None, base_url="http://localhost", **values)  # type: ignore[arg-type]  # named by the dataclass
+    async with platform.database.write() as session:
+        return await submit_prediction(session, WHO, service, wanted)
+
+
+@pytest.fixture
+async def replica(tmp_path: Path) -> AsyncIterator[str]:
+    async with open_replica(tmp_path) as address:
+        yield address
+
+
+@pytest.fixture
+async def executor(platform: Platform, replica: str) -> AsyncIterator[Executor]:
+    """An executor without anything around it that would look into the database, too."""
+    executor = Executor(platform.resources, {"predict": predict}, owner_name())
+    yield executor
+    await executor.stop(5.0)
+
+
+async def test_a_prediction_takes_three_transactions(platform: Platform, replica: str, executor: Executor) -> None:
+    service, counting = await serve(platform, replica), Counting()
+    platform.database.observe(counting)
+    prediction = await submit(platform, service)
+    assert not await executor.work_next("predict")
+    await wait_for(lambda: executor.free("predict") == executor.slots["predict"])
+    assert counting.ended == {"write": 3}  # submitted, claimed, recorded
+    ended = await platform.now(prediction)
+    assert (ended.status, ended.output, ended.attempt) == ("succeeded", [1], 1)
+    assert await platform.moves(prediction) == ["create", "start", "succeed"]
+
+
+async def test_many_predictions_take_fewer_transactions_than_that(
+    platform: Platform, replica: str, executor: Executor
+) -> None:
+    service, counting = await serve(platform, replica), Counting()
+    rows = [await submit(platform, service) for _ in range(12)]
+    platform.database.observe(counting)
+    while await executor.work_next("predict"):
+        pass
+    await wait_for(lambda: executor.free("predict") == executor.slots["predict"])
+    ended = counting.ended.copy()
+    for row in rows:
+        assert (await platform.now(row)).status == "succeeded"
+    assert ended["write"] < 12
+    assert ended["read"] == 0
