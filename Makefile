@@ -1,7 +1,7 @@
 # Everything that one does in this repository. Works with GNU make 3.81 (macOS) and later.
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
-#   ROUNDS= SEED= FIRST= STACK=1 LEASE= AT_ONCE=           the crash campaign: docs/reliability.md
+#   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
 #   STACK=1            the demo on the production shape, as `make stack` starts it
 
 PYTHON ?=
@@ -71,7 +71,7 @@ wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 
 crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 (a sample is in `make test`)
 	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
-	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(LEASE),--lease $(LEASE)) $(if $(AT_ONCE),--at-once $(AT_ONCE))
+	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 bench: .venv/.ready-to-test ## Measure the bars
 	$(IN)/python -m benchmarks

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import deploy, latency, start, throughput, upload
+from benchmarks import deploy, drain, duplicates, latency, predictions, scale, start, throughput, upload, wakeup
 from benchmarks.figures import Figure, load_in_words, print_table
 from benchmarks.platform import Broken
 
@@ -15,6 +15,11 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "latency": latency.measure,
     "upload": upload.measure,
     "throughput": throughput.measure,
+    "wakeup": wakeup.measure,
+    "duplicates": duplicates.measure,
+    "predictions": predictions.measure,
+    "drain": drain.measure,
+    "scale": scale.measure,
 }
 
 

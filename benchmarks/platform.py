@@ -31,8 +31,7 @@ class Broken(Exception):
 class Platform:
     """A running platform. Every step raises `Broken` when it fails."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, ready_s: float) -> None:
-        self.process, self.ready_s = process, ready_s
+    def __init__(self, port: int) -> None:
         self.address: Address = ("127.0.0.1", port)
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -82,6 +81,14 @@ class Platform:
         return words[words.index("--socket") + 1]
 
 
+class OneProcess(Platform):
+    """A platform that is one process; `ready_s` tells how long it took from its start to /readyz."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, ready_s: float) -> None:
+        super().__init__(port)
+        self.process, self.ready_s = process, ready_s
+
+
 def sample_body(file: Path) -> Mapping[str, Any]:
     """The body of a prediction of one record, from what lies beside an example."""
     inputs = json.loads(file.with_name(f"{file.name}.input.json").read_text("utf-8"))["inputs"]
@@ -101,8 +108,8 @@ def fresh_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running(data: Path) -> Iterator[Platform]:
-    """A platform on this folder for the length of the block; `ready_s` tells from its start to /readyz."""
+def running(data: Path) -> Iterator[OneProcess]:
+    """A platform on this folder for the length of the block."""
     port = _free_port()
     read_end, write_end = os.pipe()  # the platform reads its end when we end, however that happens
     command = [sys.executable, "-P", "-m", "portside", "up", "--data", str(data), "--port", str(port)]
@@ -124,7 +131,7 @@ def running(data: Path) -> Iterator[Platform]:
                     said.seek(0)
                     raise Broken(f"the platform did not start: {said.read().decode(errors='replace').strip()}")
                 time.sleep(LOOK_S)
-            yield Platform(process, port, time.perf_counter() - began)
+            yield OneProcess(process, port, time.perf_counter() - began)
         finally:
             _end(process)
             os.close(write_end)

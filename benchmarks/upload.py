@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import sender
 from benchmarks.figures import Figure
-from benchmarks.platform import EXAMPLES, MIB, Broken, Platform, fresh_folder, running
+from benchmarks.platform import EXAMPLES, MIB, Broken, OneProcess, fresh_folder, running
 
 UPLOAD_BYTES = 1024 * MIB
 LIMIT_MIB = 64
@@ -23,7 +23,7 @@ def measure() -> list[Figure]:
     return figures
 
 
-def _upload(platform: Platform, *, as_form: bool) -> list[Figure]:
+def _upload(platform: OneProcess, *, as_form: bool) -> list[Figure]:
     status = Path(f"/proc/{platform.process.pid}")
     before_kib = _kib(status, "VmRSS")
     with suppress(PermissionError):  # without it the peak is that of the whole life: too high, never too low

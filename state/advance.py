@@ -1,5 +1,5 @@
-"""The one function that changes a status: guarded by the machine's table and by a conditional UPDATE, it writes the
-history row, the event and the webhook deliveries in the same transaction."""
+"""The one function that changes a status: guarded by the machine's table and the row's lock (and by a conditional
+UPDATE where SQLAlchemy writes), it writes the history row, the event and the webhook deliveries in the transaction."""
 
 from typing import Any
 
@@ -7,10 +7,12 @@ from sqlalchemy import select, update
 
 from core.clock import now_micros
 from core.errors import IllegalMove, NotFound
-from state.database import WriteSession, db_now
+from state.database import WriteSession
+from state.direct import DirectSession, Writer
 from state.events import emit
 from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, write_history
-from state.tables import Model, Prediction, Replica, Service, Version
+from state.machines import Move
+from state.tables import Model, Operation, Prediction, Replica, Service, Version
 
 # The moves that somebody can ask for; the others are made by the platform itself.
 OWNER_VERBS = frozenset({"cancel", "delete", "pause", "redeliver", "restart", "resume", "retry", "stop", "update"})
@@ -25,17 +27,31 @@ async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:
     return row
 
 
-async def advance(session: WriteSession, row: Stateful, move_name: str, by: By, **values: object) -> None:
+async def advance(session: Writer, row: Stateful, move_name: str, by: By, **values: object) -> None:
     """Make the move on a row that this transaction has locked, together with the column `values`.
 
     Raises `IllegalMove` naming the move, the status and what is possible there.
     """
     machine = MACHINE_OF[type(row)]
     move = machine.moves[move_name]
-    before, table = row.status, type(row)
+    before = row.status
     if before not in move.sources:
         raise illegal(row, move_name)
-    changes = {"reason": by.reason, "message": by.message, "since": db_now(), **_stamps(row), **values}
+    changes = {"reason": by.reason, "message": by.message, "since": session.now, **_stamps(row), **values}
+    if isinstance(session, DirectSession):
+        session.change(row, {"status": str(move.to), "sequence": row.sequence + 1, **changes})
+    else:
+        await _update(session, row, move, changes)
+    write_history(session, row, before, move.name, by)
+    session.tell("changed", machine.name, row.id)
+    if isinstance(row, Replica | Service):
+        await raise_routing_version(session)
+    if move.event and not (_is_another_start(row, move_name) or _is_bookkeeping(row, before)):
+        await emit(session, row, move.event)
+
+
+async def _update(session: WriteSession, row: Stateful, move: Move, changes: dict[str, Any]) -> None:
+    table = type(row)
     statement = (
         update(table)
         .where(table.id == row.id, table.status.in_(sorted(move.sources)))
@@ -45,18 +61,17 @@ async def advance(session: WriteSession, row: Stateful, move_name: str, by: By, 
     )
     if (await session.execute(statement)).scalar_one_or_none() is None:
         await session.refresh(row)
-        raise illegal(row, move_name)
-    write_history(session, row, before, move.name, by)
-    session.tell("changed", machine.name, row.id)
-    if isinstance(row, Replica | Service):
-        await raise_routing_version(session)
-    if move.event and not _is_another_start(row, move_name):
-        await emit(session, row, move.event)
+        raise illegal(row, move.name)
 
 
 def _is_another_start(row: Stateful, move_name: str) -> bool:
     """A prediction that waited for a replica, or is tried again, is told to have started only once."""
     return isinstance(row, Prediction) and move_name == "start" and row.epoch > 1
+
+
+def _is_bookkeeping(row: Stateful, before: str) -> bool:
+    """A change of rows that succeeded as it was asked for: its caller has the answer, and nobody waits for more."""
+    return isinstance(row, Operation) and before == "queued" and row.status == "succeeded"
 
 
 def illegal(row: Stateful, verb: str) -> IllegalMove:

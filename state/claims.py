@@ -1,56 +1,34 @@
 """Claimable rows: who holds a unit of work, until when, and how it ends. Every final write is fenced by the epoch.
 
-Leases and due times use the database's clock. The broker's message is only a hint; `claim` takes the best due row.
+Leases and due times use the database's clock. The broker's message is only a hint; a claim takes whose turn it is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, literal, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import aliased
 
 from core.errors import PlatformError
 from state.advance import advance
 from state.database import Database, Session, WriteSession, db_now
+from state.direct import DirectSession, Writer, direct_write
+from state.gates import gates
 from state.history import MACHINE_OF, By
 from state.kinds import KINDS
-from state.tables import Delivery, Model, Operation, Prediction, Service, Version
+from state.queries.predictions import Destination, destinations
+from state.tables import Model, Operation, Prediction, Service, Version
+from state.turns import Room, Turns, choose, due, nothing_in_front
+from state.worktables import LANES, OPERATIONS, Work
 
-Work = Operation | Prediction | Delivery
 TARGETS: Mapping[str, Any] = {"model": Model, "version": Version, "service": Service}
-
-
-@dataclass(frozen=True, slots=True)
-class WorkTable:
-    """How one claimable table names its statuses and moves (the claim takes the names per table)."""
-
-    table: type[Any]
-    waiting: str
-    working: str
-    finals: tuple[str, ...]
-
-
-OPERATIONS = WorkTable(Operation, "queued", "running", ("succeeded", "failed", "canceled"))
-PREDICTIONS = WorkTable(Prediction, "starting", "processing", ("succeeded", "failed", "canceled"))
-DELIVERIES = WorkTable(Delivery, "pending", "sending", ("delivered", "failed"))
-LANES: Mapping[str, WorkTable] = {
-    "control": OPERATIONS,
-    "run": OPERATIONS,
-    "predict": PREDICTIONS,
-    "deliver": DELIVERIES,
-}
 
 
 class ClaimLost(PlatformError):
     """The work was taken over, canceled or superseded: its former holder may write nothing any more."""
 
     status, code, title = 409, "claim_lost", "The work belongs to somebody else now"
-
-
-class _TargetBusy(Exception):
-    """The target of the best due operation is locked by another transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,71 +42,105 @@ class Claim:
     owner: str
 
 
-async def take(database: Database, lane: str, owner: str, lease_micros: int) -> tuple[Claim, Work] | None:
-    """Claim the best due row of the lane (priority, then due time, then id) in a transaction of its own.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A claim, the row as it is then, and, for a prediction, where it can be sent."""
 
-    The operation's target makes its starting move in the same commit. Answers the claim and the row as it is then.
+    claim: Claim
+    row: Work
+    destination: Destination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Haul:
+    """What one look at a lane brought, and whether there may be more."""
+
+    taken: Sequence[Taken]
+    more: bool
+
+
+async def take(database: Database, lane: str, owner: str, lease_micros: int) -> tuple[Claim, Work] | None:
+    """Claim the best due row of the lane (priority, then due time, then id), if there is one."""
+    haul = await take_many(database, lane, owner, lease_micros, Room(1), Turns())
+    return None if not haul.taken else (haul.taken[0].claim, haul.taken[0].row)
+
+
+async def take_many(database: Database, lane: str, owner: str, lease_micros: int, room: Room, turns: Turns) -> Haul:
+    """Claim the rows of the lane whose turn it is, as many as there is room for, in a transaction of its own.
+
+    The operations' targets make their starting moves in the same commit.
     """
     try:
-        async with database.write() as session:
-            return await _claim(session, lane, owner, lease_micros)
-    except (IntegrityError, _TargetBusy):
-        return None  # PostgreSQL: somebody changes the same target at this moment; the relay looks again
+        async with direct_write(database) as session:
+            chosen = await choose(session, lane, room, turns)
+            if not chosen.rows:
+                return Haul((), chosen.more)
+            return await _start(session, lane, owner, lease_micros, chosen.rows, chosen.more)
+    except IntegrityError:
+        return Haul((), more=True)  # PostgreSQL: somebody claimed another wish for one of the targets at this moment
 
 
-async def _claim(session: WriteSession, lane: str, owner: str, lease_micros: int) -> tuple[Claim, Work] | None:
-    query = _best_due(LANES[lane], lane).limit(1).with_for_update(skip_locked=True)
-    row: Work | None = (await session.execute(query)).scalar_one_or_none()
-    if row is None:
-        return None
-    await advance(
-        session,
-        row,
-        "start",
-        By(owner),
-        epoch=row.epoch + 1,
-        attempt=row.attempt + 1,
-        lease_until=db_now() + lease_micros,
-        lease_owner=owner,
-        started_at=row.started_at or db_now(),
-        waiting_for=None,
-    )
-    if isinstance(row, Operation):
-        await _start_target(session, row, owner)
-    return Claim(lane, row.id, row.epoch, row.attempt, owner), row
+async def _start(
+    session: DirectSession, lane: str, owner: str, lease_micros: int, rows: Sequence[Work], more: bool
+) -> Haul:
+    targets = await _lock_targets(session, rows)
+    by, taken = By(owner), []
+    for row in rows:
+        move = KINDS[row.kind].starts if isinstance(row, Operation) else None
+        target = targets.get(row.target_id) if isinstance(row, Operation) else None
+        if move is not None and target is None:
+            more = True  # somebody changes its target at this moment
+            continue
+        await advance(
+            session,
+            row,
+            "start",
+            by,
+            epoch=row.epoch + 1,
+            attempt=row.attempt + 1,
+            lease_until=session.now + lease_micros,
+            lease_owner=owner,
+            started_at=row.started_at or session.now,
+            waiting_for=None,
+        )
+        if move is not None and target is not None and target.status in MACHINE_OF[type(target)].moves[move].sources:
+            await advance(session, target, move, By(owner, operation_id=row.id))
+        taken.append(Taken(Claim(lane, row.id, row.epoch, row.attempt, owner), row))
+    if lane == "predict":
+        taken = await _with_destinations(session, taken)
+    return Haul(taken, more)
 
 
-async def _start_target(session: WriteSession, operation: Operation, owner: str) -> None:
-    move = KINDS[operation.kind].starts
-    if move is None:
-        return
-    table = TARGETS[operation.target_type]
-    # Everybody else locks the target before its operation: to wait for it here could end in a deadlock.
-    query = select(table).where(table.id == operation.target_id).with_for_update(skip_locked=True)
-    target = (await session.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
-    if target is None:
-        raise _TargetBusy
-    if target.status in MACHINE_OF[type(target)].moves[move].sources:
-        await advance(session, target, move, By(owner, operation_id=operation.id))
+async def _lock_targets(session: DirectSession, rows: Sequence[Work]) -> dict[str, Any]:
+    """The targets that start with their operation and that nobody else holds.
+
+    Everybody else locks the target before its operation: to wait for it here could end in a deadlock.
+    """
+    wanted: dict[str, set[str]] = {}
+    for row in rows:
+        if isinstance(row, Operation) and KINDS[row.kind].starts is not None:
+            wanted.setdefault(row.target_type, set()).add(row.target_id)
+    found: dict[str, Any] = {}
+    for name, ids in sorted(wanted.items()):
+        found |= await session.lock(TARGETS[name], sorted(ids), waits=False)
+    return found
 
 
-async def due(session: Session, lane: str, limit: int) -> Sequence[str]:
+async def _with_destinations(session: DirectSession, taken: Sequence[Taken]) -> list[Taken]:
+    """Where each prediction can be sent: asked here, so that its handler needs no transaction of its own."""
+    services = {each.row.service_id for each in taken if isinstance(each.row, Prediction)}
+    found = await destinations(session, services)
+    return [
+        replace(each, destination=found.get(each.row.service_id)) if isinstance(each.row, Prediction) else each
+        for each in taken
+    ]
+
+
+async def due_ids(session: Session, lane: str, limit: int) -> Sequence[str]:
     """The ids of due rows, best first: what the relay sends wake-ups for."""
     table = LANES[lane].table
-    return list(await session.scalars(_best_due(LANES[lane], lane).with_only_columns(table.id).limit(limit)))
-
-
-def _best_due(work: WorkTable, lane: str) -> Select[Any]:
-    table = work.table
-    query = select(table).where(table.lane == lane, table.status == work.waiting, table.due_at <= db_now())
-    if table is Operation:
-        # One holder per resource, in the order of the wishes: work queues behind the operation that runs on the same
-        # target, and behind an older one that waits there.
-        holder = aliased(Operation)
-        is_older = and_(holder.status == work.waiting, holder.created_at < Operation.created_at)
-        in_front = or_(holder.status == work.working, is_older)
-        query = query.where(~exists().where(holder.target_id == Operation.target_id, in_front))
-    return query.order_by(table.priority, table.due_at, table.id)
+    query = select(table.id).where(*due(lane), *nothing_in_front(lane), *gates(lane))
+    return list(await session.scalars(query.order_by(table.priority, table.due_at, table.id).limit(limit)))
 
 
 async def renew(session: WriteSession, claim: Claim, lease_micros: int) -> bool:
@@ -181,7 +193,7 @@ async def note(session: WriteSession, claim: Claim, **values: object) -> None:
 
 
 async def give_back(
-    session: WriteSession,
+    session: Writer,
     row: Work,
     by: By,
     *,
@@ -196,7 +208,7 @@ async def give_back(
         row,
         "requeue",
         by,
-        due_at=db_now() + after_micros,
+        due_at=session.now + after_micros,
         attempt=row.attempt if used_attempt else row.attempt - 1,
         lease_until=None,
         lease_owner=None,
@@ -206,9 +218,9 @@ async def give_back(
     session.tell("later" if after_micros > 0 else "work", row.lane, row.id)
 
 
-async def end(session: WriteSession, row: Work, move: str, by: By, **values: object) -> None:
+async def end(session: Writer, row: Work, move: str, by: By, **values: object) -> None:
     """Finish held or waiting work by its final move (`succeed`, `fail`, `cancel`, `deliver`)."""
-    await advance(session, row, move, by, completed_at=db_now(), lease_until=None, lease_owner=None, **values)
+    await advance(session, row, move, by, completed_at=session.now, lease_until=None, lease_owner=None, **values)
 
 
 async def wake(session: WriteSession, target_ids: Sequence[str]) -> None:
@@ -231,18 +243,10 @@ async def wake(session: WriteSession, target_ids: Sequence[str]) -> None:
         session.tell("work", lane, id)
 
 
-async def expired(session: WriteSession, lane: str, limit: int) -> Sequence[Work]:
-    """Rows whose holder let the lease run out, locked: what the rescuer queues again."""
-    work = LANES[lane]
-    table = work.table
-    query = (
-        select(table)
-        .where(table.lane == lane, table.status == work.working, table.lease_until < db_now())
-        .order_by(table.lease_until)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
-    )
+async def expired(session: Session, lane: str, limit: int) -> Sequence[Work]:
+    """Rows whose holder let the lease run out, those that wait longest first: what the rescuer queues again."""
+    table, held = _held_rows(lane)
+    query = select(table).where(*held, table.lease_until < db_now()).order_by(table.lease_until).limit(limit)
     return list(await session.scalars(query))
 
 
@@ -260,9 +264,15 @@ async def forget_starts(session: WriteSession) -> None:
     await session.execute(queued.values(started_at=None).execution_options(synchronize_session=False))
 
 
-async def working(session: WriteSession, lane: str, limit: int) -> Sequence[Work]:
-    """Every held row, locked: what an embedded start queues again, because its last holder is known to be dead."""
-    work = LANES[lane]
-    table = work.table
-    query = select(table).where(table.lane == lane, table.status == work.working).limit(limit).with_for_update()
-    return list(await session.scalars(query.execution_options(populate_existing=True)))
+async def let_leases_run_out(session: WriteSession) -> None:
+    """Nobody can hold anything: for the start of a process that is known to be alone on this database."""
+    for lane in LANES:
+        table, held = _held_rows(lane)
+        statement = update(table).where(*held).values(lease_until=0)
+        await session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _held_rows(lane: str) -> tuple[Any, tuple[ColumnElement[bool], ...]]:
+    table: Any = LANES[lane].table
+    is_working = table.status == literal(LANES[lane].working, literal_execute=True)
+    return table, (table.lane == lane, is_working)

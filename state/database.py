@@ -5,20 +5,24 @@ SQLite has exactly one writing connection behind a lock and a small pool of read
 
 import asyncio
 import logging
+import math
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from socket import gaierror
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import BigInteger, Connection, QueuePool, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
-from core.errors import DatabaseBusy
+from core.errors import DatabaseBusy, DatabaseFull
+from core.failpoints import failpoint
+from state.observing import Mode, NotObserved, Observer, PoolFacts, Timing
 from state.signals import Listener, Signal, SignalKind
 
 try:  # a bundled SQLite without the WAL-reset bug, where a wheel exists
@@ -31,6 +35,12 @@ log = logging.getLogger(__name__)
 # PostgreSQL's codes for "not now": connections, resources, a server that stops or starts; what lost to another
 # transaction (serialization, deadlock, lock timeout). Elsewhere its driver has one class for them and for bugs.
 NOT_NOW = ("08", "53", "57P", "40001", "40P01", "55P03")
+SQLITE_FULL = 13  # https://sqlite.org/rescode.html#full
+
+# A server that is paused or cut off neither answers nor refuses: without limits whoever asks would wait for ever.
+CONNECT_S = 5.0
+STATEMENT_S = 10.0
+TRUSTED_S = 0.5  # a connection that was used so recently is not asked whether it is still there
 
 
 class db_now(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
@@ -42,7 +52,8 @@ class db_now(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it
 
 @compiles(db_now, "postgresql")
 def _now_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+    # In a SELECT of its own it is read once: a function that changes while one looks is no condition for an index.
+    return "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))"
 
 
 @compiles(db_now, "sqlite")
@@ -63,6 +74,11 @@ class WriteSession(AsyncSession):
         self.signals.add(Signal(kind, name, id))
 
     @property
+    def now(self) -> db_now:
+        """The database's clock, for values that are written."""
+        return db_now()
+
+    @property
     def signals(self) -> set[Signal]:
         """The signals told so far in this transaction."""
         found: set[Signal] = self.info.setdefault("signals", set())
@@ -79,14 +95,26 @@ def database_errors() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, gaierror) as error:
-        raise DatabaseBusy(f"the database did not answer: {type(error).__name__}") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseBusy("the connection to the database was lost") from error
-        if str(getattr(error.orig, "sqlstate", None) or "").startswith(NOT_NOW):
-            raise DatabaseBusy(f"the database cannot do it now: {error.orig}") from error
-        raise
+        if (reason := _not_now(error)) is None:
+            raise
+        raise reason from error
+    except (PoolTimeout, ConnectionError, TimeoutError, gaierror) as error:
+        raise DatabaseBusy(f"the database did not answer: {type(error).__name__}") from error
+
+
+def _not_now(error: DBAPIError) -> DatabaseBusy | None:
+    """What a driver's error means, or nothing where it is a bug of ours."""
+    sqlstate = str(getattr(error.orig, "sqlstate", None) or "")
+    if sqlstate == "53100" or getattr(error.orig, "sqlite_errorcode", None) == SQLITE_FULL:
+        return DatabaseFull("the disk under the database is full; free some space, then send it again")
+    if isinstance(error, OperationalError | InterfaceError):
+        return DatabaseBusy(f"the database did not answer: {type(error).__name__}")
+    if error.connection_invalidated:
+        return DatabaseBusy("the connection to the database was lost")
+    if sqlstate.startswith(NOT_NOW):
+        return DatabaseBusy(f"the database cannot do it now: {error.orig}")
+    return None
 
 
 class Database:
@@ -96,6 +124,7 @@ class Database:
         self._reader, self._writer = reader, writer
         self._writer_lock = asyncio.Lock() if writer.dialect.name == "sqlite" else None
         self._listeners: list[Listener] = []
+        self._observer: Observer = NotObserved()
 
     @property
     def dialect(self) -> str:
@@ -109,8 +138,10 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
         """A read transaction. Raises `DatabaseBusy`."""
-        with database_errors():
+        with self._observed("read") as timing, database_errors():
             async with ReadSession(self._reader, expire_on_commit=False, autoflush=False) as session:
+                _ = await session.connection()
+                timing.connected()
                 yield session
 
     @asynccontextmanager
@@ -120,18 +151,56 @@ class Database:
         Raises `DatabaseBusy`; IntegrityError passes for those who expect it.
         """
         signals: frozenset[Signal] = frozenset()
-        with database_errors():
+        with self._observed("write") as timing, database_errors():
             async with self._one_writer(), WriteSession(self._writer, expire_on_commit=False) as session:
                 async with session.begin():
+                    _ = await session.connection()
+                    timing.connected()
                     yield session
                 signals = frozenset(session.signals)
-        self._publish(signals)
+        failpoint("commit_before_signal")
+        self.publish(signals)
+
+    @asynccontextmanager
+    async def writing_connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one transaction that its user begins and ends, as `state.direct` does.
+
+        Raises `DatabaseBusy`.
+        """
+        with self._observed("write") as timing, database_errors():
+            async with self._one_writer(), self._writer.connect() as connection:
+                timing.connected()
+                yield connection
 
     async def run_sync(self, work: Callable[[Connection], None]) -> None:
         """Run a blocking function (a migration) on the writing connection, in one transaction."""
         with database_errors():
             async with self._one_writer(), self._writer.begin() as connection:
                 await connection.run_sync(work)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each transaction that ends."""
+        self._observer = observer
+
+    def pools(self) -> Sequence[PoolFacts]:
+        """The connection pools as they are now."""
+        engines = {"shared": self._writer}
+        if self._reader is not self._writer:
+            engines = {"reader": self._reader, "writer": self._writer}
+        pools = [(name, cast(QueuePool, engine.pool)) for name, engine in engines.items()]
+        return [PoolFacts(name, pool.size(), pool.checkedout()) for name, pool in pools]
+
+    @contextmanager
+    def _observed(self, mode: Mode) -> Iterator[Timing]:
+        timing = Timing()
+        try:
+            yield timing
+            timing.result = "committed"
+        except DatabaseBusy:
+            timing.result = "unavailable"
+            raise
+        finally:
+            self._observer.transaction_ended(mode, timing)
 
     @asynccontextmanager
     async def _one_writer(self) -> AsyncIterator[None]:
@@ -141,7 +210,8 @@ class Database:
         async with self._writer_lock:
             yield
 
-    def _publish(self, signals: frozenset[Signal]) -> None:
+    def publish(self, signals: frozenset[Signal]) -> None:
+        """Tell the listeners: what was committed here, or what another process said (see `state.notices`)."""
         if signals:
             for listener in self._listeners:
                 listener(signals)
@@ -159,16 +229,41 @@ def sqlite_version() -> tuple[int, ...]:
     return found
 
 
-def open_database(url: str, *, pool_size: int = 10) -> Database:
-    """The database behind `sqlite:///FILE` or `postgresql://…`."""
+def open_database(url: str, *, pool_size: int = 10, statement_s: float | None = STATEMENT_S) -> Database:
+    """The database behind `sqlite:///FILE` or `postgresql://…`.
+
+    A PostgreSQL that does not answer a statement within `statement_s` is `DatabaseBusy`; a migration gives it no limit.
+    """
     if url.startswith("sqlite:"):
         return _open_sqlite(url.replace("sqlite:", "sqlite+aiosqlite:", 1))
     if url.startswith(("postgresql:", "postgres:")):
+        connect_s = min(CONNECT_S, statement_s or CONNECT_S)
         engine = create_async_engine(
-            "postgresql+asyncpg:" + url.split(":", 1)[1], pool_size=pool_size, pool_pre_ping=True, pool_timeout=5
+            "postgresql+asyncpg:" + url.split(":", 1)[1],
+            pool_size=pool_size,
+            pool_timeout=connect_s,
+            connect_args={"timeout": connect_s, "command_timeout": statement_s},
         )
+        _ping_after_a_rest(engine)
         return Database(engine, engine)
     raise ValueError(f"the database URL must start with sqlite: or postgresql:, not {url.split(':', 1)[0]}:")
+
+
+def _ping_after_a_rest(engine: AsyncEngine) -> None:
+    """Ask a connection that rested whether it is still there; asking each time (`pool_pre_ping`) costs half a ms."""
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def rests(connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def look(connection: Any, record: Any, proxy: Any) -> None:
+        if time.monotonic() - record.info.get("rests_since", math.inf) < TRUSTED_S:
+            return
+        try:
+            connection.ping()
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError("the connection was lost while it rested") from error  # and so were the others
 
 
 def _open_sqlite(url: str) -> Database:

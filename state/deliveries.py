@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from core.clock import Micros, now_micros, to_micros
 from core.ids import new_id
+from state.circuits import close, find_circuit, note_failed, receiver_of
 from state.database import Session, WriteSession
 from state.events import announce
 from state.tables import Delivery, Event, Tenant, WebhookEndpoint
@@ -35,11 +36,12 @@ class Receiver:
 
 async def receiver(session: Session, delivery: Delivery) -> Receiver | None:
     """The endpoint that a delivery is for, or the prediction's own webhook; None when the endpoint was deleted."""
+    circuit = await find_circuit(session, named(delivery))
     if delivery.endpoint_id is None:
         query = select(Tenant.webhook_secret_sealed).where(Tenant.id == delivery.tenant_id)
         sealed = await session.scalar(query)
         own = [] if sealed is None else [Sealed(sealed, f"tenant:{delivery.tenant_id}")]
-        return Receiver(tuple(own), enabled=True, disabled_reason=None, is_failing=False)
+        return Receiver(tuple(own), enabled=True, disabled_reason=None, is_failing=circuit is not None)
     endpoint = await session.get(WebhookEndpoint, delivery.endpoint_id)
     if endpoint is None:
         return None
@@ -47,21 +49,34 @@ async def receiver(session: Session, delivery: Delivery) -> Receiver | None:
     if endpoint.old_secret_sealed is not None and (endpoint.old_secret_until or 0) > now_micros():
         texts.append(endpoint.old_secret_sealed)
     secrets = tuple(Sealed(text, f"webhook:{endpoint.id}") for text in texts)
-    return Receiver(secrets, endpoint.enabled, endpoint.disabled_reason, endpoint.failing_since is not None)
+    is_failing = circuit is not None or endpoint.failing_since is not None
+    return Receiver(secrets, endpoint.enabled, endpoint.disabled_reason, is_failing)
 
 
-async def note_success(session: WriteSession, endpoint_id: str) -> None:
-    """The endpoint answers: forget since when it did not."""
-    healed = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(failing_since=None)
+def named(delivery: Delivery) -> str:
+    """The name of a delivery's receiver, also where a release that knew none wrote the row."""
+    return delivery.receiver or receiver_of(delivery.tenant_id, delivery.url, delivery.endpoint_id)
+
+
+async def note_success(session: WriteSession, delivery: Delivery) -> None:
+    """The receiver answers: forget since when it did not, and send what waited for it."""
+    await close(session, named(delivery))
+    healed = update(WebhookEndpoint).where(WebhookEndpoint.id == delivery.endpoint_id).values(failing_since=None)
     await session.execute(healed.execution_options(synchronize_session=False))
 
 
-async def note_failure(session: WriteSession, endpoint_id: str) -> None:
-    """The endpoint failed: remember since when, and disable it once it did nothing else for `ONLY_FAILURES_FOR`."""
-    endpoint = await _lock(session, endpoint_id)
-    if endpoint is None:
-        return
-    now = now_micros()
+async def note_failure(session: WriteSession, delivery: Delivery) -> Micros | None:
+    """The receiver failed: remember since when, and disable it once it did nothing else for `ONLY_FAILURES_FOR`.
+
+    Answers until when it is left alone, if it is.
+    """
+    endpoint = None if delivery.endpoint_id is None else await _lock(session, delivery.endpoint_id)
+    if endpoint is not None:
+        await _judge(session, endpoint, now_micros())
+    return await note_failed(session, named(delivery))
+
+
+async def _judge(session: WriteSession, endpoint: WebhookEndpoint, now: Micros) -> None:
     if endpoint.failing_since is None:
         endpoint.failing_since = now
     elif endpoint.enabled and _is_hopeless(endpoint.failing_since, now):

@@ -4,19 +4,21 @@ The one place that knows both; the executor, the rescuer and a cancel of queued 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from core.errors import Json
 from state.advance import advance, lock
-from state.claims import TARGETS, Claim, Work, end, held
+from state.claims import TARGETS, Claim, end, held
 from state.database import WriteSession
+from state.direct import DirectSession, Writer
 from state.history import MACHINE_OF, By
 from state.kinds import KINDS
 from state.operations import canceled_problem
 from state.tables import Delivery, Model, Operation, Prediction, Service, Version
+from state.worktables import LANES, Work
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,41 @@ async def lock_held(session: WriteSession, claim: Claim, row: Work) -> Locked:
     return Locked(await held(session, claim), target)
 
 
+async def lock_all_held(session: DirectSession, held_work: Sequence[tuple[Claim, Work]]) -> list[Locked | None]:
+    """The same for many of one lane at once; nothing for a claim that no longer stands."""
+    found = await _lock_all(session, [row for _, row in held_work])
+    return [_if_working(work, claim.epoch) for work, (claim, _) in zip(found, held_work, strict=True)]
+
+
+async def lock_silent(session: DirectSession, row: Work) -> Locked | None:
+    """The same for a row whose holder, the one that it had when it was read, has let the lease run out."""
+    work = _if_working((await _lock_all(session, [row]))[0], row.epoch)
+    is_silent = work is not None and (work.row.lease_until or 0) < session.now
+    return work if is_silent else None
+
+
+async def _lock_all(session: DirectSession, rows: Sequence[Work]) -> list[Locked | None]:
+    """Rows of one table with their targets, each as it is now; nothing for one that is gone. Targets first."""
+    targets: dict[str, Any] = {}
+    wanted: dict[str, set[str]] = {}
+    for row in rows:
+        if isinstance(row, Operation) and row.target_type in TARGETS:
+            wanted.setdefault(row.target_type, set()).add(row.target_id)
+    for name, ids in sorted(wanted.items()):
+        targets |= await session.lock(TARGETS[name], sorted(ids))
+    found: Mapping[str, Work] = await session.lock(type(rows[0]), [row.id for row in rows])
+    return [
+        Locked(now, targets.get(now.target_id) if isinstance(now, Operation) else None) if now is not None else None
+        for now in (found.get(row.id) for row in rows)
+    ]
+
+
+def _if_working(work: Locked | None, epoch: int) -> Locked | None:
+    if work is None or work.row.epoch != epoch or work.row.status != LANES[work.row.lane].working:
+        return None
+    return work
+
+
 async def lock_operation(session: WriteSession, operation: Operation) -> Locked:
     """An operation, whoever holds it, and its target."""
     target = await _lock_target(session, operation)
@@ -56,7 +93,7 @@ async def _lock_target(session: WriteSession, row: Work) -> Model | Version | Se
 
 
 async def succeed(
-    session: WriteSession, work: Locked, by: By, *, result: Mapping[str, Json], row: Values, target: Values
+    session: Writer, work: Locked, by: By, *, result: Mapping[str, Json], row: Values, target: Values
 ) -> None:
     """The effect is there: the target's succeeding move with `target` values, then the work's own with `row` values."""
     if isinstance(work.row, Operation):
@@ -67,7 +104,7 @@ async def succeed(
 
 
 async def fail(
-    session: WriteSession,
+    session: Writer,
     work: Locked,
     by: By,
     problem: Mapping[str, Json],
@@ -82,7 +119,7 @@ async def fail(
     await end(session, work.row, "fail", why, **{**_told(work.row, problem), **row})
 
 
-async def cancel(session: WriteSession, work: Locked, by: By, detail: str) -> None:
+async def cancel(session: Writer, work: Locked, by: By, detail: str) -> None:
     """Its owner no longer wants it: the target makes the move of a failure; a delivery has no other end than `fail`."""
     problem = canceled_problem(detail)
     why = By(by.actor, "canceled", detail, by.operation_id)
@@ -101,7 +138,7 @@ def _told(row: Work, problem: Mapping[str, Json]) -> dict[str, object]:
     return {}
 
 
-async def _move_target(session: WriteSession, work: Locked, move: str | None, by: By, values: Values) -> None:
+async def _move_target(session: Writer, work: Locked, move: str | None, by: By, values: Values) -> None:
     """The target may have been moved on meanwhile (deleted, paused): then the work ends without it."""
     if move is None or work.target is None:
         return

@@ -1,22 +1,29 @@
 """Events and the webhook deliveries they cause, written in the transaction that changed the status."""
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import select
 
-from core.clock import now_micros, rfc3339
+from core.clock import Micros, now_micros, rfc3339
 from core.ids import new_id
+from core.logs import current_request_id, log_context
+from state.circuits import WAITING, opens_at, receiver_of
+from state.compiled import Query, among, compiled, listed
 from state.database import WriteSession
+from state.direct import DirectSession, Writer, every_column
 from state.documents import prediction_document
 from state.history import MACHINE_OF, By, Stateful, begin
-from state.tables import Delivery, Event, Model, Operation, Prediction, Service, Version, WebhookEndpoint
+from state.tables import Circuit, Delivery, Event, Model, Operation, Prediction, Service, Version, WebhookEndpoint
 
 # A prediction's own filter keeps Replicate's words (API.md section 5).
 REPLICATE_WORD = {"prediction.started": "start"}
 
 
-async def emit(session: WriteSession, row: Stateful, event_type: str) -> Event:
+async def emit(session: Writer, row: Stateful, event_type: str) -> Event:
     """Write the event and one delivery for each endpoint, and each prediction's own webhook, that wants it."""
     resource_type = MACHINE_OF[type(row)].name
     event = Event(
@@ -29,11 +36,83 @@ async def emit(session: WriteSession, row: Stateful, event_type: str) -> Event:
         sequence=row.sequence,
         data=_thin(row, resource_type),
     )
-    await announce(session, event)
+    own = None
     if isinstance(row, Prediction) and row.webhook and _wants(row, event_type):
-        body = json.dumps(prediction_document(row), ensure_ascii=False)
-        await send(session, event, body, row.webhook, None)
+        own = _OwnWebhook(row.webhook, json.dumps(prediction_document(row), ensure_ascii=False))
+    # The deliveries belong to the request that the row came from, whoever moves it now.
+    request_id = row.request_id if isinstance(row, Prediction | Operation) else current_request_id()
+    if isinstance(session, DirectSession):
+        session.add(event)
+        session.at_end(_Announcements).told.append(_Told(event, own, request_id))
+        return event
+    with log_context(request_id=request_id):
+        await announce(session, event)
+        if own is not None:
+            await send(session, event, own.body, own.url, None)
     return event
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnWebhook:
+    """What a prediction's own webhook is told."""
+
+    url: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event that is to be announced, and the request that it follows from."""
+
+    event: Event
+    own: _OwnWebhook | None
+    request_id: str | None
+
+    def deliveries(self, endpoints: Sequence[WebhookEndpoint]) -> Iterator[Delivery]:
+        """One for each endpoint that wants it, and the prediction's own."""
+        for endpoint in endpoints:
+            if _is_wanted(endpoint, self.event):
+                yield _delivery(self.event, event_body(self.event), endpoint.url, endpoint.id)
+        if self.own is not None:
+            yield _delivery(self.event, self.own.body, self.own.url, None)
+
+
+class _Announcements:
+    """All events of one direct transaction, announced with two questions however many there are."""
+
+    def __init__(self) -> None:
+        self.told: list[_Told] = []
+
+    async def __call__(self, session: DirectSession) -> None:
+        tenants = listed({each.event.tenant_id for each in self.told}, session.dialect)
+        endpoints: dict[str, list[WebhookEndpoint]] = {}
+        for endpoint in await session.rows(WebhookEndpoint, _endpoints(session.dialect), tenants=tenants):
+            endpoints.setdefault(endpoint.tenant_id, []).append(endpoint)
+        pairs = [(each, list(each.deliveries(endpoints.get(each.event.tenant_id, ())))) for each in self.told]
+        receivers = {str(delivery.receiver) for _, deliveries in pairs for delivery in deliveries}
+        if not receivers:
+            return
+        found = await session.fetch(_circuits(session.dialect), receivers=listed(receivers, session.dialect))
+        left_alone = {str(receiver): int(str(until)) for receiver, until in found}
+        for told, deliveries in pairs:
+            with log_context(request_id=told.request_id):
+                for delivery in deliveries:
+                    await _queue(session, delivery, left_alone.get(str(delivery.receiver), 0))
+
+
+@cache
+def _endpoints(dialect: str) -> Query:
+    columns = WebhookEndpoint.__table__.c
+    query = every_column(WebhookEndpoint).where(among(columns.tenant_id, "tenants", dialect), columns.enabled)
+    return compiled(query, dialect)
+
+
+@cache
+def _circuits(dialect: str) -> Query:
+    columns = Circuit.__table__.c
+    query = select(columns.receiver, columns.open_until)
+    is_open = (among(columns.receiver, "receivers", dialect), columns.open_until.is_not(None))
+    return compiled(query.where(*is_open), dialect)
 
 
 async def announce(session: WriteSession, event: Event) -> None:
@@ -41,8 +120,12 @@ async def announce(session: WriteSession, event: Event) -> None:
     session.add(event)
     wanting = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == event.tenant_id, WebhookEndpoint.enabled)
     for endpoint in await session.scalars(wanting):
-        if "*" in endpoint.events or event.type in endpoint.events:
+        if _is_wanted(endpoint, event):
             await send(session, event, event_body(event), endpoint.url, endpoint.id)
+
+
+def _is_wanted(endpoint: WebhookEndpoint, event: Event) -> bool:
+    return "*" in endpoint.events or event.type in endpoint.events
 
 
 def event_body(event: Event) -> str:
@@ -51,24 +134,43 @@ def event_body(event: Event) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-async def send(session: WriteSession, event: Event, body: str, url: str, endpoint_id: str | None) -> Delivery:
-    """Queue one signed delivery of an event; `body` is exactly what will be signed."""
-    delivery = Delivery(
+async def send(
+    session: WriteSession, event: Event, body: str, url: str, endpoint_id: str | None, *, at_once: bool = False
+) -> Delivery:
+    """Queue one signed delivery of an event; `body` is exactly what will be signed.
+
+    It waits with the others while its receiver is left alone, unless it is to go `at_once`.
+    """
+    delivery = _delivery(event, body, url, endpoint_id)
+    now = delivery.created_at
+    await _queue(session, delivery, 0 if at_once else await opens_at(session, str(delivery.receiver), now))
+    return delivery
+
+
+def _delivery(event: Event, body: str, url: str, endpoint_id: str | None) -> Delivery:
+    now = now_micros()
+    return Delivery(
         id=new_id("dlv"),
         tenant_id=event.tenant_id,
-        created_at=now_micros(),
+        created_at=now,
         lane="deliver",
-        due_at=now_micros(),
+        due_at=now,
         endpoint_id=endpoint_id,
+        receiver=receiver_of(event.tenant_id, url, endpoint_id),
         url=url,
         event_id=event.id,
         event_type=event.type,
         body=body,
         attempts=[],
     )
+
+
+async def _queue(session: Writer, delivery: Delivery, left_alone_until: Micros) -> None:
+    is_left_alone = left_alone_until > delivery.created_at
+    if is_left_alone:
+        delivery.due_at, delivery.waiting_for = left_alone_until, WAITING
     await begin(session, delivery, By("system"))
-    session.tell("work", "deliver", delivery.id)
-    return delivery
+    session.tell("later" if is_left_alone else "work", "deliver", delivery.id)
 
 
 def _wants(row: Prediction, event_type: str) -> bool:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import update
+from sqlalchemy import Update, update
 
 from core.clock import now_micros
-from state.database import WriteSession
+from core.logs import current_request_id
+from state.compiled import compiled
+from state.direct import DirectSession, Writer
 from state.installation import Counter
 from state.machines import DELIVERY, MODEL, OPERATION, PREDICTION, REPLICA, SERVICE, VERSION, Machine
 from state.tables import Delivery, History, Model, Operation, Prediction, Replica, Service, Version
@@ -36,20 +39,23 @@ class By:
     operation_id: str | None = None
 
 
-async def begin(session: WriteSession, row: Stateful, by: By) -> None:
+async def begin(session: Writer, row: Stateful, by: By) -> None:
     """Insert a new row in its machine's initial status, with its first history row."""
     machine = MACHINE_OF[type(row)]
     row.status, row.sequence, row.since = machine.initial, 1, now_micros()
     row.reason, row.message = by.reason, by.message
+    if isinstance(row, Prediction | Operation | Delivery):
+        # Of the call that we are in, or of the work that this one follows from: a webhook is found by its request.
+        row.request_id = current_request_id()
     session.add(row)
-    await session.flush()
     write_history(session, row, None, "create", by)
+    await session.flush()
     session.tell("changed", machine.name, row.id)
     if isinstance(row, Service):
         await raise_routing_version(session)
 
 
-def write_history(session: WriteSession, row: Stateful, before: str | None, move: str, by: By) -> None:
+def write_history(session: Writer, row: Stateful, before: str | None, move: str, by: By) -> None:
     """Remember the change that gave `row` its present status and sequence."""
     session.add(
         History(
@@ -68,7 +74,22 @@ def write_history(session: WriteSession, row: Stateful, before: str | None, move
     )
 
 
-async def raise_routing_version(session: WriteSession) -> None:
+async def raise_routing_version(session: Writer) -> None:
     """Say in this commit that gateways must read their table again."""
-    await session.execute(update(Counter).where(Counter.name == "routing_version").values(value=Counter.value + 1))
+    if isinstance(session, DirectSession):
+        session.at_end(_RaiseRoutingVersion)
+    else:
+        await session.execute(_raised())
     session.tell("routing")
+
+
+class _RaiseRoutingVersion:
+    """Once per transaction, and as late as may be: everybody else waits for the counter meanwhile."""
+
+    async def __call__(self, session: DirectSession) -> None:
+        await session.run(compiled(_raised(), session.dialect))
+
+
+@cache
+def _raised() -> Update:
+    return update(Counter).where(Counter.name == "routing_version").values(value=Counter.value + 1)

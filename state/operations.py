@@ -12,9 +12,20 @@ from state.claims import end
 from state.database import Session, WriteSession
 from state.history import By, begin
 from state.kinds import KINDS
+from state.switches import DEPLOYS, check_deploys
 from state.tables import Audit, Model, Operation, Service, Token, Version, WebhookEndpoint
 
-Target = Model | Version | Service | WebhookEndpoint | Token
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A target that is no resource: a switch, or what a request for many is about."""
+
+    id: str
+    name: str
+    generation: int = 1
+
+
+Target = Model | Version | Service | WebhookEndpoint | Token | Named
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +39,13 @@ class Who:
 
 
 async def submit(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: object) -> Operation:
-    """Queue an operation on `target`; the caller has made the target's starting move in this transaction."""
+    """Queue an operation on `target`; the caller has made the target's starting move in this transaction.
+
+    Raises `SwitchedOff` for a deployment while there shall be none.
+    """
     kind = KINDS[kind_name]
+    if kind_name in DEPLOYS:
+        await check_deploys(session)
     operation = _new(who, kind_name, target, arguments)
     if kind.deadline_s is not None:
         operation.deadline_at = operation.created_at + to_micros(timedelta(seconds=kind.deadline_s))

@@ -9,15 +9,15 @@ from core.clock import now_micros
 from core.errors import Conflict
 from core.ids import new_id
 from state.advance import lock
-from state.claims import PREDICTIONS
 from state.database import Session, WriteSession
 from state.endings import Locked, cancel
 from state.history import By, begin
 from state.operations import Who
 from state.queries.lists import Page, View, page
 from state.queries.rows import by_ids, owned
-from state.queries.services import model_of, revision_in_effect
+from state.queries.services import served_by
 from state.tables import Prediction, Service
+from state.worktables import PREDICTIONS
 
 LANE = "predict"
 
@@ -51,7 +51,7 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
             return earlier
         if earlier is not None:
             raise PredictionIdTaken(f"the id '{wanted.id}' is taken by another prediction; choose another one")
-    model, version = await model_of(session, await revision_in_effect(session, service))
+    served = await served_by(session, service)
     now = now_micros()
     row = Prediction(
         id=wanted.id or new_id("prd"),
@@ -61,8 +61,8 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
         due_at=now,
         service_id=service.id,
         service_name=service.name,
-        model_name=model.name,
-        version=str(version.number),
+        model_name=served.model,
+        version=str(served.version),
         body=None if wanted.body is None else dict(wanted.body),
         body_digest=wanted.body_digest,
         base_url=wanted.base_url,

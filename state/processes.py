@@ -40,8 +40,12 @@ class Presence:
         self._database, self._me, self._details = database, me, details
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Write the row, then keep it fresh until `stop`. Raises `DatabaseBusy`."""
+    async def start(self, *, alone: bool = False) -> None:
+        """Write the row, then keep it fresh until `stop`; `alone` says that no other process can be. Raises
+        `DatabaseBusy`."""
+        if alone:
+            async with self._database.write() as session:
+                await session.execute(delete(Process))
         await self._write()
         self._task = asyncio.create_task(self._keep_fresh(), name="presence")
 
@@ -74,10 +78,13 @@ class Presence:
             "version": me.version,
             "schema": me.schema,
             "address": me.address,
-            "details": dict(self._details()),
+            "details": {"pools": self._pools(), **self._details()},
         }
         row = insert(Process).values(**values, started_at=db_now(), seen_at=db_now())
         fresh = {"details": row.excluded.details, "address": row.excluded.address, "seen_at": row.excluded.seen_at}
         async with self._database.write() as session:
             await session.execute(row.on_conflict_do_update(index_elements=[Process.id], set_=fresh))
             await session.execute(delete(Process).where(Process.seen_at < db_now() - FORGOTTEN_MICROS))
+
+    def _pools(self) -> dict[str, Json]:
+        return {pool.name: {"size": pool.size, "in_use": pool.in_use} for pool in self._database.pools()}

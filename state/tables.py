@@ -60,6 +60,7 @@ class Claimable(Owned):
     deadline_at: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     waiting_for: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(String(80))  # of the call that caused it, for the logs
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
     reason: Mapped[str | None] = mapped_column(String(80))
@@ -202,16 +203,22 @@ class Replica(Base, Owned):
     )
 
 
-def _work_indexes(table: str, waiting: str, working: str) -> tuple[Index, ...]:
-    """Partial indexes for the two hot queries: the best due row of a lane, and the claims whose lease ran out."""
+def _work_indexes(table: str, waiting: str, working: str, *share: str) -> tuple[Index, ...]:
+    """Partial indexes for the hot queries: when a lane is due, its best due row, the best of each tenant (and of its
+    `share`: what must not hold up its neighbours), and the claims whose lease ran out."""
     queued, held = text(f"status = '{waiting}'"), text(f"status = '{working}'")
+    order = ("lane", "tenant_id", *(share or ("priority",)), "due_at", "id")
     return (
         Index(f"ix_{table}_due", "lane", "due_at", sqlite_where=queued, postgresql_where=queued),
+        Index(f"ix_{table}_next", "lane", "priority", "due_at", "id", sqlite_where=queued, postgresql_where=queued),
+        Index(f"ix_{table}_share", *order, sqlite_where=queued, postgresql_where=queued),
         Index(f"ix_{table}_lease", "lease_until", sqlite_where=held, postgresql_where=held),
     )
 
 
 HELD = text("status = 'running'")
+QUEUED = text("status = 'queued'")
+PENDING = text("status = 'pending'")
 
 
 class Operation(Base, Claimable):
@@ -232,6 +239,7 @@ class Operation(Base, Claimable):
         *_work_indexes("operations", "queued", "running"),
         Index("uq_operations_holder", "target_id", unique=True, sqlite_where=HELD, postgresql_where=HELD),
         Index("ix_operations_target", "target_id", "created_at"),
+        Index("ix_operations_wishes", "target_id", "created_at", "id", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_operations_list", "tenant_id", "created_at", "id"),
     )
 
@@ -252,7 +260,7 @@ class Prediction(Base, Claimable):
     webhook: Mapped[str | None] = mapped_column(Text)
     webhook_events: Mapped[list[Any] | None]
     __table_args__ = (
-        *_work_indexes("predictions", "starting", "processing"),
+        *_work_indexes("predictions", "starting", "processing", "service_id"),
         Index("ix_predictions_list", "tenant_id", "created_at", "id"),
         Index("ix_predictions_service", "service_id", "created_at"),
     )
@@ -277,15 +285,27 @@ class WebhookEndpoint(Base, Owned):
 class Delivery(Base, Claimable):
     __tablename__ = "deliveries"
     endpoint_id: Mapped[str | None] = mapped_column(String(40))  # None: a prediction's own webhook
+    receiver: Mapped[str | None] = mapped_column(String(320))  # whose trouble holds this up, see `state.circuits`
     url: Mapped[str] = mapped_column(Text)
     event_id: Mapped[str] = mapped_column(String(40))
     event_type: Mapped[str] = mapped_column(String(60))
     body: Mapped[str] = mapped_column(Text)  # the very bytes that are signed, constant across attempts
     attempts: Mapped[list[Any]]  # [{at, status, head, error, duration_ms}], the newest last
     __table_args__ = (
-        *_work_indexes("deliveries", "pending", "sending"),
+        *_work_indexes("deliveries", "pending", "sending", "receiver"),
         Index("ix_deliveries_endpoint", "endpoint_id", "created_at", "id"),
+        Index("ix_deliveries_receiver", "receiver", "due_at", sqlite_where=PENDING, postgresql_where=PENDING),
     )
+
+
+class Circuit(Base):
+    """A receiver of webhooks that failed the last time: how often in a row, and until when it is left alone."""
+
+    __tablename__ = "circuits"
+    receiver: Mapped[str] = mapped_column(String(320), primary_key=True)
+    failures: Mapped[int]
+    open_until: Mapped[int | None]
+    updated_at: Mapped[int]
 
 
 class Event(Base, Owned):

@@ -6,7 +6,7 @@ The payload is the lane and a row's id as a hint; the executor claims the best d
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import dramatiq
@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 Look = Callable[[str], Coroutine[Any, Any, bool]]
 Began = Callable[[str, str], None]
+Wake = Callable[[str, str], None]
 
 
 def declare_actor(
@@ -33,6 +34,20 @@ def declare_actor(
             pass
 
     return dramatiq.actor(broker=broker, actor_name=f"work_{lane}", queue_name=lane)(work)
+
+
+def declare_wakes(broker: dramatiq.Broker, lanes: Iterable[str], wake: Wake) -> Wake:
+    """The actors that carry wake-ups between processes; answers how to send one, which may block.
+
+    Where a worker consumes them `wake` gets the lane and the hint, in a thread.
+    """
+    actors = {lane: dramatiq.actor(broker=broker, actor_name=f"wake_{lane}", queue_name=lane)(wake) for lane in lanes}
+
+    def send(lane: str, hint: str) -> None:
+        if actor := actors.get(lane):
+            actor.send(lane, hint)
+
+    return send
 
 
 def _look_once(loop: asyncio.AbstractEventLoop, looking: Coroutine[Any, Any, bool], limit_s: float | None) -> bool:

@@ -12,6 +12,7 @@ from core.errors import DatabaseBusy
 from state.database import Database
 from state.leases import elect, resign
 from state.signals import Signal
+from workers.metrics import CaretakerMetrics, unseen
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,15 @@ class Caretaker:
 class Caretakers:
     """The caretakers of one process; one transaction each third of a lease renews all their leases."""
 
-    def __init__(self, database: Database, caretakers: Sequence[Caretaker], owner: str, lease_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        caretakers: Sequence[Caretaker],
+        owner: str,
+        lease_s: float,
+        metrics: CaretakerMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or unseen().care
         self._database, self._caretakers, self._owner, self._lease_s = database, caretakers, owner, lease_s
         self._elected = {caretaker.name: asyncio.Event() for caretaker in caretakers}
         self._hurried = {caretaker.name: asyncio.Event() for caretaker in caretakers}
@@ -70,6 +79,7 @@ class Caretakers:
                 held = self._kept(renewed)
             for name, elected in self._elected.items():
                 _set(elected, name in held)
+                self._metrics.leader.labels(name).set(name in held)
             await asyncio.sleep(self._lease_s / 3)
 
     def _kept(self, renewed: float) -> set[str]:
@@ -87,11 +97,14 @@ class Caretakers:
             try:
                 await caretaker.look()
                 pause_s = caretaker.every_s
+                self._metrics.looks.labels(caretaker.name).inc()
             except DatabaseBusy as error:
                 pause_s = min(LONGEST_BACKOFF_S, 2 * pause_s)
+                self._metrics.failures.labels(caretaker.name).inc()
                 log.warning("%s: %s; the next look in %.0f s", caretaker.name, error, pause_s)
             except Exception as error:
                 pause_s = min(LONGEST_BACKOFF_S, 2 * pause_s)
+                self._metrics.failures.labels(caretaker.name).inc()
                 if type(error) not in logged:  # once per kind: the next look meets the same
                     logged.add(type(error))
                     log.exception("%s failed and goes on", caretaker.name)

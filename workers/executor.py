@@ -5,6 +5,7 @@ Two short transactions around the work; nothing is written by who no longer hold
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,14 +13,18 @@ from datetime import timedelta
 
 from core.clock import now_micros, to_micros
 from core.errors import DatabaseBusy, PlatformError, Unavailable
-from state.claims import LANES, ClaimLost, attempts_of, take
-from state.endings import lock_held
+from core.failpoints import failpoint
+from state.claims import ClaimLost, Haul, attempts_of, take_many
 from state.signals import Signal
 from state.tables import Operation, Prediction
+from state.worktables import LANES
 from workers.heartbeat import Heartbeat
-from workers.outcomes import Canceled, Failed, Outcome, Retry, Wait
-from workers.recording import AttemptsExhausted, Broken, HandBack, Verdict, record
-from workers.resources import Held, Resources
+from workers.lanes import Lane
+from workers.outcomes import Canceled, Failed, Outcome, Retry
+from workers.recorder import Recorder
+from workers.recording import AttemptsExhausted, Broken, HandBack, Verdict
+from workers.resources import Held, Lease, Resources
+from workers.tracing import traced
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,7 @@ PREDICT_S = 660.0
 DELIVER_S = 60.0
 MARGIN_S = 60.0
 DELIVERY_ATTEMPTS = 10  # the schedule of API.md section 5
+BUSY_S = 0.02
 RECORD_AGAIN_S = 0.2
 RECORD_GRACE_S = 3.0  # at stop: time for cancelled handlers to clean up and for their claims to be handed back
 
@@ -51,13 +57,17 @@ class Executor:
         self._resources, self._handlers, self._owner = resources, handlers, owner
         self._lease_micros = to_micros(timedelta(seconds=settings.lease_s))
         self._slots = {lane: slots for lane, slots in settings.lanes.items() if lane in LANES}
-        self._semaphores = {lane: asyncio.Semaphore(slots) for lane, slots in self._slots.items()}
-        self._holding = dict.fromkeys(self._slots, 0)
+        self._lanes = {lane: Lane(lane, slots) for lane, slots in self._slots.items()}
+        self._recorders = {lane: Recorder(resources.database, owner, self._attempts(lane)) for lane in self._slots}
+        self._working: set[asyncio.Task[None]] = set()
         self._beats: set[Heartbeat] = set()
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
         resources.database.subscribe(self._hear)
+        for lane, slots in self._slots.items():
+            resources.metrics.slots.labels(lane).set(slots)
+            resources.metrics.claims.labels(lane)  # shown as 0: that nobody claims must be seen, too
 
     @property
     def slots(self) -> Mapping[str, int]:
@@ -66,7 +76,7 @@ class Executor:
 
     def free(self, lane: str) -> int:
         """How many more claims of the lane may be held now."""
-        return self._slots[lane] - self._holding[lane]
+        return self._slots[lane] - self._lanes[lane].held
 
     def limit_s(self, lane: str) -> float | None:
         """The longest that one handler of the lane may run; runs end when they end."""
@@ -75,31 +85,35 @@ class Executor:
         return limits.get(lane, max(settings.inspect_timeout_s, settings.deploy_timeout_s) + MARGIN_S)
 
     async def work_next(self, lane: str) -> bool:
-        """Do the best due work of the lane; False when there is none, or when this worker stops."""
-        async with self._semaphores[lane]:
-            if self._stopping:
-                return False
-            self._holding[lane] += 1
-            self._idle.clear()
-            try:
-                return await self._pipe(lane)
-            except DatabaseBusy as error:
-                log.warning("lane %s: %s; the relay looks again", lane, error)
-                return False
-            finally:
-                self._holding[lane] -= 1
-                if not any(self._holding.values()):
-                    self._idle.set()
+        """Claim whose turn it is, for each free slot, and begin on it; False when nothing more is due.
+
+        Waits for a free slot, and leaves it to somebody who waits already.
+        """
+        place = self._lanes[lane]
+        if place.is_next_looking:
+            return False
+        place.is_next_looking, waits = True, True
+        try:
+            async with place.looking:
+                await place.wait_for_room()
+                place.is_next_looking = waits = False
+                return not self._stopping and await self._claim(place)
+        except DatabaseBusy as error:
+            log.warning("lane %s: %s; the relay looks again", lane, error)
+            return False
+        finally:
+            if waits:  # given up before its turn
+                place.is_next_looking = False
 
     async def stop(self, grace_s: float) -> None:
         """Claim nothing more, let running work finish within the grace, then hand the rest back."""
         self._stopping = True
-        if await self._is_idle_within(grace_s):
-            return
-        for beat in list(self._beats):
-            beat.end("stopped")
-        if not await self._is_idle_within(RECORD_GRACE_S):
-            log.warning("%d handlers did not stop; their leases run out", len(self._beats))
+        if not await self._is_idle_within(grace_s):
+            for beat in list(self._beats):
+                beat.end("stopped")
+            if not await self._is_idle_within(RECORD_GRACE_S):
+                log.warning("%d handlers did not stop; their leases run out", len(self._beats))
+        await self._resources.replicas.close()
 
     async def _is_idle_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -107,15 +121,53 @@ class Executor:
                 await self._idle.wait()
         return self._idle.is_set()
 
-    async def _pipe(self, lane: str) -> bool:
-        taken = await take(self._resources.database, lane, self._owner, self._lease_micros)
-        if taken is None:
-            return False
-        held = Held(*taken)
-        verdict = self._guard(held) or await self._work(held)
-        if verdict is not None:
-            await self._record(held, verdict)
-        return True
+    async def _claim(self, place: Lane) -> bool:
+        lease = Lease(time.monotonic() + self._lease_micros / 1_000_000)
+        room = place.room()
+        place.was_full = bool(room.full)
+        place.is_claiming = True
+        self._idle.clear()
+        try:
+            haul = await take_many(
+                self._resources.database, place.name, self._owner, self._lease_micros, room, place.turns
+            )
+            if haul.taken:
+                failpoint("after_claim")
+            self._begin(place, haul, lease)
+        finally:
+            place.is_claiming = False
+            self._tell_slots(place)
+        if haul.more and not haul.taken:
+            await asyncio.sleep(BUSY_S)  # a target is locked, or another claimer was quicker
+        return haul.more
+
+    def _begin(self, place: Lane, haul: Haul, lease: Lease) -> None:
+        for taken in haul.taken:
+            held = Held(taken.claim, taken.row, replace(lease), taken.destination)
+            place.hold(held.claim, held.row)
+            task = asyncio.create_task(self._pipe(place, held), name=f"pipe {held.claim.id}")
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+
+    async def _pipe(self, place: Lane, held: Held) -> None:
+        try:
+            with traced(held, self._resources.metrics) as trace:
+                verdict = self._guard(held) or await self._work(held)
+                trace.answered(verdict, attempts_of(held.row, self._attempts(place.name)))
+                if verdict is not None and not await self._record(held, verdict):
+                    trace.lost()
+        finally:
+            place.let_go(held.claim)
+            self._tell_slots(place)
+        # What stood behind it (an operation on the same target, a delivery to the same receiver) may be due by now.
+        if not self._stopping and (place.was_full or place.name != "predict"):
+            while await self.work_next(place.name):
+                pass
+
+    def _tell_slots(self, place: Lane) -> None:
+        self._resources.metrics.slots_used.labels(place.name).set(place.held)
+        if all(lane.is_idle for lane in self._lanes.values()):
+            self._idle.set()
 
     def _guard(self, held: Held) -> Verdict | None:
         """What ends the work, or sends it back, before it begins."""
@@ -126,7 +178,7 @@ class Executor:
             return Canceled("its owner asked for it")
         if row.deadline_at is not None and row.deadline_at <= now_micros():
             return _late(held)
-        allowed = attempts_of(row, self._attempts(held))
+        allowed = attempts_of(row, self._attempts(held.claim.lane))
         if allowed is not None and row.attempt > allowed:
             message = f"{row.id} used all its {allowed} attempts"
             return Failed(AttemptsExhausted(message).as_problem())
@@ -135,7 +187,7 @@ class Executor:
     async def _work(self, held: Held) -> Verdict | None:
         """Run the handler beside its heartbeat; None when the claim was lost."""
         work = asyncio.create_task(self._handle(held), name=f"work {held.claim.id}")
-        beat = Heartbeat(self._resources.database, held.claim, self._lease_micros, work)
+        beat = Heartbeat(self._resources.database, held, self._lease_micros, work)
         beating = asyncio.create_task(_beat(beat), name=f"heartbeat {held.claim.id}")
         self._beats.add(beat)
         try:
@@ -180,37 +232,30 @@ class Executor:
             return _late(held)
         return Retry(f"it took longer than {limit_s:g} s")
 
-    async def _record(self, held: Held, verdict: Verdict) -> None:
-        """Write the outcome once; a database that is away is tried again while the claim can still stand."""
+    async def _record(self, held: Held, verdict: Verdict) -> bool:
+        """Write the outcome; a database that is away is tried again while the claim can stand. False: not written."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._lease_micros / 1_000_000
         while True:
             try:
-                return await self._write(held, verdict)
+                await self._recorders[held.claim.lane].write(held, verdict)
+                return True
             except ClaimLost as error:
                 log.info("%s; its outcome is dropped", error)
-                return None
+                return False
             except DatabaseBusy as error:
                 if loop.time() > give_up_at:
                     log.warning("%s: %s; the rescuer queues it again", held.claim.id, error)
-                    return None
+                    return False
             except Exception as error:
                 log.exception("%s: its outcome cannot be written", held.claim.id)
                 if isinstance(verdict, Broken):
-                    return None
+                    return False
                 verdict = _broken(held, error)
             await asyncio.sleep(RECORD_AGAIN_S)
 
-    async def _write(self, held: Held, verdict: Verdict) -> None:
-        async with self._resources.database.write() as session:
-            locked = await lock_held(session, held.claim, held.row)
-            if isinstance(verdict, Wait) and locked.row.due_at != held.row.due_at:
-                # What it waits for changed after it looked (see `claims.wake`).
-                verdict = replace(verdict, after=timedelta(0))
-            await record(session, locked, verdict, self._owner, self._attempts(held))
-
-    def _attempts(self, held: Held) -> int:
-        return DELIVERY_ATTEMPTS if held.claim.lane == "deliver" else self._resources.settings.max_attempts
+    def _attempts(self, lane: str) -> int:
+        return DELIVERY_ATTEMPTS if lane == "deliver" else self._resources.settings.max_attempts
 
     def _hear(self, signals: frozenset[Signal]) -> None:
         changed = {signal.id for signal in signals if signal.kind == "changed"}

@@ -8,7 +8,7 @@ from typing import assert_never
 from core.clock import now_micros, to_micros
 from core.errors import Json, PlatformError
 from state.claims import attempts_of, give_back
-from state.database import WriteSession
+from state.direct import Writer
 from state.endings import Locked, cancel, fail, succeed
 from state.history import By
 from workers.outcomes import Canceled, Done, Failed, Outcome, Retry, Wait
@@ -41,7 +41,7 @@ class AttemptsExhausted(PlatformError):
     code, title = "attempts_exhausted", "Given up after repeated failures"
 
 
-async def record(session: WriteSession, work: Locked, verdict: Verdict, owner: str, max_attempts: int) -> None:
+async def record(session: Writer, work: Locked, verdict: Verdict, owner: str, max_attempts: int) -> None:
     """Write what the outcome means for the work and its target."""
     by = By(owner)
     match verdict:
@@ -64,7 +64,7 @@ async def record(session: WriteSession, work: Locked, verdict: Verdict, owner: s
             assert_never(verdict)
 
 
-async def _wait(session: WriteSession, work: Locked, by: By, wait: Wait) -> None:
+async def _wait(session: Writer, work: Locked, by: By, wait: Wait) -> None:
     # The rescues begin anew: work that comes back with an answer is not what kills its holders.
     await give_back(
         session,
@@ -78,7 +78,7 @@ async def _wait(session: WriteSession, work: Locked, by: By, wait: Wait) -> None
 
 
 async def _retry(
-    session: WriteSession, work: Locked, owner: str, retry: Retry, problem: dict[str, Json], default_attempts: int
+    session: Writer, work: Locked, owner: str, retry: Retry, problem: dict[str, Json], default_attempts: int
 ) -> None:
     allowed = attempts_of(work.row, default_attempts)
     if allowed is not None and work.row.attempt >= allowed:

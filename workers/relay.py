@@ -7,24 +7,37 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from dramatiq import Actor
 
 from core.errors import DatabaseBusy
+from core.failpoints import failpoint
 from state.database import Database
 from state.queries.work import Outlook, outlook
 from state.signals import Signal
+from workers.metrics import WorkMetrics, unseen
 
 log = logging.getLogger(__name__)
 
+SPACING_S = 0.02  # at most 50 looks a second, however much is put off meanwhile
 CLOCK_STEP_S = 0.002  # the database's clock counts milliseconds on SQLite: look just after, not just before
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How lanes are shared with other processes: our free slots, and how to wake somebody `elsewhere`."""
+
+    free: Callable[[str], int]
+    elsewhere: Callable[[str, str], None]
 
 
 class WakeUps:
     """Sends at most one wake-up per free slot and row, from any thread; one that has not begun yet serves for more."""
 
-    def __init__(self, slots: Mapping[str, int]) -> None:
-        self._slots = slots
+    def __init__(self, slots: Mapping[str, int], metrics: WorkMetrics | None = None) -> None:
+        self._slots, self._metrics = slots, metrics or unseen()
+        self._share: Share | None = None
         self._actors: dict[str, Actor[[str, str], None]] = {}
         self._waiting: dict[str, set[str]] = {lane: set() for lane in slots}
         self._lock = threading.Lock()
@@ -33,9 +46,27 @@ class WakeUps:
         """Name the actor that drains a lane."""
         self._actors[lane] = actor
 
+    def share(self, share: Share) -> None:
+        """Other processes work on these lanes, too."""
+        self._share = share
+
     def detach(self) -> None:
-        """Send nothing more."""
+        """Wake nobody here any more."""
         self._actors = {}
+
+    def has_room(self, lane: str) -> bool:
+        """Whether a wake-up would begin at once."""
+        if lane not in self._actors:
+            return False
+        free = self._slots[lane] if self._share is None else self._share.free(lane)
+        return free > len(self._waiting[lane])
+
+    def offer(self, lane: str, id: str) -> None:
+        """Work was committed: wake this process, or another one where this one has no room."""
+        if self._share is None or self.has_room(lane):
+            self.nudge(lane, id)
+        else:
+            self._share.elsewhere(lane, id)
 
     def nudge(self, lane: str, id: str) -> None:
         """Work is due: never blocks, never raises; a lane that this process does not work on is nothing to it."""
@@ -48,9 +79,12 @@ class WakeUps:
             if id in waiting or len(waiting) >= self._slots[lane]:
                 return
             waiting.add(id)
+        failpoint("before_nudge")
         try:
             actor.send(lane, id)
+            self._metrics.wake.sent.labels(lane, "here").inc()
         except Exception as error:
+            self._metrics.wake.errors.labels(lane, "here").inc()
             self.began(lane, id)
             log.warning("no wake-up for %s: %s; the relay looks again", id, error)
 
@@ -68,15 +102,27 @@ class WakeUps:
 class Relay:
     """Looks at each lane every `poll_s`, when the next row falls due, and when a commit in this process says so."""
 
-    def __init__(self, database: Database, wakeups: WakeUps, free: Callable[[str], int], poll_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        wakeups: WakeUps,
+        free: Callable[[str], int],
+        poll_s: float,
+        metrics: WorkMetrics | None = None,
+    ) -> None:
         self._database, self._wakeups, self._free, self._poll_s = database, wakeups, free, poll_s
+        self._metrics = metrics or unseen()
         self._later = asyncio.Event()
         database.subscribe(self._hear)
 
     async def run(self, lanes: list[str]) -> None:
         """Look for ever."""
+        loop = asyncio.get_running_loop()
+        looked = float("-inf")
         while True:
+            await asyncio.sleep(max(0.0, looked + SPACING_S - loop.time()))
             self._later.clear()
+            looked = loop.time()
             pause_s = await self._look(lanes)
             try:
                 async with asyncio.timeout(pause_s):
@@ -92,11 +138,14 @@ class Relay:
             async with self._database.read() as session:
                 seen = [(lane, await outlook(session, lane, self._free(lane))) for lane in lanes]
         except DatabaseBusy as error:
+            self._metrics.relay_errors.inc()
             log.warning("the relay cannot look: %s", error)
             return self._poll_s
         except Exception:  # without this loop nothing that waits for its time is ever done
+            self._metrics.relay_errors.inc()
             log.exception("the relay failed and goes on")
             return self._poll_s
+        failpoint("relay_before_send")
         for lane, found in seen:
             for id in found.due:
                 self._wakeups.nudge(lane, id)
@@ -105,7 +154,7 @@ class Relay:
     def _hear(self, signals: frozenset[Signal]) -> None:
         for signal in signals:
             if signal.kind == "work":
-                self._wakeups.nudge(signal.name, signal.id)
+                self._wakeups.offer(signal.name, signal.id)
             elif signal.kind == "later":
                 self._later.set()
 

@@ -2,13 +2,20 @@
 
 import logging
 
-from core.errors import PlatformError
-from state.claims import LANES, Work, attempts_of, expired, forget_starts, give_back, working
-from state.database import Database, WriteSession
-from state.endings import Locked, fail, lock_operation
+from core.clock import to_micros
+from core.errors import DatabaseBusy, PlatformError
+from core.failpoints import failpoint
+from state.claims import attempts_of, expired, forget_starts, give_back, let_leases_run_out
+from state.database import Database
+from state.direct import DirectSession, direct_write
+from state.endings import Locked, fail, lock_silent
 from state.history import By
 from state.leases import forget_all
-from state.tables import Operation
+from state.sweeping import forget_condemned
+from state.worktables import LANES, Work
+from workers.metrics import WorkMetrics, unseen
+from workers.recording import backoff
+from workers.tracing import work_context
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +29,9 @@ class HolderDied(PlatformError):
     code, title = "holder_died", "Its workers died repeatedly"
 
 
-async def rescue_expired(database: Database) -> None:
+async def rescue_expired(database: Database, metrics: WorkMetrics | None = None) -> None:
     """Look once at every lane for leases that ran out."""
-    for lane in LANES:
-        while True:
-            async with database.write() as session:
-                rows = await expired(session, lane, BATCH)
-                for row in rows:
-                    await _rescue(session, row, By("rescuer", "lease_expired", f"{row.lease_owner} stopped answering"))
-            if len(rows) < BATCH:
-                break
+    await _rescue_all(database, metrics or unseen(), "lease_expired", "{} stopped answering")
 
 
 async def requeue_all_running(database: Database) -> int:
@@ -39,32 +39,61 @@ async def requeue_all_running(database: Database) -> int:
 
     Answers how many there were; also frees the caretakers' leases.
     """
-    count = 0
     async with database.write() as session:
         await forget_all(session)
-    for lane in LANES:
-        while True:
-            async with database.write() as session:
-                rows = await working(session, lane, BATCH)
-                for row in rows:
-                    await _rescue(session, row, By("rescuer", "restarted", "the platform restarted"))
-            count += len(rows)
-            if len(rows) < BATCH:
-                break
+        await forget_condemned(session)
+        await let_leases_run_out(session)
+    count = await _rescue_all(database, unseen(), "restarted", "the platform restarted")
     async with database.write() as session:
         await forget_starts(session)
     return count
 
 
-async def _rescue(session: WriteSession, row: Work, by: By) -> None:
+async def _rescue_all(database: Database, metrics: WorkMetrics, reason: str, message: str) -> int:
+    """Each row in a transaction of its own: none holds up the others, and nobody waits for a lock of many."""
+    count = 0
+    for lane in LANES:
+        while True:
+            async with database.read() as session:
+                rows = await expired(session, lane, BATCH)
+            rescued = [await _rescue(database, row, reason, message.format(row.lease_owner)) for row in rows]
+            done = [row for row in rescued if row is not None]
+            metrics.rescues.labels(lane).inc(len(done))
+            metrics.given_up.labels(lane).inc(sum(row.status in LANES[lane].finals for row in done))
+            count += len(done)
+            if len(rows) < BATCH or not done:
+                break
+    return count
+
+
+async def _rescue(database: Database, row: Work, reason: str, message: str) -> Work | None:
+    """The row after its rescue; nothing when its holder has answered meanwhile, or it cannot be rescued now."""
+    try:
+        with work_context(row):
+            async with direct_write(database) as session:
+                locked = await lock_silent(session, row)
+                if locked is not None:
+                    await _take_away(session, locked, By("rescuer", reason, message))
+                    failpoint("rescue_before_commit")
+    except DatabaseBusy:
+        raise
+    except Exception:
+        log.exception("%s cannot be rescued; the next look tries again", row.id)
+        return None
+    return None if locked is None else locked.row
+
+
+async def _take_away(session: DirectSession, work: Locked, by: By) -> None:
+    row = work.row
     # What has no limit of attempts has no failed state to rest in either: a service would be `deleting` for ever.
     is_endless = attempts_of(row, MAX_RESCUES) is None
     if row.cancel_requested or is_endless or row.rescues < MAX_RESCUES:
         log.info("%s is queued again: %s", row.id, by.message)
+        # What kills its holders for ever shall leave them time for other work.
+        after = to_micros(backoff(row.rescues - MAX_RESCUES + 1)) if row.rescues >= MAX_RESCUES else 0
         # The attempt did not fail, it was taken away: it is not counted, the rescue is.
-        await give_back(session, row, by, after_micros=0, used_attempt=False, rescues=row.rescues + 1)
+        await give_back(session, row, by, after_micros=after, used_attempt=False, rescues=row.rescues + 1)
         return
     log.warning("%s is given up after %d rescues", row.id, row.rescues)
-    locked = await lock_operation(session, row) if isinstance(row, Operation) else Locked(row, None)
     problem = HolderDied(f"{row.id} was given up: whoever worked on it died, {row.rescues + 1} times").as_problem()
-    await fail(session, locked, By(by.actor), problem)
+    await fail(session, work, By(by.actor), problem)

@@ -1,13 +1,18 @@
 """What handlers are given: the open backends of this process, built once in `workers/boot.py`."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from core.secrets import Vault
 from core.settings import Settings
-from state.claims import Claim, Work
+from state.claims import Claim, ClaimLost
 from state.database import Database
+from state.queries.predictions import Destination
+from state.worktables import Work
 from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
+from workers.metrics import WorkMetrics, unseen
+from workers.replica_client import ReplicaClients
 from workers.targets.base import Target
 
 
@@ -21,11 +26,35 @@ class Resources:
     cache: ArtifactCache
     target: Target
     vault: Vault
+    metrics: WorkMetrics = field(default_factory=unseen)
+    replicas: ReplicaClients = field(default_factory=ReplicaClients)
+
+
+@dataclass(slots=True)
+class Lease:
+    """Until when a claim surely stands, by this process' own clock, which goes on while the process is paused."""
+
+    until: float  # of time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether somebody else may hold the work by now."""
+        return time.monotonic() >= self.until
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Work that this process holds: the claim, and the row as it was when claimed (do not write to it)."""
+    """Work that this process holds: the claim, the row as it was when claimed (do not write to it), and the lease.
+
+    A prediction brings where it can be sent.
+    """
 
     claim: Claim
     row: Work
+    lease: Lease
+    destination: Destination | None = None
+
+    def check(self) -> None:
+        """Before the world is touched: raises `ClaimLost` when the lease is over, as after a pause of this process."""
+        if self.lease.is_over:
+            raise ClaimLost(f"the lease of {self.claim.id} (epoch {self.claim.epoch}) is over")

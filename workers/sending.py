@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,15 +28,28 @@ class Answer:
     retry_after: str | None
 
 
-async def send(url: str, body: bytes, headers: Mapping[str, str], reach: Reach) -> Answer:
+# The addresses of a name, as texts, for a connection to the port. Raises OSError, UnicodeError.
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+async def resolve_by_system(host: str, port: int) -> Sequence[str]:
+    """What this machine's resolver says, in its order."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def send(
+    url: str, body: bytes, headers: Mapping[str, str], reach: Reach, resolve: Resolve = resolve_by_system
+) -> Answer:
     """POST the body; redirects are not followed, the environment's proxies not used, the answer's body not read.
 
-    Raises `AddressRefused` for what webhooks may not reach, and `SendingFailed`.
+    The name is resolved once, and the connection goes to an address that was checked then: what the name means a moment
+    later does not matter (DNS rebinding). Raises `AddressRefused` for what webhooks may not reach, and `SendingFailed`.
     """
     target = _parse(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            addresses = check_addresses(target.host, await _resolve(target), reach)
+            addresses = check_addresses(target.host, await _resolve(target, resolve), reach)
             return await _post_to_first(target, addresses, body, headers)
     except TimeoutError as error:
         raise SendingFailed(f"no answer within {TIMEOUT_S:g} s") from error
@@ -52,14 +65,12 @@ def _parse(url: str) -> httpx2.URL:
     return target
 
 
-async def _resolve(target: httpx2.URL) -> list[str]:
-    loop = asyncio.get_running_loop()
+async def _resolve(target: httpx2.URL, resolve: Resolve) -> Sequence[str]:
     port = target.port or (443 if target.scheme == "https" else 80)
     try:
-        found = await loop.getaddrinfo(target.raw_host.decode("ascii"), port, type=socket.SOCK_STREAM)
+        return await resolve(target.raw_host.decode("ascii"), port)
     except (OSError, UnicodeError) as error:
         raise SendingFailed(f"the name {target.host} cannot be resolved: {error}") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def _post_to_first(

@@ -6,6 +6,7 @@ Level-triggered: a signal in this process only hurries the look that comes every
 
 from contextlib import suppress
 
+from core.failpoints import failpoint
 from state.advance import advance, lock
 from state.claims import wake
 from state.database import Database
@@ -45,6 +46,7 @@ class Watcher:
         if waited_for:
             async with self._database.write() as session:
                 await wake(session, waited_for)
+                failpoint("watch_before_commit")
         for each in wrong:
             await self._put_right(each.service_id)
         for stray in strays:
@@ -71,3 +73,4 @@ class Watcher:
                     why = await why_not_ready(session, service_id) or "a replica is missing"
                     by = By("watcher", "replica_lost", f"{found.ready} of {found.wanted} replicas answer; {why}")
                 await advance(session, service, found.move, by)
+                failpoint("watch_before_commit")

@@ -9,13 +9,13 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from core.clock import now_micros
 from core.errors import IdempotencyKeyReused
-from state.database import WriteSession
+from state.database import Session, WriteSession
 from state.tables import IdempotencyKey
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The scope of one key: tenant, method and path; `body_sha256` tells one request from another."""
+    """The scope of one key: tenant, method and path; `body_sha256`, of body and query, tells requests apart."""
 
     tenant_id: str
     method: str
@@ -48,15 +48,31 @@ async def take(session: WriteSession, slot: Slot) -> Earlier | None:
         "created_at": now_micros(),
     }
     insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
-    made: Any = await session.execute(insert(IdempotencyKey).values(row).on_conflict_do_nothing())
-    if made.rowcount == 1:
+    while True:
+        made: Any = await session.execute(insert(IdempotencyKey).values(row).on_conflict_do_nothing())
+        if made.rowcount == 1:
+            return None
+        earlier = await find(session, slot)
+        if earlier is not None:
+            return earlier
+        # The earlier one was forgotten between the two statements: the key is free.
+
+
+async def find(session: Session, slot: Slot) -> Earlier | None:
+    """What an earlier request with the key left behind. Raises `IdempotencyKeyReused` when it was another request."""
+    found = (await session.execute(select(IdempotencyKey).where(*_is(slot)))).scalar_one_or_none()
+    if found is None:
         return None
-    found = (await session.execute(select(IdempotencyKey).where(*_is(slot)))).scalar_one()
     if found.body_sha256 != slot.body_sha256:
-        raise IdempotencyKeyReused(
-            f"the Idempotency-Key '{slot.key}' came before with another body; use a new key for a new request"
-        )
+        raise reused(slot.key)
     return Earlier(found.operation_id, found.resource_id)
+
+
+def reused(key: str) -> IdempotencyKeyReused:
+    """The refusal of a key that came before with another request."""
+    return IdempotencyKeyReused(
+        f"the Idempotency-Key '{key}' came before with another body or query; use a new key for a new request"
+    )
 
 
 async def fill(session: WriteSession, slot: Slot, work_id: str, resource_id: str | None) -> None:

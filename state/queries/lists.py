@@ -70,6 +70,15 @@ async def page(session: Session, base: Select[Listed], table: type[Listed], view
     return Page(rows[: view.size], Cursor(getattr(last_row, view.order_by), last_row.id), total)
 
 
+async def matching_ids(
+    session: Session, base: Select[Listed], table: type[Listed], conditions: Sequence[Condition], limit: int
+) -> Sequence[str]:
+    """The ids of the rows of `base` that all conditions hold for, the oldest first."""
+    query = base.where(*(_clause(getattr(table, condition.field), condition) for condition in conditions))
+    ids: Select[Any] = query.with_only_columns(table.id)
+    return list(await session.scalars(ids.order_by(table.created_at, table.id).limit(limit)))
+
+
 def _clause(column: Any, condition: Condition) -> Any:
     value = condition.values[0]
     clauses: Mapping[str, Callable[[], Any]] = {

@@ -10,11 +10,13 @@ from sqlalchemy import Row, exists, or_, select
 
 from core.clock import Micros
 from state.database import Session, WriteSession
+from state.installation import Lease, Process
 from state.placements import FINAL
 from state.tables import History, Placement, Replica
 
 # Named and not "all but the final ones", so that the index on the status answers however many replicas have ended.
 ALIVE = ("starting", "ready", "unready", "stopping")
+NODE = "node"  # the lease's name
 ENDS_READ = 40  # the longest chain of failures that changes a decision is far shorter
 
 
@@ -84,6 +86,12 @@ async def placed_services(session: Session) -> list[PlacedService]:
     unplaced = of_service.keys() - {wanted.service_id for wanted in found}
     found += [WantedService(service_id, 0, "", 0, 0) for service_id in sorted(unplaced)]
     return [PlacedService(wanted, tuple(of_service.get(wanted.service_id, ()))) for wanted in found]
+
+
+async def node_address(session: Session) -> str | None:
+    """Where the process is reached that was elected as the node last; nothing if it does not say."""
+    query = select(Process.address).join(Lease, Lease.owner == Process.id).where(Lease.name == NODE)
+    return await session.scalar(query)
 
 
 async def recent_ends(session: Session, wanted: WantedService) -> Sequence[ReplicaFacts]:

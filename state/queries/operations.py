@@ -8,7 +8,6 @@ from sqlalchemy import select, update
 from core.clock import now_micros, to_micros
 from core.errors import Conflict
 from state.advance import advance, illegal
-from state.claims import OPERATIONS
 from state.database import Session, WriteSession, db_now
 from state.endings import Locked, cancel, lock_operation
 from state.history import MACHINE_OF, By
@@ -16,7 +15,9 @@ from state.kinds import KINDS
 from state.operations import Who
 from state.queries.lists import Page, View, page
 from state.queries.rows import owned
+from state.switches import DEPLOYS, check_deploys
 from state.tables import Operation, Version
+from state.worktables import OPERATIONS
 
 
 class NotCancelable(Conflict):
@@ -94,6 +95,8 @@ async def retry(session: WriteSession, who: Who, operation_id: str) -> Operation
     again = RETRIES.get(operation.kind)
     if again is None:
         raise NotRetryable(f"a failed {operation.kind} is not retried; send the request that made it again")
+    if operation.kind in DEPLOYS:
+        await check_deploys(session)
     by = By(who.actor, "retry", operation_id=operation.id)
     await _make_ready(session, work, again, by)
     deadline_s = KINDS[operation.kind].deadline_s

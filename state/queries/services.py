@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from core.clock import Micros
 from core.errors import NotFound
@@ -55,11 +55,14 @@ async def list_services(session: Session, tenant_id: str, view: View, models: Se
     """The tenant's services; with `models` only those that are asked to serve one of these."""
     query = select(Service).where(Service.tenant_id == tenant_id, Service.status != "deleted")
     if models:
-        serving = select(Revision.id).join(Model, Model.id == Revision.model_id)
-        query = query.where(
-            Service.revision_id.in_(serving.where(Model.tenant_id == tenant_id, Model.name.in_(models)))
-        )
+        query = query.where(serves_any(tenant_id, models))
     return await page(session, query, Service, view)
+
+
+def serves_any(tenant_id: str, models: Sequence[str]) -> ColumnElement[bool]:
+    """The condition that a service is asked to serve one of the tenant's models of these names."""
+    serving = select(Revision.id).join(Model, Model.id == Revision.model_id)
+    return Service.revision_id.in_(serving.where(Model.tenant_id == tenant_id, Model.name.in_(models)))
 
 
 async def describe(session: Session, services: Sequence[Service]) -> list[ServiceFacts]:
@@ -97,10 +100,25 @@ async def wanted_revision(session: Session, service: Service) -> Revision:
     return (await session.scalars(select(Revision).where(Revision.id == service.revision_id))).one()
 
 
-async def revision_in_effect(session: Session, service: Service) -> Revision:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The names of what answers predictions."""
+
+    model: str
+    version: int
+
+
+async def served_by(session: Session, service: Service) -> Served:
     """What answers predictions: the revision that was last ready, or the first one while it comes up."""
-    id = service.live_revision_id or service.revision_id
-    return (await session.scalars(select(Revision).where(Revision.id == id))).one()
+    query = (
+        select(Model.name, Version.number)
+        .select_from(Revision)
+        .join(Version, Version.id == Revision.version_id)
+        .join(Model, Model.id == Revision.model_id)
+        .where(Revision.id == (service.live_revision_id or service.revision_id))
+    )
+    model, version = (await session.execute(query)).one()
+    return Served(model, version)
 
 
 async def last_revision_number(session: Session, service_id: str) -> int:

@@ -13,13 +13,14 @@ from core.clock import Micros, now_micros, to_micros
 from core.errors import NotFound
 from core.ids import new_id
 from state.advance import advance, lock
+from state.circuits import close
 from state.database import Session, WriteSession, db_now
 from state.events import event_body, send
 from state.history import By
 from state.operations import Who
 from state.queries.lists import Page, View, page
 from state.queries.rows import owned
-from state.tables import Delivery, Event, Tenant, WebhookEndpoint
+from state.tables import Circuit, Delivery, Event, Tenant, WebhookEndpoint
 
 # Both secrets sign for a day, so that receivers can change theirs without missing an event.
 ROTATION = timedelta(hours=24)
@@ -77,12 +78,14 @@ async def listing(session: Session, tenant_id: str, view: View) -> Page[WebhookE
     return await page(session, base, WebhookEndpoint, view)
 
 
-def change(endpoint: WebhookEndpoint, changes: dict[str, Field]) -> None:
-    """Apply a merge patch to a held endpoint; switching it on forgets why it was off."""
+async def change(session: WriteSession, endpoint: WebhookEndpoint, changes: dict[str, Field]) -> None:
+    """Apply a merge patch to a held endpoint; switching it on forgets why it was off, a new URL that the old failed."""
     for name, value in changes.items():
         setattr(endpoint, name, value)
     if changes.get("enabled"):
         endpoint.disabled_reason = endpoint.failing_since = None
+    if changes.get("enabled") or "url" in changes:
+        await close(session, endpoint.id)
     _touch(endpoint)
 
 
@@ -100,12 +103,19 @@ def _touch(endpoint: WebhookEndpoint) -> None:
 
 async def remove(session: WriteSession, endpoint: WebhookEndpoint) -> None:
     """Forget an endpoint; the worker ends what is still to be delivered to it."""
+    await close(session, endpoint.id)
     await session.delete(endpoint)
 
 
 async def deliveries(session: Session, endpoint: WebhookEndpoint, view: View) -> Page[Delivery]:
     """The delivery log of an endpoint."""
     return await page(session, select(Delivery).where(Delivery.endpoint_id == endpoint.id), Delivery, view)
+
+
+async def circuits_of(session: Session, endpoints: Sequence[WebhookEndpoint]) -> dict[str, Circuit]:
+    """What is remembered of those endpoints that failed the last time, by their ids."""
+    query = select(Circuit).where(Circuit.receiver.in_([endpoint.id for endpoint in endpoints]))
+    return {circuit.receiver: circuit for circuit in await session.scalars(query)}
 
 
 async def find_delivery(session: Session, endpoint: WebhookEndpoint, delivery_id: str) -> Delivery:
@@ -129,7 +139,7 @@ async def send_test(session: WriteSession, endpoint: WebhookEndpoint) -> Deliver
         data={"id": endpoint.id, "object": "webhook", "url": f"/api/v1/webhooks/{endpoint.id}"},
     )
     session.add(event)
-    return await send(session, event, event_body(event), endpoint.url, endpoint.id)
+    return await send(session, event, event_body(event), endpoint.url, endpoint.id, at_once=True)
 
 
 async def redeliver(session: WriteSession, who: Who, endpoint: WebhookEndpoint, delivery_id: str) -> Delivery:
@@ -148,6 +158,7 @@ async def redeliver(session: WriteSession, who: Who, endpoint: WebhookEndpoint, 
         due_at=db_now(),
         completed_at=None,
         cancel_requested=False,
+        waiting_for=None,
     )
     session.tell("work", row.lane, row.id)
     return row

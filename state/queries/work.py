@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from state.claims import LANES, due
+from state.claims import due_ids
 from state.database import Session, db_now
+from state.worktables import LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +25,5 @@ async def outlook(session: Session, lane: str, limit: int) -> Outlook:
     first: int | None = await session.scalar(soonest)
     if first is None or first > 0:
         return Outlook((), first)
-    ids = await due(session, lane, limit) if limit else ()
+    ids = await due_ids(session, lane, limit) if limit else ()
     return Outlook(ids, await session.scalar(soonest.where(table.due_at > db_now())))

@@ -7,11 +7,15 @@ from tests.architecture.tree import Finding, Tree, report
 
 EDGES = (
     "workers/executor.py",  # a handler's bug is a failed attempt
+    "workers/recorder.py",  # one outcome that cannot be written is no reason for the others of its transaction
+    "workers/rescuer.py",  # likewise one row that cannot be rescued: it must not hold up the rows behind it
     "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
     "workers/relay.py",  # a wake-up that cannot be sent is sent again later
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
+    "workers/node/node.py",  # without its loops nothing would be healed any more
     "api/gateway/table.py",  # predictions are routed by the last table until the next can be read
     "api/auth.py",  # without the loop a revoked token would be good for ever
+    "api/switchboard.py",  # without the loop a switch that is on again would stay off for ever
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
     "serving/application.py",  # a bug is a 500 with nothing leaked

@@ -5,12 +5,13 @@ from core.ids import new_id
 from core.secrets import Vault
 from state import claims, operations
 from state.advance import lock
-from state.claims import Claim, Work
+from state.claims import Claim
 from state.database import Database, WriteSession
 from state.history import By, Row, begin
 from state.migrate import DEFAULT_TENANT
 from state.operations import Who
 from state.tables import Model, Operation, Prediction, Service, Version, WebhookEndpoint
+from state.worktables import Work
 
 VAULT = Vault(b"k" * 32)
 ME = Who(DEFAULT_TENANT, "local", "admin", "req_test")

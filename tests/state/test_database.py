@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import DatabaseBusy
+from core.errors import DatabaseBusy, DatabaseFull
+from state.database import open_database
 from tests.state.conftest import Backend
 
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'told by a test' USING ERRCODE = '{}'; END $$"
@@ -17,6 +18,7 @@ RAISE = "DO $$ BEGIN RAISE EXCEPTION 'told by a test' USING ERRCODE = '{}'; END 
     [
         pytest.param("57P03", DatabaseBusy, id="starting up"),
         pytest.param("53300", DatabaseBusy, id="too many connections"),
+        pytest.param("53100", DatabaseFull, id="disk full"),
         pytest.param("40P01", DatabaseBusy, id="deadlock"),
         pytest.param("22012", DBAPIError, id="division by zero"),
     ],
@@ -28,4 +30,22 @@ async def test_postgresql_that_cannot_do_it_now_is_busy_and_a_bug_is_a_bug(
     with pytest.raises(error):
         async with database.write() as session:
             await session.execute(text(RAISE.format(code)))
+    await database.close()
+
+
+async def test_a_full_disk_refuses_what_is_written_and_keeps_what_was(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'test.db'}")
+    async with database.write() as session:
+        await session.execute(text("CREATE TABLE notes (words text)"))
+        await session.execute(text("INSERT INTO notes VALUES ('kept')"))
+        # SQLite's own limit fails as a full disk does: at the page that would be added.
+        await session.execute(text("PRAGMA max_page_count = 20"))
+    with pytest.raises(DatabaseFull) as full:
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO notes VALUES (zeroblob(1000000))"))
+    assert full.value.status == 507
+    async with database.read() as session:
+        assert list(await session.scalars(text("SELECT words FROM notes"))) == ["kept"]
+    async with database.write() as session:
+        await session.execute(text("INSERT INTO notes VALUES ('more')"))
     await database.close()

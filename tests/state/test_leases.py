@@ -1,7 +1,7 @@
 """Elections by lease: one holder of a name, a new epoch with each change of hands."""
 
 from state.database import Database
-from state.leases import elect, forget_all, resign
+from state.leases import elect, forget_all, holder, resign, still_holds
 
 LONG = 60_000_000
 NAMES = ["rescuer", "sweeper"]
@@ -29,3 +29,15 @@ async def test_who_resigns_or_is_forgotten_is_replaced_at_once(database: Databas
         assert await elect(session, NAMES, "b", LONG) == {"rescuer": 2, "sweeper": 2}
         await forget_all(session)
         assert await elect(session, NAMES, "c", LONG) == {"rescuer": 3, "sweeper": 3}
+
+
+async def test_a_holder_knows_when_somebody_else_was_elected_meanwhile(database: Database) -> None:
+    async with database.write() as session:
+        await elect(session, ["rescuer"], "a", -1000)
+        assert await still_holds(session, "rescuer", "a", 1)  # it ran out, and nobody has taken it
+        await elect(session, ["rescuer"], "b", -1000)
+        assert not await still_holds(session, "rescuer", "a", 1)
+        assert await elect(session, ["rescuer"], "a", LONG) == {"rescuer": 3}
+        assert not await still_holds(session, "rescuer", "a", 1)  # a new term, to which the old one's work is strange
+        assert await holder(session, "rescuer") == "a"
+        assert await holder(session, "nobody") is None

@@ -50,6 +50,19 @@ async def test_displacing_keeps_the_fence(database: Database) -> None:
     assert (row.generation, row.replicas) == (2, 0)
 
 
-async def test_displacing_what_was_never_placed_is_fine(database: Database) -> None:
+async def test_a_deploy_that_comes_after_the_deletion_finds_a_tombstone(database: Database) -> None:
     async with database.write() as session:
-        await displace(session, (await make_service(session)).id, 1)
+        service = await make_service(session)
+        await displace(session, service.id, 2)
+    with pytest.raises(StaleGeneration):
+        async with database.write() as session:
+            await place(session, wish(service.id, 1))
+    async with database.write() as session:
+        await place(session, wish(service.id, 3))
+
+
+async def test_displacing_what_does_not_exist_is_fine(database: Database) -> None:
+    async with database.write() as session:
+        await displace(session, "svc_unknown", 1)
+    async with database.read() as session:
+        assert (await session.scalars(select(Placement))).one_or_none() is None

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from core.errors import InvalidArtifact, PlatformError
+from core.failpoints import failpoint
 from state.queries.versions import version_facts
 from state.tables import Operation
 from storage.digests import Digest
@@ -41,7 +42,9 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     # Inspections write the archive from which Java starts fast: one comes before every deploy, and has the memory.
     environment = child_environment(settings.cache, {"PORTSIDE_JVM_ARCHIVES_WRITE": "1"})
     limit_s = settings.inspect_timeout_s + GRACE_S
+    failpoint("before_effect")
     end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
+    failpoint("after_effect")
     if end.exit_code == 0:
         signature = json.loads(end.stdout)
         return Done(result={}, target={"signature": signature, "task": facts.task or signature["task"]})

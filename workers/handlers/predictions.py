@@ -5,23 +5,23 @@ import random
 import time
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
 from core.clock import now_micros
 from core.errors import NotFound, PlatformError, ReplicaUnavailable
-from state.queries.predictions import Destination, destination
+from core.failpoints import failpoint
+from state.queries.predictions import Destination
 from state.tables import Prediction
 from storage.digests import Digest
 from workers.outcomes import Done, Failed, Outcome, Retry, Wait
+from workers.replica_client import PREDICT_TIMEOUT_S
 from workers.resources import Held, Resources
 
 RESTING = ("paused", "failed", "deleting", "deleted")  # no replica will come by itself
 LOOK_AGAIN = timedelta(seconds=0.5)
-PREDICT_TIMEOUT_S = 600.0
 PATIENCE_S = 600.0  # how long a prediction waits for a replica of a service that should have one
-PASSING = (502, 503, 504)
+PASSING = (401, 502, 503, 504)  # 401: another replica has the address by now
 
 
 class ServiceGone(NotFound):
@@ -34,21 +34,27 @@ async def predict(held: Held, resources: Resources) -> Outcome:
     """Ask a ready replica; wait while there is none and one should come."""
     row = held.row
     assert isinstance(row, Prediction)
-    async with resources.database.read() as session:
-        where = await destination(session, row.service_id)
+    where = held.destination
+    assert where is not None, "the claim of a prediction brings where it can be sent"
     if where.status in RESTING:
         return _failed(ServiceGone(f"service '{where.name}' is {where.status}").as_problem())
-    if not where.addresses:
+    if not where.replicas:
         return _wait(row, where)
     body = await _body(row, resources)
+    failpoint("before_effect")
     started = time.monotonic()
     try:
-        response = await _post(random.choice(where.addresses), body)  # noqa: S311 - spreads load, guards nothing
+        replica = random.choice(where.replicas)  # noqa: S311 - spreads load, guards nothing
+        token = resources.vault.replica_token(replica.id)
+        response = await resources.replicas.predict(replica.address, token, body)
+    except httpx2.ConnectTimeout:
+        return Retry("the replica's machine does not answer", after=timedelta(seconds=0.2))
     except httpx2.TimeoutException:
         return _failed(ReplicaUnavailable(f"the model did not answer within {PREDICT_TIMEOUT_S:g} s").as_problem())
     except httpx2.TransportError as error:
         return Retry(f"the replica broke off: {type(error).__name__}", after=timedelta(seconds=0.2))
     took_s = time.monotonic() - started
+    failpoint("after_effect")
     if response.status_code == 200:
         return Done(row={"output": json.loads(response.content)["outputs"], "predict_time_s": took_s})
     if response.status_code in PASSING:
@@ -66,16 +72,6 @@ async def _body(row: Prediction, resources: Resources) -> bytes:
     if row.body_digest is None:
         return json.dumps(row.body).encode()
     return b"".join([piece async for piece in resources.store.open(Digest.parse(row.body_digest))])
-
-
-async def _post(address: str, body: bytes) -> httpx2.Response:
-    parts = urlsplit(address)
-    socket = parts.path if parts.scheme == "unix" else None
-    url = "http://replica/predict" if socket else f"{address}/predict"
-    # Replicas speak plain HTTP: loading certificates for nothing would hold the event loop for 100 ms.
-    transport = httpx2.AsyncHTTPTransport(uds=socket, verify=False)
-    async with httpx2.AsyncClient(transport=transport, timeout=PREDICT_TIMEOUT_S, trust_env=False) as client:
-        return await client.post(url, content=body, headers={"content-type": "application/json"})
 
 
 def _failed(problem: dict[str, Any]) -> Failed:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from core.clock import now_micros
 from core.errors import PlatformError, Rejected
+from core.failpoints import failpoint
 from state.placements import FINAL, StaleGeneration
 from state.specs import ServiceSpec, live_spec, wanted_spec
 from state.tables import Operation
@@ -83,15 +84,17 @@ def _target(held: Held) -> tuple[str, int]:
 
 async def _bring_up(held: Held, resources: Resources, spec: ServiceSpec, *, on_failure: ServiceSpec | None) -> Outcome:
     try:
-        await resources.target.apply(spec)
+        failpoint("before_effect")
+        await resources.target.apply(spec, held.claim)
+        failpoint("after_effect")
         seen = await resources.target.observe(spec.service_id)
         problem = _failure(held, resources, spec, seen)
         if problem is None:
             return _progress(spec, seen)
         if on_failure is None:
-            await resources.target.remove(spec.service_id, spec.generation)
+            await resources.target.remove(spec.service_id, spec.generation, held.claim)
             return Failed(problem.as_problem())
-        await resources.target.apply(on_failure)
+        await resources.target.apply(on_failure, held.claim)
     except StaleGeneration as error:
         return Canceled(error.message)
     return Failed(problem.as_problem(), target={"revision_id": on_failure.revision_id, "replicas": on_failure.replicas})
@@ -139,7 +142,9 @@ def _failed_by_itself(spec: ServiceSpec, replica: SeenReplica) -> bool:
 async def _take_down(held: Held, resources: Resources, done: Done) -> Outcome:
     service_id, generation = _target(held)
     try:
-        await resources.target.remove(service_id, generation)
+        failpoint("before_effect")
+        await resources.target.remove(service_id, generation, held.claim)
+        failpoint("after_effect")
     except StaleGeneration as error:
         return Canceled(error.message)
     alive = [replica for replica in await resources.target.observe(service_id) if replica.status not in FINAL]

@@ -9,9 +9,12 @@ from ipaddress import ip_address
 
 from standardwebhooks import Webhook
 
-from core.clock import now_micros, rfc3339
+from core.clock import Micros, now_micros, rfc3339
 from core.errors import PlatformError
+from core.failpoints import failpoint
 from core.settings import Settings
+from state import claims
+from state.circuits import WAITING
 from state.deliveries import Receiver, disable, note_failure, note_success, receiver
 from state.tables import Delivery
 from workers.addresses import AddressRefused, Reach
@@ -55,14 +58,16 @@ async def deliver(held: Held, resources: Resources) -> Outcome:
     if to is None or not to.enabled:
         why = "it was deleted" if to is None else f"it is disabled: {to.disabled_reason or 'by its owner'}"
         return Failed(NotDelivered(f"nothing is sent to the endpoint any more; {why}").as_problem())
+    held.check()
     try:
         attempt = await _attempt(row, to, resources)
     except AddressRefused as refusal:
         refused = Attempt(now_micros(), error=str(refusal))
-        await _note(row, to, refused, resources)
+        await _note(held, row, to, refused, resources)
         return Failed(NotDelivered(str(refusal)).as_problem(), row={"attempts": _log(row, refused)})
-    await _note(row, to, attempt, resources)
-    return _outcome(row, attempt, held.claim.attempt)
+    failpoint("webhook_before_record")
+    left_alone_until = await _note(held, row, to, attempt, resources)
+    return _outcome(row, attempt, held.claim.attempt, left_alone_until)
 
 
 def reach(settings: Settings) -> Reach:
@@ -104,27 +109,36 @@ def signed_headers(row: Delivery, secrets: list[str]) -> dict[str, str]:
     }
 
 
-async def _note(row: Delivery, to: Receiver, attempt: Attempt, resources: Resources) -> None:
-    """Keep the endpoint's health; a success that follows a success has nothing to write."""
-    if row.endpoint_id is None or (attempt.error is None and not to.is_failing):
-        return
+async def _note(held: Held, row: Delivery, to: Receiver, attempt: Attempt, resources: Resources) -> Micros | None:
+    """Keep the receiver's health; a success that follows a success has nothing to write.
+
+    Answers until when the receiver is left alone, if it is. Raises `ClaimLost`.
+    """
+    if attempt.error is None and not to.is_failing:
+        return None
     async with resources.database.write() as session:
+        await claims.held(session, held.claim)
         if attempt.error is None:
-            await note_success(session, row.endpoint_id)
-        elif attempt.status == 410:
+            await note_success(session, row)
+        elif attempt.status != 410:
+            return await note_failure(session, row)
+        elif row.endpoint_id is not None:
             await disable(session, row.endpoint_id, "the receiver answered 410 Gone")
-        else:
-            await note_failure(session, row.endpoint_id)
+    return None
 
 
-def _outcome(row: Delivery, attempt: Attempt, number: int) -> Outcome:
-    log = {"attempts": _log(row, attempt)}
+def _outcome(row: Delivery, attempt: Attempt, number: int, left_alone_until: Micros | None) -> Outcome:
+    log: dict[str, object] = {"attempts": _log(row, attempt)}
     if attempt.error is None:
         return Done(row=log)
     if attempt.status == 410:
         return Failed(NotDelivered("the receiver answered 410 Gone").as_problem(), row=log)
     pause = PAUSES[min(number, len(PAUSES)) - 1] * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311  jitter, no secret
-    return Retry(attempt.error, after=max(pause, attempt.retry_after or pause), row=log)
+    after = max(pause, attempt.retry_after or pause)
+    left_alone = timedelta(microseconds=(left_alone_until or 0) - now_micros())
+    if left_alone > after:  # it waits with the others, and goes with them as soon as the receiver answers one
+        return Retry(attempt.error, after=left_alone, row={**log, "waiting_for": WAITING})
+    return Retry(attempt.error, after=after, row=log)
 
 
 def _log(row: Delivery, attempt: Attempt) -> list[dict[str, object]]:

@@ -1,0 +1,66 @@
+"""The production shape for the campaign: real PostgreSQL, Redis and MinIO, two API processes, two workers, the node.
+
+The same commands and settings as docker-compose.yml (through `deploy.stack`), with the campaign's own on top.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from deploy.stack.compose import read_compose
+from deploy.stack.process import INHERITED, Recipe
+from deploy.stack.recipes import EVERY_ROLE, Addresses, Plan
+from deploy.stack.topology import Options, Topology
+from storage.access import S3Access
+from tests.crash.forge import Forge
+from tests.crash.installation import QUICK, Installation, Member
+
+DRIVE_BYTES = 96 * 1024 * 1024  # MinIO refuses to write to a drive that is nearly full: small, so that it is soon
+
+
+def stack(folder: Path, forge: Forge, settings: Mapping[str, str] | None = None) -> Installation:
+    """The servers run; the members are not started yet."""
+    traps = {"PORTSIDE_FAILPOINTS": f"@{folder / 'trap'}", "PORTSIDE_FAILPOINTS_LOG": str(folder / "sprung")}
+    extra = {EVERY_ROLE: {**QUICK, **traps, **(settings or {})}}
+    ending = ExitStack()
+    drive = _small_drive(folder / "minio" / "drive", ending)
+    topology = Topology(folder, Options(durable=False, supervised=False, extra=extra), ending)
+    addresses = Addresses(topology.postgres.url, topology.redis.url, topology.minio.endpoint)
+    migration = Plan(read_compose(topology.variables), folder, addresses, extra).migration()
+    members = [_member(process.recipe, forge) for process in topology.processes]
+    access = S3Access(topology.minio.endpoint, "us-east-1", topology.minio.access_key, topology.minio.secret_key)
+    return Installation(
+        kind="stack",
+        folder=folder,
+        members=members,
+        urls=list(topology.api_urls),
+        database_url=topology.postgres.url,
+        artifacts_url=members[0].environment["PORTSIDE_ARTIFACTS_URL"],
+        access=access,
+        token=topology.token,
+        servers={"postgres": topology.postgres, "redis": topology.redis, "minio": topology.minio},
+        migration=_member(migration, forge),
+        drive=drive,
+        lease_s=float(members[0].environment["PORTSIDE_LEASE_S"]),
+        ending=ending,
+    )
+
+
+def _member(recipe: Recipe, forge: Forge) -> Member:
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environment = {**inherited, **recipe.settings}
+    return Member(recipe.name, recipe.role, recipe.command, environment, recipe.folder / "output.log", forge)
+
+
+def _small_drive(drive: Path, ending: ExitStack) -> Path | None:
+    """A file system of its own for MinIO, where we may mount one: only there it can really be out of space."""
+    drive.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DRIVE_BYTES}", "portside-crash", str(drive)]
+    with suppress(OSError):
+        if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+            ending.callback(subprocess.run, ["umount", "-l", str(drive)], capture_output=True, check=False)
+            return drive
+    return None

@@ -1,0 +1,172 @@
+"""The harness sees what it claims to see: each protection of the product, taken away, makes an invariant fail.
+
+And the same scene with the protection in place makes none fail.
+"""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from state.tables import Blob, Operation
+from tests.crash.campaign import Order, Run
+from tests.crash.faults import Fault, Scene, at_failpoint
+from tests.crash.forge import Forge
+from tests.crash.installation import embedded
+from tests.crash.receiver import listening
+from tests.crash.report import Report
+from tests.crash.stack import stack
+from tests.crash.workload import uploads
+
+SEED = 4
+SOON_S = 5.0
+AT_ONCE = 3
+WITHIN_S = 20.0
+LOOK_S = 0.02
+Act = Callable[[Run], Fault]
+
+SEEN_BY = {
+    "no_fence": "3 legal moves, history without gaps",
+    "message_without_row": "1 nothing acknowledged is lost",
+    "no_rescue": "10 nothing is stuck",
+    "non_atomic_put": "4 every blob is whole",
+    "sweep_without_recheck": "4 every blob is whole",
+}
+
+
+def dies_after_an_answer(run: Run) -> Fault:
+    return at_failpoint("after_answer", Always(), "kill")
+
+
+def dies_with_work(run: Run) -> Fault:
+    return at_failpoint("after_claim", Always(), "kill")
+
+
+def dies_in_a_put(run: Run) -> Fault:
+    fault = at_failpoint("put_before_rename", Always(), "kill")
+    return Fault(fault.name, fault.strike, (uploads,))
+
+
+def wants_what_is_doomed(run: Run) -> Fault:
+    """Bytes are forgotten, doomed, and uploaded again before they are deleted."""
+
+    async def strike(scene: Scene) -> None:
+        work = run.work(0)
+        content = work.artifact("wanted again")
+        await work.wait(await work.upload("forgotten", content), WITHIN_S)
+        await work.change("DELETE", "/api/v1/models/forgotten?cascade=true")
+        await _until(lambda: _is_doomed(run))
+        await work.upload("again", content)
+        await asyncio.sleep(2 * float(scene.site.members[0].environment["PORTSIDE_SWEEP_S"]))
+
+    return Fault("doomed and wanted", strike)
+
+
+def comes_back_to_what_another_holds(run: Run) -> Fault:
+    """A worker is stopped while it works, for longer than its lease; it goes on when another one has its work."""
+
+    async def strike(scene: Scene) -> None:
+        work = run.work(0)
+        made = await work.upload("contested", work.artifact("contested"))
+        first = await _until(lambda: _holder(run, made, None))
+        stopped = next(member for member in scene.site.of_role("worker") if f":{member.pid}:" in first)
+        stopped.send(signal.SIGSTOP)
+        await _until(lambda: _holder(run, made, first))
+        stopped.send(signal.SIGCONT)
+        await work.wait(made, WITHIN_S)
+
+    return Fault("comes back", strike)
+
+
+SCENES: dict[str, Act] = {
+    "no_fence": comes_back_to_what_another_holds,
+    "message_without_row": dies_after_an_answer,
+    "no_rescue": dies_with_work,
+    "non_atomic_put": dies_in_a_put,
+    "sweep_without_recheck": wants_what_is_doomed,
+}
+
+
+class Always(random.Random):
+    """Chooses the first of anything."""
+
+    def choice(self, seq):  # type: ignore[no-untyped-def]  # as its parent has it
+        return seq[0]
+
+    def random(self) -> float:
+        return 0.5
+
+
+async def judged(place: Path, mutation: str | None, name: str) -> Report:
+    """What a round of this one act finds on a site of its own."""
+    report, opened = Report(), stack if name == "no_fence" else embedded
+    order = Order(SEED, range(1), settled_s=SOON_S, first_points=())
+    await asyncio.to_thread(place.mkdir)
+    with ExitStack() as ending:
+        forge = Forge(mutation)
+        ending.callback(forge.close)
+        receiver = ending.enter_context(listening())
+        run = Run(order, await asyncio.to_thread(opened, place, forge), receiver, report)
+        try:
+            await run.begin(0)
+            await run.round(0, [SCENES[name](run)])
+        finally:
+            await run.close()
+    return report
+
+
+async def all_judged(folder: Path, names: Sequence[str]) -> dict[tuple[str, bool], Report]:
+    """Each scene with its protection and without, at the same time: most of it is waiting."""
+    cases = [(name, is_broken) for name in names for is_broken in (True, False)]
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(name: str, *, is_broken: bool) -> Report:
+        async with turns:
+            return await judged(folder / f"{name}-{is_broken}", name if is_broken else None, name)
+
+    judging = [one(name, is_broken=is_broken) for name, is_broken in cases]
+    return dict(zip(cases, await asyncio.gather(*judging), strict=True))
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], Report]:
+    return asyncio.run(all_judged(tmp_path_factory.mktemp("mutations"), list(SEEN_BY)))
+
+
+@pytest.mark.parametrize(("mutation", "invariant"), SEEN_BY.items())
+def test_a_broken_protection_is_found(reports: dict[tuple[str, bool], Report], mutation: str, invariant: str) -> None:
+    report = reports[mutation, True]
+    found = {violation.invariant for violation in report.violations}
+    assert invariant in found, [*map(str, report.violations), report.missed]
+
+
+@pytest.mark.parametrize("mutation", SEEN_BY)
+def test_the_same_scene_is_harmless_with_the_protection(reports: dict[tuple[str, bool], Report], mutation: str) -> None:
+    report = reports[mutation, False]
+    assert not report.violations, [*map(str, report.violations)]
+    assert not report.missed
+
+
+async def _until(look: Callable[[], Awaitable[str | None]]) -> str:
+    deadline = asyncio.get_running_loop().time() + WITHIN_S
+    while (found := await look()) is None:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(LOOK_S)
+    return found
+
+
+async def _is_doomed(run: Run) -> str | None:
+    async with run.database.read() as session:
+        return await session.scalar(select(Blob.digest).where(Blob.doomed_at.is_not(None)))
+
+
+async def _holder(run: Run, operation: str | None, former: str | None) -> str | None:
+    """Who works on it, if that is another than the former one."""
+    async with run.database.read() as session:
+        row = await session.get_one(Operation, operation)
+    return row.lease_owner if row.status == "running" and row.lease_owner != former else None
