@@ -1,6 +1,7 @@
 """Measures the bars that the project promises, from outside: a platform in a process of its own, asked over HTTP.
 
-An island of scripts: the standard library and uvloop only, imports no room and is imported by none. Each bar is one
-module that answers `Figure`s; processes that make load or measure under load are modules of their own
-(`probe`, `sender`, `hammer`), so that their work is not in the figures. Linux only: memory is read from /proc.
+An island of scripts: the standard library, uvloop, and `deploy.stack` for servers; imports no room and is imported by
+none. Two kinds of modules are processes of their own, so that their work is not in the figures: those that make load or
+measure under load (`probe`, `sender`, `hammer`), and those that measure from inside what no call shows, which may
+import rooms (`scale_inside`, `drain_ours`). The others answer `Figure`s. Linux only: memory is read from /proc.
 """

@@ -5,7 +5,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import deploy, drain, duplicates, latency, predictions, scale, start, throughput, upload, wakeup
+from benchmarks import (
+    deploy,
+    drain,
+    duplicates,
+    latency,
+    predictions,
+    recovery,
+    scale,
+    start,
+    throughput,
+    upload,
+    wakeup,
+)
 from benchmarks.figures import Figure, load_in_words, print_table
 from benchmarks.platform import Broken
 
@@ -20,6 +32,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "predictions": predictions.measure,
     "drain": drain.measure,
     "scale": scale.measure,
+    "recovery": recovery.measure,
 }
 
 

@@ -39,8 +39,9 @@ FILL_MODELS = (
 
 def _operations(status: str, prefix: str) -> str:
     return (
-        f"{OPERATION} SELECT '{prefix}' || n, '{DEFAULT_TENANT}', n, 'version.test', 'version', 'ver_' || (n % {TARGETS}), "
-        f"'1', 1, 'a', '{{}}', 'control', '{status}', 100, n, 0, 0, 0, false, 0, 1 FROM numbers"
+        f"{OPERATION} SELECT '{prefix}' || n, '{DEFAULT_TENANT}', n, 'version.test', 'version', "
+        f"'ver_' || (n % {TARGETS}), '1', 1, 'a', '{{}}', 'control', '{status}', 100, n, 0, 0, 0, false, 0, 1 "
+        "FROM numbers"
     )
 
 

@@ -38,15 +38,18 @@ def run_demo(data: Path | None, port: int | None, *, leave: bool) -> None:
     print("Stopped; `portside demo` on the same folder goes on from here.")
 
 
-def show(platform: Platform, journal: Journal) -> None:
-    """The main job with each example on a platform that is there. Raises `CommandFailed` when any of it fails."""
+def show(platform: Platform, journal: Journal, token_file: Path | None = None) -> None:
+    """The main job with each example on a platform that is there; `token_file` has what the commands shown need.
+
+    Raises `CommandFailed` when any of it fails.
+    """
     exhibits = [_exhibit(file, service) for file, service in SHOWN]
     with listening() as receiver:
         for exhibit in exhibits:
             Tour(platform, exhibit, receiver, journal).run()
     first_s = journal.first_prediction_s
     print(f"\nAll of it worked: {seconds_in_words(first_s)} to the first prediction, {journal.elapsed} in all.\n")
-    _conclude(platform, exhibits)
+    _conclude(platform, exhibits, token_file)
 
 
 def _exhibit(name: str, service: str) -> Exhibit:
@@ -59,10 +62,11 @@ def _exhibit(name: str, service: str) -> Exhibit:
     return Exhibit.read(file, service)
 
 
-def _conclude(platform: Platform, exhibits: list[Exhibit]) -> None:
+def _conclude(platform: Platform, exhibits: list[Exhibit], token_file: Path | None) -> None:
+    token = f" PORTSIDE_TOKEN=$(cat {token_file})" if token_file else ""
     print(f"API       {platform.url}/api/v1/services")
     print(f"OpenAPI   {platform.url}/api/v1/openapi.json")
-    print(f"Client    export PORTSIDE_API={platform.url}\n")
+    print(f"Client    export PORTSIDE_API={platform.url}{token}\n")
     for exhibit in exhibits:
         print(f"{curl_command(platform, exhibit.service, {'inputs': exhibit.records[0]})}\n")
 

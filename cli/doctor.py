@@ -16,6 +16,7 @@ from cli.finding import Finding
 from cli.folder import DataFolder, FolderInUse, address_of
 from cli.output import Output
 from cli.versions import ENGINES, UNKNOWN, version_of
+from core.disk import room_at
 from core.settings import Settings
 from state.database import sqlite_version
 
@@ -112,6 +113,6 @@ def _port(settings: Settings) -> Finding:
 
 
 def _space(path: Path) -> Finding:
-    free = shutil.disk_usage(path if path.exists() else Path.cwd()).free
+    free = room_at(path).free
     note = "" if free > FREE_BYTES else "less than 1 GiB: uploads may be refused"
     return Finding("disk", f"{free / 1024**3:.0f} GiB free", note=note)

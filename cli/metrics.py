@@ -4,7 +4,6 @@ A figure that must be looked up (a queue, a pool, a disk) is looked up when some
 """
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +21,7 @@ from prometheus_client import (
 
 from cli.address import bind
 from cli.server import Server
+from core.disk import room_at
 from core.settings import Settings
 from state.database import Database
 from state.metrics import DatabaseMetrics, LaneMetrics
@@ -81,10 +81,9 @@ class Metrics:
         return await asyncio.to_thread(generate_latest, self.registry)
 
     async def _look_at_disk(self) -> None:
-        folder = next(one for one in (self._data.absolute(), *self._data.absolute().parents) if one.exists())
-        usage = await asyncio.to_thread(shutil.disk_usage, folder)
-        self._free.set(usage.free)
-        self._size.set(usage.total)
+        room = await asyncio.to_thread(room_at, self._data)
+        self._free.set(room.free)
+        self._size.set(room.total)
 
 
 async def serve_metrics(metrics: Metrics, settings: Settings, stack: AsyncExitStack) -> int | None:

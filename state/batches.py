@@ -125,18 +125,22 @@ def _meanwhile() -> Conflict:
 
 
 async def _hold_services(session: WriteSession, ids: Sequence[str]) -> None:
-    """All of them before the first changes: a change also raises the routing version, which everybody writes."""
+    """All of them, and what is under way on them, before the first changes: a change also raises the routing version,
+    which everybody writes. Who claims holds operations while it waits for that."""
     await session.execute(select(Service.id).where(Service.id.in_(ids)).order_by(Service.id).with_for_update())
+    unfinished = (Operation.target_id.in_(ids), Operation.status.in_([OPERATIONS.waiting, OPERATIONS.working]))
+    await session.execute(select(Operation.id).where(*unfinished).order_by(Operation.id).with_for_update())
 
 
 async def _hold_targets(session: WriteSession, ids: Sequence[str]) -> None:
-    """The same for what operations work on: services, then versions, as every other writer does."""
+    """The same for operations and what they work on: models, services, versions, then they, as every other writer."""
     found = await session.execute(select(Operation.target_type, Operation.target_id).where(Operation.id.in_(ids)))
     targets = [(row.target_type, row.target_id) for row in found]
     for kind in ("model", "service", "version"):
         table, wanted = TARGETS[kind], [id for type_, id in targets if type_ == kind]
         if wanted:
             await session.execute(select(table.id).where(table.id.in_(wanted)).order_by(table.id).with_for_update())
+    await session.execute(select(Operation.id).where(Operation.id.in_(ids)).order_by(Operation.id).with_for_update())
 
 
 async def _hold_nothing(session: WriteSession, ids: Sequence[str]) -> None:

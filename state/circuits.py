@@ -8,7 +8,7 @@ import random
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
@@ -23,6 +23,7 @@ JITTER = 0.2
 # Deliveries under way at one receiver: half of a worker's slots at most. One that failed the last time gets one.
 MOST_UNDER_WAY = 4
 WAITING = "its receiver to answer again"
+AT_ONCE = 500  # rows of one transaction: a receiver that was away for a day may have a million
 
 
 def receiver_of(tenant_id: str, url: str, endpoint_id: str | None) -> str:
@@ -63,7 +64,7 @@ async def opens_at(session: Session, receiver: str, now: Micros) -> Micros:
 
 
 async def note_failed(session: WriteSession, receiver: str) -> Micros | None:
-    """Count a failure; when it opens the circuit, answers until when, and puts off all that waits for the receiver."""
+    """Count a failure; when it opens the circuit, answers until when, and begins to `put_off` what waits for it."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     row = insert(Circuit).values(receiver=receiver, failures=0, open_until=None, updated_at=now_micros())
     await session.execute(row.on_conflict_do_nothing())
@@ -77,18 +78,29 @@ async def note_failed(session: WriteSession, receiver: str) -> Micros | None:
         return None
     circuit.open_until = now + int(pause_s(circuit.failures) * 1_000_000)
     await session.flush()
-    late = _waiting(receiver, Delivery.due_at < circuit.open_until)
-    await session.execute(late.values(due_at=circuit.open_until, waiting_for=WAITING))
+    await put_off(session, receiver, circuit.open_until)
     session.tell("later", "deliver", receiver)
     return circuit.open_until
 
 
+async def put_off(session: WriteSession, receiver: str, until: Micros) -> bool:
+    """Let `AT_ONCE` of what waits for the receiver wait until then; answers whether there may be more.
+
+    What is not put off is tried in its turn, one at a time.
+    """
+    return await _redate(session, receiver, Delivery.due_at < until, due_at=until, waiting_for=WAITING)
+
+
 async def close(session: WriteSession, receiver: str) -> None:
-    """The receiver answers, or its owner changed it: forget its failures, and send what was put off because of them."""
+    """The receiver answers, or its owner changed it: forget its failures, and begin to `let_go` what was put off."""
     await session.execute(delete(Circuit).where(Circuit.receiver == receiver))
-    put_off = _waiting(receiver, Delivery.waiting_for == WAITING).values(due_at=db_now(), waiting_for=None)
-    await session.execute(put_off)
+    await let_go(session, receiver)
+
+
+async def let_go(session: WriteSession, receiver: str) -> bool:
+    """Send `AT_ONCE` of what was put off; answers whether there may be more, which goes out when its time comes."""
     session.tell("work", "deliver", "")
+    return await _redate(session, receiver, Delivery.waiting_for == WAITING, due_at=db_now(), waiting_for=None)
 
 
 def pause_s(failures: int) -> float:
@@ -97,6 +109,10 @@ def pause_s(failures: int) -> float:
     return min(pause, LONGEST_PAUSE_S) * random.uniform(1.0 - JITTER, 1.0 + JITTER)  # noqa: S311  jitter, no secret
 
 
-def _waiting(receiver: str, which: ColumnElement[bool]) -> Any:
-    pending = (Delivery.receiver == receiver, Delivery.status == "pending", which)
-    return update(Delivery).where(*pending).execution_options(synchronize_session=False)
+async def _redate(session: WriteSession, receiver: str, which: ColumnElement[bool], **values: object) -> bool:
+    pending = (Delivery.receiver == receiver, Delivery.status == literal("pending", literal_execute=True), which)
+    some = select(Delivery.id).where(*pending).order_by(Delivery.due_at).limit(AT_ONCE)
+    # The conditions again: who claims one of them meanwhile keeps it.
+    redated = update(Delivery).where(Delivery.id.in_(some), *pending).values(**values)
+    done: Any = await session.execute(redated.execution_options(synchronize_session=False))
+    return int(done.rowcount) == AT_ONCE

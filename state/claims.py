@@ -3,11 +3,12 @@
 Leases and due times use the database's clock. The broker's message is only a hint; a claim takes whose turn it is.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, literal, select, update
+from sqlalchemy import ColumnElement, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import PlatformError
@@ -262,6 +263,17 @@ async def forget_starts(session: WriteSession) -> None:
     """
     queued = update(Operation).where(Operation.status == OPERATIONS.waiting, Operation.started_at.is_not(None))
     await session.execute(queued.values(started_at=None).execution_options(synchronize_session=False))
+
+
+async def next_lease_ends_in(session: Session) -> float:
+    """The seconds until the first lease ends that still runs, unless it is renewed; infinite without one."""
+    left = [math.inf]
+    for lane in LANES:
+        table, held = _held_rows(lane)
+        ends = select(func.min(table.lease_until) - db_now()).where(*held, table.lease_until > db_now())
+        micros = await session.scalar(ends)
+        left += [] if micros is None else [micros / 1_000_000]
+    return min(left)
 
 
 async def let_leases_run_out(session: WriteSession) -> None:

@@ -33,8 +33,9 @@ except ImportError:
 log = logging.getLogger(__name__)
 
 # PostgreSQL's codes for "not now": connections, resources, a server that stops or starts; what lost to another
-# transaction (serialization, deadlock, lock timeout). Elsewhere its driver has one class for them and for bugs.
-NOT_NOW = ("08", "53", "57P", "40001", "40P01", "55P03")
+# transaction (serialization, deadlock, lock timeout); one that only reads, because another server takes over from it.
+# Elsewhere its driver has one class for them and for bugs.
+NOT_NOW = ("08", "53", "57P", "40001", "40P01", "55P03", "25006")
 SQLITE_FULL = 13  # https://sqlite.org/rescode.html#full
 
 # A server that is paused or cut off neither answers nor refuses: without limits whoever asks would wait for ever.

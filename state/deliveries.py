@@ -59,10 +59,13 @@ def named(delivery: Delivery) -> str:
 
 
 async def note_success(session: WriteSession, delivery: Delivery) -> None:
-    """The receiver answers: forget since when it did not, and send what waited for it."""
-    await close(session, named(delivery))
+    """The receiver answers: forget since when it did not, and send what waited for it.
+
+    The endpoint first, as `note_failure` does: the other order could end in a deadlock on PostgreSQL.
+    """
     healed = update(WebhookEndpoint).where(WebhookEndpoint.id == delivery.endpoint_id).values(failing_since=None)
     await session.execute(healed.execution_options(synchronize_session=False))
+    await close(session, named(delivery))
 
 
 async def note_failure(session: WriteSession, delivery: Delivery) -> Micros | None:

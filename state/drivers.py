@@ -136,7 +136,13 @@ def driver_errors() -> Iterator[None]:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise IntegrityError("a direct statement", None, error) from error
-    except (asyncpg.ConnectionDoesNotExistError, asyncpg.ConnectionFailureError) as error:
+    except (
+        asyncpg.ConnectionDoesNotExistError,
+        asyncpg.ConnectionFailureError,
+        # The driver's own words for a connection that the server has cut: "connection is closed".
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
         raise DBAPIError("a direct statement", None, error, connection_invalidated=True) from error
     except asyncpg.PostgresError as error:
         raise DBAPIError("a direct statement", None, error) from error

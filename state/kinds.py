@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+# A handler of services compares and writes what is wanted, and never waits for what comes of it.
+LOOK_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What the engine of operations must know of a kind, whatever its handler does.
 
     `starts` is made in the claim (where legal), `succeeds` and `fails` when it ends; `None` leaves the target alone.
-    `deadline_s` counts from the submission; without one the work is tried for ever.
+    `deadline_s` counts from the submission; without one the work is tried for ever. One attempt may take `limit_s`,
+    and what its lane allows (`workers.executor`).
     """
 
     name: str
@@ -18,6 +22,7 @@ class Kind:
     succeeds: str | None = None
     fails: str | None = None
     deadline_s: float | None = None
+    limit_s: float | None = None
     max_attempts: int | None = 5
     cancelable: bool = True
 
@@ -27,13 +32,13 @@ KINDS = {
     for kind in (
         Kind("version.inspect", "version", starts="inspect", succeeds="accept", fails="reject"),
         Kind("version.test", "version", max_attempts=2),
-        Kind("service.deploy", "service", starts="deploy", succeeds="ready", fails="fail"),
-        Kind("service.update", "service", succeeds="ready", fails="revert"),
-        Kind("service.rollback", "service", succeeds="ready", fails="revert"),
-        Kind("service.restart", "service", succeeds="ready", fails="weaken"),
-        Kind("service.resume", "service", succeeds="ready", fails="sleep"),
+        Kind("service.deploy", "service", limit_s=LOOK_S, starts="deploy", succeeds="ready", fails="fail"),
+        Kind("service.update", "service", limit_s=LOOK_S, succeeds="ready", fails="revert"),
+        Kind("service.rollback", "service", limit_s=LOOK_S, succeeds="ready", fails="revert"),
+        Kind("service.restart", "service", limit_s=LOOK_S, succeeds="ready", fails="weaken"),
+        Kind("service.resume", "service", limit_s=LOOK_S, succeeds="ready", fails="sleep"),
         # Freeing processes and deleting have no failed state to rest in: they are tried until they are done.
-        Kind("service.pause", "service", succeeds="paused", max_attempts=None, cancelable=False),
-        Kind("service.delete", "service", succeeds="deleted", max_attempts=None, cancelable=False),
+        Kind("service.pause", "service", limit_s=LOOK_S, succeeds="paused", max_attempts=None, cancelable=False),
+        Kind("service.delete", "service", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),
     )
 }

@@ -1,8 +1,9 @@
 """Election by a database lease: of all processes, one holds a name; who does not renew in time is replaced."""
 
+import math
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from state.database import Session, WriteSession, db_now
@@ -25,6 +26,13 @@ async def elect(session: WriteSession, names: Sequence[str], owner: str, lease_m
     await session.execute(seize.execution_options(synchronize_session=False))
     held = select(Lease.name, Lease.epoch).where(mine, Lease.owner == owner)
     return {row.name: row.epoch for row in await session.execute(held)}
+
+
+async def others_end_in(session: Session, names: Sequence[str], owner: str) -> float:
+    """The seconds until the first of the names that others hold is free, unless it is renewed; infinite without one."""
+    left = select(func.min(Lease.until) - db_now()).where(Lease.name.in_(names), Lease.owner != owner)
+    micros = await session.scalar(left)
+    return math.inf if micros is None else max(0.0, micros / 1_000_000)
 
 
 async def still_holds(session: WriteSession, name: str, owner: str, epoch: int) -> bool:

@@ -103,14 +103,15 @@ async def _first_rows(database: Database, vault: Vault) -> None:
 
 
 async def add_token(database: Database, token_hash: str, name: str) -> None:
-    """Store the hash of a new token of the local admin."""
-    row = Token(
-        id=new_id("tok"),
-        tenant_id=DEFAULT_TENANT,
-        created_at=now_micros(),
-        user_id=LOCAL_USER,
-        name=name,
-        hash=token_hash,
-    )
+    """Store the hash of a new token of the local admin; one that another starter stored meanwhile stays."""
+    insert_new = postgresql.insert if database.dialect == "postgresql" else sqlite.insert
+    row = {
+        "id": new_id("tok"),
+        "tenant_id": DEFAULT_TENANT,
+        "created_at": now_micros(),
+        "user_id": LOCAL_USER,
+        "name": name,
+        "hash": token_hash,
+    }
     async with database.write() as session:
-        session.add(row)
+        await session.execute(insert_new(Token).values(row).on_conflict_do_nothing())

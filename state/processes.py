@@ -66,6 +66,8 @@ class Presence:
                 await self._write()
             except DatabaseBusy as error:
                 log.warning("this process cannot say that it is there: %s", error.message)
+            except Exception:  # who fell silent for good would be taken for dead, and is not
+                log.exception("this process cannot say that it is there, and tries again")
 
     async def _write(self) -> None:
         me = self._me

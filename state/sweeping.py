@@ -16,6 +16,7 @@ from state.database import Session, WriteSession
 from state.tables import (
     Audit,
     Blob,
+    Circuit,
     Delivery,
     Event,
     History,
@@ -108,6 +109,15 @@ async def forget_idempotency_keys(session: WriteSession, before: Micros, limit: 
     key = tuple_(*columns)
     old = select(*columns).where(IdempotencyKey.created_at < before).limit(limit)
     return await _count(session, delete(IdempotencyKey).where(key.in_(old)))
+
+
+async def forget_circuits(session: WriteSession, before: Micros, limit: int) -> int:
+    """Remove at most `limit` circuits of receivers that nothing was sent to since an instant; answers how many.
+
+    Predictions name their receivers' hosts: what is gone for good would be remembered for ever.
+    """
+    old = select(Circuit.receiver).where(Circuit.updated_at < before).limit(limit)
+    return await _count(session, delete(Circuit).where(Circuit.receiver.in_(old), Circuit.updated_at < before))
 
 
 async def forget_old(session: WriteSession, what: Aged, before: Micros, limit: int) -> int:

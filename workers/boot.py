@@ -190,7 +190,7 @@ def _caretakers(resources: Resources, owner: str) -> Caretakers:
     idle = timedelta(seconds=settings.blob_idle_s)
     sweeper = Sweeper(resources, idle=idle, doomed_for=idle / 6)
     caretakers = [
-        Caretaker("rescuer", settings.poll_s, lambda: rescue_expired(database, resources.metrics)),
+        Caretaker("rescuer", settings.poll_s, lambda: rescue_expired(database, resources.metrics, settings.poll_s)),
         Caretaker("watcher", 1.0, watcher.look, watcher.hears),
         Caretaker("sweeper", settings.sweep_s, sweeper.look),
     ]

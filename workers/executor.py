@@ -15,6 +15,7 @@ from core.clock import now_micros, to_micros
 from core.errors import DatabaseBusy, PlatformError, Unavailable
 from core.failpoints import failpoint
 from state.claims import ClaimLost, Haul, attempts_of, take_many
+from state.kinds import KINDS
 from state.signals import Signal
 from state.tables import Operation, Prediction
 from state.worktables import LANES
@@ -222,7 +223,8 @@ class Executor:
             return _broken(held, error)
 
     def _time_left_s(self, held: Held) -> float | None:
-        limits = [limit for limit in [self.limit_s(held.claim.lane)] if limit is not None]
+        of_kind = KINDS[held.row.kind].limit_s if isinstance(held.row, Operation) else None
+        limits = [limit for limit in (self.limit_s(held.claim.lane), of_kind) if limit is not None]
         if held.row.deadline_at is not None:
             limits.append(max(0.0, (held.row.deadline_at - now_micros()) / 1_000_000))
         return min(limits, default=None)

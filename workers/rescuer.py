@@ -1,11 +1,13 @@
 """Queues work again whose holder let its lease run out; after some rescues it is what kills its holders, and fails."""
 
+import asyncio
 import logging
+import time
 
 from core.clock import to_micros
 from core.errors import DatabaseBusy, PlatformError
 from core.failpoints import failpoint
-from state.claims import attempts_of, expired, forget_starts, give_back, let_leases_run_out
+from state.claims import attempts_of, expired, forget_starts, give_back, let_leases_run_out, next_lease_ends_in
 from state.database import Database
 from state.direct import DirectSession, direct_write
 from state.endings import Locked, fail, lock_silent
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_RESCUES = 5
 BATCH = 50
+CLOCK_STEP_S = 0.02  # just after the end of a lease, not just before
 
 
 class HolderDied(PlatformError):
@@ -29,9 +32,19 @@ class HolderDied(PlatformError):
     code, title = "holder_died", "Its workers died repeatedly"
 
 
-async def rescue_expired(database: Database, metrics: WorkMetrics | None = None) -> None:
-    """Look once at every lane for leases that ran out."""
-    await _rescue_all(database, metrics or unseen(), "lease_expired", "{} stopped answering")
+async def rescue_expired(database: Database, metrics: WorkMetrics | None = None, ahead_s: float = 0.0) -> None:
+    """Look at every lane for leases that ran out, and for `ahead_s` whenever one is about to.
+
+    Who lives renews in good time: a lease that is that near its end is a dead one's, most probably.
+    """
+    until = time.monotonic() + ahead_s
+    while True:
+        await _rescue_all(database, metrics or unseen(), "lease_expired", "{} stopped answering")
+        async with database.read() as session:
+            ends_in_s = await next_lease_ends_in(session) + CLOCK_STEP_S
+        if time.monotonic() + ends_in_s >= until:
+            return
+        await asyncio.sleep(ends_in_s)
 
 
 async def requeue_all_running(database: Database) -> int:

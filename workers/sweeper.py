@@ -16,6 +16,7 @@ from state.sweeping import (
     bury,
     condemn,
     doom,
+    forget_circuits,
     forget_idempotency_keys,
     forget_old,
     pardon,
@@ -71,6 +72,10 @@ class Sweeper:
                 async with self._resources.database.write() as session:
                     removed = await forget_old(session, what, _ago(age), BATCH)
                 self._resources.metrics.care.removed_rows.labels(what).inc(removed)
+        removed = BATCH
+        while removed == BATCH:
+            async with self._resources.database.write() as session:
+                removed = await forget_circuits(session, _ago(timedelta(days=settings.delivery_days)), BATCH)
         removed = BATCH
         while removed == BATCH:
             async with self._resources.database.write() as session:

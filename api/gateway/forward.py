@@ -22,6 +22,7 @@ HOP_BY_HOP = frozenset(
 UNAUTHENTICATED = 401
 WATCHED_AFTER_S = 0.5
 BODY_IDLE_S = 4.5  # for the next piece of the body
+MOST_STALE = 3
 SMALL_BYTES = 1024 * 1024  # up to here a body is held, so that a stale connection can be tried again
 
 
@@ -101,26 +102,31 @@ class Exchange:
         return data, not self._has_body
 
     async def _forward(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool) -> None:
-        for may_retry in (True, True, False):
-            backend = await self._holding.pick(self._find)
+        give_up_at, stale = self._holding.until(), 0
+        while True:
+            backend = await self._holding.pick(self._find, give_up_at)
             backend.outstanding += 1
             connection, used_before = None, False
             try:
                 connection, used_before = await self._pool.take(backend.address)
                 await self._exchange(connection, backend, method, target, headers, body, more)
+                backend.refusals = 0
                 return
             except WrongReplica as error:
-                self._table.drop(backend)
-                if more or not may_retry:
+                self._table.refused(backend)
+                if more:
                     raise self._failed() from error
             except ConnectionBroken as error:
+                if connection is None:  # nothing was sent: it may wait for the next replica
+                    self._table.refused(backend)
+                    continue
                 if used_before and not error.answered:
                     self._pool.forget_address(backend.address)  # idle connections went stale: try a new one
                 elif not error.answered:
                     self._table.drop(backend)
+                stale += 1
                 # A new connection took the request and broke: perhaps the request is what ends replicas.
-                was_taken = connection is not None and not used_before
-                if was_taken or more or error.answered or not may_retry:
+                if not used_before or more or error.answered or stale == MOST_STALE:
                     raise self._failed() from error
             finally:
                 backend.outstanding -= 1

@@ -12,7 +12,7 @@ from core.errors import ReplicaUnavailable
 
 # It is to have replicas and had some: the node is about to start others. One that is deploying never had.
 BETWEEN = ("running", "degraded", "updating")
-LOOK_S = 0.05  # the backend that was dropped comes back by time, not by a change of the table
+LOOK_S = 0.05  # a backend that was dropped comes back by time, not by a change of the table
 MOST_HELD = 1000
 
 
@@ -24,8 +24,12 @@ class Holding:
     hold_s: float
     held: int = 0
 
-    async def pick(self, find: Callable[[], Route]) -> Backend:
-        """The best backend of the route that `find` gives, now or within the time. Raises what `find` raises, and
+    def until(self) -> float:
+        """When a request that comes now is held no longer, by the loop's clock."""
+        return asyncio.get_running_loop().time() + self.hold_s
+
+    async def pick(self, find: Callable[[], Route], give_up_at: float) -> Backend:
+        """The best backend of the route that `find` gives, now or in time. Raises what `find` raises, and
         `ReplicaUnavailable`."""
         route = find()
         backend = route.pick()
@@ -34,14 +38,13 @@ class Holding:
         if self.held < MOST_HELD:
             self.held += 1
             try:
-                return await self._wait(find)
+                return await self._wait(find, give_up_at)
             finally:
                 self.held -= 1
         raise unavailable(route)
 
-    async def _wait(self, find: Callable[[], Route]) -> Backend:
+    async def _wait(self, find: Callable[[], Route], give_up_at: float) -> Backend:
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self.hold_s
         while True:
             route = find()
             if (backend := route.pick()) is not None:

@@ -30,6 +30,7 @@ class Backend:
     own_headers: tuple[Header, ...] = (HOST,)
     outstanding: int = 0
     dropped_until: float = 0.0
+    refusals: int = 0  # connections that could not be opened, since the last answer
 
     @property
     def dropped(self) -> bool:
@@ -121,6 +122,17 @@ class RoutingTable:
         backend.dropped_until = time.monotonic() + DROPPED_S
         self._version = min(self._version, 0)  # the next look reads again even if the version did not rise
 
+    def refused(self, backend: Backend) -> None:
+        """Stop using a backend that takes no connection, for a pause that grows.
+
+        The database does not know better: after the death of a node it names the dead until the next node has begun.
+        """
+        if not backend.dropped:  # else many who came at once count as one
+            backend.refusals += 1
+            longer = 2 ** min(backend.refusals - 1, 10)
+            backend.dropped_until = time.monotonic() + min(DROPPED_S, POLL_S * longer)
+            self._version = min(self._version, 0)
+
     def _hear(self, signals: frozenset[Signal]) -> None:
         if any(signal.kind == "routing" for signal in signals):
             self._look_now.set()
@@ -161,7 +173,8 @@ class RoutingTable:
         backends = []
         for replica_id, address in service.replicas:
             backend = known.get(replica_id) or Backend(replica_id, address, self._own_headers(replica_id, address))
-            backend.dropped_until = 0.0
+            if not backend.refusals:
+                backend.dropped_until = 0.0
             backends.append(backend)
         return Route(service, backends)
 

@@ -1,7 +1,6 @@
 """What this installation is and how it is: what an operator looks at first, at three in the morning."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ from starlette.responses import JSONResponse
 from api.dependencies import Context, ContextOf, Reading, WhoAsks, is_operator
 from api.routing import PlatformRoute
 from api.schemas.system import SystemShown, lease_document, process_document, switch_document
+from core.disk import room_at
 from core.errors import Json
 from state.operations import Who
 from state.queries.installation import Installation, Seen, read_installation
@@ -59,7 +59,7 @@ async def get_system(context: ContextOf, session: Reading, who: WhoAsks) -> Resp
 async def _for_the_operator(context: Context, who: Who, seen: Installation) -> dict[str, Json]:
     if not is_operator(who):
         return dict.fromkeys(("leases", "processes", "pools", "disk"))
-    disk = await asyncio.to_thread(shutil.disk_usage, context.settings.data)  # it may be on a network
+    disk = await asyncio.to_thread(room_at, context.settings.data)
     return {
         "leases": [lease_document(holder) for holder in seen.leases],
         "processes": [process_document(each) for each in seen.processes],

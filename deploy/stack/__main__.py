@@ -23,7 +23,8 @@ from deploy.stack.topology import Options, Topology
 def main() -> int:
     """Run the stack; the exit status says whether it came up and, with `--demo`, whether all of it worked."""
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT, too: a script's `&` starts us with it ignored
+        signal.signal(number, _interrupt)
     try:
         with DataFolder(arguments.folder) as folder:
             return _run(folder.path, arguments)
@@ -56,7 +57,7 @@ def _run(folder: Path, arguments: argparse.Namespace) -> int:
         if arguments.demo:
             journal.line("stack", f"{topology.url} is ready, {len(topology.pids)} processes", journal.began)
             with Platform(topology.url, topology.token) as platform:
-                show(platform, journal)
+                show(platform, journal, token_file)
         if not arguments.exit:
             print("Ctrl-C stops all of it.", flush=True)
             _wait()
@@ -83,7 +84,7 @@ def _show_panel(topology: Topology, token_file: Path) -> None:
     for name, value in rows.items():
         print(f"  {name:<12}{value}")
     print(f"\n  export PORTSIDE_API={topology.url} PORTSIDE_TOKEN=$(cat {token_file})")
-    print("  portside deploy model.onnx\n", flush=True)
+    print("  .venv/bin/portside deploy examples/iris.onnx\n", flush=True)
 
 
 def _wait() -> None:
@@ -95,7 +96,7 @@ def _wait() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the stack as Ctrl-C does."""
+    """Either signal ends the stack as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

@@ -1,5 +1,8 @@
 """What an operator switches off: with a reason and an end, told to who meets it, honoured by every process."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from httpx2 import ASGITransport, AsyncClient
 
@@ -160,6 +163,14 @@ async def test_the_system_tells_what_an_operator_looks_for(client: AsyncClient, 
     assert shown.pools["writer"].size == 1
     assert shown.disk is not None
     assert 0 < shown.disk.free_bytes <= shown.disk.total_bytes
+
+
+async def test_the_system_is_told_by_a_process_that_has_no_data_folder_yet(context: Context, tmp_path: Path) -> None:
+    bare = replace(context, settings=context.settings.model_copy(update={"data": tmp_path / "not" / "there"}))
+    async with AsyncClient(transport=ASGITransport(build_app(bare)), base_url="http://localhost") as client:
+        shown = SystemShown.model_validate((await client.get(SYSTEM)).json())
+    assert shown.disk is not None
+    assert shown.disk.total_bytes > 0
 
 
 async def test_a_lane_without_work_has_no_age(context: Context) -> None:

@@ -15,6 +15,7 @@ EDGES = (
     "workers/node/node.py",  # without its loops nothing would be healed any more
     "api/gateway/table.py",  # predictions are routed by the last table until the next can be read
     "api/auth.py",  # without the loop a revoked token would be good for ever
+    "state/processes.py",  # a process that fell silent for good would be taken for dead
     "api/switchboard.py",  # without the loop a switch that is on again would stay off for ever
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server

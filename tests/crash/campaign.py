@@ -226,7 +226,7 @@ async def run(
     order: Order, folder: Path, open_site: Open, report: Report, tell: Callable[[str], None], at_once: int = 1
 ) -> None:
     """The rounds of an order, some sites at once, in folders below `folder`."""
-    forge = Forge()
+    forge = await asyncio.to_thread(Forge)
     turns = asyncio.Semaphore(at_once)
 
     async def one(numbers: range) -> None:

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -24,8 +24,17 @@ SMALL_FILE_BYTES = 4096  # less than any file that grows: every write is one to 
 
 LIGHT: Sequence[Story] = (predictions, predictions, endpoints, cancels)
 HEAVY: Sequence[Story] = (uploads, services, verbs, sweeps)
-UPLOADING = ("put_before_rename", "blob_before_touch", "blob_before_version")
-DEPLOYING = ("watch_before_commit", "node_before_spawn", "node_after_spawn", "node_before_record")
+NEEDED: Mapping[str, Story] = {  # who comes by there
+    "put_before_rename": uploads,
+    "blob_before_touch": uploads,
+    "blob_before_version": uploads,
+    "sweep_before_bury": sweeps,
+    "watch_before_commit": services,
+    "node_before_spawn": services,
+    "node_after_spawn": services,
+    "node_before_record": services,
+}
+OF_HANDLERS = ("after_claim", "before_effect", "after_effect", "before_final_commit", "after_final_commit")
 AT_START = ("rescue_before_commit", "migration_before_rows", "node_before_spawn", "node_after_spawn")
 ONLY_FIRST = "migration_step"  # a schema is made once: the campaign arms it when it opens a site
 ALWAYS_EARLY = ("rescue_before_commit", "migration_before_rows")
@@ -120,10 +129,11 @@ class Fault:
 Chosen = Callable[[random.Random], Fault]
 
 
-def at_failpoint(name: str, chance: random.Random, action: str | None = None) -> Fault:
+def at_failpoint(name: str, chance: random.Random, action: str | None = None, count: int | None = None) -> Fault:
     """Die at a named place (or stop there beyond the lease, or raise), the first time or one of the next."""
-    is_early = name in ALWAYS_EARLY or (name in AT_START and chance.random() < 0.7)
-    count = 1 if is_early or name == "sweep_before_bury" else chance.choice((1, 1, 2, 3))
+    is_early = name in ALWAYS_EARLY or (name in AT_START and (count == 1 or chance.random() < 0.7))
+    is_rare = is_early or name == "sweep_before_bury"
+    count = 1 if is_rare else count or chance.choice((1, 1, 2, 3))
     action = action or chance.choice(("kill", "kill", "kill", "kill", "stop", "raise"))
     if name == "migration_before_rows":
         action = "kill"  # a start that fails otherwise is no fault, it is a start that failed
@@ -157,7 +167,9 @@ async def _die_first(scene: Scene, name: str) -> None:
         scene.kill(scene.site.of_role("platform", "node")[0], "SIGKILL")
     elif scene.site.migration is None:
         scene.kill(scene.site.members[0], "SIGKILL")
-    await scene.meets(lambda: bool(scene.site.dead()) or name == "migration_before_rows", HIT_S)
+    else:
+        return  # the one-shot can be run beside the living
+    await scene.meets(lambda: bool(scene.site.dead()), HIT_S)
 
 
 async def _after(scene: Scene, name: str, action: str) -> None:
@@ -171,15 +183,10 @@ async def _after(scene: Scene, name: str, action: str) -> None:
 
 
 def _provoking(name: str, chance: random.Random) -> Sequence[Story]:
-    if name in UPLOADING:
-        return (uploads, predictions)
-    if name == "sweep_before_bury":
-        return (sweeps,)
-    if name in DEPLOYING:
-        return (services, predictions)
-    if name in ("before_effect", "after_effect", "before_final_commit", "after_final_commit", "after_claim"):
-        return (predictions, chance.choice(HEAVY))
-    return (predictions, chance.choice((*LIGHT, *HEAVY)))
+    needed = NEEDED.get(name)
+    if needed is not None:
+        return (needed, predictions)
+    return (predictions, chance.choice(HEAVY if name in OF_HANDLERS else (*LIGHT, *HEAVY)))
 
 
 def by_chance(chance: random.Random) -> Fault:

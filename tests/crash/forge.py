@@ -37,6 +37,8 @@ class Forge:
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline(), "the forge cannot import the product"
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
         """Run `portside` with these arguments; answers its process id."""
@@ -57,6 +59,7 @@ def serve() -> None:
     """Fork for each line; the kernel buries the dead."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     read_end, write_end = os.pipe()  # nobody writes: who holds the read end sees us end
+    print("ready", flush=True)
     for line in sys.stdin:
         wish: dict[str, Any] = json.loads(line)
         pid = os.fork()

@@ -1,5 +1,9 @@
 """Rows that the tests of this room begin with."""
 
+import asyncio
+
+from sqlalchemy import text
+
 from core.clock import now_micros
 from core.ids import new_id
 from core.secrets import Vault
@@ -106,3 +110,16 @@ async def take(database: Database, lane: str = "control", owner: str = "one") ->
 async def status_of(database: Database, table: type[Row], id: str) -> str:
     async with database.write() as session:
         return (await lock(session, table, id)).status
+
+
+async def somebody_waits_for_a_lock(database: Database) -> None:
+    """Until a transaction waits for another one; where one writes at a time, all others do at once."""
+    if database.dialect == "sqlite":
+        return
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(10.0):
+        while True:
+            async with database.read() as session:
+                if await session.scalar(waiting):
+                    return
+            await asyncio.sleep(0.005)

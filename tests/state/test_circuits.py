@@ -3,12 +3,13 @@
 import asyncio
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from core.clock import now_micros
 from core.ids import new_id
 from state import claims
 from state.circuits import (
+    AT_ONCE,
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
     MOST_UNDER_WAY,
@@ -16,16 +17,19 @@ from state.circuits import (
     WAITING,
     close,
     find_circuit,
+    let_go,
     note_failed,
     pause_s,
+    put_off,
     receiver_of,
 )
 from state.database import Database, WriteSession
+from state.deliveries import note_failure, note_success
 from state.events import send
 from state.migrate import DEFAULT_TENANT
 from state.switches import switch_off, switch_on
-from state.tables import Circuit, Delivery, Event
-from tests.state.rows import LEASE, make_endpoint
+from state.tables import Circuit, Delivery, Event, WebhookEndpoint
+from tests.state.rows import LEASE, make_endpoint, somebody_waits_for_a_lock
 
 URL = "https://example.com/hook"
 
@@ -143,6 +147,45 @@ async def test_concurrent_failures_are_all_counted(database: Database) -> None:
     await asyncio.gather(*(fail(database, "whk_bad", 1) for _ in range(TRIPS_AFTER)))
     async with database.read() as session:
         assert await session.scalar(select(Circuit.failures)) == TRIPS_AFTER
+
+
+async def test_a_long_queue_is_put_off_and_let_go_in_parts(database: Database) -> None:
+    await queue_many(database, "whk_bad", 1)
+    async with database.write() as session:
+        [row] = await session.execute(select(Delivery.__table__))
+        copies = [{**row._mapping, "id": new_id("dlv")} for _ in range(AT_ONCE)]
+        await session.execute(insert(Delivery), copies)
+    until = await fail(database, "whk_bad", TRIPS_AFTER)
+    assert until is not None
+    assert (await waiting(database, "whk_bad")).count((None, True)) == 1  # the rest of the first part
+    async with database.write() as session:
+        assert not await put_off(session, "whk_bad", until)
+    assert await waiting(database, "whk_bad") == [(WAITING, False)] * (AT_ONCE + 1)
+    async with database.write() as session:
+        assert await let_go(session, "whk_bad")
+        assert not await let_go(session, "whk_bad")
+    assert await waiting(database, "whk_bad") == [(None, True)] * (AT_ONCE + 1)
+
+
+async def test_a_success_and_a_failure_at_one_endpoint_do_not_wait_for_each_other(database: Database) -> None:
+    async with database.write() as session:
+        endpoint = await make_endpoint(session, ["*"])
+        delivery = await queue(session, endpoint.id)
+    await fail(database, endpoint.id, 1)
+
+    async def succeed() -> None:
+        async with database.write() as session:
+            await note_success(session, delivery)
+
+    async with database.write() as session:
+        query = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint.id)
+        await session.execute(query.with_for_update())  # what a failure begins with
+        succeeding = asyncio.create_task(succeed())
+        await somebody_waits_for_a_lock(database)
+        await note_failure(session, delivery)
+    await succeeding
+    async with database.read() as reading:
+        assert await find_circuit(reading, endpoint.id) is None
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from core.errors import DatabaseBusy
 from deploy.stack.postgres import PostgresServer
 from state.database import Database, open_database
+from state.direct import direct_write
 from state.queries.lanes import ping
 
 PATIENCE_S = 0.5
@@ -91,3 +92,28 @@ async def test_a_statement_without_an_end_is_given_up(database: Database) -> Non
         async with database.read() as session:
             await session.execute(text("SELECT pg_sleep(60)"))
     assert await asked(database) == "fine"
+
+
+async def test_a_server_that_another_one_takes_over_from_is_busy(server: PostgresServer) -> None:
+    server.execute("CREATE DATABASE standby", "portside")
+    server.execute("ALTER DATABASE standby SET default_transaction_read_only = on", "portside")
+    database = open_database(server.url_of("standby"), pool_size=1, statement_s=PATIENCE_S)
+    with pytest.raises(DatabaseBusy):
+        async with database.write() as session:
+            await session.execute(text("CREATE TABLE marks (id int)"))
+    await database.close()
+
+
+async def test_a_connection_that_the_server_has_cut_is_busy_for_the_direct_way_too(
+    server: PostgresServer, database: Database
+) -> None:
+    """One that was used a moment ago is not asked before its next use: the driver itself says that it is closed."""
+    async with direct_write(database):
+        pass
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'portside'"
+    assert server.execute(cut) != "0"
+    with pytest.raises(DatabaseBusy):
+        async with direct_write(database):
+            pass
+    async with direct_write(database):
+        pass

@@ -1,7 +1,9 @@
 """Elections by lease: one holder of a name, a new epoch with each change of hands."""
 
+import math
+
 from state.database import Database
-from state.leases import elect, forget_all, holder, resign, still_holds
+from state.leases import elect, forget_all, holder, others_end_in, resign, still_holds
 
 LONG = 60_000_000
 NAMES = ["rescuer", "sweeper"]
@@ -20,6 +22,14 @@ async def test_a_lease_that_ran_out_changes_hands_with_a_new_epoch(database: Dat
         await elect(session, NAMES, "a", -1000)
         assert await elect(session, ["rescuer"], "b", LONG) == {"rescuer": 2}
         assert await elect(session, NAMES, "a", LONG) == {"sweeper": 1}
+
+
+async def test_who_stands_by_learns_when_the_first_lease_of_others_ends(database: Database) -> None:
+    async with database.write() as session:
+        await elect(session, ["sweeper"], "b", LONG)
+        await elect(session, ["rescuer"], "a", LONG // 2)
+        assert 29 < await others_end_in(session, NAMES, "b") <= 30
+        assert await others_end_in(session, ["sweeper"], "b") == math.inf
 
 
 async def test_who_resigns_or_is_forgotten_is_replaced_at_once(database: Database) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, func, inspect, select
 
 from state.database import Database
 from state.installation import Counter
-from state.migrate import migrate
-from state.tables import Base, Tenant, User
+from state.migrate import add_token, migrate
+from state.tables import Base, Tenant, Token, User
 from tests.state.rows import VAULT
 
 
@@ -58,3 +58,9 @@ async def test_two_starters_at_once_migrate_once(empty: Database) -> None:
     await asyncio.gather(migrate(empty, VAULT), migrate(empty, VAULT))
     async with empty.read() as session:
         assert set(await session.scalars(select(Counter.name))) == {"routing_version", "schema_floor", "backfilled"}
+
+
+async def test_two_starters_store_the_first_token_once(database: Database) -> None:
+    await asyncio.gather(*(add_token(database, "0" * 64, "first start") for _ in range(2)))
+    async with database.read() as session:
+        assert await session.scalar(select(func.count()).select_from(Token)) == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -24,6 +24,7 @@ class Receiver:
     extra_head: str = ""
     pause: asyncio.Event | None = None
     received: list[Received] = field(default_factory=list)
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
     port: int = 0
 
     @property
@@ -32,7 +33,18 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read one request and answer it."""
+        """Read one request and answer it, unless the test is over before."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):  # its sender has died
+                await self._answer(reader, writer)
+        finally:
+            writer.transport.abort()
+            self.serving.discard(task)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = (line.split(": ", 1) for line in head[1:] if line)
         headers = {name.lower(): value for name, value in pairs}
@@ -54,3 +66,7 @@ async def open_receiver(**options: object) -> AsyncIterator[Receiver]:
     receiver.port = server.sockets[0].getsockname()[1]
     async with server:
         yield receiver
+    hanging = list(receiver.serving)
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,15 +46,19 @@ async def open_replica(folder: Path) -> AsyncIterator[str]:
             await reader.readexactly(int(length.split(b":")[1]))
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
 
+    connections: set[asyncio.Task[None] | None] = set()
+
     async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        connections.add(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError):
             await serve(reader, writer)
-        except asyncio.IncompleteReadError:
-            writer.close()
+        writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_unix_server(until_closed, folder / "replica.sock")
     async with server:
         yield f"unix://{folder / 'replica.sock'}"
+    await asyncio.gather(*(connection for connection in connections if connection is not None))
 
 
 async def serve(platform: Platform, address: str) -> Service:
@@ -125,9 +129,18 @@ async def test_many_predictions_take_fewer_transactions_than_that(
     platform.database.observe(counting)
     while await executor.work_next("predict"):
         pass
-    await wait_for(lambda: executor.free("predict") == executor.slots["predict"])
-    ended = counting.ended.copy()
     for row in rows:
-        assert (await platform.now(row)).status == "succeeded"
-    assert ended["write"] < 12
-    assert ended["read"] == 0
+        await platform.until(row, "succeeded")
+    assert counting.ended["write"] < 12
+
+
+async def test_a_replica_that_is_gone_before_its_row_says_so_costs_no_attempt(
+    platform: Platform, executor: Executor, tmp_path: Path
+) -> None:
+    service = await serve(platform, f"unix://{tmp_path / 'gone.sock'}")
+    prediction = await submit(platform, service)
+    assert not await executor.work_next("predict")
+    await wait_for(lambda: executor.free("predict") == executor.slots["predict"])
+    waiting = await platform.now(prediction)
+    assert (waiting.status, waiting.attempt) == ("starting", 0)
+    assert waiting.waiting_for is not None

@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from collections import Counter
 from functools import partial
 
 from sqlalchemy import func, select, text
 
+from core.errors import DatabaseBusy
+from deploy.stack.postgres import PostgresServer
 from deploy.stack.process import PortsideProcess
 from state.advance import lock
 from state.claims import take
@@ -106,7 +109,7 @@ async def test_canceling_in_one_process_reaches_a_handler_in_another_within_a_se
         return Done()
 
     await installation.worker({"version.inspect": handle})
-    await installation.worker({}, lanes={"deliver": 1})
+    await installation.worker({}, lanes="deliver=1")
     elsewhere = installation.workers[1]
     operation = await installation.api.operation()
     await installation.api.until(operation, "running")
@@ -128,6 +131,45 @@ async def test_the_rescuer_waits_for_a_target_before_it_holds_the_operation(inst
         await lock(session, Operation, operation.id)  # as whoever cancels it does: the target first
     await rescuing
     assert (await installation.api.now(operation)).status == "queued"
+
+
+async def test_work_goes_on_by_itself_when_postgresql_dies_and_comes_back(
+    installation: Installation, postgres: PostgresServer
+) -> None:
+    began = asyncio.Event()
+
+    async def handle(held: Held, resources: Resources) -> Outcome:
+        began.set()
+        await asyncio.sleep(0.02)
+        return Done()
+
+    operations = [await installation.api.operation() for _ in range(40)]
+    await installation.worker({"version.inspect": handle}, poll_s=0.3)
+    await began.wait()
+    postgres.kill()
+    await asyncio.to_thread(postgres.restart)
+    worker = installation.workers[0]
+    async with asyncio.timeout(30.0):
+        for operation in operations:
+            await _until_it_answers(worker, operation)
+    for operation in operations:
+        moves = Counter(await worker.moves(operation))
+        assert (moves["create"], moves["succeed"], moves["fail"]) == (1, 1, 0)
+    [pool] = worker.database.pools()
+    assert pool.in_use <= 1  # a caretaker may be looking
+    async with worker.database.read() as session:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        assert (await session.scalar(text(query)) or 0) <= 2 * pool.size + 2  # two processes, and their notices
+
+
+async def _until_it_answers(worker: Platform, operation: Operation) -> None:
+    while True:
+        try:
+            await worker.until(operation, "succeeded")
+        except DatabaseBusy:
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 async def _somebody_waits_for_a_lock(database: Database) -> None:

@@ -14,7 +14,7 @@ from state.blobs import DELETED_WITHIN
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.sweeping import condemn
-from state.tables import Blob, Delivery, History, IdempotencyKey, Operation, Replica, Service, Version
+from state.tables import Blob, Circuit, Delivery, History, IdempotencyKey, Operation, Replica, Service, Version
 from storage.digests import Digest
 from tests.workers.platform import Platform, answering
 from workers.outcomes import Done
@@ -175,3 +175,12 @@ async def age(platform: Platform) -> None:
             update(Operation).values(created_at=LONG_AGO, completed_at=Operation.completed_at - 10**13)
         )
         await session.execute(update(Delivery).values(created_at=LONG_AGO))
+
+
+async def test_receivers_that_failed_long_ago_are_forgotten(platform: Platform) -> None:
+    async with platform.database.write() as session:
+        for receiver, updated_at in (("ten_1 https://gone.example", LONG_AGO), ("whk_1", now_micros())):
+            session.add(Circuit(receiver=receiver, failures=9, open_until=updated_at, updated_at=updated_at))
+    await Sweeper(platform.resources).look()
+    async with platform.database.read() as session:
+        assert list(await session.scalars(select(Circuit.receiver))) == ["whk_1"]

@@ -47,8 +47,9 @@ async def predict(held: Held, resources: Resources) -> Outcome:
         replica = random.choice(where.replicas)  # noqa: S311 - spreads load, guards nothing
         token = resources.vault.replica_token(replica.id)
         response = await resources.replicas.predict(replica.address, token, body)
-    except httpx2.ConnectTimeout:
-        return Retry("the replica's machine does not answer", after=timedelta(seconds=0.2))
+    except (httpx2.ConnectError, httpx2.ConnectTimeout):
+        # Nobody took it: a replica that died a moment ago, and whose row does not say so yet. No attempt was made.
+        return _wait(row, where)
     except httpx2.TimeoutException:
         return _failed(ReplicaUnavailable(f"the model did not answer within {PREDICT_TIMEOUT_S:g} s").as_problem())
     except httpx2.TransportError as error:

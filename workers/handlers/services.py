@@ -88,9 +88,13 @@ async def _bring_up(held: Held, resources: Resources, spec: ServiceSpec, *, on_f
         await resources.target.apply(spec, held.claim)
         failpoint("after_effect")
         seen = await resources.target.observe(spec.service_id)
+        progress = _progress(spec, seen)
+        # First: the workers may have been away for longer than the deadline while the node did all that was wanted.
+        if isinstance(progress, Done):
+            return progress
         problem = _failure(held, resources, spec, seen)
         if problem is None:
-            return _progress(spec, seen)
+            return progress
         if on_failure is None:
             await resources.target.remove(spec.service_id, spec.generation, held.claim)
             return Failed(problem.as_problem())

@@ -1,5 +1,6 @@
 """Deliveries: sign by Standard Webhooks 1.0.0, send, keep a log, back off; the executor counts the attempts."""
 
+import logging
 import random
 import time
 from dataclasses import dataclass, replace
@@ -10,17 +11,20 @@ from ipaddress import ip_address
 from standardwebhooks import Webhook
 
 from core.clock import Micros, now_micros, rfc3339
-from core.errors import PlatformError
+from core.errors import DatabaseBusy, PlatformError
 from core.failpoints import failpoint
 from core.settings import Settings
 from state import claims
-from state.circuits import WAITING
-from state.deliveries import Receiver, disable, note_failure, note_success, receiver
+from state.circuits import WAITING, let_go, put_off
+from state.database import Database
+from state.deliveries import Receiver, disable, named, note_failure, note_success, receiver
 from state.tables import Delivery
 from workers.addresses import AddressRefused, Reach
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
 from workers.sending import Answer, SendingFailed, send
+
+log = logging.getLogger(__name__)
 
 # API.md section 5: the pauses after the first, the second, … attempt.
 PAUSES = (
@@ -29,6 +33,7 @@ PAUSES = (
 )
 JITTER = 0.2
 LONGEST_PAUSE = timedelta(hours=24)
+MOST_MOVES = 20  # transactions of 500 rows each; the next attempt moves more
 
 
 class NotDelivered(PlatformError):
@@ -116,15 +121,33 @@ async def _note(held: Held, row: Delivery, to: Receiver, attempt: Attempt, resou
     """
     if attempt.error is None and not to.is_failing:
         return None
-    async with resources.database.write() as session:
-        await claims.held(session, held.claim)
-        if attempt.error is None:
-            await note_success(session, row)
-        elif attempt.status != 410:
-            return await note_failure(session, row)
-        elif row.endpoint_id is not None:
-            await disable(session, row.endpoint_id, "the receiver answered 410 Gone")
-    return None
+    left_alone_until = None
+    try:
+        async with resources.database.write() as session:
+            await claims.held(session, held.claim)
+            if attempt.error is None:
+                await note_success(session, row)
+            elif attempt.status != 410:
+                left_alone_until = await note_failure(session, row)
+            elif row.endpoint_id is not None:
+                await disable(session, row.endpoint_id, "the receiver answered 410 Gone")
+        if attempt.error is None or left_alone_until is not None:
+            await _move_the_others(resources.database, named(row), left_alone_until)
+    except DatabaseBusy as error:  # the attempt was made: what came of it is not forgotten for that
+        log.warning("the health of %s is not noted: %s", named(row), error.message)
+    return left_alone_until
+
+
+async def _move_the_others(database: Database, receiver: str, left_alone_until: Micros | None) -> None:
+    """What waits for the receiver goes out, or waits on: in small transactions, and not for long."""
+    for _ in range(MOST_MOVES):
+        async with database.write() as session:
+            if left_alone_until is None:
+                is_more = await let_go(session, receiver)
+            else:
+                is_more = await put_off(session, receiver, left_alone_until)
+        if not is_more:
+            break
 
 
 def _outcome(row: Delivery, attempt: Attempt, number: int, left_alone_until: Micros | None) -> Outcome:

@@ -310,40 +310,6 @@ async def test_a_refused_token_is_refused_here_too(table: RoutingTable) -> None:
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-async def test_a_prediction_between_two_replicas_waits_for_the_next(
-    database: Database, table: RoutingTable, tmp_path: Path
-) -> None:
-    service = await make_service(database, ["deploy", "ready"])
-    await until(lambda: table.route(DEFAULT_TENANT, "iris") is not None)
-    async with replica(tmp_path) as one, client_of(table, hold_s=30) as client:
-        asking = asyncio.create_task(client.post("/api/v1/services/iris/predict", json={"inputs": {}}))
-        await asyncio.sleep(0.05)
-        assert not asking.done()
-        await make_replica(database, service, one.address)
-        assert (await asking).status_code == 200
-        # And one that is only known by its address, because it died a moment ago: the connection is refused.
-    async with replica(tmp_path, "b.sock") as two, client_of(table, hold_s=30) as client:
-        asking = asyncio.create_task(client.post("/api/v1/services/iris/predict", json={"inputs": {}}))
-        await asyncio.sleep(0.05)
-        await make_replica(database, service, two.address)
-        assert (await asking).status_code == 200
-
-
-async def test_a_prediction_is_held_no_longer_than_it_may_be(database: Database, table: RoutingTable) -> None:
-    service = await make_service(database, ["deploy", "ready"])
-    await until(lambda: table.route(DEFAULT_TENANT, "iris") is not None)
-    async with client_of(table, hold_s=0.05) as client:
-        assert (await client.post("/api/v1/services/iris/predict", json={})).status_code == 503
-    async with client_of(table, hold_s=30) as client:
-        path, limit = "/api/v1/services/iris/predict", {"Portside-Timeout": "50ms"}
-        assert (await client.post(path, json={}, headers=limit)).status_code == 504
-        asking = asyncio.create_task(client.post(path, json={}))
-        await asyncio.sleep(0.05)
-        async with database.write() as session:
-            await advance(session, await session.merge(service), "pause", TEST)
-        assert (await asking).status_code == 409
-
-
 async def test_everything_else_reaches_the_api(table: RoutingTable) -> None:
     async with client_of(table) as client:
         for path in ("/", "/api/v1/services", "/api/v1/services/iris", "/v2x", "/api/v1/services/iris/predictions"):
