@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from core.clock import now_micros
 from core.errors import DatabaseBusy, Forbidden, Unauthenticated
+from core.outages import Outage
 from core.secrets import hash_token
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
@@ -52,6 +53,7 @@ class Authenticator:
         self._looked_at = 0.0
         self._hurry = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._outage = Outage(log, "the tokens could not be read")
         self._task: asyncio.Task[None] | None = None
         database.subscribe(self._hear)
 
@@ -107,7 +109,7 @@ class Authenticator:
         try:
             await self.refresh()
         except DatabaseBusy as error:
-            log.warning("the tokens could not be read: %s", error)
+            self._outage.met(error.message)
             return False
         return True
 
@@ -119,8 +121,9 @@ class Authenticator:
             self._hurry.clear()
             try:
                 await self.refresh()
+                self._outage.over()
             except DatabaseBusy as error:
-                log.warning("the tokens could not be read: %s", error)
+                self._outage.met(error.message)
             except Exception:
                 log.exception("the tokens could not be read, and are tried again")
 

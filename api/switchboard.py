@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from core.errors import DatabaseBusy
+from core.outages import Outage
 from state.database import Database
 from state.signals import Signal
 from state.switches import Off, read_switches, refusal
@@ -25,6 +26,7 @@ class Switchboard:
         self._database = database
         self._off: Mapping[str, Off] = {}
         self._hurry = asyncio.Event()
+        self._outage = Outage(log, "the switches could not be read")
         self._task: asyncio.Task[None] | None = None
         database.subscribe(self._hear)
 
@@ -59,8 +61,9 @@ class Switchboard:
             self._hurry.clear()
             try:
                 await self.refresh()
+                self._outage.over()
             except DatabaseBusy as error:
-                log.warning("the switches could not be read: %s", error)
+                self._outage.met(error.message)
             except Exception:  # without this loop no switch is ever seen again
                 log.exception("the switches could not be read, and are tried again")
 

@@ -11,6 +11,7 @@ from core.errors import FieldProblem, InvalidField, MalformedBody, Rejected, Unk
 
 PARTS = frozenset({"body", "query", "path", "header", "cookie"})
 UNKNOWN = "extra_forbidden"
+NO_OBJECT = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
 
 
 def rejection(errors: Sequence[ErrorDetails], body_model: type[BaseModel] | None) -> Rejected:
@@ -18,10 +19,11 @@ def rejection(errors: Sequence[ErrorDetails], body_model: type[BaseModel] | None
     if any(error["type"] == "json_invalid" for error in errors):
         return MalformedBody(f"the body is not JSON: {errors[0].get('ctx', {}).get('error', 'it cannot be read')}")
     problems = [_problem(error, body_model) for error in errors[:50]]
-    names = ", ".join(f"'{problem.pointer}'" for problem in problems[:5])
+    names = ", ".join(f"'{problem.pointer}'" for problem in problems[:5] if problem.pointer)
     if all(error["type"] == UNKNOWN for error in errors):
         return UnknownField(f"the request has fields that do not exist: {names}", fields=problems)
-    return InvalidField(f"the request cannot be used as it is; see {names}: {problems[0].detail}", fields=problems)
+    where = f"; see {names}" if names else ""
+    return InvalidField(f"the request cannot be used as it is{where}: {problems[0].detail}", fields=problems)
 
 
 def _problem(error: ErrorDetails, body_model: type[BaseModel] | None) -> FieldProblem:
@@ -33,7 +35,9 @@ def _problem(error: ErrorDetails, body_model: type[BaseModel] | None) -> FieldPr
         known = _known(body_model, path[:-1]) if body_model is not None else ()
         return FieldProblem(pointer, f"there is no field '{str(path[-1])[:100]}' here", hint(str(path[-1]), known))
     if part == "body" and not path:
-        return FieldProblem("", _sentence(error), "send a JSON object with Content-Type: application/json")
+        # Otherwise it is an object, and breaks a rule of ours about the whole of it.
+        how = "send a JSON object with Content-Type: application/json" if error["type"] in NO_OBJECT else ""
+        return FieldProblem("", _sentence(error), how)
     where = f"{part} parameter '{path[0]}': " if part in ("query", "path", "header") and path else ""
     return FieldProblem(pointer, where + _sentence(error))
 
@@ -41,6 +45,8 @@ def _problem(error: ErrorDetails, body_model: type[BaseModel] | None) -> FieldPr
 def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "this field is required"
+    if error["type"] == "too_short":
+        return f"at least {error['ctx']['min_length']} is needed here, not {error['ctx']['actual_length']}"
     message = str(error["msg"])
     return message[0].lower() + message[1:]
 

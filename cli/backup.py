@@ -48,7 +48,8 @@ def back_up(settings: Settings, file: Path) -> None:
     """Write the archive, whole or not at all. Raises `CommandFailed`."""
     database = _database_file(settings)
     if not database.exists():
-        raise CommandFailed(f"There is no platform in {settings.data}: {database.name} is missing.")
+        missing = f"There is no platform in {settings.data}: {database.name} is missing."
+        raise CommandFailed(missing, details=["next: name the folder that `portside up` shows, with --data DIR"])
     if file.exists():
         raise CommandFailed(f"{file} exists already; name another file.", exit_status=Exit.CONFLICT)
     began = time.monotonic()
@@ -76,7 +77,8 @@ def restore(settings: Settings, file: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".restoring.", dir=folder.path) as name:
             count = _unpack(archive, Path(name), manifest, file)
             _move_in(Path(name), folder.path)
-    Output().say(f"{folder.path}: the database of {manifest.made_at} and {count} artifacts; start it with portside up")
+    said = f"{folder.path}: the database of {manifest.made_at} and {count} artifacts"
+    Output().say(f"{said}; next: portside up --data {folder.path}")
 
 
 def _write_archive(settings: Settings, snapshot: Path, archive: Path) -> int:

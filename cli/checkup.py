@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from itertools import islice
@@ -23,24 +24,37 @@ SKEW_S = 1.0
 OVERDUE_S = 60.0
 LOOKED_AT = 1000  # versions and blobs: a check-up of seconds, not an audit
 ABSENT = Digest("0" * 64)
+KEY_FIX = "give the key of the other processes: without it nothing that was sealed can be opened"
 
 
 def installation(settings: Settings) -> list[Finding]:
     """Every finding about what this platform's settings name; none of it changes anything."""
-    if settings.database.startswith("sqlite:///") and not Path(settings.database.removeprefix("sqlite:///")).exists():
+    is_new = settings.database.startswith("sqlite:///") and not Path(settings.database[len("sqlite:///") :]).exists()
+    if is_new and settings.artifacts_url is None:
         return [Finding("database", "none yet: portside up makes it")]
-    return asyncio.run(_installation(settings))
+    has_key = settings.secret_key is not None or (settings.data / "secret.key").exists()
+    lacking = Finding("key", "PORTSIDE_SECRET_KEY is not set", is_fine=False, note=KEY_FIX)
+    found = asyncio.run(_installation(settings if has_key else _with_a_key_of_no_use(settings), is_new))
+    return found if has_key or is_new else [lacking, *found]
 
 
-async def _installation(settings: Settings) -> list[Finding]:
+def _with_a_key_of_no_use(settings: Settings) -> Settings:
+    """To open a platform would else make the file with its key, and a doctor changes nothing."""
+    return settings.model_copy(update={"secret_key": b64encode(bytes(32)).decode()})
+
+
+async def _installation(settings: Settings, is_new: bool) -> list[Finding]:
     async with AsyncExitStack() as stack:
         try:
             backends = open_backends(settings, stack)
         except CommandFailed as failed:
             return [Finding("settings", failed.message, is_fine=False)]
-        database = await _answer("database", "check PORTSIDE_DATABASE_URL", lambda: _database(backends))
         store = await _answer("artifacts", "check PORTSIDE_ARTIFACTS_URL", lambda: _store(backends.store))
-        found = [database, store, await asyncio.to_thread(_broker, settings)]
+        broker = await asyncio.to_thread(_broker, settings)
+        if is_new:
+            return [Finding("database", "none yet: portside up makes it"), store, broker]
+        database = await _answer("database", "check PORTSIDE_DATABASE_URL", lambda: _database(backends))
+        found = [database, store, broker]
         if database.is_fine:
             found += [finding async for finding in _rows(backends)]
         if database.is_fine and store.is_fine:

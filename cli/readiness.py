@@ -35,7 +35,9 @@ def control_checks(settings: Settings, database: Database) -> Mapping[str, Check
     async def caretakers() -> str | None:
         async with database.read() as session:
             names = await vacant(session)
-        return f"nobody is {', '.join(names)}" if names else None
+        if not names:
+            return None
+        return f"no process is the active {', '.join(names)}; one takes over within {settings.lease_s:g} s, if any runs"
 
     return {"schema": schema, "broker": broker, "worker": worker, "node": node, "caretakers": caretakers}
 

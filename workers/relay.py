@@ -137,6 +137,10 @@ class Relay:
         try:
             async with self._database.read() as session:
                 seen = [(lane, await outlook(session, lane, self._free(lane))) for lane in lanes]
+            failpoint("relay_before_send")
+            for lane, found in seen:
+                for id in found.due:
+                    self._wakeups.nudge(lane, id)
         except DatabaseBusy as error:
             self._metrics.relay_errors.inc()
             log.warning("the relay cannot look: %s", error)
@@ -145,10 +149,6 @@ class Relay:
             self._metrics.relay_errors.inc()
             log.exception("the relay failed and goes on")
             return self._poll_s
-        failpoint("relay_before_send")
-        for lane, found in seen:
-            for id in found.due:
-                self._wakeups.nudge(lane, id)
         return min([self._poll_s, *(_seconds_to_next(found) for _, found in seen)])
 
     def _hear(self, signals: frozenset[Signal]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from api.gateway.connection import Header
 from core.errors import DatabaseBusy
+from core.outages import Outage
 from state.database import Database
 from state.queries.routing import RoutedService, routed_services, routing_version
 from state.signals import Signal
@@ -72,6 +73,7 @@ class RoutingTable:
         self._looked_at = time.monotonic()
         self._look_now = asyncio.Event()
         self._has_changed = asyncio.Event()
+        self._outage = Outage(log, "the routing table stays as it is")
         self._task: asyncio.Task[None] | None = None
         database.subscribe(self._hear)
 
@@ -147,8 +149,9 @@ class RoutingTable:
             self._look_now.clear()
             try:
                 await self._refresh()
+                self._outage.over()
             except DatabaseBusy as error:
-                log.warning("the routing table stays as it is: %s", error.message)
+                self._outage.met(error.message)
                 await asyncio.sleep(self._poll_s)
             except Exception:
                 log.exception("the routing table stays as it is, and is tried again")

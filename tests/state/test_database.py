@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import DatabaseBusy, DatabaseFull
+from deploy.stack.postgres import PostgresServer
 from state.database import open_database
 from tests.state.conftest import Backend
 
@@ -24,7 +25,7 @@ RAISE = "DO $$ BEGIN RAISE EXCEPTION 'told by a test' USING ERRCODE = '{}'; END 
     ],
 )
 async def test_postgresql_that_cannot_do_it_now_is_busy_and_a_bug_is_a_bug(
-    postgresql: str, tmp_path: Path, code: str, error: type[Exception]
+    postgresql: PostgresServer, tmp_path: Path, code: str, error: type[Exception]
 ) -> None:
     database = await Backend(tmp_path, server=postgresql).open(migrated=False)
     with pytest.raises(error):

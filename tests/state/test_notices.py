@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from deploy.stack.postgres import PostgresServer
 from state.database import Database, open_database
 from state.notices import MOST_BYTES, Notices, payloads, signals_of
 from state.signals import Signal
-from tests.state.conftest import Backend
+from tests.state.conftest import NUMBERS, TEMPLATE
 
 CHANGED = Signal("changed", "operation", "op_1")
 
@@ -53,13 +54,9 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def url(postgresql: str, tmp_path: Path) -> str:
+async def url(postgresql: PostgresServer) -> str:
     """A PostgreSQL database of the test's own."""
-    database = await Backend(tmp_path, server=postgresql).open(migrated=False)
-    async with database.read() as session:
-        name = await session.scalar(text("SELECT current_database()"))
-    await database.close()
-    return postgresql.replace("/postgres?", f"/{name}?")
+    return await asyncio.to_thread(postgresql.create_database, f"notices_{next(NUMBERS)}", template=TEMPLATE)
 
 
 async def test_a_commit_in_one_process_is_heard_in_the_others_once(url: str) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from sqlalchemy import update
 
 from core.clock import now_micros
+from core.failpoints import arm
 from state.database import open_database
 from state.tables import Operation
 from tests.workers.platform import Platform, answering, wait_for
@@ -114,3 +115,19 @@ async def test_the_relay_goes_on_after_a_bug(platform: Platform) -> None:
     relay = asyncio.create_task(Relay(platform.database, WakeUps({"control": 1}), free, 0.01).run(["control"]))
     await wait_for(lambda: len(looks) > 1)
     relay.cancel()
+
+
+async def test_the_relay_goes_on_after_a_failure_between_looking_and_sending(platform: Platform) -> None:
+    looks: list[str] = []
+
+    def free(lane: str) -> int:
+        looks.append(lane)
+        return 1
+
+    arm("relay_before_send=raise@1")
+    try:
+        relay = asyncio.create_task(Relay(platform.database, WakeUps({"control": 1}), free, 0.01).run(["control"]))
+        await wait_for(lambda: len(looks) > 1)
+        relay.cancel()
+    finally:
+        arm(None)
