@@ -18,7 +18,9 @@ from workers.registry import handlers
 from workers.targets.node import NodeTarget
 
 
-async def start_embedded(settings: Settings, version: str, stop: asyncio.Event, stack: AsyncExitStack) -> Front:
+async def start_embedded(
+    settings: Settings, version: str, stop: asyncio.Event, stack: AsyncExitStack, owner: str | None = None
+) -> Front:
     """Start every part, in the order in which they need each other; `stack` ends them in the reverse order.
 
     The caller holds the data folder's lock, which proves that the last holder is dead. What follows a log ends at
@@ -29,20 +31,22 @@ async def start_embedded(settings: Settings, version: str, stop: asyncio.Event, 
     backends.metrics.about("embedded", version, newest_schema())
     await backends.store.sweep_partial(timedelta(0))
     target = NodeTarget(backends.database, settings)
-    await _start_work(settings, backends, target, stack)
+    await _start_work(settings, backends, target, stack, owner or owner_name())
     read_logs = _log_reader(target, stop)
     await serve_metrics(backends.metrics, settings, stack)
     return await start_front(settings, backends, stack, read_logs=read_logs, signalled=True, version=version)
 
 
-async def _start_work(settings: Settings, backends: Backends, target: NodeTarget, stack: AsyncExitStack) -> None:
+async def _start_work(
+    settings: Settings, backends: Backends, target: NodeTarget, stack: AsyncExitStack, owner: str
+) -> None:
     """The worker, after the node that it gives wishes to; it is the first to stop of the two."""
     database, store, cache, vault = backends.database, backends.store, backends.cache, backends.vault
     registry = backends.metrics.registry
     host = await build(
-        settings, database, store, cache, target, vault, handlers=handlers(), alone=True, registry=registry
+        settings, database, store, cache, target, vault, handlers=handlers(), alone=True, registry=registry, owner=owner
     )
-    node = Node(settings, database, cache, vault, owner=owner_name(), registry=registry)
+    node = Node(settings, database, cache, vault, owner=owner, registry=registry)
     await node.start()
     stack.push_async_callback(node.stop, settings.drain_s)
     await host.start()

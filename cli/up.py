@@ -52,9 +52,10 @@ async def _run(
     stop, version = asyncio.Event(), version_of("portside")
     with stop_signals(stop, parent_fd):
         async with AsyncExitStack() as stack:
-            embedded = await start_embedded(settings, version, stop, stack)
+            owner = owner_name()
+            embedded = await start_embedded(settings, version, stop, stack, owner)
             introduction = await _introduce(settings, embedded, listener, log)
-            await _announce(embedded, version, introduction.url, stack)
+            await _announce(embedded, owner, version, introduction.url, stack)
             server = http_server(embedded.app, settings.drain_s)
             gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
             gc.enable()
@@ -65,9 +66,9 @@ async def _run(
     say("Stopped.")
 
 
-async def _announce(front: Front, version: str, url: str, stack: AsyncExitStack) -> None:
+async def _announce(front: Front, owner: str, version: str, url: str, stack: AsyncExitStack) -> None:
     """Say who runs; whoever ran before on this folder is dead."""
-    me = Self(owner_name(), "embedded", socket.gethostname(), os.getpid(), version, newest_schema(), url)
+    me = Self(owner, "embedded", socket.gethostname(), os.getpid(), version, newest_schema(), url)
     presence = Presence(front.context.database, me)
     await presence.start(alone=True)
     stack.push_async_callback(presence.stop)

@@ -112,7 +112,7 @@ def set_up_logs(level: str, file: Path | None, log_format: LogFormat = "pretty")
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("dramatiq", "httpx2", "httpcore2", "aiosqlite", "alembic", "asyncio", "uvicorn"):
+    for noisy in ("dramatiq", "urllib3", "httpx2", "httpcore2", "aiosqlite", "alembic", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 

@@ -129,8 +129,11 @@ async def build(
     handlers: Mapping[str, Handler],
     alone: bool,
     registry: CollectorRegistry | None = None,
+    owner: str | None = None,
 ) -> WorkerHost:
     """A worker that is not started yet. Raises UnsupportedBrokerUrl.
+
+    `owner` names the holder of claims and leases: the process' id in `processes`, where it has one.
 
     `alone` says that no other process can hold work on this database (the data folder's lock is ours): everything that
     is held is queued again at once. `registry` gets the worker's figures.
@@ -139,7 +142,7 @@ async def build(
         log.info("%d units of work of the last process are queued again", count)
     metrics = unseen() if registry is None else WorkMetrics(registry)
     resources = Resources(settings, database, store, cache, target, vault, metrics)
-    owner = owner_name()
+    owner = owner or owner_name()
     executor = Executor(resources, handlers, owner)
     wakeups = WakeUps(executor.slots, metrics)
     exchange = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.clock import to_micros
-from core.errors import DatabaseBusy
+from core.errors import DatabaseBusy, Unavailable
 from state.database import Database
 from state.leases import elect, others_end_in, resign
 from state.signals import Signal
@@ -102,7 +102,7 @@ class Caretakers:
                 await caretaker.look()
                 pause_s = caretaker.every_s
                 self._metrics.looks.labels(caretaker.name).inc()
-            except DatabaseBusy as error:
+            except Unavailable as error:  # the database or the store
                 pause_s = min(LONGEST_BACKOFF_S, 2 * pause_s)
                 self._metrics.failures.labels(caretaker.name).inc()
                 log.warning("%s: %s; the next look in %.0f s", caretaker.name, error, pause_s)

@@ -14,7 +14,16 @@ async def run_worker(running: Running) -> None:
     target = NodeTarget(database, settings)
     registry = backends.metrics.registry
     host = await build(
-        settings, database, store, cache, target, vault, handlers=handlers(), alone=False, registry=registry
+        settings,
+        database,
+        store,
+        cache,
+        target,
+        vault,
+        handlers=handlers(),
+        alone=False,
+        registry=registry,
+        owner=running.owner,
     )
     await running.announce("worker", host.details)
     await host.start()

@@ -4,6 +4,7 @@ With `--demo` it then does the main job over the one address, and with `--exit` 
 """
 
 import argparse
+import shlex
 import signal
 import sys
 import time
@@ -50,9 +51,10 @@ def _run(folder: Path, arguments: argparse.Namespace) -> int:
     print("Starting PostgreSQL, Redis, MinIO, 2 API processes, 2 workers, the node and a proxy …", flush=True)
     topology = Topology.start(folder, Options(port=arguments.port or None, prometheus=True))
     try:
-        token_file = folder / "token"
-        token_file.touch(mode=0o600)
-        token_file.write_text(topology.token, "utf-8")
+        token_file = _keep(folder / "token", topology.token)
+        settings = topology.of_role("worker")[0].recipe.settings
+        exports = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
+        _keep(folder / "settings", "".join(exports))  # for `portside doctor`
         _show_panel(topology, token_file)
         if arguments.demo:
             journal.line("stack", f"{topology.url} is ready, {len(topology.pids)} processes", journal.began)
@@ -66,6 +68,12 @@ def _run(folder: Path, arguments: argparse.Namespace) -> int:
         topology.stop()
         print("Stopped; nothing is left running.", flush=True)
     return 0
+
+
+def _keep(file: Path, secret: str) -> Path:
+    file.touch(mode=0o600)
+    file.write_text(secret, "utf-8")
+    return file
 
 
 def _show_panel(topology: Topology, token_file: Path) -> None:
@@ -84,7 +92,8 @@ def _show_panel(topology: Topology, token_file: Path) -> None:
     for name, value in rows.items():
         print(f"  {name:<12}{value}")
     print(f"\n  export PORTSIDE_API={topology.url} PORTSIDE_TOKEN=$(cat {token_file})")
-    print("  .venv/bin/portside deploy examples/iris.onnx\n", flush=True)
+    print("  .venv/bin/portside deploy examples/iris.onnx")
+    print(f"  (. {topology.folder}/settings; .venv/bin/portside doctor)\n", flush=True)
 
 
 def _wait() -> None:

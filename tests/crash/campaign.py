@@ -167,12 +167,12 @@ class Run:
         while time.monotonic() < over_at:
             with suppress(DatabaseBusy):
                 async with self.database.read() as session:
-                    left = await unsettled(session)
+                    left = await unsettled(session, self.site)
                 quiet_since = None if left else quiet_since or time.monotonic()
                 if quiet_since is not None and time.monotonic() - quiet_since >= QUIET_S:
                     self.report.settled_s.append(time.monotonic() - began)
                     return ()
-            await asyncio.sleep(QUIET_S / 3)
+            await asyncio.sleep(QUIET_S / 2)
             if over_at - time.monotonic() < 1 and time.monotonic() < began + SLOW * SETTLED_S and self._working():
                 over_at += self.order.settled_s / 3
         return left

@@ -99,9 +99,10 @@ async def read_rows(session: ReadSession) -> Rows:
     return Rows(*[*found, changes, time.time_ns() // 1000])
 
 
-async def unsettled(session: ReadSession) -> list[str]:
-    """What is still under way, in words."""
-    left = []
+async def unsettled(session: ReadSession, site: Installation) -> list[str]:
+    """What is still under way, in words; a node that has just died has not said so, and its rows look at rest."""
+    named = set(await session.scalars(select(Replica.pid).where(Replica.status.in_(LIVING))))
+    left = [] if named == set(site.model_servers()) else ["model servers that are not those of the rows"]
     for table, statuses in (
         (Operation, ("queued", "running")),
         (Prediction, ("starting", "processing")),
