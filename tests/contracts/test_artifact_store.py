@@ -283,4 +283,4 @@ async def test_a_large_put_and_read_take_constant_memory(store: ArtifactStore) -
     finally:
         tracemalloc.stop()
     assert stored.size_bytes == 64 * 1024 * 1024
-    assert peak_bytes < stored.size_bytes / 4  # a few pieces in flight, whatever the size
+    assert peak_bytes < stored.size_bytes / 3  # a few pieces in flight, whatever the size

@@ -22,7 +22,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
     """A platform with the service `iris` (ONNX) and the service `risk` (PMML with categories)."""
     platform = RunningPlatform.start(tmp_path_factory.mktemp("attacked"))
     try:
-        wire = Wire(platform.url)
+        wire = Wire(platform.url, patience_s=40)  # an inspection may have to wait for its turn
         for name, file in (("iris", "iris.onnx"), ("risk", "diabetes-risk.pmml")):
             content = (EXAMPLES / file).read_bytes()
             raw = {"Content-Type": "application/octet-stream", **WAIT}

@@ -43,6 +43,7 @@ class Wire:
     """Connections to one platform."""
 
     url: str
+    patience_s: float = ANSWER_S + 5
     host: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Wire:
 
     def open(self) -> socket.socket:
         name, _, port = self.host.partition(":")
-        return socket.create_connection((name, int(port)), timeout=ANSWER_S + 5)
+        return socket.create_connection((name, int(port)), timeout=self.patience_s)
 
     def send(self, data: bytes, *, ends: bool = False) -> Answer:
         """The answer to these bytes; `ends` closes our half of the connection after them."""

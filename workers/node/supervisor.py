@@ -183,6 +183,7 @@ class Supervisor:
     async def _tend(self, service: PlacedService) -> bool:
         """Do what one service needs; answers whether a replacement waits for its time."""
         wanted, replicas = service.wanted, service.replicas
+        self._ask_leaving_to_end(replicas)
         if await self._record(replicas):
             self._wake.set()  # decide by what the rows say then
             return False
@@ -200,10 +201,14 @@ class Supervisor:
         for replica_id in decided.started:
             assert decided.spec is not None  # only a placement starts replicas
             self._begin_life(replica_id, decided.spec)
-        for replica_id in decided.stopped:
-            if replica_id in self._lives:
-                self._lives[replica_id].stop(Patience(self._rhythm.linger_s, self._settings.drain_s))
+        self._wake.set()  # the next look asks those that are to leave
         return False
+
+    def _ask_leaving_to_end(self, replicas: Sequence[ReplicaFacts]) -> None:
+        """By what the rows say, not by what was just decided: between the two anything may have gone wrong."""
+        for replica in replicas:
+            if replica.status == "stopping" and replica.id in self._lives:
+                self._lives[replica.id].stop(Patience(self._rhythm.linger_s, self._settings.drain_s))
 
     async def _record(self, replicas: Sequence[ReplicaFacts]) -> bool:
         """Write what the rows do not know yet; answers whether there was anything."""

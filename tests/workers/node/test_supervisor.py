@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.failpoints import arm
 from state.placements import StaleGeneration
 from state.queries.node import PlacedService, placed_services
 from state.tables import History, Replica
@@ -93,6 +94,20 @@ async def test_a_replica_that_is_no_longer_wanted_drains_and_stops(world: World)
     row = await row_of(world, newer.id)
     assert (row.status, row.reason) == ("stopped", "scaled_down")
     assert row.ended_at is not None
+
+
+async def test_a_replica_that_is_to_leave_leaves_although_the_node_stumbled_after_its_decision(world: World) -> None:
+    await world.node().start()
+    await world.target.apply(world.spec())
+    [replica] = await world.ready(1)
+    pid = await world.pid(replica.id)
+    arm("node_before_spawn=raise")
+    try:
+        await world.target.remove("svc_1", 1)
+        await gone(pid)
+    finally:
+        arm(None)
+    await world.ended("stopped", 1)
 
 
 async def test_removing_a_service_ends_every_process_even_a_stubborn_one(world: World) -> None:
