@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from storage.base import ArtifactStore
 from storage.open import open_store
 from tests.crash.artifacts import onnx_artifact
 from tests.crash.evidence import Evidence, Places, gather, unsettled
-from tests.crash.faults import EVERYWHERE, ONLY_FIRST, REPEATED, Chosen, Fault, Kill, Scene, at_failpoint
+from tests.crash.faults import EVERYWHERE, ONLY_FIRST, REPEATED, Chosen, Fault, Kill, NeverBack, Scene, at_failpoint
 from tests.crash.forge import Forge
 from tests.crash.installation import Installation
 from tests.crash.invariants import INVARIANTS
@@ -92,14 +92,21 @@ class Run:
         self.database = open_database(self.site.database_url)
         self.store = open_store(self.site.artifacts_url, self.site.access)
 
-    async def all(self, numbers: range) -> None:
-        """Begin, then each round, then the end of the site."""
+    async def all(self, numbers: range) -> range:
+        """Begin, then each round, then the end of the site; the rounds that are left when it did not come back."""
+        number, faults = numbers.start, list[Fault]()
         try:
-            await self.begin(numbers.start)
+            await self.begin(number)
             for number in numbers:
-                await self.round(number, self.order.plan(number))
+                faults = self.order.plan(number)
+                await self.round(number, faults)
+        except NeverBack as error:
+            names = tuple(fault.name for fault in faults)
+            self._found(number, "what was started answers", str(error), names)
+            return range(number + 1, numbers.stop)
         finally:
             await self.close()
+        return range(0)
 
     async def close(self) -> None:
         """End the site and all that looks at it."""
@@ -114,13 +121,13 @@ class Run:
         began = time.monotonic()
         self._at(number)
         self.client.tolerates_500 = any(fault.name == "failpoint raise" for fault in faults)
-        clients: list[asyncio.Task[None]] = []
-        for fault in faults:
-            clients.append(asyncio.create_task(self.work(number).run(fault.stories)))
-            self.scene.faults[fault.name] += 1
-            await fault.strike(self.scene)
-            await self.scene.revive()
-        await asyncio.gather(*clients)
+        async with ending_with_us() as clients:
+            for fault in faults:
+                clients.append(asyncio.create_task(self.work(number).run(fault.stories)))
+                self.scene.faults[fault.name] += 1
+                await fault.strike(self.scene)
+                await self.scene.revive()
+            await asyncio.gather(*clients)
         left = await self._settle()
         names = tuple(fault.name for fault in faults)
         await self._judge(number, names, left)
@@ -191,13 +198,17 @@ class Run:
             for words in invariant(seen):
                 if words not in self.told:  # what is wrong stays so: told once
                     self.told.add(words)
-                    found = Violation(self.order.seed, number, name, words, faults, self.site.folder)
-                    self.report.violations.append(found)
+                    self._found(number, name, words, faults)
         rows = seen.rows
         self.deleted = frozenset(row.id for row in rows.services if row.status == "deleted")
         self.deleted |= {row.id for row in rows.versions if row.status == "deleted"}
         self.report.running_again_s += recoveries(seen, self.scene.kills)
         self._sum_up()
+
+    def _found(self, number: int, invariant: str, words: str, faults: tuple[str, ...]) -> None:
+        found = Violation(self.order.seed, number, invariant, words, faults, self.site.folder)
+        self.report.violations.append(found)
+        self.tell(f"VIOLATION {found}")
 
     def _sum_up(self) -> None:
         """Move the scene's counts to the report."""
@@ -210,6 +221,18 @@ class Run:
         report.hits[str(self.site.folder)] = Counter(self.site.hits())
         report.acknowledged[str(self.site.folder)] = len(self.client.ledger.acknowledged)
         scene.kills, scene.faults, scene.missed, scene.down_s = [], Counter(), Counter(), []
+
+
+@asynccontextmanager
+async def ending_with_us() -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Tasks that are cancelled where the block ends before they do."""
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def recoveries(seen: Evidence, kills: Sequence[Kill]) -> Iterator[float]:
@@ -231,11 +254,12 @@ async def run(
 
     async def one(numbers: range) -> None:
         async with turns:
-            place = folder / f"site-{order.seed}-{numbers.start}"
-            place.mkdir(parents=True)
-            site = await asyncio.to_thread(open_site, place, forge)
-            with listening() as receiver:
-                await Run(order, site, receiver, report, tell).all(numbers)
+            while numbers:
+                place = folder / f"site-{order.seed}-{numbers.start}"
+                place.mkdir(parents=True)
+                site = await asyncio.to_thread(open_site, place, forge)
+                with listening() as receiver:
+                    numbers = await Run(order, site, receiver, report, tell).all(numbers)
 
     try:
         async with asyncio.TaskGroup() as sites:

@@ -40,6 +40,10 @@ ONLY_FIRST = "migration_step"  # a schema is made once: the campaign arms it whe
 ALWAYS_EARLY = ("rescue_before_commit", "migration_before_rows")
 
 
+class NeverBack(Exception):
+    """What was started again does not answer: nothing else can be learnt from this installation."""
+
+
 @dataclass(frozen=True)
 class Kill:
     """A process that was killed, and when by the wall clock in microseconds."""
@@ -93,7 +97,9 @@ class Scene:
             self.start_dead()
             if not self.site.dead() and await self._answers():
                 break
-            assert time.monotonic() < began + START_S, f"{self.site.kind} does not start: see {self.site.folder}"
+            if time.monotonic() > began + START_S:
+                names = [member.name for member in self.site.dead()]
+                raise NeverBack(f"no answer {START_S:g} s after the last death; dead: {names}")
             await asyncio.sleep(LOOK_S)
         if any(member.role in ("platform", "api") for member in dead):
             self.down_s.append(time.monotonic() - began)
