@@ -9,6 +9,7 @@ import uvicorn
 
 from api.gateway.split import Gateway
 from cli.connection import ClientConnection
+from cli.farewell import Farewell
 from cli.leaving import Leaving
 
 KEEP_ALIVE_S = 75
@@ -26,7 +27,7 @@ class Server(uvicorn.Server):
 def http_server(app: Gateway | Leaving, drain_s: float) -> Server:
     """A server for `app` that is not started yet."""
     config = uvicorn.Config(
-        app,
+        Farewell(app),
         http=ClientConnection,
         ws="none",
         loop="none",  # the loop is already running
