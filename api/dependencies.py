@@ -85,7 +85,13 @@ def context_of(request: Request) -> Context:
     return context
 
 
-def who_asks(request: Request) -> Who:
+# FastAPI calls what is no coroutine in a thread: two changes of thread for each of these in each request.
+async def _context(request: Request) -> Context:
+    """The context of the app that serves this request."""
+    return context_of(request)
+
+
+async def who_asks(request: Request) -> Who:
     """Who asks; `api.routing.PlatformRoute` has authenticated the request before anything of it was read."""
     who: Who = request.state.who
     return who
@@ -114,6 +120,6 @@ def require_admin(who: Who) -> None:
         raise Forbidden(f"this needs the role admin; '{who.actor}' has the role {who.role}")
 
 
-ContextOf = Annotated[Context, Depends(context_of)]
+ContextOf = Annotated[Context, Depends(_context)]
 WhoAsks = Annotated[Who, Depends(who_asks)]
 Reading = Annotated[ReadSession, Depends(read_session, scope="function")]

@@ -263,7 +263,7 @@ def answer(shown: Shown, headers: Mapping[str, str] | None = None) -> Response:
     return JSONResponse(shown.document, shown.status, sent)
 
 
-def call_of(request: Request, context: ContextOf, who: WhoAsks) -> Call:
+async def call_of(request: Request, context: ContextOf, who: WhoAsks) -> Call:
     """The mutating call of this request. Raises `InvalidField` for an Idempotency-Key that is none."""
     return Call(request, context, who)
 

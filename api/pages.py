@@ -29,7 +29,7 @@ class Listing:
         self._fields = dict(fields)
         self._orders = tuple(orders)
 
-    def __call__(
+    async def __call__(  # FastAPI would call it in a thread else
         self,
         request: Request,
         page_size: Annotated[int, Query(ge=1, le=500, description="How many items at most.")] = 50,

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from core.clock import now_micros
 from core.errors import IllegalMove, NotFound
-from state.database import WriteSession
+from state.database import WriteSession, db_now
 from state.direct import DirectSession, Writer
 from state.events import emit
 from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, write_history
@@ -38,7 +38,9 @@ async def advance(session: Writer, row: Stateful, move_name: str, by: By, **valu
     if before not in move.sources:
         raise illegal(row, move_name)
     changes = {"reason": by.reason, "message": by.message, "since": session.now, **_stamps(row), **values}
-    if isinstance(session, DirectSession):
+    if isinstance(session, WriteSession) and row in session.new:
+        _set(row, move, changes)
+    elif isinstance(session, DirectSession):
         session.change(row, {"status": str(move.to), "sequence": row.sequence + 1, **changes})
     else:
         await _update(session, row, move, changes)
@@ -48,6 +50,12 @@ async def advance(session: Writer, row: Stateful, move_name: str, by: By, **valu
         await raise_routing_version(session)
     if move.event and not (_is_another_start(row, move_name) or _is_bookkeeping(row, before)):
         await emit(session, row, move.event)
+
+
+def _set(row: Stateful, move: Move, changes: dict[str, Any]) -> None:
+    """Change a row that this very transaction makes, before it is inserted: nobody else can hold it."""
+    for name, value in {**changes, "status": move.to, "sequence": row.sequence + 1}.items():
+        setattr(row, name, now_micros() if isinstance(value, db_now) else value)
 
 
 async def _update(session: WriteSession, row: Stateful, move: Move, changes: dict[str, Any]) -> None:

@@ -112,7 +112,7 @@ def _keep(*, dry_run: bool) -> None:
 
 async def _one(session: WriteSession, who: Who, verb: Verb, id: str) -> Item:
     try:
-        async with session.begin_nested():
+        async with session.part():
             return await verb.do(session, who, id)
     except PlatformError as error:
         return Item(id, "failed", error=error.as_problem())

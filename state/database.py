@@ -22,8 +22,10 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from core.errors import DatabaseBusy, DatabaseFull
 from core.failpoints import failpoint
+from state.appending import insert_all
 from state.observing import Mode, NotObserved, Observer, PoolFacts, Timing
 from state.signals import Listener, Signal, SignalKind
+from state.tables import Base
 
 try:  # a bundled SQLite without the WAL-reset bug, where a wheel exists
     from pysqlite3 import dbapi2 as sqlite
@@ -78,6 +80,33 @@ class WriteSession(AsyncSession):
     def now(self) -> db_now:
         """The database's clock, for values that are written."""
         return db_now()
+
+    def append(self, row: Base) -> None:
+        """Insert a row at the end, for tables that this transaction does not read (see `state.appending`)."""
+        self._appended.append(row)
+
+    async def write_appended(self) -> None:
+        """Insert what was appended so far, and everything else before it."""
+        await self.flush()
+        if self._appended:
+            await insert_all(await self.connection(), self._appended)
+            self._appended.clear()
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """A part of the transaction that can fail by itself: nothing of it stays then."""
+        await self.write_appended()
+        try:
+            async with self.begin_nested():
+                yield
+                await self.write_appended()
+        finally:
+            self._appended.clear()
+
+    @property
+    def _appended(self) -> list[Base]:
+        found: list[Base] = self.info.setdefault("appended", [])
+        return found
 
     @property
     def signals(self) -> set[Signal]:
@@ -158,6 +187,7 @@ class Database:
                     _ = await session.connection()
                     timing.connected()
                     yield session
+                    await session.write_appended()
                 signals = frozenset(session.signals)
         failpoint("commit_before_signal")
         self.publish(signals)
@@ -186,7 +216,7 @@ class Database:
     def pools(self) -> Sequence[PoolFacts]:
         """The connection pools as they are now."""
         engines = {"shared": self._writer}
-        if self._reader is not self._writer:
+        if self._reader.pool is not self._writer.pool:
             engines = {"reader": self._reader, "writer": self._writer}
         pools = [(name, cast(QueuePool, engine.pool)) for name, engine in engines.items()]
         return [PoolFacts(name, pool.size(), pool.checkedout()) for name, pool in pools]
@@ -220,7 +250,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._reader.dispose()
-        if self._writer is not self._reader:
+        if self._writer.pool is not self._reader.pool:
             await self._writer.dispose()
 
 
@@ -243,10 +273,13 @@ def open_database(url: str, *, pool_size: int = 10, statement_s: float | None = 
             "postgresql+asyncpg:" + url.split(":", 1)[1],
             pool_size=pool_size,
             pool_timeout=connect_s,
+            pool_use_lifo=True,  # the one that was used last is warm, and need not be asked whether it is still there
             connect_args={"timeout": connect_s, "command_timeout": statement_s},
         )
         _ping_after_a_rest(engine)
-        return Database(engine, engine)
+        # Each statement sees what is committed when it begins (READ COMMITTED), whether a transaction is around it or
+        # not: without one a read saves two exchanges with the server.
+        return Database(engine.execution_options(isolation_level="AUTOCOMMIT"), engine)
     raise ValueError(f"the database URL must start with sqlite: or postgresql:, not {url.split(':', 1)[0]}:")
 
 

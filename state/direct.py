@@ -102,6 +102,10 @@ class DirectSession:
         """Insert a new row at the end."""
         self._new.setdefault(type(row), []).append(row)
 
+    def append(self, row: Base) -> None:
+        """The same: all is written at the end."""
+        self.add(row)
+
     async def flush(self) -> None:
         """Nothing: all is written at the end (a session of SQLAlchemy is asked for this, too)."""
 
@@ -152,7 +156,7 @@ async def direct_write(database: Database) -> AsyncIterator[DirectSession]:
             finally:
                 if not is_committed:
                     await driver.rollback()
-                if driver.is_spoiled:
+                if driver.is_closed or driver.is_in_transaction:  # of no use to the next one
                     await connection.invalidate()
     failpoint("commit_before_signal")
     database.publish(frozenset(session.signals))

@@ -48,8 +48,13 @@ class Driver(Protocol):
         ...
 
     @property
-    def is_spoiled(self) -> bool:
-        """Whether the connection is of no use to the next one: closed, or left inside a transaction."""
+    def is_closed(self) -> bool:
+        """Whether the connection is gone."""
+        ...
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction has begun and not ended."""
         ...
 
 
@@ -84,9 +89,14 @@ class AsyncpgDriver:
             await self._connection.execute("ROLLBACK")
 
     @property
-    def is_spoiled(self) -> bool:
-        """Closed, or left inside a transaction."""
-        return bool(self._connection.is_closed() or self._connection.is_in_transaction())
+    def is_closed(self) -> bool:
+        """Whether the connection is gone."""
+        return bool(self._connection.is_closed())
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction has begun and not ended."""
+        return bool(self._connection.is_in_transaction())
 
 
 class SqliteDriver:
@@ -119,8 +129,13 @@ class SqliteDriver:
         await self._connection.rollback()
 
     @property
-    def is_spoiled(self) -> bool:
-        """Left inside a transaction."""
+    def is_closed(self) -> bool:
+        """Never: it is a file of ours."""
+        return False
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction has begun and not ended."""
         return bool(self._connection.in_transaction)
 
 

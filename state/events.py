@@ -42,7 +42,7 @@ async def emit(session: Writer, row: Stateful, event_type: str) -> Event:
     # The deliveries belong to the request that the row came from, whoever moves it now.
     request_id = row.request_id if isinstance(row, Prediction | Operation) else current_request_id()
     if isinstance(session, DirectSession):
-        session.add(event)
+        session.append(event)
         session.at_end(_Announcements).told.append(_Told(event, own, request_id))
         return event
     with log_context(request_id=request_id):
@@ -117,7 +117,7 @@ def _circuits(dialect: str) -> Query:
 
 async def announce(session: WriteSession, event: Event) -> None:
     """Insert a new event and queue its delivery to each of the tenant's endpoints that wants its type."""
-    session.add(event)
+    session.append(event)
     wanting = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == event.tenant_id, WebhookEndpoint.enabled)
     for endpoint in await session.scalars(wanting):
         if _is_wanted(endpoint, event):

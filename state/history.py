@@ -47,9 +47,13 @@ async def begin(session: Writer, row: Stateful, by: By) -> None:
     if isinstance(row, Prediction | Operation | Delivery):
         # Of the call that we are in, or of the work that this one follows from: a webhook is found by its request.
         row.request_id = current_request_id()
-    session.add(row)
+    if isinstance(row, Delivery):
+        session.append(row)
+    else:
+        session.add(row)
     write_history(session, row, None, "create", by)
-    await session.flush()
+    if not isinstance(row, Prediction | Operation | Delivery):  # others refer to it
+        await session.flush()
     session.tell("changed", machine.name, row.id)
     if isinstance(row, Service):
         await raise_routing_version(session)
@@ -57,7 +61,7 @@ async def begin(session: Writer, row: Stateful, by: By) -> None:
 
 def write_history(session: Writer, row: Stateful, before: str | None, move: str, by: By) -> None:
     """Remember the change that gave `row` its present status and sequence."""
-    session.add(
+    session.append(
         History(
             resource_id=row.id,
             sequence=row.sequence,

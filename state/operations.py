@@ -127,7 +127,7 @@ def _name_of(target: Target) -> str:
 
 
 def _audit(session: WriteSession, who: Who, operation: Operation) -> None:
-    session.add(
+    session.append(
         Audit(
             id=new_id("aud"),
             tenant_id=who.tenant_id,

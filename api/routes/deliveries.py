@@ -43,7 +43,8 @@ async def list_deliveries(
 async def get_delivery(session: Reading, who: WhoAsks, webhook_id: str, delivery_id: str) -> Response:
     """One delivery."""
     endpoint = await webhooks.find(session, who.tenant_id, webhook_id)
-    return JSONResponse(delivery_document(await webhooks.find_delivery(session, endpoint, delivery_id)))
+    row = await webhooks.find_delivery(session, who.tenant_id, endpoint.id, delivery_id)
+    return JSONResponse(delivery_document(row))
 
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}:redeliver", operation_id="redeliver", responses=SHOWN)

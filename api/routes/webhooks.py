@@ -148,8 +148,7 @@ def show_delivery(call: Call, webhook_id: str, status: int = 200) -> Show:
     """How a delivery is shown after a mutation."""
 
     async def show(session: ReadSession, delivery_id: str) -> Shown:
-        endpoint = await webhooks.find(session, call.who.tenant_id, webhook_id)
-        row = await webhooks.find_delivery(session, endpoint, delivery_id)
+        row = await webhooks.find_delivery(session, call.who.tenant_id, webhook_id, delivery_id)
         where = call.links.to(f"/api/v1/webhooks/{webhook_id}/deliveries/{row.id}")
         return Shown(delivery_document(row), status, where if status == 201 else None)
 

@@ -118,10 +118,10 @@ async def circuits_of(session: Session, endpoints: Sequence[WebhookEndpoint]) ->
     return {circuit.receiver: circuit for circuit in await session.scalars(query)}
 
 
-async def find_delivery(session: Session, endpoint: WebhookEndpoint, delivery_id: str) -> Delivery:
-    """One delivery to the endpoint. Raises `NotFound`."""
-    row = await owned(session, Delivery, endpoint.tenant_id, delivery_id, "delivery")
-    if row.endpoint_id != endpoint.id:
+async def find_delivery(session: Session, tenant_id: str, endpoint_id: str, delivery_id: str) -> Delivery:
+    """One delivery to the tenant's endpoint. Raises `NotFound`."""
+    row = await owned(session, Delivery, tenant_id, delivery_id, "delivery")
+    if row.endpoint_id != endpoint_id:
         raise NotFound(f"no delivery to this webhook has the id '{delivery_id[:60]}'")
     return row
 
@@ -138,13 +138,13 @@ async def send_test(session: WriteSession, endpoint: WebhookEndpoint) -> Deliver
         sequence=endpoint.edition,
         data={"id": endpoint.id, "object": "webhook", "url": f"/api/v1/webhooks/{endpoint.id}"},
     )
-    session.add(event)
+    session.append(event)
     return await send(session, event, event_body(event), endpoint.url, endpoint.id, at_once=True)
 
 
 async def redeliver(session: WriteSession, who: Who, endpoint: WebhookEndpoint, delivery_id: str) -> Delivery:
     """Send a finished delivery again, with the same id. Raises `NotFound`, `IllegalMove` while it is under way."""
-    found = await find_delivery(session, endpoint, delivery_id)
+    found = await find_delivery(session, endpoint.tenant_id, endpoint.id, delivery_id)
     row = await lock(session, Delivery, found.id)
     # To where the endpoint points now: a wrong URL is the usual reason to send again.
     await advance(

@@ -128,7 +128,8 @@ async def test_one_claim_takes_one_of_the_wishes_for_a_target(database: Database
         wishes = [await submit(session, ME, "version.test", version) for _ in range(3)]
         # The same instant: their ids decide, and only one of them may be claimed.
         await session.execute(update(Operation).values(created_at=wishes[0].created_at))
-    assert [taken.claim.id for taken in await look(database, "control", Turns(), Room(4))] == [wishes[0].id]
+    first = min(wish.id for wish in wishes)
+    assert [taken.claim.id for taken in await look(database, "control", Turns(), Room(4))] == [first]
 
 
 # SQLite has one writer: there nobody else can hold a lock.
