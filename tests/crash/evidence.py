@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from cli.comparison import difference
 from core.errors import DatabaseBusy, PlatformError
-from state.database import Database, ReadSession
+from state.database import Database, ReadSession, db_now
 from state.installation import Lease
 from state.tables import (
     Delivery,
@@ -99,6 +99,12 @@ async def read_rows(session: ReadSession) -> Rows:
     return Rows(*[*found, changes, time.time_ns() // 1000])
 
 
+def pid_of(owner: str) -> int | None:
+    """The process that a holder's name tells."""
+    parts = owner.split(":")
+    return int(parts[-2]) if len(parts) >= 3 and parts[-2].isdecimal() else None
+
+
 async def unsettled(session: ReadSession, site: Installation) -> list[str]:
     """What is still under way, in words; a node that has just died has not said so, and its rows look at rest."""
     named = set(await session.scalars(select(Replica.pid).where(Replica.status.in_(LIVING))))
@@ -120,6 +126,11 @@ async def unsettled(session: ReadSession, site: Installation) -> list[str]:
         Service.status.in_(SERVING), (ready != Service.replicas) | (Service.status == "degraded")
     )
     left += [f"service {name} has not its replicas" for name in await session.scalars(wrong)]
+    living = {member.pid for member in site.members}
+    unexpired = select(Lease.name, Lease.owner).where(Lease.until > db_now())
+    for name, owner in await session.execute(unexpired):
+        if pid_of(owner) not in living:  # it must run out, or somebody renews what nobody holds
+            left.append(f"the lease of a dead {name}")
     return left
 
 

@@ -28,6 +28,9 @@ QUICK = {
 }
 
 
+DEAD_S = 5.0
+
+
 class Server(Protocol):
     """A server that the platform needs (`deploy/stack`)."""
 
@@ -85,7 +88,11 @@ class Member:
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
+        """SIGKILL, and until it is gone: who looks for the dead at once would take it for alive, and leave it dead."""
         self.send(signal.SIGKILL)
+        deadline = time.monotonic() + DEAD_S
+        while self.is_alive and time.monotonic() < deadline:
+            time.sleep(0.002)
 
     def limit_files(self, size_bytes: int | None) -> None:
         """No file may be larger: every write beyond it fails, as on a full disk. None lifts the limit."""

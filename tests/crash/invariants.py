@@ -10,7 +10,7 @@ from typing import Any
 
 from state.history import MACHINE_OF
 from state.tables import History
-from tests.crash.evidence import LIVING, MOVING, SERVING, Evidence
+from tests.crash.evidence import LIVING, MOVING, SERVING, Evidence, pid_of
 
 Invariant = Callable[[Evidence], Iterator[str]]
 
@@ -167,15 +167,10 @@ def nothing_is_orphaned(seen: Evidence) -> Iterator[str]:
         if row.lease_until is not None or row.lease_owner is not None:
             yield f"{row.id} is {row.status} and leased to {row.lease_owner}"
     for lease in rows.leases:
-        if lease.until > rows.now and _pid_of(lease.owner) not in seen.member_pids:
+        if lease.until > rows.now and pid_of(lease.owner) not in seen.member_pids:
             yield f"the caretaker {lease.name} is held by {lease.owner}, who is gone"
     if seen.short_children:
         yield f"{seen.short_children} inspections run, and nobody waits for them"
-
-
-def _pid_of(owner: str) -> int | None:
-    parts = owner.split(":")
-    return int(parts[-2]) if len(parts) >= 3 and parts[-2].isdecimal() else None
 
 
 def the_same_key_has_the_same_answer(seen: Evidence) -> Iterator[str]:
