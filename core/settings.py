@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(6, gt=0, description="A claim or a caretaker that does not renew within this is taken over.")
     poll_s: float = Field(2, gt=0, description="How often a worker looks at its lanes without being woken.")
     lanes: Annotated[dict[str, int], NoDecode] = Field(
-        {"control": 4, "predict": 16, "deliver": 8, "run": 2}, description="Slots per lane, `control=4,predict=16`."
+        {"control": 4, "predict": 16, "deliver": 32, "run": 2}, description="Slots per lane, `control=4,predict=16`."
     )
     max_attempts: int = Field(5, gt=0, description="Attempts of an operation before it ends failed.")
 

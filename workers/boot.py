@@ -35,6 +35,7 @@ from workers.watcher import Watcher
 log = logging.getLogger(__name__)
 
 IDLE_MS = 500  # how long Dramatiq's threads sleep between looks at their stop flag; wake-ups come at once
+LOOKERS = 2  # one that waits for a free slot and one that looks: what they claim runs on the loop, in no thread
 EARS_MS = 250  # likewise, for the thread that hears other processes
 EARS_STOP_MS = 1000
 LOOK_MARGIN_S = 30.0  # the executor's own limit ends a handler before the actor gives up waiting
@@ -184,7 +185,7 @@ def _lane(lane: str, executor: Executor, wakeups: WakeUps) -> dramatiq.Worker:
     limit_s = executor.limit_s(lane)
     limit_s = None if limit_s is None else limit_s + LOOK_MARGIN_S
     wakeups.attach(lane, declare_actor(broker, lane, executor.work_next, wakeups.began, limit_s))
-    return dramatiq.Worker(broker, queues={lane}, worker_timeout=IDLE_MS, worker_threads=executor.slots[lane])
+    return dramatiq.Worker(broker, queues={lane}, worker_timeout=IDLE_MS, worker_threads=LOOKERS)
 
 
 def _caretakers(resources: Resources, owner: str) -> Caretakers:

@@ -56,7 +56,7 @@ def test_the_system_is_shown_to_people_and_to_scripts(platform: Platform, capsys
     capsys.readouterr()
     show_system(platform, Output())
     said = capsys.readouterr().out
-    for word in ("sqlite", "GiB free", "deliver", "0 of 8", "schedules is off", "embedded", "rescuer"):
+    for word in ("sqlite", "GiB free", "deliver", "0 of 32", "schedules is off", "embedded", "rescuer"):
         assert word in said, said
     show_system(platform, Output(Format.JSON))
     shown = json.loads(capsys.readouterr().out)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
 from sqlalchemy import select, update
 
 from core.clock import now_micros
@@ -49,14 +50,16 @@ async def rows(platform: Platform, receiver_id: str) -> list[Delivery]:
         return list(await session.scalars(select(Delivery).where(Delivery.endpoint_id == receiver_id)))
 
 
-async def test_one_that_hangs_holds_up_none_of_twenty_healthy_ones(platform: Platform) -> None:
+@pytest.mark.parametrize("count", [1, 5])
+async def test_those_that_hang_hold_up_none_of_twenty_healthy_ones(platform: Platform, count: int) -> None:
     never = asyncio.Event()
     async with open_receiver(pause=never) as hanging, open_receiver() as healthy:
-        slow, _ = await add_endpoint(platform, hanging.url, events=["run.failed"])
-        await tell(platform, slow.url, slow.id, 50)
+        for _ in range(count):
+            slow, _ = await add_endpoint(platform, hanging.url, events=["run.failed"])
+            await tell(platform, slow.url, slow.id, 50)
         endpoints = [(await add_endpoint(platform, healthy.url, events=["run.failed"]))[0] for _ in range(HEALTHY)]
         host = await platform.start(HANDLERS)
-        await wait_for(lambda: len(hanging.received) == MOST_UNDER_WAY)
+        await wait_for(lambda: len(hanging.received) == count * MOST_UNDER_WAY)
         began = time.monotonic()
         for endpoint in endpoints:
             await tell(platform, endpoint.url, endpoint.id, EACH)
@@ -64,8 +67,8 @@ async def test_one_that_hangs_holds_up_none_of_twenty_healthy_ones(platform: Pla
             while len(healthy.received) < HEALTHY * EACH:
                 await asyncio.sleep(0.01)
         took_s = time.monotonic() - began
-        print(f"{HEALTHY * EACH} healthy deliveries in {took_s:.2f} s beside one that hangs")
-        assert len(hanging.received) == MOST_UNDER_WAY  # its 46 others wait, and take no slot
+        print(f"{HEALTHY * EACH} healthy deliveries in {took_s:.2f} s beside {count} that hang")
+        assert len(hanging.received) == count * MOST_UNDER_WAY  # their 46 others each wait, and take no slot
         await host.stop(0.0)
         never.set()
         await asyncio.sleep(0.05)  # the receiver's connections end
