@@ -4,7 +4,7 @@ Leases and due times use the database's clock. The broker's message is only a hi
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -244,11 +244,14 @@ async def wake(session: WriteSession, target_ids: Sequence[str]) -> None:
         session.tell("work", lane, id)
 
 
-async def expired(session: Session, lane: str, limit: int) -> Sequence[Work]:
-    """Rows whose holder let the lease run out, those that wait longest first: what the rescuer queues again."""
+async def expired(session: Session, lane: str, limit: int, *, without: Collection[str] = ()) -> Sequence[Work]:
+    """Rows whose holder let the lease run out, those that wait longest first: what the rescuer queues again.
+
+    `without` are ids to leave out.
+    """
     table, held = _held_rows(lane)
-    query = select(table).where(*held, table.lease_until < db_now()).order_by(table.lease_until).limit(limit)
-    return list(await session.scalars(query))
+    query = select(table).where(*held, table.lease_until < db_now(), table.id.not_in(without))
+    return list(await session.scalars(query.order_by(table.lease_until).limit(limit)))
 
 
 def attempts_of(row: Work, default: int) -> int | None:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_RESCUES = 5
 BATCH = 50
+MOST_LEFT = 1_000  # of one look at a lane
 CLOCK_STEP_S = 0.02  # just after the end of a lease, not just before
 
 
@@ -66,16 +67,18 @@ async def _rescue_all(database: Database, metrics: WorkMetrics, reason: str, mes
     """Each row in a transaction of its own: none holds up the others, and nobody waits for a lock of many."""
     count = 0
     for lane in LANES:
-        while True:
+        left: set[str] = set()  # what cannot be rescued now is looked at once, and stands before nobody
+        is_more = True
+        while is_more:
             async with database.read() as session:
-                rows = await expired(session, lane, BATCH)
+                rows = await expired(session, lane, BATCH, without=left)
             rescued = [await _rescue(database, row, reason, message.format(row.lease_owner)) for row in rows]
             done = [row for row in rescued if row is not None]
+            left |= {row.id for row in rows} - {row.id for row in done}
             metrics.rescues.labels(lane).inc(len(done))
             metrics.given_up.labels(lane).inc(sum(row.status in LANES[lane].finals for row in done))
             count += len(done)
-            if len(rows) < BATCH or not done:
-                break
+            is_more = len(rows) == BATCH and len(left) < MOST_LEFT
     return count
 
 

@@ -11,7 +11,7 @@ from state.endings import lock_silent
 from state.tables import Blob, Operation
 from tests.workers.platform import Platform, answering
 from workers.outcomes import Done
-from workers.rescuer import MAX_RESCUES, requeue_all_running, rescue_expired
+from workers.rescuer import BATCH, MAX_RESCUES, requeue_all_running, rescue_expired
 
 LEASE_LOST = 1  # a lease of one microsecond
 
@@ -83,9 +83,10 @@ async def test_the_time_in_which_nobody_worked_is_not_counted_against_waiting_wo
     assert (await platform.now(operation)).started_at is None
 
 
-async def test_a_row_that_cannot_be_rescued_does_not_hold_up_the_others(platform: Platform) -> None:
-    broken = await held_by_a_dead_worker(platform, LEASE_LOST)
-    await platform.set_operation(broken.id, kind="no.such", lease_until=1)
+async def test_rows_that_cannot_be_rescued_do_not_hold_up_the_others(platform: Platform) -> None:
+    for _ in range(BATCH):
+        broken = await held_by_a_dead_worker(platform, LEASE_LOST)
+        await platform.set_operation(broken.id, kind="no.such", lease_until=1)
     operation = await held_by_a_dead_worker(platform, LEASE_LOST)
     await rescue_until_queued(platform, operation)
     assert (await platform.now(broken)).status == "running"
