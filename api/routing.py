@@ -124,9 +124,10 @@ class OpenRoute(APIRoute):
 
     most_body_bytes: ClassVar[int] = CONTROL_BODY_BYTES
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+    def __init__(self, path: str, endpoint: Callable[..., object], **options: object) -> None:
+        given: dict[str, Any] = {**options, "strict_content_type": False}
         # Inference clients send JSON without a content type; a page of another site is known by its Origin.
-        super().__init__(path, endpoint, **{**options, "strict_content_type": False})
+        super().__init__(path, endpoint, **given)
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler behind our checks, which raise `PlatformError`s."""
