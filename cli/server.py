@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from api.farewell import Farewell
 from api.gateway.split import Gateway
 from cli.connection import ClientConnection
-from cli.farewell import Farewell
 from cli.leaving import Leaving
 
 KEEP_ALIVE_S = 75
