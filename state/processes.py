@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import DatabaseBusy, Json
+from core.outages import Outage
 from state.database import Database, db_now
 from state.installation import Process
 
@@ -38,6 +39,7 @@ class Presence:
 
     def __init__(self, database: Database, me: Self, details: Callable[[], Mapping[str, Json]] = dict) -> None:
         self._database, self._me, self._details = database, me, details
+        self._outage = Outage(log, "this process cannot say that it is there")
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, *, alone: bool = False) -> None:
@@ -64,8 +66,9 @@ class Presence:
             await asyncio.sleep(SEEN_EVERY_S)
             try:
                 await self._write()
+                self._outage.over()
             except DatabaseBusy as error:
-                log.warning("this process cannot say that it is there: %s", error.message)
+                self._outage.met(error.message)
             except Exception:  # who fell silent for good would be taken for dead, and is not
                 log.exception("this process cannot say that it is there, and tries again")
 

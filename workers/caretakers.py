@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from core.clock import to_micros
 from core.errors import DatabaseBusy, Unavailable
+from core.outages import Outage
 from state.database import Database
 from state.leases import elect, others_end_in, resign
 from state.signals import Signal
@@ -46,6 +47,7 @@ class Caretakers:
         self._database, self._caretakers, self._owner, self._lease_s = database, caretakers, owner, lease_s
         self._elected = {caretaker.name: asyncio.Event() for caretaker in caretakers}
         self._hurried = {caretaker.name: asyncio.Event() for caretaker in caretakers}
+        self._outage = Outage(log, "no caretaker can be elected")
         self._tasks: list[asyncio.Task[None]] = []
         database.subscribe(self._hear)
 
@@ -74,8 +76,9 @@ class Caretakers:
                     held = set(await elect(session, names, self._owner, to_micros(timedelta(seconds=self._lease_s))))
                     others_end_s = await others_end_in(session, names, self._owner)
                 renewed = began
+                self._outage.over()
             except DatabaseBusy as error:
-                log.warning("the caretakers' election: %s", error)
+                self._outage.met(error)
                 held, others_end_s = self._kept(renewed), math.inf
             except Exception:
                 log.exception("the caretakers' election failed and goes on")

@@ -13,6 +13,7 @@ from dramatiq import Actor
 
 from core.errors import DatabaseBusy
 from core.failpoints import failpoint
+from core.outages import Outage
 from state.database import Database
 from state.queries.work import Outlook, outlook
 from state.signals import Signal
@@ -113,6 +114,7 @@ class Relay:
         self._database, self._wakeups, self._free, self._poll_s = database, wakeups, free, poll_s
         self._metrics = metrics or unseen()
         self._later = asyncio.Event()
+        self._outage = Outage(log, "the relay cannot look")
         database.subscribe(self._hear)
 
     async def run(self, lanes: list[str]) -> None:
@@ -143,12 +145,13 @@ class Relay:
                     self._wakeups.nudge(lane, id)
         except DatabaseBusy as error:
             self._metrics.relay_errors.inc()
-            log.warning("the relay cannot look: %s", error)
+            self._outage.met(error)
             return self._poll_s
         except Exception:  # without this loop nothing that waits for its time is ever done
             self._metrics.relay_errors.inc()
             log.exception("the relay failed and goes on")
             return self._poll_s
+        self._outage.over()
         return min([self._poll_s, *(_seconds_to_next(found) for _, found in seen)])
 
     def _hear(self, signals: frozenset[Signal]) -> None:

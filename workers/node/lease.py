@@ -14,6 +14,7 @@ from typing import Protocol
 
 from core.clock import to_micros
 from core.errors import DatabaseBusy
+from core.outages import Outage
 from state.database import Database, WriteSession
 from state.leases import elect, holder, resign, still_holds
 from state.queries.node import NODE
@@ -87,6 +88,7 @@ class Election:
     def __init__(self, database: Database, data: Path, owner: str, lease_s: float) -> None:
         """The caller holds the lock of the folder `data`: whoever was elected from there before is dead."""
         self._database, self._file, self._owner, self._lease_s = database, data / OWNER_FILE, owner, SHARE * lease_s
+        self._outage = Outage(log, "the node's lease cannot be renewed, nor can it be known whether a node is needed")
 
     async def begin(self) -> None:
         """Let go of what a former life in this folder held, which need not run out then. Raises `DatabaseBusy`."""
@@ -113,12 +115,13 @@ class Election:
         while True:
             try:
                 term = await self.stand()
+                self._outage.over()
                 if term is not None:
                     return term
                 said = await self._say_who_is(said)
                 await asyncio.sleep(self._lease_s / LOOKS_PER_LEASE)
             except DatabaseBusy as error:
-                log.warning("whether a node is needed cannot be known: %s", error.message)
+                self._outage.met(error.message)
                 # When the database comes back, the node that was elected must be able to renew before we look.
                 await asyncio.sleep(self._lease_s)
 
@@ -128,12 +131,14 @@ class Election:
             await asyncio.sleep(self._lease_s / 3)
             began = time.monotonic()
             try:
-                if await self._elect() == term.epoch:
+                epoch = await self._elect()
+                self._outage.over()
+                if epoch == term.epoch:
                     term.renewed(began)
                 else:
                     term.is_over = True
             except DatabaseBusy as error:
-                log.warning("the node's lease cannot be renewed now: %s", error.message)
+                self._outage.met(error.message)
 
     async def resign(self) -> None:
         """Let go, so that another node need not wait."""
