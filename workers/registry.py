@@ -10,6 +10,7 @@ def handlers() -> Mapping[str, Handler]:
     """Every handler that this build has."""
     return {
         "version.inspect": models.inspect,
+        "version.test": models.test,
         "service.deploy": services.deploy,
         "service.update": services.update,
         "service.rollback": services.update,

@@ -13,7 +13,7 @@ WebhookEvent = Literal["start", "output", "logs", "completed"]
 SPELLINGS = ("inputs", "input", "columns", "data", "tensors")
 
 
-class PredictionCreate(Body):
+class PredictionInput(Body):
     """One of three spellings of the input: `inputs` (or its alias `input`), `columns` with `data`, or `tensors`."""
 
     inputs: Records | None = Field(None, description="One record, or a list of them.")
@@ -21,6 +21,11 @@ class PredictionCreate(Body):
     columns: list[str] | None = Field(None, fail_fast=True)
     data: list[Any] | None = None
     tensors: dict[str, Any] | None = None
+
+
+class PredictionCreate(PredictionInput):
+    """A durable prediction: its input, and where it is told how it ends."""
+
     webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     webhook_events_filter: list[WebhookEvent] | None = Field(None, fail_fast=True, max_length=100)
 
@@ -56,7 +61,7 @@ class PredictionPage(BaseModel):
     total: int | None = None
 
 
-def read_input(body: PredictionCreate) -> dict[str, Json]:
+def read_input(body: PredictionInput) -> dict[str, Json]:
     """What is sent to the model: the spelling that was used, `input` under its real name. Raises `InvalidField`."""
     given = {name: getattr(body, name) for name in SPELLINGS if name in body.model_fields_set}
     fault = _fault(given)

@@ -87,6 +87,15 @@ class VersionPatch(Body):
     features: Later = None
 
 
+class TrialShown(BaseModel):
+    """What a test of a version answered; the times are those of the prediction alone, without loading."""
+
+    outputs: Any
+    stdout: str
+    stderr: str
+    duration_ms: float
+
+
 class VersionShown(BaseModel):
     """The overview of a version; what the inspection finds is null until it is ready."""
 

@@ -16,17 +16,18 @@ LONGEST_NUMBER = 15  # digits; a number beyond is no version and would not fit t
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """What an inspection needs of a version; `task` is the uploader's override."""
+    """What an inspection or a test needs of a version; `task` is the uploader's override."""
 
     digest: str
     format: str
     task: str | None
+    signature: Mapping[str, object] | None
 
 
 async def version_facts(session: Session, version_id: str) -> VersionFacts:
     """The facts of a version that exists."""
     row = (await session.scalars(select(Version).where(Version.id == version_id))).one()
-    return VersionFacts(row.digest, row.format, row.task)
+    return VersionFacts(row.digest, row.format, row.task, row.signature)
 
 
 async def find_version(session: Session, model: Model, given: str) -> Version:

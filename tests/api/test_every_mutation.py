@@ -40,6 +40,7 @@ BODIES: Mapping[str, object] = {
     "upload_version": ONNX,
     "update_version": {"description": "said anew"},
     "delete_version": None,
+    "test_version": {"inputs": {"x": [1, 2, 3, 4]}},
     "create_service": {"name": "other", "model": "iris"},
     "update_service": {"replicas": 2},
     "delete_service": None,

@@ -1,10 +1,12 @@
 """Versions: inspect an upload in a child process, and try a version without a service."""
 
 import json
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from core.errors import InvalidArtifact, PlatformError
+from core.errors import InvalidArtifact, PlatformError, Rejected
 from core.failpoints import failpoint
 from state.queries.versions import version_facts
 from state.tables import Operation
@@ -15,6 +17,8 @@ from workers.resources import Held, Resources
 
 REFUSED = 65  # the child's exit code for a file that its author can mend
 OWN_FAULT_ATTEMPTS = 3
+TRIAL_ATTEMPTS = 2
+MOST_ANSWER_BYTES = 1024 * 1024
 GRACE_S = 5.0  # the child ends itself at its limit and can say so; we end it only after this
 
 
@@ -28,6 +32,24 @@ class InspectionLimit(InvalidArtifact):
     """The file needs more time than an inspection may take."""
 
     code, title = "inspection_timeout", "The inspection took too long"
+
+
+class TrialFailed(PlatformError):
+    """Our own fault, not the model's."""
+
+    status, code, title = 500, "test_failed", "The test failed"
+
+
+class AnswerTooLarge(Rejected):
+    """The answer does not fit into an operation."""
+
+    status, code, title = 422, "answer_too_large", "The answer is too large"
+
+
+class TrialLimit(Rejected):
+    """The model needs more time for this input than a test may take."""
+
+    code, title = "test_timeout", "The test took too long"
 
 
 async def inspect(held: Held, resources: Resources) -> Outcome:
@@ -49,6 +71,47 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
         signature = json.loads(end.stdout)
         return Done(result={}, target={"signature": signature, "task": facts.task or signature["task"]})
     return _refusal(held, end, settings.inspect_timeout_s)
+
+
+async def test(held: Held, resources: Resources) -> Outcome:
+    """Answer one prediction with the file in a child with a time and memory limit, and keep what it printed."""
+    assert isinstance(held.row, Operation)
+    settings, arguments = resources.settings, held.row.arguments
+    async with resources.database.read() as session:
+        facts = await version_facts(session, held.row.target_id)
+    path = await resources.cache.path(Digest.parse(facts.digest))
+    limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
+    with tempfile.TemporaryDirectory(prefix="portside-test-") as folder:
+        signature = Path(folder) / "signature.json"
+        signature.write_text(json.dumps(facts.signature), "utf-8")
+        command = serving_command(settings, "test", "--model", str(path), "--signature", str(signature), *limits)
+        end = await run_child(
+            command,
+            environment=child_environment(settings.cache, {}),
+            stdin=json.dumps(arguments["body"]).encode(),
+            timeout_s=settings.inspect_timeout_s + GRACE_S,
+        )
+    if end.exit_code != 0:
+        return _trial_refusal(held, end, settings.inspect_timeout_s)
+    if len(end.stdout) > MOST_ANSWER_BYTES:
+        message = f"the answer has {len(end.stdout)} bytes, a test shows at most {MOST_ANSWER_BYTES}: test fewer rows"
+        return Failed(AnswerTooLarge(message).as_problem())
+    return Done(result=json.loads(end.stdout), row={"arguments": {}})  # the input need not be kept for a month
+
+
+def _trial_refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:
+    if end.timed_out:
+        return Failed(TrialLimit(f"the model took longer than {limit_s:g} s for this input").as_problem())
+    if end.exit_code == REFUSED:
+        document = json.loads(end.stdout)
+        if "status" not in document:  # the model itself could not be loaded, or was out of time or memory
+            return Failed(_problem_of(document))
+        return Failed({name: value for name, value in document.items() if name not in ("message", "hint")})
+    last_lines = "\n".join(end.stderr.strip().splitlines()[-10:])
+    if held.claim.attempt < TRIAL_ATTEMPTS:
+        return Retry(f"the test ended with code {end.exit_code}: {last_lines[-500:]}", after=timedelta(seconds=0.2))
+    message = f"the test ended unexpectedly (code {end.exit_code}); try it again, or look at the log of the worker"
+    return Failed(TrialFailed(message, last_lines=last_lines[-2000:]).as_problem())
 
 
 def _refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:
