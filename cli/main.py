@@ -43,7 +43,7 @@ def build() -> typer.Typer:
     app.command("list", hidden=True)(models.list_models)
     app.command("ps", rich_help_panel=WORK)(services.list_services)
     _add(app, WORK, services.status, services.predict, services.logs, services.curl)
-    _add(app, WORK, services.pause, services.resume, services.restart, services.delete)
+    _add(app, WORK, services.pause, services.resume, services.restart, services.rollback, services.delete)
     _add(app, PARTS, platform.api, platform.worker, platform.node, platform.migrate)
     _add(app, MORE, operating.system, operating.switch)
     _add(app, MORE, platform.doctor, platform.backup, platform.restore, platform.reference)

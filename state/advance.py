@@ -15,7 +15,9 @@ from state.machines import Move
 from state.tables import Model, Operation, Prediction, Replica, Service, Version
 
 # The moves that somebody can ask for; the others are made by the platform itself.
-OWNER_VERBS = frozenset({"cancel", "delete", "pause", "redeliver", "restart", "resume", "retry", "stop", "update"})
+OWNER_VERBS = frozenset(
+    {"cancel", "delete", "pause", "redeliver", "restart", "resume", "retry", "rollback", "stop", "update"}
+)
 
 
 async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:

@@ -3,30 +3,49 @@
 A new wish raises the generation, which fences older holders, and supersedes their operations (ARCHITECTURE, section 4).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
 from core.clock import now_micros
-from core.errors import NameTaken, NotFound
+from core.errors import Conflict, NameTaken, NotFound
 from core.ids import new_id
 from core.secrets import Vault
 from state.advance import advance, illegal, lock
-from state.cataloguing import Description, Value, amend, hold_ready_version
+from state.cataloguing import Description, Value, VersionNotReady, amend, hold_ready_version
 from state.database import WriteSession
 from state.history import By, begin
 from state.machines import SERVICE
 from state.operations import Who, held_by, record, submit, supersede, unfinished
 from state.queries.models import find_model
-from state.queries.services import find_service, last_revision_number, model_of, seek_service, wanted_revision
-from state.tables import Model, Operation, Revision, Service, Version
+from state.queries.services import (
+    earlier_revisions,
+    find_revision,
+    find_service,
+    model_of,
+    seek_service,
+    wanted_revision,
+)
+from state.revisions import Resources, Spec, add_revision, run_the_same, variables_of
+from state.tables import Operation, Revision, Service, Version
 
 V = TypeVar("V")
 Verb = Literal["pause", "resume", "restart", "delete"]
-Resources = Mapping[str, float | int | None]
 # In these a wish is only remembered: nothing runs, and `:resume` brings it up.
 AT_REST: Final = ("paused", "pausing")
+NEVER_RAN: Final = ("pending", "deploying", "failed")
+
+
+class NoEarlierRevision(Conflict):
+    """There is nothing to go back to."""
+
+    code, title = "no_earlier_revision", "There is no earlier revision"
+
+
+class SameRevision(Conflict):
+    """The service is asked to run exactly this already."""
+
+    code, title = "same_revision", "The service is at this revision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +70,6 @@ class Wish:
         return self.clears_env or any(part is not None for part in parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Spec:
-    """What a revision runs."""
-
-    model: Model
-    version: Version
-    resources: Resources
-    env: Mapping[str, str]
-
-
 async def create_service(
     session: WriteSession, who: Who, vault: Vault, name: str, wish: Wish, about: Description
 ) -> tuple[Service, Operation]:
@@ -72,7 +81,7 @@ async def create_service(
         )
     model = await find_model(session, who.tenant_id, wish.model or "")
     version = await hold_ready_version(session, model, wish.version or "latest")
-    spec = _Spec(model, version, _merged(wish.resources or {}), _merged(wish.env or {}))
+    spec = Spec(model, version, _merged(wish.resources or {}), _merged(wish.env or {}))
     now = now_micros()
     service = Service(
         id=new_id("svc"),
@@ -86,7 +95,7 @@ async def create_service(
         tags=list(about.tags),
     )
     await begin(session, service, By(who.actor))
-    service.revision_id = (await _add_revision(session, vault, service, spec, 1)).id
+    service.revision_id = (await add_revision(session, vault, service, spec)).id
     await session.flush()
     return service, await submit(session, who, "service.deploy", service)
 
@@ -130,10 +139,65 @@ async def act(session: WriteSession, who: Who, service: Service, verb: Verb) -> 
     return await _queue(session, who, service, kind, move, older)
 
 
+async def roll_back(
+    session: WriteSession, who: Who, vault: Vault, service: Service, number: int | None = None
+) -> Operation:
+    """Let a locked service run what an earlier revision ran; without a number what ran before what is wanted now.
+
+    Raises `IllegalMove`, `NotFound`, `NoEarlierRevision`, `SameRevision`, `VersionNotReady`.
+    """
+    older = await unfinished(session, service.id)
+    if service.status not in SERVICE.moves["rollback"].sources and service.status not in NEVER_RAN:
+        raise held_by(illegal(service, "rollback"), older)
+    wanted = await wanted_revision(session, service)
+    if number is None:
+        target = await _revision_before(session, vault, service, wanted)
+    else:
+        target = await find_revision(session, service, number)
+        if run_the_same(vault, target, wanted):
+            raise SameRevision(
+                f"service '{service.name}' is asked to run what revision {number} runs already (it is at revision "
+                f"{wanted.number}); ':restart' makes fresh replicas of it"
+            )
+    # What is live already is wanted again as it is: none of its replicas has to be replaced.
+    after = target if target.id == service.live_revision_id else await _repeated(session, vault, service, target)
+    amend(service, {})
+    service.revision_id = after.id
+    await session.flush()
+    if service.status in NEVER_RAN:
+        return await _bring_about(session, who, service, is_same_revision=False)
+    return await _queue(session, who, service, "service.rollback", "rollback", older)
+
+
+async def _revision_before(session: WriteSession, vault: Vault, service: Service, wanted: Revision) -> Revision:
+    """The live one while another is rolled out, else the newest earlier one that runs something else."""
+    for earlier in await earlier_revisions(session, service, wanted):
+        if not run_the_same(vault, earlier, wanted):
+            return earlier
+    raise NoEarlierRevision(
+        f"service '{service.name}' has no revision before {wanted.number} that runs something else; "
+        f"GET /api/v1/services/{service.name}/revisions lists them"
+    )
+
+
+async def _repeated(session: WriteSession, vault: Vault, service: Service, target: Revision) -> Revision:
+    """A new revision with the spec of an old one."""
+    model, version = await model_of(session, target)
+    version = await lock(session, Version, version.id)
+    if version.status != "ready":
+        raise VersionNotReady(
+            f"revision {target.number} ran version {version.number} of model '{model.name}', which is "
+            f"{version.status}; name a revision whose version is still there",
+            current_status=version.status,
+        )
+    spec = Spec(model, version, target.resources, variables_of(vault, target))
+    return await add_revision(session, vault, service, spec)
+
+
 async def _bring_about(session: WriteSession, who: Who, service: Service, *, is_same_revision: bool) -> Operation:
     """The operation that makes a changed wish true from where the service is now."""
     older = await unfinished(session, service.id)
-    if service.status in ("pending", "deploying", "failed"):
+    if service.status in NEVER_RAN:
         move = None if service.status == "pending" else "redeploy"
         return await _queue(session, who, service, "service.deploy", move, older)
     if service.status == "resuming":
@@ -166,44 +230,11 @@ async def _revised(
         model = model if wish.model is None else await find_model(session, who.tenant_id, wish.model)
         version = await hold_ready_version(session, model, wish.version or "latest")
     resources = _merged({**before.resources, **(wish.resources or {})})
-    old_env = _opened(vault, before)
+    old_env = variables_of(vault, before)
     env = _merged({**({} if wish.clears_env else old_env), **(wish.env or {})})
     if version.id == before.version_id and resources == before.resources and env == old_env:
         return before
-    number = await last_revision_number(session, service.id) + 1
-    return await _add_revision(session, vault, service, _Spec(model, version, resources, env), number)
-
-
-async def _add_revision(session: WriteSession, vault: Vault, service: Service, spec: _Spec, number: int) -> Revision:
-    revision_id = new_id("rev")
-    sealed = vault.seal(json.dumps(dict(spec.env)), _purpose(revision_id)) if spec.env else None
-    revision = Revision(
-        id=revision_id,
-        tenant_id=service.tenant_id,
-        created_at=now_micros(),
-        service_id=service.id,
-        number=number,
-        model_id=spec.model.id,
-        version_id=spec.version.id,
-        resources=dict(spec.resources),
-        env_sealed=sealed,
-        env_names=sorted(spec.env),
-    )
-    session.add(revision)
-    await session.flush()
-    return revision
-
-
-def _opened(vault: Vault, revision: Revision) -> dict[str, str]:
-    if revision.env_sealed is None:
-        return {}
-    env: dict[str, str] = json.loads(vault.open(revision.env_sealed, _purpose(revision.id)))
-    return env
-
-
-def _purpose(revision_id: str) -> str:
-    """What the sealed variables of a revision are bound to; the node opens them."""
-    return f"revision:{revision_id}"
+    return await add_revision(session, vault, service, Spec(model, version, resources, env))
 
 
 def _merged(values: Mapping[str, V | None]) -> dict[str, V]:

@@ -77,7 +77,7 @@ SERVICE = Machine("service", S, S.PENDING, frozenset({S.DELETED}), dict([
     _move("recover", [S.DEGRADED], S.RUNNING, "all its replicas answer again", "service.running"),
     _move("update", [S.RUNNING, S.DEGRADED], S.UPDATING, "a PATCH asks for another revision or size"),
     _move("restart", [S.RUNNING, S.DEGRADED], S.UPDATING, "its owner wants fresh replicas"),
-    _move("rollback", [S.RUNNING, S.DEGRADED, S.DEPLOYING, S.UPDATING, S.PAUSING, S.RESUMING], S.UPDATING,
+    _move("rollback", [S.RUNNING, S.DEGRADED, S.UPDATING, S.PAUSING, S.RESUMING], S.UPDATING,
           "its owner wants an earlier revision"),
     _move("revert", [S.UPDATING], S.RUNNING, "the update failed; the live revision serves on", "service.running"),
     _move("weaken", [S.UPDATING], S.DEGRADED, "the restart failed", "service.degraded"),

@@ -20,6 +20,7 @@ from api.schemas.operations import OperationShown
 from api.schemas.services import (
     ResourcesBody,
     RevisionPage,
+    RollbackBody,
     ServiceCreate,
     ServicePage,
     ServicePatch,
@@ -31,7 +32,7 @@ from api.streams import history_document
 from core.errors import FieldProblem, InvalidField, UnknownField
 from state.cataloguing import Description, Value
 from state.database import ReadSession, WriteSession
-from state.deploying import Verb, Wish, act, change_service, create_service, hold_service
+from state.deploying import Verb, Wish, act, change_service, create_service, hold_service, roll_back
 from state.queries import services
 from state.queries.history import list_changes
 from state.queries.lists import Condition, View
@@ -133,6 +134,24 @@ async def resume_service(call: Calling, service: str) -> Response:
 async def restart_service(call: Calling, service: str) -> Response:
     """Replace every replica by a fresh one; a failed service is deployed again."""
     return await _act(call, service, "restart")
+
+
+@router.post(
+    "/{service}:rollback", operation_id="rollback_service", status_code=202, responses={200: SHOWN, 202: ACCEPTED}
+)
+async def rollback_service(call: Calling, service: str, body: RollbackBody | None = None) -> Response:
+    """Run again what an earlier revision ran, as a new revision; without `revision` what ran before.
+
+    While an update is rolled out, the revision that is live is what ran before.
+    """
+    number = body.revision if body else None
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_service(session, call.who, service)
+        call.check_if_match(etag(row.edition))
+        return Effect(await roll_back(session, call.who, call.context.vault, row, number), row.id)
+
+    return await call.mutate(work, _show(call))
 
 
 @router.get(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.links import Links
 from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
@@ -17,6 +17,7 @@ from state.queries.services import RevisionFacts, ServiceFacts
 from state.specs import DEFAULT_CPU
 from state.tables import Replica
 
+MOST_REVISIONS: Final = 2**31 - 1  # what the column holds
 FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
 
 
@@ -63,6 +64,12 @@ class ServicePatch(Body):
     autoscaling: Later = None
     follow: Later = None
     expires_after: Later = None
+
+
+class RollbackBody(Body):
+    """Which revision to go back to; without one, what ran before."""
+
+    revision: Annotated[int, Field(ge=1, le=MOST_REVISIONS, description="A number in `/revisions`.")] | None = None
 
 
 class ResourcesShown(BaseModel):

@@ -1,5 +1,6 @@
 """Verbs about services."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -99,6 +100,21 @@ def restart(
     _change(context, name, "restart", wait, timeout, quiet)
 
 
+def rollback(
+    context: typer.Context,
+    name: ServiceName,
+    to: Annotated[
+        int | None,
+        typer.Option("--to", min=1, metavar="N", help="The revision.", show_default="what ran before"),
+    ] = None,
+    wait: Wait = True,
+    timeout: Timeout = 180,
+    quiet: Quiet = False,
+) -> None:
+    """Let a service run again what an earlier revision ran; no request fails meanwhile."""
+    _change(context, name, "rollback", wait, timeout, quiet, None if to is None else {"revision": to})
+
+
 def delete(
     context: typer.Context,
     name: ServiceName,
@@ -113,9 +129,17 @@ def delete(
     _change(context, name, "delete", wait, timeout, quiet)
 
 
-def _change(context: typer.Context, name: str, verb: str, wait: bool, timeout_s: float, quiet: bool) -> None:
+def _change(
+    context: typer.Context,
+    name: str,
+    verb: str,
+    wait: bool,
+    timeout_s: float,
+    quiet: bool,
+    body: Mapping[str, int] | None = None,
+) -> None:
     from cli.changes import change_service
     from cli.output import Output
 
     with connect(context) as platform:
-        change_service(platform, name, verb, Output(quiet=quiet), wait_s=timeout_s if wait else 0)
+        change_service(platform, name, verb, Output(quiet=quiet), wait_s=timeout_s if wait else 0, body=body)

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from core.clock import Micros
 from core.errors import NotFound
 from state.database import Session
 from state.queries.lists import Page, View, page
 from state.tables import Model, Operation, Replica, Revision, Service, Version
+
+MOST_EARLIER = 100  # whoever tried the same in vain more often must name the revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,30 @@ async def list_revisions(session: Session, service: Service, view: View) -> Page
 async def wanted_revision(session: Session, service: Service) -> Revision:
     """What the service is asked to run."""
     return (await session.scalars(select(Revision).where(Revision.id == service.revision_id))).one()
+
+
+async def find_revision(session: Session, service: Service, number: int) -> Revision:
+    """A revision of the service by its number. Raises `NotFound`."""
+    query = select(Revision).where(Revision.service_id == service.id, Revision.number == number)
+    revision = (await session.execute(query)).scalar_one_or_none()
+    if revision is None:
+        raise NotFound(
+            f"service '{service.name}' has no revision {number}; "
+            f"GET /api/v1/services/{service.name}/revisions lists them"
+        )
+    return revision
+
+
+async def earlier_revisions(session: Session, service: Service, revision: Revision) -> Sequence[Revision]:
+    """The live revision while another one is wanted, then those before `revision`, the newest first."""
+    is_before = and_(Revision.service_id == service.id, Revision.number < revision.number)
+    found = list(
+        await session.scalars(select(Revision).where(is_before).order_by(Revision.number.desc()).limit(MOST_EARLIER))
+    )
+    if service.live_revision_id in (None, revision.id):
+        return found
+    live = select(Revision).where(Revision.id == service.live_revision_id)
+    return [*await session.scalars(live), *found]
 
 
 @dataclass(frozen=True, slots=True)

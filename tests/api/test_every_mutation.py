@@ -47,6 +47,7 @@ BODIES: Mapping[str, object] = {
     "pause_service": None,
     "resume_service": None,
     "restart_service": None,
+    "rollback_service": {"revision": 1},
     "create_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
     "put_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
     "cancel_prediction": None,
@@ -124,7 +125,9 @@ async def context(settings: Settings, world: Mapping[str, str]) -> AsyncIterator
 
 async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str]:
     await add_ready_versions(context, 2)
-    await running_service(client, context, version=2)
+    await running_service(client, context, version=1)
+    await client.patch(f"{V1}/services/iris", json={"version": 2})
+    await work_on(context, is_running)
     await running_service(client, context, "asleep", version=2)
     await client.post(f"{V1}/services/asleep:pause")
     await work_on(context, is_running)

@@ -1,32 +1,18 @@
 """Services: deployed, changed and moved as ARCHITECTURE.md section 4 has it; every illegal move is told."""
 
 import pytest
-from httpx2 import AsyncClient, Response
+from httpx2 import AsyncClient
 
 from api.dependencies import Context
-from api.schemas.services import ReplicaPage, RevisionPage, ServicePage, ServiceShown
+from api.schemas.services import ReplicaPage, RevisionPage, ServicePage
 from core.clock import now_micros
-from core.errors import Json
 from core.ids import new_id
-from state.database import WriteSession
-from state.endings import Locked, fail
 from state.history import By, begin
 from state.queries.services import find_service
 from state.tables import Replica
 from tests.api.catalogue import add_ready_versions, is_running, running_service, upload
+from tests.api.iris import ALL, IRIS, SERVICES, bring_to, deploy, has_failed, shown
 from tests.api.platform import LOCAL, add_user, is_problem, work_on
-
-SERVICES = "/api/v1/services"
-IRIS = f"{SERVICES}/iris"
-PROBLEM: dict[str, Json] = {"type": "x", "title": "x", "status": 422, "detail": "it crashed", "code": "deploy_failed"}
-
-
-async def has_failed(session: WriteSession, work: Locked) -> None:
-    await fail(session, work, By("worker"), PROBLEM)
-
-
-async def nothing_yet(session: WriteSession, work: Locked) -> None:
-    """The worker took it and has not done it."""
 
 
 @pytest.fixture
@@ -35,37 +21,6 @@ async def model(context: Context) -> None:
     await add_ready_versions(context, 2)
 
 
-async def deploy(client: AsyncClient, **body: object) -> Response:
-    return await client.post(SERVICES, json={"name": "iris", "model": "iris", **body})
-
-
-async def shown(client: AsyncClient) -> ServiceShown:
-    return ServiceShown.model_validate((await client.get(IRIS)).json())
-
-
-async def bring_to(client: AsyncClient, context: Context, status: str) -> None:
-    """A service `iris` of version 1 in this status."""
-    answer = await deploy(client, version=1)
-    assert answer.status_code == 202, answer.text
-    if status == "pending":
-        return
-    if status in ("deploying", "failed"):
-        await work_on(context, has_failed if status == "failed" else nothing_yet)
-        return
-    await work_on(context, is_running)
-    if status == "updating":
-        await client.patch(IRIS, json={"replicas": 2})
-    if status in ("pausing", "paused", "resuming"):
-        await client.post(f"{IRIS}:pause")
-    if status in ("paused", "resuming"):
-        await work_on(context, is_running)
-    if status == "resuming":
-        await client.post(f"{IRIS}:resume")
-    if status == "deleting":
-        await client.delete(IRIS)
-
-
-ALL = ("pending", "deploying", "running", "updating", "pausing", "paused", "resuming", "failed", "deleting")
 # What each wish leads to from each status: the status after it and the kind of operation; None is 409.
 MATRIX: dict[str, dict[str, tuple[str, str] | None]] = {
     "version": {

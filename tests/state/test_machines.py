@@ -52,4 +52,6 @@ def test_delete_pause_and_rollback_are_legal_from_any_ing() -> None:
     moving = {"deploying", "updating", "resuming"}
     assert moving | {"pausing"} <= set(map(str, service.moves["delete"].sources))
     assert moving <= set(map(str, service.moves["pause"].sources))
-    assert moving | {"pausing"} <= set(map(str, service.moves["rollback"].sources))
+    # A service that is deployed for the first time has no live revision to serve on with: its deployment begins again.
+    assert (moving - {"deploying"}) | {"pausing"} <= set(map(str, service.moves["rollback"].sources))
+    assert "deploying" in service.moves["redeploy"].sources
