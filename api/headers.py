@@ -57,10 +57,12 @@ def names_etag(header: str, current: str, *, weak: bool) -> bool:
     return "*" in tags or current in ([tag.removeprefix("W/") for tag in tags] if weak else tags)
 
 
-def check_if_match(request: Request, current: str) -> None:
-    """Raises `StaleEtag` when the client has another representation in mind."""
+def check_if_match(request: Request, current: str | None) -> None:
+    """Raises `StaleEtag` when the client has another representation in mind; `current` is None where there is none."""
     given = request.headers.get("if-match")
-    if given is not None and not names_etag(given, current, weak=False):
+    if given is not None and current is None:
+        raise StaleEtag(f"If-Match names {given[:100]}, and there is no such resource; leave it out to make one")
+    if given is not None and current is not None and not names_etag(given, current, weak=False):
         raise StaleEtag(
             f"If-Match names {given[:100]}, the resource is at {current} now; read it again and repeat the change",
             current_etag=current,

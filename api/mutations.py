@@ -77,8 +77,8 @@ class Call:
         self.prefer = read_prefer(request)
         self.key = read_idempotency_key(request)
 
-    def check_if_match(self, current_etag: str) -> None:
-        """Raises `StaleEtag`; call it in the work, on the locked row."""
+    def check_if_match(self, current_etag: str | None) -> None:
+        """Raises `StaleEtag`; call it in the work, on the locked row, or with None where there is no row yet."""
         check_if_match(self.request, current_etag)
 
     def wait_s(self, default_s: int = 0) -> float:

@@ -103,9 +103,16 @@ async def create_service(
 async def hold_service(session: WriteSession, who: Who, name: str) -> Service:
     """The tenant's service, locked. Raises `NotFound`."""
     service = await lock(session, Service, (await find_service(session, who.tenant_id, name)).id)
-    if service.status == "deleted":
+    if service.status == "deleted":  # meanwhile
         raise NotFound(f"service '{name[:60]}' is deleted")
     return service
+
+
+async def seek_held_service(session: WriteSession, who: Who, name: str) -> Service | None:
+    """The same, or nothing."""
+    found = await seek_service(session, who.tenant_id, name)
+    service = None if found is None else await lock(session, Service, found.id)
+    return None if service is None or service.status == "deleted" else service
 
 
 async def change_service(session: WriteSession, who: Who, vault: Vault, service: Service, wish: Wish) -> Operation:

@@ -16,6 +16,7 @@ from api.pages import Listing, document
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.environment import check_env
+from api.schemas.models import require_name
 from api.schemas.operations import OperationShown
 from api.schemas.services import (
     ResourcesBody,
@@ -24,7 +25,9 @@ from api.schemas.services import (
     ServiceCreate,
     ServicePage,
     ServicePatch,
+    ServicePut,
     ServiceShown,
+    ServiceSpecBody,
     revision_document,
     service_document,
 )
@@ -32,10 +35,11 @@ from api.streams import history_document
 from core.errors import FieldProblem, InvalidField, UnknownField
 from state.cataloguing import Description, Value
 from state.database import ReadSession, WriteSession
-from state.deploying import Verb, Wish, act, change_service, create_service, hold_service, roll_back
+from state.deploying import Verb, Wish, act, change_service, create_service, hold_service, roll_back, seek_held_service
 from state.queries import services
 from state.queries.history import list_changes
 from state.queries.lists import Condition, View
+from state.revisions import Resources
 from state.tables import Operation, Service
 
 router = APIRouter(prefix="/api/v1/services", tags=["services"], route_class=PlatformRoute)
@@ -54,6 +58,7 @@ REVISIONS = Listing({"number": "number", "created_at": "time"}, orders=("created
 HISTORY = Listing({})
 SHOWN = {"model": ServiceShown}
 ACCEPTED = {"model": OperationShown}
+EVERYTHING: Resources = {"cpu": None, "memory_mb": None}  # in a wish: with the defaults of both
 DESCRIBED = ("display_name", "description", "tags")
 
 
@@ -74,16 +79,39 @@ async def list_services(
 @router.post("", operation_id="create_service", status_code=202, responses={201: SHOWN, 202: ACCEPTED})
 async def deploy(call: Calling, body: ServiceCreate) -> Response:
     """Deploy a ready version as a service."""
-    env = body.env or {}
-    check_env(env)
-    wish = Wish(body.model, body.version, body.replicas, _resources(body.resources), env)
-    about = Description(body.display_name, body.description, body.tags or ())
+    wish, about = _whole_wish(body)
 
     async def work(session: WriteSession) -> Effect[Operation]:
         service, operation = await create_service(session, call.who, call.context.vault, body.name, wish, about)
         return Effect(operation, service.id)
 
     return await call.mutate(work, _show(call, status=201))
+
+
+@router.put(
+    "/{service}",
+    operation_id="put_service",
+    status_code=202,
+    responses={200: SHOWN, 201: SHOWN, 202: ACCEPTED},
+)
+async def put_service(call: Calling, service: str, body: ServicePut) -> Response:
+    """Deploy a service of this name, or let this one be exactly so: what the body leaves out gets its default."""
+    require_name(service, "/service", "a service")
+    if body.name not in (None, service):
+        detail = f"the body names '{body.name}', the path '{service}'"
+        raise InvalidField(detail, fields=[FieldProblem("/name", detail, "leave it out, or let both agree")])
+    wish, about = _whole_wish(body)
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        vault = call.context.vault
+        row = await seek_held_service(session, call.who, service)
+        call.check_if_match(None if row is None else etag(row.edition))
+        if row is not None:
+            return Effect(await change_service(session, call.who, vault, row, wish), row.id)
+        row, operation = await create_service(session, call.who, vault, service, wish, about)
+        return Effect(operation, row.id)
+
+    return await call.mutate(work, _show(call, status=None))
 
 
 @router.get("/{service}", operation_id="get_service", responses={200: SHOWN})
@@ -198,6 +226,23 @@ def models_in(conditions: Sequence[Condition], pointer: str = "/model") -> tuple
     return tuple(str(value) for condition in wanted for value in condition.values)
 
 
+def _whole_wish(body: ServiceSpecBody) -> tuple[Wish, Description]:
+    """Everything that can be wished, said or not; the description once more, for a service that is new."""
+    env = body.env or {}
+    check_env(env)
+    about = Description(body.display_name, body.description, body.tags or ())
+    wish = Wish(
+        model=body.model,
+        version=body.version,
+        replicas=body.replicas,
+        resources={**EVERYTHING, **_resources(body.resources)},
+        env=env,
+        clears_env=True,
+        about={name: getattr(body, name) for name in DESCRIBED},
+    )
+    return wish, about
+
+
 def _wish(body: ServicePatch) -> Wish:
     given = body.model_fields_set
     for name in ("model", "version"):
@@ -206,8 +251,7 @@ def _wish(body: ServicePatch) -> Wish:
             raise InvalidField(detail, fields=[FieldProblem(f"/{name}", detail, "leave the field out to keep it")])
     check_env(body.env or {})
     about: dict[str, Value] = {name: getattr(body, name) for name in DESCRIBED if name in given}
-    everything = {"cpu": None, "memory_mb": None}
-    resources = _resources(body.resources) if body.resources else (everything if "resources" in given else None)
+    resources = _resources(body.resources) if body.resources else (EVERYTHING if "resources" in given else None)
     return Wish(
         model=body.model,
         version=body.version,
@@ -219,7 +263,7 @@ def _wish(body: ServicePatch) -> Wish:
     )
 
 
-def _resources(body: ResourcesBody | None) -> dict[str, float | int | None]:
+def _resources(body: ResourcesBody | None) -> Resources:
     """The columns that were given; an explicit null removes."""
     if body is None:
         return {}
@@ -227,11 +271,14 @@ def _resources(body: ResourcesBody | None) -> dict[str, float | int | None]:
     return {column: value for name, (column, value) in columns.items() if name in body.model_fields_set}
 
 
-def _show(call: Call, status: int = 200) -> Show:
+def _show(call: Call, status: int | None = 200) -> Show:
+    """Without a status 201 for a service of which nothing was asked since it was made."""
+
     async def show(session: ReadSession, service_id: str) -> Shown:
         row = await session.get_one(Service, service_id)
         facts = (await services.describe(session, [row]))[0]
-        where = call.links.to(f"/api/v1/services/{row.name}") if status == 201 else None
-        return Shown(service_document(facts, call.links), status, where, etag(row.edition))
+        found = status or (201 if row.generation == 1 else 200)
+        where = call.links.to(f"/api/v1/services/{row.name}") if found == 201 else None
+        return Shown(service_document(facts, call.links), found, where, etag(row.edition))
 
     return show

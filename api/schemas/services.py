@@ -29,10 +29,9 @@ class ResourcesBody(Body):
     gpu: Gpu = None
 
 
-class ServiceCreate(Body):
-    """A service that runs one version of a model."""
+class ServiceSpecBody(Body):
+    """All that is wanted of a service but its name."""
 
-    name: Name
     model: ModelName
     version: VersionName = "latest"
     replicas: Replicas = 1
@@ -46,6 +45,18 @@ class ServiceCreate(Body):
     autoscaling: Later = None
     follow: Later = None
     expires_after: Later = None
+
+
+class ServiceCreate(ServiceSpecBody):
+    """A service that runs one version of a model."""
+
+    name: Name
+
+
+class ServicePut(ServiceSpecBody):
+    """The same for the name in the path: what is left out gets its default."""
+
+    name: Name | None = None
 
 
 class ServicePatch(Body):

@@ -16,6 +16,31 @@ IRIS = f"{SERVICES}/iris"
 PROBLEM: dict[str, Json] = {"type": "x", "title": "x", "status": 422, "detail": "it crashed", "code": "deploy_failed"}
 
 ALL = ("pending", "deploying", "running", "updating", "pausing", "paused", "resuming", "failed", "deleting")
+# What each wish leads to from each status: the status after it and the kind of operation; None is 409.
+MATRIX: dict[str, dict[str, tuple[str, str] | None]] = {
+    "version": {
+        "pending": ("pending", "service.deploy"),
+        "deploying": ("pending", "service.deploy"),
+        "failed": ("pending", "service.deploy"),
+        "running": ("updating", "service.update"),
+        "updating": ("updating", "service.update"),
+        "pausing": ("pausing", ""),
+        "paused": ("paused", ""),
+        "resuming": ("resuming", "service.resume"),
+        "deleting": None,
+    },
+    "pause": {
+        **dict.fromkeys(("pending", "deploying", "running", "updating", "resuming"), ("pausing", "service.pause")),
+        **dict.fromkeys(("pausing", "paused", "failed", "deleting")),
+    },
+    "resume": {**dict.fromkeys(ALL), "paused": ("resuming", "service.resume")},
+    "restart": {
+        **dict.fromkeys(ALL),
+        "running": ("updating", "service.restart"),
+        "failed": ("pending", "service.deploy"),
+    },
+    "delete": {**dict.fromkeys(ALL, ("deleting", "service.delete")), "deleting": None},
+}
 
 
 async def has_failed(session: WriteSession, work: Locked) -> None:

@@ -42,6 +42,7 @@ BODIES: Mapping[str, object] = {
     "delete_version": None,
     "test_version": {"inputs": {"x": [1, 2, 3, 4]}},
     "create_service": {"name": "other", "model": "iris"},
+    "put_service": {"model": "iris", "replicas": 2},
     "update_service": {"replicas": 2},
     "delete_service": None,
     "pause_service": None,

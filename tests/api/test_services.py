@@ -11,7 +11,7 @@ from state.history import By, begin
 from state.queries.services import find_service
 from state.tables import Replica
 from tests.api.catalogue import add_ready_versions, is_running, running_service, upload
-from tests.api.iris import ALL, IRIS, SERVICES, bring_to, deploy, has_failed, shown
+from tests.api.iris import ALL, IRIS, MATRIX, SERVICES, bring_to, deploy, has_failed, shown
 from tests.api.platform import LOCAL, add_user, is_problem, work_on
 
 
@@ -19,33 +19,6 @@ from tests.api.platform import LOCAL, add_user, is_problem, work_on
 async def model(context: Context) -> None:
     """Two ready versions of the model `iris`."""
     await add_ready_versions(context, 2)
-
-
-# What each wish leads to from each status: the status after it and the kind of operation; None is 409.
-MATRIX: dict[str, dict[str, tuple[str, str] | None]] = {
-    "version": {
-        "pending": ("pending", "service.deploy"),
-        "deploying": ("pending", "service.deploy"),
-        "failed": ("pending", "service.deploy"),
-        "running": ("updating", "service.update"),
-        "updating": ("updating", "service.update"),
-        "pausing": ("pausing", ""),
-        "paused": ("paused", ""),
-        "resuming": ("resuming", "service.resume"),
-        "deleting": None,
-    },
-    "pause": {
-        **dict.fromkeys(("pending", "deploying", "running", "updating", "resuming"), ("pausing", "service.pause")),
-        **dict.fromkeys(("pausing", "paused", "failed", "deleting")),
-    },
-    "resume": {**dict.fromkeys(ALL), "paused": ("resuming", "service.resume")},
-    "restart": {
-        **dict.fromkeys(ALL),
-        "running": ("updating", "service.restart"),
-        "failed": ("pending", "service.deploy"),
-    },
-    "delete": {**dict.fromkeys(ALL, ("deleting", "service.delete")), "deleting": None},
-}
 
 
 @pytest.mark.usefixtures("model")
