@@ -19,6 +19,7 @@ from api.routes import (
     predictions,
     replicas,
     services,
+    snippets,
     switches,
     system,
     tokens,
@@ -56,7 +57,7 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (models, versions, trials, services, replicas, predictions)
+    resources = (models, versions, trials, services, replicas, predictions, snippets)
     others = (operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

@@ -140,6 +140,14 @@ class ServiceShown(BaseModel):
     operation: str | None
 
 
+class SnippetsShown(BaseModel):
+    """Code that asks a service with its own sample."""
+
+    curl: str
+    python: str
+    javascript: str
+
+
 class ServicePage(BaseModel):
     """One page of services."""
 
@@ -170,6 +178,11 @@ class ReplicaPage(BaseModel):
     items: list[ReplicaShown]
     next_page_token: str | None
     total: int | None = None
+
+
+def predict_url(links: Links, name: str) -> str:
+    """Where a service takes predictions."""
+    return links.to(f"/api/v1/services/{name}/predict")
 
 
 def resources_document(stored: Mapping[str, float]) -> dict[str, Json]:
@@ -211,7 +224,7 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
         "ready_replicas": facts.ready_replicas,
         "resources": running.get("resources"),
         "env_names": running.get("env_names", []),
-        "url": links.to(f"/api/v1/services/{row.name}/predict"),
+        "url": predict_url(links, row.name),
         "address": links.to(f"/v2/models/{row.name}"),
         "operation": links.operation(facts.operation_id) if facts.operation_id else None,
     }

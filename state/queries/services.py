@@ -1,13 +1,13 @@
 """Services: what one is made of, as the workers and the API read it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select
 
 from core.clock import Micros
-from core.errors import NotFound
+from core.errors import Json, NotFound
 from state.database import Session
 from state.queries.lists import Page, View, page
 from state.tables import Model, Operation, Replica, Revision, Service, Version
@@ -145,6 +145,15 @@ async def served_by(session: Session, service: Service) -> Served:
     )
     model, version = (await session.execute(query)).one()
     return Served(model, version)
+
+
+async def sample_of(session: Session, service: Service) -> Mapping[str, Json] | None:
+    """A record that the version that answers predictions is proven to answer, if there is one."""
+    query = select(Version.signature).join(Revision, Revision.version_id == Version.id)
+    query = query.where(Revision.id == (service.live_revision_id or service.revision_id))
+    signature = (await session.scalars(query)).one() or {}
+    sample: Mapping[str, Json] | None = signature.get("sample")
+    return sample
 
 
 async def last_revision_number(session: Session, service_id: str) -> int:
