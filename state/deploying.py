@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
 from core.clock import now_micros
-from core.errors import Conflict, NameTaken, NotFound
+from core.errors import Conflict, IllegalMove, NameTaken, NotFound
 from core.ids import new_id
 from core.secrets import Vault
 from state.advance import advance, illegal, lock
@@ -27,12 +27,13 @@ from state.queries.services import (
     wanted_revision,
 )
 from state.revisions import Resources, Spec, add_revision, run_the_same, variables_of
-from state.tables import Operation, Revision, Service, Version
+from state.tables import Operation, Replica, Revision, Service, Version
 
 V = TypeVar("V")
 Verb = Literal["pause", "resume", "restart", "delete"]
 # In these a wish is only remembered: nothing runs, and `:resume` brings it up.
 AT_REST: Final = ("paused", "pausing")
+REPLACEABLE: Final = ("starting", "ready", "unready")
 NEVER_RAN: Final = ("pending", "deploying", "failed")
 
 
@@ -146,6 +147,22 @@ async def act(session: WriteSession, who: Who, service: Service, verb: Verb) -> 
     return await _queue(session, who, service, kind, move, older)
 
 
+async def restart_replica(session: WriteSession, who: Who, service: Service, replica: Replica) -> Operation:
+    """Replace one replica of a locked service. Raises `IllegalMove` when it has ended or leaves already."""
+    if replica.status not in REPLACEABLE:
+        raise IllegalMove(
+            f"replica '{replica.id}' is {replica.status} and cannot be replaced; "
+            f"GET /api/v1/services/{service.name}/replicas?status.in={','.join(REPLACEABLE)} lists those that can",
+            current_status=str(replica.status),
+        )
+    older = await unfinished(session, service.id)
+    if service.status not in SERVICE.moves["restart"].sources:
+        raise held_by(illegal(service, "restart"), older)
+    amend(service, {})
+    await session.flush()
+    return await _queue(session, who, service, "service.restart", "restart", older, replica=replica.id)
+
+
 async def roll_back(
     session: WriteSession, who: Who, vault: Vault, service: Service, number: int | None = None
 ) -> Operation:
@@ -211,16 +228,23 @@ async def _bring_about(session: WriteSession, who: Who, service: Service, *, is_
         return await _queue(session, who, service, "service.resume", None, older)
     if service.status == "updating":
         # Replicas of another revision are fresh anyway; with the same one the superseded restart must not be forgotten.
-        is_restarting = any(operation.kind == "service.restart" for operation in older)
-        kind = "service.restart" if is_restarting and is_same_revision else "service.update"
-        return await _queue(session, who, service, kind, None, older)
+        restarts = [operation for operation in older if operation.kind == "service.restart"]
+        if restarts and is_same_revision:
+            return await _queue(session, who, service, "service.restart", None, older, **restarts[-1].arguments)
+        return await _queue(session, who, service, "service.update", None, older)
     return await _queue(session, who, service, "service.update", "update", older)
 
 
 async def _queue(
-    session: WriteSession, who: Who, service: Service, kind: str, move: str | None, older: list[Operation]
+    session: WriteSession,
+    who: Who,
+    service: Service,
+    kind: str,
+    move: str | None,
+    older: list[Operation],
+    **arguments: object,
 ) -> Operation:
-    operation = await submit(session, who, kind, service)
+    operation = await submit(session, who, kind, service, **arguments)
     by = By(who.actor, operation_id=operation.id)
     if move is not None:
         await advance(session, service, move, by)

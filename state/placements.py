@@ -45,7 +45,7 @@ async def displace(session: WriteSession, service_id: str, generation: int) -> N
     wish = _insert(session)(Placement).from_select(columns, tombstone)
     statement = wish.on_conflict_do_update(
         index_elements=["service_id"],
-        set_={"replicas": 0, "generation": wish.excluded.generation},
+        set_={"replicas": 0, "generation": wish.excluded.generation, "replacing": None},
         where=Placement.generation <= wish.excluded.generation,
     ).returning(Placement.service_id)
     displaced = (await session.execute(statement)).scalar_one_or_none()

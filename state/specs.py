@@ -30,6 +30,7 @@ class ServiceSpec:
     memory_mb: int | None
     env_sealed: str | None
     fresh_since: int = 0  # replicas made before this instant (microseconds) are replaced
+    replacing: str | None = None  # and this one
 
 
 async def wanted_spec(session: Session, service_id: str, generation: int) -> ServiceSpec:

@@ -178,6 +178,7 @@ class Placement(Base):
     revision_id: Mapped[str] = mapped_column(String(40))
     replicas: Mapped[int]
     fresh_since: Mapped[int]  # replicas made before are replaced (a restart); created_at of the oldest allowed one
+    replacing: Mapped[str | None] = mapped_column(String(40))  # and this one, whenever it was made
     spec: Mapped[dict[str, Any]]
 
 

@@ -1,4 +1,4 @@
-"""Replicas of a service, and their logs as plain text."""
+"""Replicas of a service: list, restart one, and their logs as plain text."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -7,12 +7,18 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
+from api.headers import etag
 from api.links import links_for
+from api.mutations import Calling, Effect
 from api.pages import Listing, document
 from api.routing import PlatformRoute
+from api.schemas.operations import OperationShown
 from api.schemas.services import ReplicaPage, replica_documents
+from state.database import WriteSession
+from state.deploying import hold_service, restart_replica
 from state.queries import services
 from state.queries.lists import View
+from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1/services/{service}/replicas", tags=["services"], route_class=PlatformRoute)
 LIST = Listing({"status": "text", "created_at": "time"})
@@ -53,6 +59,24 @@ async def read_replica_logs(
     pieces = context.read_logs(found.id, follow, tail_bytes)
     first = await anext(pieces, b"")  # it comes at once; whoever has the log may be away, and that is no 200
     return StreamingResponse(_with(first, pieces), headers=headers, media_type="text/plain; charset=utf-8")
+
+
+@router.post(
+    "/{replica}:restart", operation_id="restart_replica", status_code=202, responses={202: {"model": OperationShown}}
+)
+async def restart_one(call: Calling, service: str, replica: str) -> Response:
+    """Replace one model server by a fresh one, which is ready before the old one leaves; the others stay as they are.
+
+    The operation is the service's: while it works, no other restart of the service begins.
+    """
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_service(session, call.who, service)
+        call.check_if_match(etag(row.edition))
+        found = await services.find_replica(session, row, replica)
+        return Effect(await restart_replica(session, call.who, row, found))
+
+    return await call.mutate(work)
 
 
 async def _with(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

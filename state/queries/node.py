@@ -29,6 +29,7 @@ class WantedService:
     revision_id: str
     replicas: int
     fresh_since: Micros
+    replacing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ PLACEMENT_COLUMNS = (
     Placement.revision_id,
     Placement.replicas,
     Placement.fresh_since,
+    Placement.replacing,
 )
 
 

@@ -52,7 +52,8 @@ async def misplaced(session: Session) -> list[Misplaced]:
     """Services whose operation ended (canceled, failed by the engine) before its handler could take its wish back."""
     serving = Service.status.in_(["running", "degraded"])
     live_replicas = func.coalesce(Service.live_replicas, Service.replicas)
-    restarting = Placement.fresh_since > 0  # nothing of it is left once every replica is fresh: see `live_spec`
+    # Nothing of it is left once every replica is fresh: see `live_spec`.
+    restarting = or_(Placement.fresh_since > 0, Placement.replacing.is_not(None))
     other = or_(Placement.revision_id != Service.live_revision_id, Placement.replicas != live_replicas, restarting)
     idle = Service.status.in_(["paused", "failed", "deleted"])
     query = (

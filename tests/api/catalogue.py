@@ -5,12 +5,15 @@ from pathlib import Path
 from httpx2 import AsyncClient, Response
 
 from api.dependencies import Context
+from core.clock import now_micros
+from core.ids import new_id
 from state.advance import advance
 from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.claims import end
 from state.database import WriteSession
 from state.endings import Locked, succeed
-from state.history import By
+from state.history import By, begin
+from state.tables import Replica, Service
 from tests.api.platform import LOCAL, work_on
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -74,6 +77,14 @@ async def running_service(client: AsyncClient, context: Context, name: str = "ir
     answer = await client.post("/api/v1/services", json={"name": name, "model": "iris", **body})
     assert answer.status_code == 202, answer.text
     await work_on(context, is_running)
+
+
+async def add_replica(session: WriteSession, service: Service) -> Replica:
+    """A replica of the live revision that only starts: no node runs here."""
+    replica = Replica(id=new_id("rep"), tenant_id=service.tenant_id, created_at=now_micros(), generation=1)
+    replica.service_id, replica.revision_id = service.id, service.live_revision_id or ""
+    await begin(session, replica, By("node"))
+    return replica
 
 
 async def left_behind(context: Context) -> list[str]:

@@ -19,8 +19,9 @@ from state.claims import end, held, take
 from state.history import By
 from state.operations import submit
 from state.queries.models import find_model
+from state.queries.services import find_service
 from state.queries.versions import find_version
-from tests.api.catalogue import ONNX, add_ready_versions, is_running, running_service
+from tests.api.catalogue import ONNX, add_ready_versions, add_replica, is_running, running_service
 from tests.api.platform import LOCAL, add_operation, fails, is_problem, open_context, work_on
 
 V1 = "/api/v1"
@@ -49,6 +50,7 @@ BODIES: Mapping[str, object] = {
     "resume_service": None,
     "restart_service": None,
     "rollback_service": {"revision": 1},
+    "restart_replica": None,
     "create_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
     "put_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
     "cancel_prediction": None,
@@ -141,6 +143,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
     token = (await client.post(f"{V1}/tokens", json={"name": "old"})).json()["id"]
     prediction = (await client.post(f"{V1}/services/iris/predictions", json=BODIES["create_prediction"])).json()["id"]
     async with context.database.write() as session:
+        replica = await add_replica(session, await find_service(session, LOCAL.tenant_id, "iris"))
         version = await find_version(session, await find_model(session, LOCAL.tenant_id, "iris"), "2")
         queued = await submit(session, LOCAL, "version.test", version, model="iris")
     return {
@@ -148,6 +151,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
         "version": "2",
         "alias": "best",
         "service": "iris",
+        "replica": replica.id,
         "failed": failed.id,
         "queued": queued.id,
         "webhook_id": webhook,

@@ -5,12 +5,8 @@ from httpx2 import AsyncClient
 
 from api.dependencies import Context
 from api.schemas.services import ReplicaPage, RevisionPage, ServicePage
-from core.clock import now_micros
-from core.ids import new_id
-from state.history import By, begin
 from state.queries.services import find_service
-from state.tables import Replica
-from tests.api.catalogue import add_ready_versions, is_running, running_service, upload
+from tests.api.catalogue import add_ready_versions, add_replica, is_running, running_service, upload
 from tests.api.iris import ALL, IRIS, MATRIX, SERVICES, bring_to, deploy, has_failed, shown
 from tests.api.platform import LOCAL, add_user, is_problem, work_on
 
@@ -252,11 +248,8 @@ async def test_revisions_and_replicas_are_listed(client: AsyncClient, context: C
     await client.patch(IRIS, json={"version": 2})
     revisions = RevisionPage.model_validate((await client.get(f"{IRIS}/revisions")).json())
     assert [(revision.number, revision.version) for revision in revisions.items] == [(2, "2"), (1, "1")]
-    replica = Replica(id=new_id("rep"), tenant_id=LOCAL.tenant_id, created_at=now_micros(), generation=1)
     async with context.database.write() as session:
-        service = await find_service(session, LOCAL.tenant_id, "iris")
-        replica.service_id, replica.revision_id = service.id, revisions.items[1].id
-        await begin(session, replica, By("node"))
+        replica = await add_replica(session, await find_service(session, LOCAL.tenant_id, "iris"))
     replicas = ReplicaPage.model_validate((await client.get(f"{IRIS}/replicas")).json())
     assert [(row.id, row.status) for row in replicas.items] == [(replica.id, "starting")]
     logs = await client.get(replicas.items[0].logs)

@@ -16,7 +16,7 @@ from state.specs import wanted_spec
 from state.tables import Placement, Revision, Service
 from tests.workers.platform import Platform
 from workers.handlers.services import restart
-from workers.outcomes import Failed
+from workers.outcomes import Failed, Wait
 from workers.resources import Held, Lease
 from workers.targets.node import NodeTarget
 from workers.watcher import Watcher
@@ -92,3 +92,41 @@ async def test_the_replicas_that_a_canceled_restart_has_not_reached_are_kept(pla
     async with platform.database.read() as session:
         placement = await session.get_one(Placement, service.id)
     assert (placement.fresh_since, placement.replicas) == (0, 2)
+
+
+async def test_a_failed_restart_of_one_replica_wants_that_replica_again(platform: Platform) -> None:
+    target = NodeTarget(platform.database, platform.resources.settings)
+    resources = replace(platform.resources, target=target)
+    service = await running_service(platform, live_replicas=2, replicas=2)
+    async with platform.database.write() as session:
+        who = Who(DEFAULT_TENANT, "test", "admin")
+        operation = await submit(session, who, "service.restart", service, replica="rep_1")
+    taken = await take(platform.database, "control", "test", 10_000_000)
+    assert taken is not None
+    held = Held(*taken, Lease(math.inf))
+    assert isinstance(await restart(held, resources), Wait)
+    async with platform.database.read() as session:
+        placement = await session.get_one(Placement, service.id)
+    assert (placement.replacing, placement.fresh_since, placement.replicas) == ("rep_1", 0, 2)
+    assert "replacing" not in placement.spec
+    await platform.set_operation(operation.id, started_at=1)  # its time is over
+    held.row.started_at = 1
+    assert isinstance(await restart(held, resources), Failed)
+    async with platform.database.read() as session:
+        placement = await session.get_one(Placement, service.id)
+    assert (placement.replacing, placement.replicas) == (None, 2)
+
+
+async def test_the_watcher_forgets_the_replica_that_was_replaced(platform: Platform) -> None:
+    target = NodeTarget(platform.database, platform.resources.settings)
+    service = await running_service(platform, live_replicas=2, replicas=2)
+    async with platform.database.read() as session:
+        wanted = await wanted_spec(session, service.id, 1)
+    await target.apply(replace(wanted, replacing="rep_1"))
+    async with platform.database.write() as session:
+        held = await lock(session, Service, service.id)
+        await advance(session, held, "weaken", TEST, generation=1)
+    await Watcher(platform.database, target).look()
+    async with platform.database.read() as session:
+        placement = await session.get_one(Placement, service.id)
+    assert (placement.replacing, placement.replicas) == (None, 2)

@@ -51,9 +51,14 @@ async def update(held: Held, resources: Resources) -> Outcome:
 
 
 async def restart(held: Held, resources: Resources) -> Outcome:
-    """Replace every replica that is older than the request; a failure keeps the old ones, and as many as there were."""
+    """Replace every replica that is older than the request, or the one that it names.
+
+    A failure keeps the old ones, and as many as there were.
+    """
     wanted = await _wanted(held, resources)
-    fresh = replace(wanted, fresh_since=held.row.created_at)
+    assert isinstance(held.row, Operation)
+    named = held.row.arguments.get("replica")
+    fresh = replace(wanted, replacing=named) if named else replace(wanted, fresh_since=held.row.created_at)
     return await _bring_up(held, resources, fresh, on_failure=await _live(held, resources) or wanted)
 
 
@@ -114,7 +119,8 @@ def _progress(spec: ServiceSpec, seen: Sequence[SeenReplica]) -> Outcome:
 
 
 def _is_wanted(spec: ServiceSpec, replica: SeenReplica) -> bool:
-    return replica.revision_id == spec.revision_id and replica.created_at >= spec.fresh_since
+    is_fresh = replica.created_at >= spec.fresh_since and replica.id != spec.replacing
+    return is_fresh and replica.revision_id == spec.revision_id
 
 
 def _failure(held: Held, resources: Resources, spec: ServiceSpec, seen: Sequence[SeenReplica]) -> PlatformError | None:

@@ -53,7 +53,8 @@ def _runs(replica: ReplicaFacts) -> bool:
 
 
 def _is_wanted(wanted: WantedService, replica: ReplicaFacts) -> bool:
-    return replica.revision_id == wanted.revision_id and replica.created_at >= wanted.fresh_since
+    is_fresh = replica.created_at >= wanted.fresh_since and replica.id != wanted.replacing
+    return is_fresh and replica.revision_id == wanted.revision_id
 
 
 def _fresh(wanted: WantedService, replicas: Sequence[ReplicaFacts]) -> list[ReplicaFacts]:

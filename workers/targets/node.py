@@ -36,7 +36,8 @@ class NodeTarget:
                 "revision_id": spec.revision_id,
                 "replicas": spec.replicas,
                 "fresh_since": spec.fresh_since,
-                "spec": asdict(spec),
+                "replacing": spec.replacing,
+                "spec": _kept(spec),
             }
             await place(session, values)
 
@@ -93,3 +94,8 @@ class NodeTarget:
         if row is None:
             raise NotFound(f"no replica has the id '{replica_id}'")
         return row.status in FINAL
+
+
+def _kept(spec: ServiceSpec) -> dict[str, object]:
+    """What replicas are started from; a node of the release before knows nothing of `replacing`."""
+    return {name: value for name, value in asdict(spec).items() if name != "replacing"}

@@ -51,6 +51,16 @@ def test_a_service_that_wants_none_loses_all() -> None:
     assert found == [Stop("rep_1", "not_wanted"), Stop("rep_2", "not_wanted")]
 
 
+def test_a_replica_that_is_to_be_replaced_leaves_once_another_is_ready_and_the_others_stay() -> None:
+    wanted = replace(WANTED, replacing="rep_1")
+    assert steps([replica(1), replica(2)], wanted) == [Start()]
+    assert steps([replica(1), replica(2), replica(3, "starting", age_s=1)], wanted) == []
+    assert steps([replica(1), replica(2), replica(3, age_s=1)], wanted) == [Stop("rep_1", "replaced")]
+    assert steps([replica(1, "stopping"), replica(2), replica(3, age_s=1)], wanted) == []
+    # Taken back before the new one was ready: the old one is wanted again.
+    assert steps([replica(1), replica(2), replica(3, "starting", age_s=1)]) == [Stop("rep_3", "scaled_down")]
+
+
 def test_the_newest_surplus_goes_first() -> None:
     three = [replica(1, age_s=30), replica(2, age_s=20), replica(3, age_s=10)]
     assert steps(three) == [Stop("rep_3", "scaled_down")]
