@@ -18,6 +18,7 @@ from api.routes import (
     operations,
     predictions,
     replicas,
+    runtimes,
     services,
     snippets,
     switches,
@@ -57,7 +58,7 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (models, versions, trials, services, replicas, predictions, snippets)
+    resources = (models, versions, trials, services, replicas, predictions, snippets, runtimes)
     others = (operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

@@ -27,6 +27,7 @@ from state.migrate import add_token, newest_schema
 from state.processes import Presence, Self
 from state.queries.tokens import grants
 from workers.boot import owner_name
+from workers.runtimes import Runtimes
 
 
 def run_up(
@@ -55,7 +56,7 @@ async def _run(
             owner = owner_name()
             embedded = await start_embedded(settings, version, stop, stack, owner)
             introduction = await _introduce(settings, embedded, listener, log)
-            await _announce(embedded, owner, version, introduction.url, stack)
+            await _announce(settings, embedded, owner, version, introduction.url, stack)
             server = http_server(embedded.app, settings.drain_s)
             gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
             gc.enable()
@@ -66,10 +67,15 @@ async def _run(
     say("Stopped.")
 
 
-async def _announce(front: Front, owner: str, version: str, url: str, stack: AsyncExitStack) -> None:
+async def _announce(
+    settings: Settings, front: Front, owner: str, version: str, url: str, stack: AsyncExitStack
+) -> None:
     """Say who runs; whoever ran before on this folder is dead."""
     me = Self(owner, "embedded", socket.gethostname(), os.getpid(), version, newest_schema(), url)
-    presence = Presence(front.context.database, me)
+    runtimes = Runtimes(settings)
+    runtimes.start()
+    stack.push_async_callback(runtimes.stop)
+    presence = Presence(front.context.database, me, runtimes.details)
     await presence.start(alone=True)
     stack.push_async_callback(presence.stop)
 

@@ -24,6 +24,8 @@ def main(arguments: Sequence[str]) -> int:
         return _inspect(_inspect_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["test"]:
         return _test(_test_parser().parse_args(arguments[1:]))
+    if arguments[:1] == ["runtimes"]:
+        return _runtimes(_runtimes_parser().parse_args(arguments[1:]))
     return _serve(_serve_parser().parse_args(arguments))
 
 
@@ -31,7 +33,8 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m serving",
         description="Serve one model file: POST /predict, and the Open Inference Protocol under /v2. "
-        "Other commands: `inspect FILE` says what a file is, `test --model FILE` answers one prediction from stdin.",
+        "Other commands: `inspect FILE` says what a file is, `test --model FILE` answers one prediction from stdin, "
+        "`runtimes` says which engines there are.",
     )
     _add_model(parser)
     parser.add_argument("--socket", type=Path, metavar="PATH", help="listen on a unix socket, instead of TCP")
@@ -62,6 +65,12 @@ def _test_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving test", description="Answer one prediction body from stdin.")
     _add_model(parser)
     parser.add_argument("--timeout-s", type=float)
+    _add_limits(parser)
+    return parser
+
+
+def _runtimes_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m serving runtimes", description="Print the engines there are, as JSON.")
     _add_limits(parser)
     return parser
 
@@ -110,6 +119,13 @@ def _inspect(options: argparse.Namespace) -> int:
     from serving.inspect import inspect
 
     return inspect(options.model, options.threads, out)
+
+
+def _runtimes(options: argparse.Namespace) -> int:
+    out = _prepare(options)
+    from serving.runtimes import tell_runtimes
+
+    return tell_runtimes(out)
 
 
 def _test(options: argparse.Namespace) -> int:

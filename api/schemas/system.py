@@ -67,7 +67,7 @@ class ProcessShown(BaseModel):
     alive: bool
     started_at: str
     seen_at: str
-    details: dict[str, object] = Field(description="Its pools of connections, and a worker's slots.")
+    details: dict[str, object] = Field(description="Its pools of connections, a worker's slots, what a node can run.")
 
 
 class PoolShown(BaseModel):

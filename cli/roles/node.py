@@ -3,6 +3,7 @@
 from cli.roles.process import Running
 from cli.signals import say
 from workers.node.node import Node
+from workers.runtimes import Runtimes
 
 
 async def run_node(running: Running) -> None:
@@ -12,6 +13,9 @@ async def run_node(running: Running) -> None:
     node = Node(settings, backends.database, backends.cache, backends.vault, owner=running.owner, registry=registry)
     await node.start()
     running.stack.push_async_callback(node.stop, settings.drain_s)
-    await running.announce("node", address=node.logs_address)
+    runtimes = Runtimes(settings)
+    runtimes.start()
+    running.stack.push_async_callback(runtimes.stop)
+    await running.announce("node", runtimes.details, address=node.logs_address)
     say(f"Portside {running.version} node {running.owner}")
     await running.stop.wait()

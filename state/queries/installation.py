@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, text
 
 from core.clock import Micros
+from core.errors import Json
 from state.database import Session, db_now
 from state.installation import Lease, Process
 from state.processes import ALIVE_MICROS
@@ -44,6 +45,17 @@ class Installation:
     routing_version: int
     leases: Sequence[Holder]
     processes: Sequence[Seen]
+
+
+async def known_runtimes(session: Session) -> Sequence[Mapping[str, Json]] | None:
+    """What the nodes that are alive say they can run, each only once; nothing when none has said anything."""
+    now = await session.scalar(select(db_now())) or 0
+    rows = await session.scalars(select(Process.details).where(Process.seen_at > now - ALIVE_MICROS))
+    told: list[Sequence[Mapping[str, Json]]] = [details["runtimes"] for details in rows if "runtimes" in details]
+    if not told:
+        return None
+    each_once = {tuple(str(value) for value in runtime.values()): runtime for found in told for runtime in found}
+    return [each_once[key] for key in sorted(each_once)]
 
 
 async def read_installation(session: Session) -> Installation:
