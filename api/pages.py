@@ -9,7 +9,8 @@ import hashlib
 import json
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 from fastapi import Query, Request
 
@@ -20,6 +21,7 @@ from state.queries.lists import Condition, Cursor, Page, Row, View
 
 OWN = ("page_size", "page_token", "order_by", "count")
 DEFAULT_ORDER = "-created_at"
+Direction = Literal["after", "before"]
 
 
 class Listing:
@@ -44,9 +46,9 @@ class Listing:
             raise _invalid("order_by", f"this list cannot be ordered by '{order_by[:100]}'", hint(field, self._orders))
         scope = _scope(request.url.path, order_by, conditions)
         is_text = self._fields.get(field) == "text"
-        after = None if page_token is None else _read_token(page_token, scope, is_text=is_text)
+        after, before = (None, None) if page_token is None else _read_token(page_token, scope, is_text=is_text)
         request.state.page_scope = scope
-        return View(conditions, field, order_by.startswith("-"), after, page_size, count)
+        return View(conditions, field, order_by.startswith("-"), after, before, page_size, count)
 
     @property
     def fields(self) -> Mapping[str, Kind]:
@@ -79,25 +81,47 @@ def document(request: Request, page: Page[Row], items: Sequence[Json]) -> dict[s
     return body
 
 
+def linked_document(request: Request, page: Page[Row], results: Sequence[Json], url: str) -> dict[str, Json]:
+    """The JSON of a page of the list at `url` as Replicate's clients read it: with the URLs of the pages around it."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "page_token"]
+
+    def link(cursor: Cursor | None, direction: Direction) -> str | None:
+        if cursor is None:
+            return None
+        token = _make_token(cursor, request.state.page_scope, direction)
+        return f"{url}?{urlencode([*kept, ('page_token', token)])}"
+
+    body: dict[str, Json] = {
+        "results": results,
+        "next": link(page.next, "after"),
+        "previous": link(page.previous, "before"),
+    }
+    return body if page.total is None else {**body, "total": page.total}
+
+
 def _scope(path: str, order_by: str, conditions: Sequence[Condition]) -> str:
     asked = repr((path, order_by, sorted(conditions, key=repr)))
     return hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _make_token(cursor: Cursor, scope: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([cursor.value, cursor.id, scope]).encode()).decode().rstrip("=")
+def _make_token(cursor: Cursor, scope: str, direction: Direction = "after") -> str:
+    parts = [cursor.value, cursor.id, scope, *(["before"] if direction == "before" else [])]
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
-def _read_token(token: str, scope: str, *, is_text: bool) -> Cursor:
+def _read_token(token: str, scope: str, *, is_text: bool) -> tuple[Cursor | None, Cursor | None]:
+    """The row that the page begins after, or else the one that it ends before."""
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        value, row_id, made_for = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        value, row_id, made_for, *back = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         value, row_id = _text(value) if is_text else in_64_bits(operator.index(value)), _text(row_id)
-    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        is_back = {"[]": False, '["before"]': True}[json.dumps(back)]
+    except (LookupError, ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise _invalid("page_token", "this is no page token; take `next_page_token` of a page as it is") from error
     if made_for != scope:
         raise _invalid("page_token", "this page token is of a list with other filters or another order; start again")
-    return Cursor(value, row_id)
+    cursor = Cursor(value, row_id)
+    return (None, cursor) if is_back else (cursor, None)
 
 
 def _text(value: object) -> str:

@@ -13,16 +13,18 @@ def instant(moment: Micros | None) -> str | None:
 def prediction_document(row: Prediction) -> dict[str, Json]:
     """The prediction object, in the vocabulary of Replicate's HTTP API (API.md section 4).
 
-    `input` is left out (null) where it lies in the artifact store.
+    Clients of that API need `input` to be an object: a batch is shown with the name of its spelling. It is left out
+    (null) where it lies in the artifact store.
     """
     link = f"{row.base_url}/api/v1/predictions/{row.id}"
     total_s = None if row.completed_at is None else (row.completed_at - row.created_at) / 1_000_000
     metrics = {"predict_time": row.predict_time_s, "total_time": total_s}
     body = row.body or {}
+    record = body.get("inputs")
     return {
         "id": row.id,
         "status": row.status,
-        "input": body.get("inputs", body or None),
+        "input": record if isinstance(record, dict) else body or None,
         "output": row.output,
         "error": row.error,
         "problem": row.problem,
@@ -30,7 +32,7 @@ def prediction_document(row: Prediction) -> dict[str, Json]:
         "created_at": instant(row.created_at),
         "started_at": instant(row.started_at),
         "completed_at": instant(row.completed_at),
-        "urls": {"get": link, "cancel": f"{link}/cancel", "stream": f"{link}/events"},
+        "urls": {"get": link, "cancel": f"{link}/cancel", "stream": f"{link}/stream"},
         "service": row.service_name,
         "model": row.model_name,
         "version": row.version,

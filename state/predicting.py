@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
-from core.clock import now_micros
+from core.clock import Micros, now_micros
 from core.errors import Conflict
 from core.ids import new_id
 from state.advance import lock
@@ -30,7 +30,10 @@ class PredictionIdTaken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a client submits: the body itself, or the digest of the blob that holds it; an id of its own, or none."""
+    """What a client submits: the body itself, or the digest of the blob that holds it; an id of its own, or none.
+
+    At `deadline_at` it is canceled if it has not ended.
+    """
 
     body: Mapping[str, object] | None
     body_digest: str | None
@@ -38,6 +41,7 @@ class Submission:
     webhook: str | None = None
     webhook_events: Sequence[str] | None = None
     id: str | None = None
+    deadline_at: Micros | None = None
 
 
 async def submit_prediction(session: WriteSession, who: Who, service: Service, wanted: Submission) -> Prediction:
@@ -66,6 +70,7 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
         body=None if wanted.body is None else dict(wanted.body),
         body_digest=wanted.body_digest,
         base_url=wanted.base_url,
+        deadline_at=wanted.deadline_at,
         webhook=wanted.webhook,
         webhook_events=None if wanted.webhook_events is None else list(wanted.webhook_events),
     )

@@ -1,5 +1,7 @@
 """Predictions: what a submission may say (API.md section 4); how one is shown is in `state.documents`."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -10,6 +12,7 @@ from core.errors import FieldProblem, InvalidField, Json
 Records = dict[str, Any] | list[Any]
 # Replicate's words; of these `start` and `completed` happen here.
 WebhookEvent = Literal["start", "output", "logs", "completed"]
+WebhookUrl = Annotated[str, Field(min_length=1, max_length=2000)]
 SPELLINGS = ("inputs", "input", "columns", "data", "tensors")
 
 
@@ -26,16 +29,27 @@ class PredictionInput(Body):
 class PredictionCreate(PredictionInput):
     """A durable prediction: its input, and where it is told how it ends."""
 
-    webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    webhook: WebhookUrl | None = None
     webhook_events_filter: list[WebhookEvent] | None = Field(None, fail_fast=True, max_length=100)
+    webhook_completed: WebhookUrl | None = Field(None, description="Replicate's older word: a webhook for the end.")
+    stream: bool | None = Field(None, description="Replicate's word; without effect: every prediction can be streamed.")
+
+
+class PredictionOfService(PredictionCreate):
+    """The same with the service among the fields, where Replicate's clients name it."""
+
+    version: str = Field(min_length=1, max_length=200, description="The name of the service.")
 
 
 class PredictionShown(BaseModel):
-    """The prediction object, in the vocabulary of Replicate's HTTP API. `input` is null where it is a large one."""
+    """The prediction object, in the vocabulary of Replicate's HTTP API.
+
+    `input` is the one record; for a batch, a table or tensors an object that says which; null where it is a large one.
+    """
 
     id: str
     status: Literal["starting", "processing", "succeeded", "failed", "canceled"]
-    input: Any
+    input: dict[str, Any] | None
     output: Any
     error: str | None
     problem: dict[str, Any] | None
@@ -53,7 +67,7 @@ class PredictionShown(BaseModel):
 
 
 class PredictionPage(BaseModel):
-    """One page of predictions; `next` is its URL (the one list without `items`)."""
+    """One page of predictions; `next` and `previous` are URLs of the pages around it."""
 
     results: list[PredictionShown]
     next: str | None
@@ -68,6 +82,27 @@ def read_input(body: PredictionInput) -> dict[str, Json]:
     if fault is not None:
         raise InvalidField(f"{fault.detail}; {fault.hint}", fields=[fault])
     return {"inputs" if name == "input" else name: value for name, value in given.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where a prediction's own webhook goes, of what it tells, and which field said so."""
+
+    url: str
+    events: Sequence[str] | None
+    pointer: str
+
+
+def read_webhook(body: PredictionCreate) -> Hook | None:
+    """The prediction's own webhook, under either name. Raises `InvalidField` where both are used."""
+    if body.webhook_completed is None:
+        return None if body.webhook is None else Hook(body.webhook, body.webhook_events_filter, "/webhook")
+    for name in ("webhook", "webhook_events_filter"):
+        if getattr(body, name) is not None:
+            detail = f"'webhook_completed' and '{name}' exclude each other"
+            hint = "send 'webhook' with 'webhook_events_filter': [\"completed\"]"
+            raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/webhook_completed", detail, hint)])
+    return Hook(body.webhook_completed, ["completed"], "/webhook_completed")
 
 
 def _fault(given: dict[str, Json]) -> FieldProblem | None:

@@ -1,7 +1,7 @@
 """Filtered lists in pages by keyset: a page begins after the last row seen, so rows made meanwhile shift nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from sqlalchemy import Select, func, literal, not_, or_, select, tuple_
@@ -27,7 +27,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last row of a page: its value in the ordering column and its id."""
+    """The last (or first) row of a page: its value in the ordering column and its id."""
 
     value: str | int
     id: str
@@ -35,23 +35,28 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which rows of a list, in which order, from where, how many, and whether to count them all."""
+    """Which rows of a list, in which order, from where, how many, and whether to count them all.
+
+    `after` a row or, for the page before that one, `before` a row; never both.
+    """
 
     conditions: tuple[Condition, ...] = ()
     order_by: str = "created_at"
     descending: bool = True
     after: Cursor | None = None
+    before: Cursor | None = None
     size: int = 50
     count: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """The rows of one page, where the next one begins, and the total if it was asked for."""
+    """The rows of one page, where the next one begins and the previous one ends, and the total if it was asked for."""
 
     rows: Sequence[Row]
     next: Cursor | None
     total: int | None
+    previous: Cursor | None = None
 
 
 async def page(session: Session, base: Select[Listed], table: type[Listed], view: View) -> Page[Listed]:
@@ -59,15 +64,22 @@ async def page(session: Session, base: Select[Listed], table: type[Listed], view
     query = base.where(*(_clause(getattr(table, condition.field), condition) for condition in view.conditions))
     total = await session.scalar(select(func.count()).select_from(query.subquery())) if view.count else None
     column = getattr(table, view.order_by)
-    if view.after is not None:
-        here, last = tuple_(column, table.id), tuple_(literal(view.after.value), literal(view.after.id))
-        query = query.where(here < last if view.descending else here > last)
-    order = (column.desc(), table.id.desc()) if view.descending else (column, table.id)
+    is_back = view.before is not None
+    falls = view.descending != is_back  # towards the page before, the rows come in the opposite order
+    if (start := view.before or view.after) is not None:
+        here, edge = tuple_(column, table.id), tuple_(literal(start.value), literal(start.id))
+        query = query.where(here < edge if falls else here > edge)
+    order = (column.desc(), table.id.desc()) if falls else (column, table.id)
     rows: list[Any] = list(await session.scalars(query.order_by(*order).limit(view.size + 1)))
-    if len(rows) <= view.size:
-        return Page(rows, None, total)
-    last_row = rows[view.size - 1]
-    return Page(rows[: view.size], Cursor(getattr(last_row, view.order_by), last_row.id), total)
+    has_more = len(rows) > view.size
+    del rows[view.size :]
+    if is_back and not rows:  # they were all deleted: the list begins at the page that was left
+        return await page(session, base, table, replace(view, before=None))
+    if is_back:
+        rows.reverse()
+    ends = [Cursor(getattr(row, view.order_by), row.id) for row in (rows[:1] + rows[-1:])]
+    has_next, has_previous = (True, has_more) if is_back else (has_more, view.after is not None)
+    return Page(rows, ends[-1] if has_next else None, total, ends[0] if ends and has_previous else None)
 
 
 async def matching_ids(

@@ -52,6 +52,8 @@ BODIES: Mapping[str, object] = {
     "rollback_service": {"revision": 1},
     "restart_replica": None,
     "create_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
+    "create_prediction_by_version": {"version": "iris", "input": {"x": [1, 2, 3, 4]}},
+    "create_deployment_prediction": {"input": {"x": [1, 2, 3, 4]}},
     "put_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
     "cancel_prediction": None,
     "cancel_prediction_by_verb": None,
@@ -159,6 +161,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
         "token_id": token,
         "prediction": prediction,
         "switch": "schedules",
+        "owner": "anybody",
     }
 
 

@@ -72,7 +72,8 @@ async def test_a_wait_that_is_over_answers_the_unfinished_prediction(client: Asy
 
 @pytest.mark.usefixtures("service")
 async def test_input_is_an_alias_and_the_other_spellings_are_kept(client: AsyncClient) -> None:
-    assert (await client.post(URL, json={"input": [{"x": 1}]})).json()["input"] == [{"x": 1}]
+    assert (await client.post(URL, json={"input": {"x": 1}})).json()["input"] == {"x": 1}
+    assert (await client.post(URL, json={"input": [{"x": 1}]})).json()["input"] == {"inputs": [{"x": 1}]}
     table = {"columns": ["a"], "data": [[1], [2]]}
     assert (await client.post(URL, json=table)).json()["input"] == table
     assert (await client.post(URL, json={"tensors": {"x": [[1]]}})).json()["input"] == {"tensors": {"x": [[1]]}}
@@ -166,13 +167,49 @@ async def test_a_client_may_choose_the_id_and_join_its_prediction(client: AsyncC
 @pytest.mark.usefixtures("service")
 async def test_predictions_are_listed_as_replicate_lists_them(client: AsyncClient) -> None:
     made = [(await client.post(URL, json=BODY)).json()["id"] for _ in range(3)]
-    page = PredictionPage.model_validate((await client.get("/api/v1/predictions?service=iris&page_size=2")).json())
+    page = await listed(client, "/api/v1/predictions?service=iris&page_size=2")
     assert [prediction.id for prediction in page.results] == made[:0:-1]
-    assert page.next is not None
-    rest = PredictionPage.model_validate((await client.get(page.next)).json())
+    assert (page.previous, page.next is None) == (None, False)
+    rest = await listed(client, page.next)
     assert ([prediction.id for prediction in rest.results], rest.next) == (made[:1], None)
+    assert await listed(client, rest.previous) == page
     assert (await client.get("/api/v1/predictions?service=wine")).json()["results"] == []
     is_problem(await client.get("/api/v1/predictions?colour=red"), 422, "unknown_field")
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("order", ["created_at", "-created_at"])
+async def test_a_list_is_walked_forwards_and_back_over_the_same_pages(client: AsyncClient, order: str) -> None:
+    for _ in range(5):
+        await client.post(URL, json=BODY)
+    url: str | None = f"/api/v1/predictions?service.prefix=ir&page_size=2&count=true&order_by={order}"
+    pages = []
+    while url is not None:
+        pages.append(await listed(client, url))
+        url = pages[-1].next
+    assert ([len(page.results) for page in pages], {page.total for page in pages}) == ([2, 2, 1], {5})
+    assert await listed(client, pages[2].previous) == pages[1]
+    assert await listed(client, pages[1].previous) == pages[0]
+
+
+@pytest.mark.usefixtures("service")
+async def test_when_the_page_before_is_gone_the_list_begins_anew(client: AsyncClient, context: Context) -> None:
+    for _ in range(3):
+        await client.post(URL, json=BODY)
+    first = await listed(client, "/api/v1/predictions?page_size=1")
+    second = await listed(client, first.next)
+    async with context.database.write() as session:
+        await session.delete(await session.get_one(Prediction, first.results[0].id))
+    again = await listed(client, second.previous)
+    assert (again.results, again.previous, again.next) == (second.results, None, second.next)
+
+
+async def listed(client: AsyncClient, url: str | None) -> PredictionPage:
+    """The page at this URL."""
+    assert url is not None
+    answer = await client.get(url)
+    assert answer.status_code == 200, answer.text
+    return PredictionPage.model_validate(answer.json())
 
 
 async def test_a_service_that_does_not_answer_refuses_submissions(client: AsyncClient, context: Context) -> None:
@@ -191,6 +228,6 @@ async def test_a_service_that_does_not_answer_refuses_submissions(client: AsyncC
 async def test_its_changes_are_streamed_until_it_ends(client: AsyncClient, context: Context) -> None:
     made = (await client.post(URL, json=BODY)).json()
     await finish_one(context)
-    text = (await client.get(made["urls"]["stream"])).text
+    text = (await client.get(f"{made['urls']['get']}/events")).text
     assert [line for line in text.splitlines() if line.startswith("event: ")] == ["event: status"] * 3 + ["event: done"]
     is_problem(await client.get("/api/v1/predictions/prd_none/events"), 404, "not_found")

@@ -1,0 +1,122 @@
+"""From a submitted input to a durable prediction, whichever path it came by: check, store what is large, then the row.
+
+What does not fit into a row lies in the store first, so that the transaction is short (ARCHITECTURE, sentence 8).
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api.addresses import check_webhook_url
+from api.gateway.split import ServiceFailed, ServicePaused
+from api.mutations import Call, Effect, Made
+from api.schemas.predictions import PredictionCreate, read_input, read_webhook
+from api.uploads import keep
+from core.clock import now_micros, to_micros
+from core.errors import Conflict, FieldProblem, InvalidField
+from state.blobs import hold_blob
+from state.database import WriteSession
+from state.documents import prediction_document
+from state.predicting import Submission, submit_prediction
+from state.queries.services import find_service
+from state.tables import Prediction, Service
+from state.worktables import PREDICTIONS
+
+FINAL: Final = PREDICTIONS.finals
+LARGEST_ROW_BYTES: Final = 64 * 1024  # larger inputs lie in the artifact store
+# Replicate's spelling: 90, 90s, 1m30s, 1h.
+CANCEL_AFTER: Final = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?")
+LONGEST_CANCEL_AFTER: Final = timedelta(hours=24)
+
+
+async def submit(call: Call, service: str, body: PredictionCreate, own_id: str | None = None) -> Response:
+    """Accept the prediction once and answer it: final (201) within the preferred wait, else as it is (202)."""
+    given = read_input(body)
+    hook = read_webhook(body)
+    if hook is not None:
+        check_webhook_url(hook.url, call.context.settings, hook.pointer)
+    cancel_after = read_cancel_after(call.request)
+    encoded = json.dumps(given).encode()
+    digests: list[str] = []
+
+    async def store() -> None:
+        digests[:] = [await _store(call, service, encoded)]
+
+    async def work(session: WriteSession) -> Effect[Prediction]:
+        found = await find_service(session, call.who.tenant_id, service)
+        _check_serving(found)
+        for digest in digests:
+            await hold_blob(session, digest)
+        submission = Submission(
+            body=None if digests else given,
+            body_digest=digests[0] if digests else None,
+            base_url=call.links.base,
+            webhook=None if hook is None else hook.url,
+            webhook_events=None if hook is None else hook.events,
+            id=own_id,
+            deadline_at=None if cancel_after is None else now_micros() + to_micros(cancel_after),
+        )
+        return Effect(await submit_prediction(session, call.who, found, submission))
+
+    made = await call.once(Prediction, work, prepare=store if len(encoded) > LARGEST_ROW_BYTES else None)
+    row = await preferred(call, made)
+    headers = {**call.headers(made.replayed), "Location": call.links.to(f"/api/v1/predictions/{row.id}")}
+    if row.status not in FINAL:
+        headers["Retry-After"] = "1"
+    return JSONResponse(prediction_document(row), 201 if row.status in FINAL else 202, headers)
+
+
+async def preferred(call: Call, made: Made[Prediction]) -> Prediction:
+    """The prediction after the wait that the client prefers."""
+    wait_s = call.wait_s()
+    if made.row.status in FINAL or wait_s <= 0:
+        return made.row
+    return await call.context.waiters.wait_final(Prediction, made.row.id, FINAL, wait_s) or made.row
+
+
+def read_cancel_after(request: Request) -> timedelta | None:
+    """The `Cancel-After` of a submission. Raises `InvalidField`."""
+    given = request.headers.get("cancel-after")
+    if given is None:
+        return None
+    found = CANCEL_AFTER.fullmatch(given.strip().lower())
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    limit = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    if not timedelta() < limit <= LONGEST_CANCEL_AFTER:
+        detail = f"'{given[:60]}' is no time to cancel after"
+        hint = "write it as 30s, 5m or 1h30m, at most 24h"
+        raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/Cancel-After", detail, hint)])
+    return limit
+
+
+def _check_serving(service: Service) -> None:
+    """Raises the conflict of a service that will not answer by itself."""
+    where = f"/api/v1/services/{service.name}"
+    if service.status in ("paused", "pausing"):
+        resume = f"{where}:resume"
+        raise ServicePaused(
+            f"service '{service.name}' is {service.status}; POST {resume} brings it back", resume=resume
+        )
+    if service.status == "failed":
+        raise ServiceFailed(f"service '{service.name}' has failed; GET {where} says why")
+    if service.status == "deleting":
+        raise Conflict(f"service '{service.name}' is being deleted", current_status="deleting")
+
+
+async def _store(call: Call, service: str, encoded: bytes) -> str:
+    """The digest of an input that is too large for its row and lies in the store from now on."""
+    context = call.context
+    async with context.database.read() as session:  # a refused submission leaves nothing in the store
+        _check_serving(await find_service(session, call.who.tenant_id, service))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield encoded
+
+    stored = await context.store.put(pieces())
+    await keep(context, stored)
+    return str(stored.digest)
