@@ -29,6 +29,7 @@ def lock_inputs(pyproject: Path) -> dict[str, list[str]]:
         "serving": [line for name, line in named.items() if name in serving],
         "bootstrap": locks["bootstrap"],
         "build": locks["build"],
+        **locks["clients"],
     }
 
 

@@ -1,0 +1,32 @@
+"""Virtual environments for other people's packages, installed from a hashed lock as their users would have them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# uv reads none of pip's settings: what they are called there.
+HANDED_OVER = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
+
+
+def make_environment(folder: Path, lock: str) -> Path:
+    """An environment with what `requirements/<lock>.txt` holds and nothing else; answers its Python."""
+    uv, python = str(Path(sys.executable).with_name("uv")), folder / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True, cwd=folder.parent)
+    locked = ["--require-hashes", "--requirement", str(ROOT / "requirements" / f"{lock}.txt")]
+    command = [uv, "pip", "install", "--quiet", "--python", str(python), *locked]
+    environment = {**os.environ, **dict(_handed_over(os.environ)), "UV_SYSTEM_CERTS": "1"}
+    # What the cache holds needs no network.
+    for options in (["--offline"], []):
+        done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return python
+    raise AssertionError(f"requirements/{lock}.txt cannot be installed: {done.stderr}")
+
+
+def _handed_over(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for ours, theirs in HANDED_OVER.items():
+        if ours in given and theirs not in given:
+            yield theirs, given[ours]

@@ -1,0 +1,86 @@
+"""Replicate's own Python client, unmodified, in an environment of its own, against a running platform."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli.client import Platform
+from tests.e2e.environments import ROOT, make_environment
+from tests.e2e.platform import RunningPlatform
+
+SCRIPTS = ROOT / "tests" / "fixtures" / "clients"
+WAIT = {"Prefer": "wait=60"}
+ANSWERED = (
+    "creates_and_polls",
+    "creates_and_holds",
+    "creates_with_a_deployment",
+    "gets_and_reloads",
+    "lists_forwards_and_back",
+    "lists_what_others_have_submitted",
+    "streams",
+    "is_told_what_failed",
+    "verifies_webhooks",
+    "does_everything_asynchronously",
+)
+HELD = ("a_hold_ends_before_its_read_times_out", "cancels")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the client."""
+    return make_environment(tmp_path_factory.mktemp("replicate") / "environment", "replicate")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform with the services `iris` and `held`."""
+    platform = RunningPlatform.start(tmp_path_factory.mktemp("platform"))
+    try:
+        with platform.client() as api:
+            content = (ROOT / "examples" / "iris.onnx").read_bytes()
+            octets = {"content-type": "application/octet-stream", **WAIT}
+            assert api.send("POST", "/api/v1/models/iris/versions", content, headers=octets).status == 201
+            for name in ("iris", "held"):
+                assert api.call("POST", "/api/v1/services", {"name": name, "model": "iris"}, headers=WAIT).status == 201
+        yield platform
+    finally:
+        platform.end()
+
+
+def check(client: Path, running: RunningPlatform, script: str, name: str) -> None:
+    """Run one function of a script with the real client."""
+    command = [str(client), str(SCRIPTS / script), f"{running.url}/api", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def frozen(api: Platform, service: str) -> Iterator[None]:
+    """The service's model servers take requests and answer nothing."""
+    replicas = api.items(f"/api/v1/services/{service}/replicas", status="ready")
+    servers = [psutil.Process(int(str(replica["pid"]))) for replica in replicas]
+    assert servers
+    for server in servers:
+        server.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for server in servers:
+            if server.is_running():
+                server.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_the_client(client: Path, running: RunningPlatform, name: str) -> None:
+    check(client, running, "replicate_predictions.py", name)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_of_a_service_that_does_not_answer_the_client(client: Path, running: RunningPlatform, name: str) -> None:
+    with running.client() as api, frozen(api, "held"):
+        check(client, running, "replicate_predictions.py", name)
