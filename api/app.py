@@ -12,6 +12,7 @@ from api.routes import (
     batches,
     deliveries,
     events,
+    files,
     health,
     me,
     models,
@@ -58,7 +59,7 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (models, versions, trials, services, replicas, predictions, snippets, runtimes)
+    resources = (models, versions, trials, services, replicas, predictions, snippets, runtimes, files)
     others = (operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

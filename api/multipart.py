@@ -3,6 +3,7 @@
 The parser is fed in small pieces and copies nothing but the piece in hand.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,7 @@ FEED_BYTES: Final = 64 * 1024
 FIELD_BYTES: Final = 1024 * 1024  # of all text fields together: metrics may be a page, never a data set
 MOST_PARTS: Final = 64
 FILE: Final = "file"
+MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]{1,59}/[\w!#$&^.+-]{1,60}", re.ASCII)  # RFC 6838; parameters are left
 
 
 @dataclass(slots=True)
@@ -30,15 +32,16 @@ class _Part:
 class Form:
     """One multipart body. Read `file_pieces` to its end, then `fields` and `filename` are complete."""
 
-    def __init__(self, content_type: str, known: frozenset[str]) -> None:
+    def __init__(self, content_type: str, known: frozenset[str], file_part: str = FILE) -> None:
         _, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if not boundary:
             raise MalformedBody("the Content-Type multipart/form-data names no boundary; let the client library set it")
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
+        self.file_type: str | None = None
         self.has_file = False
-        self._known = known
+        self._known, self._file_part = known, file_part
         self._part = _Part()
         self._parts = self._field_bytes = 0
         self._pieces: list[bytes] = []
@@ -70,7 +73,8 @@ class Form:
             pointer = f"/{self._part.name}" if self._part.name else ""
             raise Incomplete(f"{detail}; send it again", fields=[FieldProblem(pointer, detail)])
         if not self.has_file:
-            raise _invalid(FILE, "the form has no part named 'file'", "add the model file: curl -F file=@model.onnx …")
+            name = self._file_part
+            raise _invalid(name, f"the form has no part named '{name}'", f"add the file: curl -F {name}=@FILE …")
 
     def _callbacks(self) -> Mapping[str, object]:
         return {
@@ -98,21 +102,25 @@ class Form:
             raise MalformedBody("a part of the form has no name in its Content-Disposition")
         self._part.name = name.decode("utf-8", "replace")[:200]
         self._check_name(self._part.name)
-        if self._part.name == FILE:
+        if self._part.name == self._file_part:
             self.has_file = True
             self.filename = _file_name(options.get(b"filename", b""))
+            media_type = MEDIA_TYPE.match(headers.get(b"content-type", b"").decode("latin-1"))
+            self.file_type = None if media_type is None else media_type.group().lower()
 
     def _check_name(self, name: str) -> None:
-        if name == FILE and self.has_file:
-            raise _invalid(FILE, "the form has two files", "a version is one file: send one part named 'file'")
+        if name == self._file_part and self.has_file:
+            raise _invalid(name, "the form has two files", f"send one part named '{name}'")
         if name in self.fields:
             raise _invalid(name, f"the form has the field '{name}' twice", "send it once")
-        if name != FILE and name not in self._known:
+        if name != self._file_part and name not in self._known:
             detail = f"there is no field '{name}' here"
-            raise UnknownField(detail, fields=[FieldProblem(f"/{name}", detail, hint(name, {FILE, *self._known}))])
+            raise UnknownField(
+                detail, fields=[FieldProblem(f"/{name}", detail, hint(name, {self._file_part, *self._known}))]
+            )
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.name == FILE:
+        if self._part.name == self._file_part:
             self._pieces.append(data[start:end])
             return
         self._field_bytes += end - start
@@ -122,7 +130,7 @@ class Form:
         self._part.text += data[start:end]
 
     def _on_part_end(self) -> None:
-        if self._part.name == FILE:
+        if self._part.name == self._file_part:
             return
         try:
             text = self._part.text.decode()

@@ -72,7 +72,7 @@ async def receive(request: Request, context: Context, check: CheckFields, known:
     try:
         received = await _receive(request, context, check, known)
     except PlatformError:
-        await _drain(request)
+        await drain(request)
         raise
     failpoint("blob_before_touch")
     await keep(context, received.stored)
@@ -83,13 +83,13 @@ async def receive(request: Request, context: Context, check: CheckFields, known:
 async def _receive(request: Request, context: Context, check: CheckFields, known: frozenset[str]) -> Received:
     limit = context.settings.max_upload_bytes
     if is_form(request):
-        _check_announced(request, limit + FORM_ALLOWANCE_BYTES, limit)
+        check_announced(request, limit + FORM_ALLOWANCE_BYTES, limit)
         form = Form(request.headers["content-type"], known)
         artifact = _Artifact(form.file_pieces(request.stream()), lambda: form.fields, check)
         stored = await context.store.put(artifact.pieces(), max_bytes=limit)
         return Received(stored, artifact.format, form.filename, form.fields)
     _check_raw(request)
-    _check_announced(request, limit, limit)
+    check_announced(request, limit, limit)
     artifact = _Artifact(request.stream(), dict, check)
     stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=_announced_bytes(request))
     return Received(stored, artifact.format, _raw_file_name(request), {})
@@ -148,7 +148,7 @@ async def keep(context: Context, stored: Stored) -> None:
         raise StoreUnavailable("the same bytes were just being deleted here; send the file again") from error
 
 
-async def _drain(request: Request) -> None:
+async def drain(request: Request) -> None:
     """Read on for a while where the connection ends with the answer: closing it on unread bytes resets it.
 
     A client that sends first and reads then would see the reset instead of the problem. On a connection that stays open
@@ -163,12 +163,13 @@ async def _drain(request: Request) -> None:
                 pass
 
 
-def _check_announced(request: Request, allowed_bytes: int, limit_bytes: int) -> None:
+def check_announced(request: Request, allowed_bytes: int, limit_bytes: int, pointer: str = "/file") -> None:
+    """Raises `TooLarge` for a body that says of itself that it is."""
     announced = _announced_bytes(request)
     if announced is not None and announced > allowed_bytes:
         detail = f"the announced body of {announced} bytes is larger than the limit of {limit_bytes} bytes"
         hint = "upload a smaller file, or have PORTSIDE_MAX_UPLOAD_BYTES raised"
-        raise TooLarge(f"{detail}; {hint}", fields=[FieldProblem("/file", detail, hint)], limit_bytes=limit_bytes)
+        raise TooLarge(f"{detail}; {hint}", fields=[FieldProblem(pointer, detail, hint)], limit_bytes=limit_bytes)
 
 
 def _announced_bytes(request: Request) -> int | None:

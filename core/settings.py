@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         None, description="`pst_…`: the first token, stored by `portside migrate` while there is none."
     )
 
-    max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest artifact, enforced while it streams.")
+    max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest artifact or file, enforced while it streams.")
     max_body_bytes: int = Field(
         4 * MIB, gt=0, description="Largest body of a submitted prediction; other JSON bodies have at most 1 MiB."
     )
@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     )
     idempotency_hours: int = Field(24, ge=24, description="How long an Idempotency-Key is remembered.")
     prediction_hours: int = Field(24, gt=0, description="How long a finished prediction is kept.")
+    file_hours: int = Field(24, gt=0, description="How long an uploaded file (`/api/v1/files`) is kept.")
     operation_days: int = Field(30, ge=30, description="How long a finished operation is kept.")
     event_days: int = Field(30, gt=0, description="How long an event is kept.")
     delivery_days: int = Field(30, gt=0, description="How long a finished webhook delivery is kept.")

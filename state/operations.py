@@ -13,7 +13,7 @@ from state.database import Session, WriteSession
 from state.history import By, begin
 from state.kinds import KINDS
 from state.switches import DEPLOYS, check_deploys
-from state.tables import Audit, Model, Operation, Service, Token, Version, WebhookEndpoint
+from state.tables import Audit, File, Model, Operation, Service, Token, Version, WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Named:
     generation: int = 1
 
 
-Target = Model | Version | Service | WebhookEndpoint | Token | Named
+Target = Model | Version | Service | WebhookEndpoint | Token | File | Named
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _new(who: Who, kind: str, target: Target, arguments: dict[str, object]) -> O
 
 
 def _generation_of(target: Target) -> int:
-    if isinstance(target, Token):
+    if isinstance(target, Token | File):
         return 1
     return target.edition if isinstance(target, WebhookEndpoint) else target.generation
 

@@ -15,10 +15,12 @@ try:  # the same as state.database: two SQLites in one process must not meet in 
 except ImportError:
     from sqlite3 import dbapi2 as sqlite
 
-BLOBS_IN_USE = (
-    "SELECT digest FROM versions WHERE status <> 'deleted' "
-    "UNION SELECT body_digest FROM predictions WHERE body_digest IS NOT NULL ORDER BY 1"
-)
+BLOBS_IN_USE = {
+    "versions": "SELECT digest FROM versions WHERE status <> 'deleted'",
+    "predictions": "SELECT body_digest FROM predictions WHERE body_digest IS NOT NULL",
+    "files": "SELECT digest FROM files",
+}
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 
 class SnapshotUnreadable(PlatformError):
@@ -38,7 +40,9 @@ def take_snapshot(database: Path, into: Path) -> None:
 def blobs_in_use(snapshot: Path) -> list[str]:
     """The digests of every blob that a row of the snapshot refers to. Raises `SnapshotUnreadable`."""
     with _opened(snapshot) as connection:
-        return [str(digest) for (digest,) in connection.execute(BLOBS_IN_USE)]
+        there = {name for (name,) in connection.execute(TABLES)}  # a snapshot may be of an older schema
+        asked = " UNION ".join(query for table, query in BLOBS_IN_USE.items() if table in there)
+        return [str(digest) for (digest,) in connection.execute(f"{asked} ORDER BY 1")]
 
 
 def schema_of(snapshot: Path) -> str:

@@ -19,6 +19,7 @@ from state.tables import (
     Circuit,
     Delivery,
     Event,
+    File,
     History,
     IdempotencyKey,
     Operation,
@@ -28,12 +29,13 @@ from state.tables import (
     Version,
 )
 
-Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit"]
+Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit", "file"]
 
 
 def _referenced() -> ColumnElement[bool]:
     version = exists().where(Version.digest == Blob.digest, Version.status != "deleted")
-    return or_(version, exists().where(Prediction.body_digest == Blob.digest))
+    prediction = exists().where(Prediction.body_digest == Blob.digest)
+    return or_(version, prediction, exists().where(File.digest == Blob.digest))
 
 
 async def doom(session: WriteSession, untouched_since: Micros) -> int:
@@ -121,7 +123,10 @@ async def forget_circuits(session: WriteSession, before: Micros, limit: int) -> 
 
 
 async def forget_old(session: WriteSession, what: Aged, before: Micros, limit: int) -> int:
-    """Remove at most `limit` rows that ended before an instant, with their history; answers how many."""
+    """Remove at most `limit` rows that ended before an instant, with their history; answers how many.
+
+    What has no end (an event, the audit, a file) counts from its beginning.
+    """
     table, old = _aged(what, before)
     ids = list(await session.scalars(select(table.id).where(*old).limit(limit)))
     await session.execute(delete(History).where(History.resource_id.in_(ids)))
@@ -134,7 +139,7 @@ def _aged(what: Aged, before: Micros) -> tuple[type[Any], tuple[ColumnElement[bo
         return Delivery, (Delivery.id < id_at("dlv", before), Delivery.completed_at < before)
     if what == "replica":
         return Replica, (Replica.id < id_at("rep", before), Replica.ended_at < before)
-    table: Any = {"operation": Operation, "prediction": Prediction, "event": Event, "audit": Audit}[what]
+    table: Any = {"operation": Operation, "prediction": Prediction, "event": Event, "audit": Audit, "file": File}[what]
     old = (table.tenant_id.in_(select(Tenant.id)), table.created_at < before)
     if what in ("operation", "prediction"):
         return table, (*old, table.completed_at < before)

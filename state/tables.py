@@ -140,6 +140,21 @@ class Blob(Base):
     doomed_at: Mapped[int | None]
 
 
+class File(Base, Owned):
+    """A client's file for its inputs, kept for a while under an id; the bytes are a blob."""
+
+    __tablename__ = "files"
+    name: Mapped[str] = mapped_column(Text)
+    content_type: Mapped[str] = mapped_column(String(120))
+    size_bytes: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(71))
+    about: Mapped[dict[str, Any]]  # its `metadata`, a name that SQLAlchemy keeps for itself
+    __table_args__ = (
+        Index("ix_files_digest", "digest"),
+        Index("ix_files_list", "tenant_id", "created_at", "id"),
+    )
+
+
 class Service(Base, Resource):
     __tablename__ = "services"
     name: Mapped[str] = mapped_column(String(48))

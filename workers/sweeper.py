@@ -48,7 +48,7 @@ class Sweeper:
         self._walk_at = time.monotonic() + walk_every.total_seconds()
 
     async def look(self) -> None:
-        """Rows first: a prediction that goes may leave its body unreferenced."""
+        """Rows first: a prediction or a file that goes may leave its bytes unreferenced."""
         await self._sweep_rows()
         await self._sweep_blobs()
         await self._resources.store.sweep_partial(DAY)
@@ -60,6 +60,7 @@ class Sweeper:
         settings = self._resources.settings
         kept: dict[Aged, timedelta] = {
             "prediction": timedelta(hours=settings.prediction_hours),
+            "file": timedelta(hours=settings.file_hours),
             "operation": timedelta(days=settings.operation_days),
             "delivery": timedelta(days=settings.delivery_days),
             "replica": timedelta(days=settings.operation_days),

@@ -35,6 +35,7 @@ SAFE = (
     "max_attempts",
     "idempotency_hours",
     "prediction_hours",
+    "file_hours",
     "operation_days",
 )
 

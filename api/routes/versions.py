@@ -1,19 +1,17 @@
 """Versions of a model: list, upload, overview, describe, delete, download."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
-from api.errors import problem
+from api.downloads import attachment, send_blob
 from api.headers import etag, is_not_modified
 from api.intake import FORM_CONTENT, RAW_CONTENT, show_version, shown_version, upload_version
 from api.links import links_for
 from api.mutations import Calling, Effect, Shown, answer
 from api.pages import Listing, document
-from api.ranges import read_range
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
@@ -25,8 +23,6 @@ from state.queries import versions
 from state.queries.lists import View
 from state.queries.models import find_model
 from state.tables import Operation, Version
-from storage.base import RangeNotSatisfiable
-from storage.digests import Digest
 
 router = APIRouter(prefix="/api/v1/models/{model}/versions", tags=["versions"], route_class=PlatformRoute)
 LIST = Listing(
@@ -130,23 +126,8 @@ async def download_artifact(request: Request, context: ContextOf, who: WhoAsks, 
     async with context.database.read() as session:
         owner = await find_model(session, who.tenant_id, model)
         row = await versions.find_version(session, owner, version)
-    digest, tag = Digest.parse(row.digest), f'"{row.digest}"'
-    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
-    if is_not_modified(request, tag):
-        return Response(status_code=304, headers=headers)
-    size_bytes = await context.store.stat(digest)
-    try:
-        part = read_range(request, size_bytes, tag)
-    except RangeNotSatisfiable as error:
-        return problem(request.scope, error, {"Content-Range": f"bytes */{size_bytes}"})
-    length_bytes = size_bytes
-    if part is not None:
-        stop = part.stop or size_bytes
-        length_bytes = stop - part.start
-        headers["Content-Range"] = f"bytes {part.start}-{stop - 1}/{size_bytes}"
-    headers |= {"Content-Length": str(length_bytes), "Content-Disposition": _attachment(row, owner.name)}
-    pieces = context.store.open(digest, part)
-    return StreamingResponse(pieces, 206 if part else 200, headers, media_type="application/octet-stream")
+    plain = f"{owner.name}-{row.number}.{row.format}"
+    return await send_blob(request, context, row.digest, attachment(plain, row.filename))
 
 
 def _derived(row: Version, body: VersionPatch) -> dict[str, str | dict[str, object] | None]:
@@ -158,9 +139,3 @@ def _derived(row: Version, body: VersionPatch) -> dict[str, str | dict[str, obje
         found: str | None = (row.signature or {}).get("task")
         changes["task"] = found  # what the inspection says again
     return changes
-
-
-def _attachment(row: Version, model: str) -> str:
-    """RFC 6266: a plain name for everybody, the given one for those who read RFC 8187."""
-    plain = f"{model}-{row.number}.{row.format}"
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(row.filename or plain)}"

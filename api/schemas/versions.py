@@ -34,7 +34,7 @@ def check_metrics(metrics: dict[str, object]) -> dict[str, object]:
     return metrics
 
 
-def _read_object(given: object) -> object:
+def read_object(given: object) -> object:
     """A form field's JSON text."""
     if not isinstance(given, str):
         return given
@@ -51,7 +51,7 @@ def _read_tags(given: object) -> object:
     if not isinstance(given, str):
         return given
     if given.lstrip().startswith("["):
-        return _read_object(given)
+        return read_object(given)
     return [tag.strip() for tag in given.split(",") if tag.strip()]
 
 
@@ -72,7 +72,7 @@ class UploadFields(Body):
     tags: Annotated[Tags | None, BeforeValidator(_read_tags)] = None
     task: Task | None = None
     type: Annotated[Literal["onnx", "pmml", "auto"] | None, BeforeValidator(_read_type)] = None
-    metrics: Annotated[Metrics | None, BeforeValidator(_read_object)] = None
+    metrics: Annotated[Metrics | None, BeforeValidator(read_object)] = None
     features: Later = None
 
 

@@ -45,6 +45,9 @@ def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -
         stack.callback(platform.end)
         api = stack.enter_context(platform.client())
         deploy(api)
+        form = b'--b\r\nContent-Disposition: form-data; name="content"\r\n\r\nkept\r\n--b--\r\n'
+        kind = {"content-type": "multipart/form-data; boundary=b"}
+        file = api.send("POST", "/api/v1/files", form, headers=kind).document["id"]
         enough = threading.Event()
         accepted: list[str] = []
 
@@ -71,6 +74,7 @@ def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -
         until(lambda: ready(api, "/api/v1/services/iris", "running"), 30, "the service")
         answer = until(lambda: answered(api), 30, "an answer")
         assert difference(answer, TOLD["outputs"]) is None
+        assert api.send("GET", f"/api/v1/files/{file}/content", None).status == 200
         for prediction_id in known:
             until(lambda p=prediction_id: ready(api, f"/api/v1/predictions/{p}", "succeeded"), 30, prediction_id)  # type: ignore[misc]  # the default binds the loop's value
 

@@ -27,6 +27,14 @@ ANSWERED = (
     "verifies_webhooks",
     "does_everything_asynchronously",
 )
+FILES = (
+    "uploads_from_a_path_and_from_memory",
+    "gets_and_lists",
+    "reads_the_bytes",
+    "deletes",
+    "uploads_what_an_input_names",
+    "does_everything_asynchronously",
+)
 HELD = ("a_hold_ends_before_its_read_times_out", "cancels")
 
 
@@ -84,3 +92,8 @@ def test_the_client(client: Path, running: RunningPlatform, name: str) -> None:
 def test_of_a_service_that_does_not_answer_the_client(client: Path, running: RunningPlatform, name: str) -> None:
     with running.client() as api, frozen(api, "held"):
         check(client, running, "replicate_predictions.py", name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_with_files_the_client(client: Path, running: RunningPlatform, name: str) -> None:
+    check(client, running, "replicate_files.py", name)

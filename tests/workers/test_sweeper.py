@@ -14,7 +14,7 @@ from state.blobs import DELETED_WITHIN
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.sweeping import condemn
-from state.tables import Blob, Circuit, Delivery, History, IdempotencyKey, Operation, Replica, Service, Version
+from state.tables import Blob, Circuit, Delivery, File, History, IdempotencyKey, Operation, Replica, Service, Version
 from storage.digests import Digest
 from tests.workers.platform import Platform, answering
 from workers.outcomes import Done
@@ -149,6 +149,20 @@ async def test_unfinished_work_stays_however_old(platform: Platform) -> None:
     await age(platform)
     await Sweeper(platform.resources).look()
     assert (await platform.now(operation)).status == "queued"
+
+
+async def test_a_file_goes_at_its_time_and_its_bytes_after_it(platform: Platform) -> None:
+    old, young = await stored(platform, b"old"), await stored(platform, b"young")
+    async with platform.database.write() as session:
+        for digest, at in ((old, LONG_AGO), (young, now_micros())):
+            words = {"name": "a.txt", "content_type": "text/plain", "size_bytes": 3, "about": {}}
+            session.add(File(id=new_id("file"), tenant_id=DEFAULT_TENANT, created_at=at, digest=digest, **words))
+    sweeper = Sweeper(platform.resources, doomed_for=NOW)
+    for _ in range(2):
+        await sweeper.look()
+    async with platform.database.read() as session:
+        assert (await session.scalars(select(File.digest))).all() == [young]
+    assert (await is_stored(platform, old), await is_stored(platform, young)) == (False, True)
 
 
 async def test_an_old_idempotency_key_is_forgotten(platform: Platform) -> None:

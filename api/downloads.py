@@ -1,0 +1,48 @@
+"""Sends a blob: the whole or the range asked for; its ETag is its digest, so what a client has is not sent again."""
+
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.dependencies import Context
+from api.errors import problem
+from api.headers import is_not_modified
+from api.ranges import read_range
+from storage.base import RangeNotSatisfiable
+from storage.digests import Digest
+
+
+def digest_tag(digest: str) -> str:
+    """The entity tag of a blob."""
+    return f'"{digest}"'
+
+
+async def send_blob(
+    request: Request, context: Context, digest: str, disposition: str, media_type: str = "application/octet-stream"
+) -> Response:
+    """The blob with Range and ETag (RFC 9110); 304 and 416 where they belong. Raises `BlobMissing`."""
+    blob, tag = Digest.parse(digest), digest_tag(digest)
+    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
+    if is_not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
+    size_bytes = await context.store.stat(blob)
+    try:
+        part = read_range(request, size_bytes, tag)
+    except RangeNotSatisfiable as error:
+        return problem(request.scope, error, {"Content-Range": f"bytes */{size_bytes}"})
+    length_bytes = size_bytes
+    if part is not None:
+        stop = part.stop or size_bytes
+        length_bytes = stop - part.start
+        headers["Content-Range"] = f"bytes {part.start}-{stop - 1}/{size_bytes}"
+    headers |= {"Content-Length": str(length_bytes), "Content-Disposition": disposition}
+    # What somebody has uploaded is never a page of ours.
+    headers |= {"X-Content-Type-Options": "nosniff"}
+    pieces = context.store.open(blob, part)
+    return StreamingResponse(pieces, 206 if part else 200, headers, media_type=media_type)
+
+
+def attachment(plain: str, name: str | None = None) -> str:
+    """RFC 6266: a plain name for everybody, the given one for those who read RFC 8187."""
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name or plain)}"

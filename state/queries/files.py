@@ -1,0 +1,69 @@
+"""Files that clients keep here for their inputs: rows only, the bytes are blobs (see `state.blobs`)."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from core.clock import now_micros
+from core.errors import Json, NotFound
+from core.ids import new_id
+from state.blobs import hold_blob
+from state.database import Session, WriteSession
+from state.operations import Who
+from state.queries.lists import Page, View, page
+from state.queries.rows import owned
+from state.tables import File
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """What is in the store, and what its owner says of it."""
+
+    digest: str
+    size_bytes: int
+    name: str
+    content_type: str
+    about: dict[str, Json]
+
+
+async def add(session: WriteSession, who: Who, new: NewFile) -> File:
+    """A file that refers to a blob from now on. Raises `StoreUnavailable` where the sweeper was faster."""
+    await hold_blob(session, new.digest)
+    row = File(
+        id=new_id("file"),
+        tenant_id=who.tenant_id,
+        created_at=now_micros(),
+        name=new.name,
+        content_type=new.content_type,
+        size_bytes=new.size_bytes,
+        digest=new.digest,
+        about=dict(new.about),
+    )
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def find(session: Session, tenant_id: str, file_id: str) -> File:
+    """The tenant's file. Raises `NotFound`."""
+    return await owned(session, File, tenant_id, file_id, "file")
+
+
+async def hold(session: WriteSession, tenant_id: str, file_id: str) -> File:
+    """The same, locked against other writers until the transaction ends."""
+    query = select(File).where(File.id == file_id, File.tenant_id == tenant_id)
+    row = (await session.execute(query.with_for_update())).scalar_one_or_none()
+    if row is None:
+        raise NotFound(f"no file has the id '{file_id[:60]}'")
+    return row
+
+
+async def listing(session: Session, tenant_id: str, view: View) -> Page[File]:
+    """The tenant's files."""
+    return await page(session, select(File).where(File.tenant_id == tenant_id), File, view)
+
+
+async def remove(session: WriteSession, row: File) -> None:
+    """Forget a held file; its bytes go when nothing else refers to them."""
+    await session.delete(row)
+    await session.flush()
