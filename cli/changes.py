@@ -28,5 +28,5 @@ def change_service(
     if not wait_s:
         output.data(str(operation["id"]))
         return
-    wait_for(platform, operation, wait_s)
+    wait_for(platform, operation, wait_s, output)
     output.say(f"{name} is {DONE[verb]} ({time.monotonic() - began:.1f} s).")

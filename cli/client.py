@@ -39,9 +39,10 @@ class Answer:
 class Platform:
     """One platform, by the address of its API. Every method raises `CommandFailed`."""
 
-    def __init__(self, url: str = DEFAULT_API, token: str | None = None) -> None:
+    def __init__(self, url: str = DEFAULT_API, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self.token = token
+        self._timeout_s = timeout_s
         try:
             parsed = httpx2.URL(self.url)
         except httpx2.InvalidURL as error:
@@ -53,7 +54,7 @@ class Platform:
         self._http = httpx2.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"} if token else {},
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             trust_env=parsed.host not in LOOPBACK,  # a proxy cannot reach this machine's loopback
         )
 
@@ -99,7 +100,7 @@ class Platform:
         *,
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> Answer:
         """One request with a JSON body, or without one."""
         given = {"content-type": "application/json"} if body is not None else {}
@@ -114,18 +115,23 @@ class Platform:
         *,
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> Answer:
         """One request with a body of bytes, which may be a stream."""
         try:
             response = self._http.request(
-                method, path, content=content, params=query or None, headers=headers, timeout=timeout_s
+                method,
+                path,
+                content=content,
+                params=query or None,
+                headers=headers,
+                timeout=self._timeout_s if timeout_s is None else timeout_s,
             )
         except httpx2.HTTPError as error:
-            raise self._unreachable(error, timeout_s) from error
+            raise self._unreachable(error, self._timeout_s if timeout_s is None else timeout_s) from error
         if response.is_success:
             return Answer(response.status_code, _object(response), response.headers)
-        raise refusal(response.status_code, _object(response), response.headers.get("x-request-id"))
+        raise refusal(response.status_code, _object(response), response.headers.get("x-request-id"), path)
 
     def stream(self, path: str, **query: str | int) -> Iterator[str]:
         """The text of an answer as it comes, for as long as it comes."""
@@ -133,7 +139,7 @@ class Platform:
             with self._http.stream("GET", path, params=query, timeout=httpx2.Timeout(TIMEOUT_S, read=None)) as response:
                 if not response.is_success:
                     response.read()
-                    raise refusal(response.status_code, _object(response), response.headers.get("x-request-id"))
+                    raise refusal(response.status_code, _object(response), response.headers.get("x-request-id"), path)
                 yield from response.iter_text()
         except httpx2.HTTPError as error:
             raise self._unreachable(error, TIMEOUT_S) from error
@@ -148,7 +154,7 @@ class Platform:
         return CommandFailed(f"The connection to {self.url} broke off ({type(error).__name__}: {error}); try again.")
 
 
-def refusal(http_status: int, problem: Document, request_id: str | None = None) -> CommandFailed:
+def refusal(http_status: int, problem: Document, request_id: str | None = None, path: str = "") -> CommandFailed:
     """A problem document (RFC 9457) as the words and the exit status that a command ends with."""
     detail = str(
         problem.get("detail")
@@ -175,7 +181,10 @@ def refusal(http_status: int, problem: Document, request_id: str | None = None) 
         details.append(f"request: {named}")
     is_quota = str(problem.get("code", "")).startswith("quota")
     return CommandFailed(
-        detail, details=details, exit_status=Exit.QUOTA if is_quota else EXITS.get(http_status, Exit.FAILED)
+        detail,
+        details=details,
+        exit_status=Exit.QUOTA if is_quota else EXITS.get(http_status, Exit.FAILED),
+        path=path,
     )
 
 

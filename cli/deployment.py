@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-from cli.client import Answer, Document, Platform
+from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 from cli.operations import operation_of, wait_for
 from cli.output import Output
 from cli.prediction import curl_command, predict_path
-from cli.upload import check_file, digest_of, size_in_words, upload
-from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, overview_in_words, seconds_in_words
+from cli.registry import ready_version
+from cli.upload import check_file
+from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, seconds_in_words
 
 LONGEST_NAME = 48
 UP = ("running", "degraded", "updating", "deploying", "pending")
@@ -51,11 +50,6 @@ class Plan:
         """The service's resource."""
         return f"/api/v1/services/{quote(self.service, safe='')}"
 
-    @property
-    def versions(self) -> str:
-        """The model's versions."""
-        return f"/api/v1/models/{quote(self.model, safe='')}/versions"
-
 
 def name_from(file: Path) -> str:
     """A service's name made of a file's name. Raises `CommandFailed` where none can be made."""
@@ -71,7 +65,7 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
     origins = f"  ({', '.join(plan.origins)})" if plan.origins else ""
     output.say(f"Deploy {plan.file.name} as service {plan.service}, model {plan.model}{origins}")
     service = platform.find(plan.path)
-    version = _version(plan, platform, output)
+    version = ready_version(platform, plan.file, plan.model, output, wait_s=plan.timeout_s)
     output.progress_table(FIELD_COLUMNS, field_rows(version))
     if service is not None and _serves(service, version, plan):
         output.say(f"No change: {plan.service} serves version {version['version']} of {plan.model} already.")
@@ -80,7 +74,7 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
         if not plan.waits:
             output.data(str(operation["id"]))
             return
-        wait_for(platform, operation, plan.timeout_s, _ReplicaWatch(plan, platform, output).look)
+        wait_for(platform, operation, plan.timeout_s, output, _ReplicaWatch(plan, platform, output).look)
         _try(plan, platform, version, output)
     _conclude(plan, platform, version, output, time.monotonic() - began)
 
@@ -88,31 +82,6 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
 def _serves(service: Document, version: Document, plan: Plan) -> bool:
     is_same = (service["model"], service["version"]) == (plan.model, version["version"])
     return is_same and service["status"] in UP and plan.replicas in (None, service["replicas"])
-
-
-def _version(plan: Plan, platform: Platform, output: Output) -> Document:
-    """The ready version with these bytes: one that is there, or a new one."""
-    known = platform.find(f"{plan.versions}/{digest_of(plan.file)}")
-    if known is not None and known["status"] == "ready":
-        output.say(f"Version {known['version']} of {plan.model} has the same bytes: nothing to upload.")
-        return known
-    began = time.monotonic()
-    operation = operation_of(platform, _upload(plan, platform, output))
-    number = operation["target"]["name"]
-    size = size_in_words(plan.file.stat().st_size)
-    output.say(f"Uploaded {size} as version {number} of {plan.model} in {seconds_in_words(time.monotonic() - began)}")
-    wait_for(platform, operation, plan.timeout_s)
-    version = platform.get(f"{plan.versions}/{number}")
-    output.say(f"Inspected: {overview_in_words(version)}")
-    return version
-
-
-def _upload(plan: Plan, platform: Platform, output: Output) -> Answer:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    is_watched = output.progress.is_terminal and not output.quiet
-    with Progress(*columns, console=output.progress, transient=True, disable=not is_watched) as progress:
-        bar = progress.add_task("upload", total=plan.file.stat().st_size)
-        return upload(platform, plan.file, plan.model, lambda size: progress.advance(bar, size))
 
 
 def _submit(plan: Plan, platform: Platform, service: Document | None, version: Document, output: Output) -> Document:
@@ -168,7 +137,7 @@ def _try(plan: Plan, platform: Platform, version: Document, output: Output) -> N
 
 def _conclude(plan: Plan, platform: Platform, version: Document, output: Output, took_s: float) -> None:
     service = platform.get(plan.path)
-    if output.is_json:
+    if output.is_for_scripts:
         output.document(service)
         return
     output.say(f"{plan.service} is {service['status']} ({seconds_in_words(took_s)}). It answers at:")

@@ -19,8 +19,13 @@ class Exit(IntEnum):
 
 
 class CommandFailed(Exception):
-    """What went wrong in one sentence; `details` are further lines: fields, the next step, the request's id."""
+    """What went wrong in one sentence; `details` are further lines: fields, the next step, the request's id.
 
-    def __init__(self, message: str, *, details: Sequence[str] = (), exit_status: Exit = Exit.FAILED) -> None:
+    `path` is the resource that refused, where one did.
+    """
+
+    def __init__(
+        self, message: str, *, details: Sequence[str] = (), exit_status: Exit = Exit.FAILED, path: str = ""
+    ) -> None:
         super().__init__(message)
-        self.message, self.details, self.exit_status = message, tuple(details), exit_status
+        self.message, self.details, self.exit_status, self.path = message, tuple(details), exit_status, path

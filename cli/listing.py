@@ -1,67 +1,50 @@
 """What there is and how it is: models, services, one service, the platform."""
 
 import sys
-from collections.abc import Sequence
 from urllib.parse import quote
 
-from cli.client import Document, Platform
+from cli.client import Platform
 from cli.failure import CommandFailed
-from cli.output import Output
+from cli.output import Columns, Output
 from cli.words import age_in_words
 
 HISTORY_SHOWN = 10
 ENDED = ("stopped", "failed")
 
 
+MODELS: Columns = {
+    "name": lambda model: str(model["name"]),
+    "versions": lambda model: str(model["versions"]),
+    "latest ready": lambda model: str(model["latest"]["version"]) if model.get("latest") else "none",
+    "age": lambda model: age_in_words(model["created_at"]),
+}
+SERVICES: Columns = {
+    "name": lambda service: str(service["name"]),
+    "status": lambda service: str(service["status"]),
+    "model": lambda service: f"{service['model']} {service['version']}",
+    "ready": lambda service: f"{service['ready_replicas']}/{service['replicas']}",
+    "age": lambda service: age_in_words(service["created_at"]),
+    "url": lambda service: str(service["url"]),
+}
+
+
 def show_models(platform: Platform, output: Output) -> None:
     """The models, newest first."""
     models = list(platform.items("/api/v1/models", page_size=500))
-    if output.is_json:
-        output.document(models)
-        return
-    rows = [
-        (str(model["name"]), str(model["versions"]), _latest(model), age_in_words(model["created_at"]))
-        for model in models
-    ]
-    _table_or_hint(output, ("name", "versions", "latest ready", "age"), rows, "No models yet")
-
-
-def _latest(model: Document) -> str:
-    return str(model["latest"]["version"]) if model.get("latest") else "none"
+    output.rows(models, MODELS, "No models yet: make one with `portside deploy model.onnx`.")
 
 
 def show_services(platform: Platform, output: Output) -> None:
     """The services, newest first."""
     services = list(platform.items("/api/v1/services", page_size=500))
-    if output.is_json:
-        output.document(services)
-        return
-    rows = [
-        (
-            str(service["name"]),
-            str(service["status"]),
-            f"{service['model']} {service['version']}",
-            f"{service['ready_replicas']}/{service['replicas']}",
-            age_in_words(service["created_at"]),
-            str(service["url"]),
-        )
-        for service in services
-    ]
-    _table_or_hint(output, ("name", "status", "model", "ready", "age", "url"), rows, "No services yet")
-
-
-def _table_or_hint(output: Output, columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    if rows:
-        output.table(columns, rows)
-    else:
-        output.say(f"{nothing}: make one with `portside deploy model.onnx`.")
+    output.rows(services, SERVICES, "No services yet: make one with `portside deploy model.onnx`.")
 
 
 def show_service(platform: Platform, name: str, output: Output) -> None:
     """One service: how it is, its replicas, what happened to it last."""
     path = f"/api/v1/services/{quote(name, safe='')}"
     service = platform.get(path)
-    if output.is_json:
+    if output.is_for_scripts:
         output.document(service)
         return
     reason = f" ({service['reason']}: {service['message'] or ''})" if service.get("reason") else ""
@@ -88,7 +71,7 @@ def show_service(platform: Platform, name: str, output: Output) -> None:
 def show_platform(platform: Platform, output: Output) -> None:
     """Whether the platform is ready, its version, what waits. Raises `CommandFailed` when it is not ready."""
     control, system = platform.call("GET", "/readyz/control"), platform.get("/api/v1/system")
-    if output.is_json:
+    if output.is_for_scripts:
         output.document({"url": platform.url, **control.document, **system})
         return
     output.data(f"Portside {system['version']} at {platform.url}: {control.document['status']}")

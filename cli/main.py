@@ -5,12 +5,22 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
-from cli.commands import deploy, models, operating, platform, services
+from cli.commands import (
+    deploy,
+    events,
+    models,
+    operating,
+    operations,
+    platform,
+    predictions,
+    services,
+    webhooks,
+)
 from cli.commands.platform import print_version
 from cli.commands.target import ApiOption, PlatformAddress, TokenOption
 from cli.failure import CommandFailed, Exit
@@ -25,18 +35,13 @@ Two commands are enough: [bold]portside up[/bold] starts a platform on this mach
 Data goes to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
 5 token missing or refused, 6 quota, 124 out of time.
 """
-START, WORK, PARTS, MORE = "Start", "Models and services", "A platform of several processes", "More"
+START, WORK, GROUPS = "Start", "Models and services", "Everything there is, each with verbs of its own"
+PARTS, MORE = "A platform of several processes", "More"
 
 
 def build() -> typer.Typer:
     """The command line with all its verbs."""
-    app = typer.Typer(
-        name="portside",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = _group(name="portside", rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
     app.callback(help=HELP)(root)
     _add(app, START, platform.up, platform.demo, deploy.deploy)
     app.command("ls", rich_help_panel=WORK)(models.list_models)
@@ -44,15 +49,56 @@ def build() -> typer.Typer:
     app.command("ps", rich_help_panel=WORK)(services.list_services)
     _add(app, WORK, services.status, services.predict, services.logs, services.curl)
     _add(app, WORK, services.pause, services.resume, services.restart, services.rollback, services.delete)
+    for name, group in _groups().items():
+        app.add_typer(group, name=name, rich_help_panel=GROUPS)
+    _add(app, GROUPS, events.events)
     _add(app, PARTS, platform.api, platform.worker, platform.node, platform.migrate)
-    _add(app, MORE, operating.system, operating.switch)
+    _add(app, MORE, operating.open_, operating.system, operating.switch)
     _add(app, MORE, platform.doctor, platform.backup, platform.restore, platform.reference)
     return app
 
 
-def _add(app: typer.Typer, panel: str, *verbs: Callable[..., None]) -> None:
+def _groups() -> dict[str, typer.Typer]:
+    """A group of verbs for each kind of thing; the short verbs above do the everyday part of it."""
+    of_models = _group(help="Models: their versions and aliases.")
+    _listed(of_models, models.list_models)
+    _add(of_models, None, models.show, models.upload, models.alias, models.delete)
+    of_services = _group(help="Services: what they are, were, and how many replicas they have.")
+    _listed(of_services, services.list_services)
+    _add(of_services, None, services.show, services.history, services.revisions, services.scale)
+    _add(of_services, None, services.pause, services.resume, services.restart, services.rollback, services.delete)
+    of_operations = _group(help="Operations: what the platform does, has done, and what went wrong.")
+    _listed(of_operations, operations.list_)
+    _add(of_operations, None, operations.show, operations.wait, operations.cancel, operations.retry)
+    of_predictions = _group(help="Predictions that outlive every process.")
+    _listed(of_predictions, predictions.list_)
+    _add(of_predictions, None, predictions.show, predictions.create, predictions.wait, predictions.cancel)
+    of_webhooks = _group(help="Webhooks: who is told what, and what became of it.")
+    _listed(of_webhooks, webhooks.list_)
+    _add(of_webhooks, None, webhooks.create, webhooks.show, webhooks.delete)
+    of_webhooks.command("test")(webhooks.send_test)
+    _add(of_webhooks, None, webhooks.rotate_secret, webhooks.deliveries, webhooks.redeliver)
+    return {
+        "models": of_models,
+        "services": of_services,
+        "operations": of_operations,
+        "predictions": of_predictions,
+        "webhooks": of_webhooks,
+    }
+
+
+def _group(**about: Any) -> typer.Typer:
+    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, **about)
+
+
+def _listed(group: typer.Typer, verb: Callable[..., None]) -> None:
+    group.command("ls")(verb)
+    group.command("list", hidden=True)(verb)
+
+
+def _add(app: typer.Typer, panel: str | None, *verbs: Callable[..., None]) -> None:
     for verb in verbs:
-        app.command(rich_help_panel=panel)(verb)
+        app.command(verb.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(verb)
 
 
 def root(
@@ -70,10 +116,13 @@ def root(
     context.obj = PlatformAddress(api, token)
 
 
-def main() -> int:
-    """Run the command line; returns the exit status (usage errors leave by SystemExit, as typer has it)."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line, this process' own or the given words; returns the exit status.
+
+    Usage errors leave by SystemExit, as typer has it.
+    """
     try:
-        build()(prog_name="portside")
+        build()(words, prog_name="portside")
     except CommandFailed as failed:
         say_failure(failed)
         return failed.exit_status

@@ -1,6 +1,8 @@
 """The installation and its switches, as an operator sees them."""
 
 import re
+import sys
+import webbrowser
 from urllib.parse import quote
 
 from cli.client import Document, Platform
@@ -17,7 +19,7 @@ GIB = 1024**3
 def show_switches(platform: Platform, output: Output) -> None:
     """All switches."""
     switches = list(platform.get(SWITCHES)["items"])
-    if output.is_json:
+    if output.is_for_scripts:
         output.document(switches)
         return
     output.table(("switch", "is", "since", "until", "by", "why", "while it is off"), [_row(each) for each in switches])
@@ -37,7 +39,7 @@ def switch_off(platform: Platform, name: str, reason: str, duration: str | None,
     if duration is not None:
         body["expires_in_s"] = seconds(duration)
     switch = platform.call("PUT", f"{SWITCHES}/{quote(name, safe='')}", body).document
-    if output.is_json:
+    if output.is_for_scripts:
         output.document(switch)
     until = switch["expires_at"] or f"`portside switch on {name}`"
     output.say(f"{name} off until {until}: {switch['while_off']}.")
@@ -49,20 +51,31 @@ def switch_on(platform: Platform, name: str, output: Output) -> None:
     output.say(f"{name} on.")
 
 
-def seconds(duration: str) -> int:
+def seconds(duration: str, option: str = "--for") -> int:
     """`90s`, `30m`, `2h`, `1d` in seconds. Raises `CommandFailed`."""
     found = DURATION.fullmatch(duration.strip())
     if found is None:
         raise CommandFailed(
-            f"--for takes a duration such as 90s, 30m, 2h or 1d, not {duration!r}.", exit_status=Exit.USAGE
+            f"{option} takes a duration such as 90s, 30m, 2h or 1d, not {duration!r}.", exit_status=Exit.USAGE
         )
     return int(found.group(1)) * UNIT_S[found.group(2)]
+
+
+def open_platform(platform: Platform, output: Output) -> None:
+    """The console's address where there is one, else that of the API's description. Raises `CommandFailed`."""
+    has_console = platform.find("/") is not None
+    url = platform.url if has_console else f"{platform.url}/api/v1/openapi.json"
+    if not has_console:
+        platform.get("/api/v1/openapi.json")
+    output.data(url)
+    if sys.stdout.isatty():
+        webbrowser.open(url)
 
 
 def show_system(platform: Platform, output: Output) -> None:
     """The whole installation."""
     system = platform.get("/api/v1/system")
-    if output.is_json:
+    if output.is_for_scripts:
         output.document(system)
         return
     schema, routes = system["schema_revision"], system["routing_version"]

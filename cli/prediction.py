@@ -47,7 +47,7 @@ def sample_body(platform: Platform, name: str) -> Document:
     return {"inputs": version["sample"]}
 
 
-def read_body(given: list[str]) -> object:
+def read_body(given: list[str]) -> Document:
     """The body that the words of the command line mean. Raises `CommandFailed`."""
     if given == ["-"]:
         return _as_body(_parse(sys.stdin.read(), "stdin"))
@@ -70,7 +70,7 @@ def _parse(text: str, source: str) -> object:
         raise CommandFailed(f"{source} is not JSON: {error}.", exit_status=Exit.USAGE) from error
 
 
-def _as_body(document: object) -> object:
+def _as_body(document: object) -> Document:
     """A whole body stays as it is, a record or a list of records becomes one."""
     if isinstance(document, dict) and any(form in document for form in FORMS):
         return document

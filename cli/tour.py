@@ -12,6 +12,7 @@ from cli.client import Answer, Document, Platform
 from cli.comparison import difference
 from cli.failure import CommandFailed
 from cli.operations import operation_of, wait_for
+from cli.output import Output
 from cli.prediction import predict_path
 from cli.receiver import Receiver
 from cli.upload import size_in_words, upload
@@ -89,7 +90,7 @@ class Tour:
         size = size_in_words(file.stat().st_size)
         self._journal.line("upload", f"{size} → version {number} of model {self._exhibit.service}", began)
         began = time.perf_counter()
-        wait_for(self._platform, operation, PATIENCE_S)
+        wait_for(self._platform, operation, PATIENCE_S, Output(quiet=True))
         self._journal.line("inspect", f"operation {operation['id']} succeeded", began)
         return number
 
@@ -112,7 +113,7 @@ class Tour:
             how = f"rolled over from version {before['version']} to version {version['version']}"
         if before is not None and before["status"] == "paused":
             answer = self._platform.call("POST", f"{self._service}:resume")
-        wait_for(self._platform, operation_of(self._platform, answer), PATIENCE_S)
+        wait_for(self._platform, operation_of(self._platform, answer), PATIENCE_S, Output(quiet=True))
         service = self._platform.get(self._service)
         ready = f"{service['ready_replicas']} of {service['replicas']} replicas ready"
         self._journal.line("deploy", f"service {self._exhibit.service} {how}: {service['status']}, {ready}", began)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import FormatOption, Quiet, Timeout, Wait, connect
+from cli.commands.target import AsJson, FormatOption, Quiet, Timeout, Wait, connect, output_of
 from cli.format import Format
 
 
@@ -25,6 +25,7 @@ def deploy(
     wait: Wait = True,
     timeout: Timeout = 180,
     output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a service of a model file: upload, inspect, deploy, try, and show its URL.
@@ -32,7 +33,7 @@ def deploy(
     The same file again changes nothing; a new file becomes a new version, and the service rolls over to it.
     """
     from cli.deployment import Plan, carry_out
-    from cli.output import Output
 
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
-        carry_out(Plan.make(file, name, model, replicas, wait, timeout), platform, Output(output, quiet=quiet))
+        carry_out(Plan.make(file, name, model, replicas, wait, timeout), platform, out)

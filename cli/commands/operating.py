@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import FormatOption, Quiet, connect
+from cli.commands.target import AsJson, FormatOption, Quiet, connect, output_of
 from cli.format import Format
 
 
@@ -16,13 +16,21 @@ class Turn(StrEnum):
     ON = "on"
 
 
-def system(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
+def system(context: typer.Context, output: FormatOption = Format.TABLE, as_json: AsJson = False) -> None:
     """Show the whole installation: its processes, lanes, caretakers, pools, disk and switches."""
     from cli.operating import show_system
-    from cli.output import Output
+
+    out = output_of(output, as_json)
+    with connect(context) as platform:
+        show_system(platform, out)
+
+
+def open_(context: typer.Context) -> None:
+    """Print the address where the platform shows itself, and open it in a browser when a terminal is there."""
+    from cli.operating import open_platform
 
     with connect(context) as platform:
-        show_system(platform, Output(output))
+        open_platform(platform, output_of())
 
 
 def switch(
@@ -37,13 +45,13 @@ def switch(
         typer.Option("--for", metavar="DURATION", help="30m, 2h, 1d.", show_default="until it is switched on"),
     ] = None,
     output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Switch something off for a while, and on again: `switch off webhooks --reason 'receiver moves' --for 1h`."""
     from cli.operating import show_switches, switch_off, switch_on
-    from cli.output import Output
 
-    out = Output(output, quiet=quiet)
+    out = output_of(output, as_json, quiet)
     if turn is not None and name is None:
         raise typer.BadParameter("which one? schedules, webhooks, deploys or read_only", param_hint="NAME")
     with connect(context) as platform:

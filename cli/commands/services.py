@@ -5,33 +5,107 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import FormatOption, Quiet, ServiceName, Timeout, Wait, connect
+from cli.commands.target import (
+    AsJson,
+    FormatOption,
+    Limit,
+    Quiet,
+    ServiceName,
+    Timeout,
+    Wait,
+    Yes,
+    complete_service,
+    confirm,
+    connect,
+    output_of,
+)
 from cli.format import Format
 
 
-def list_services(context: typer.Context, output: FormatOption = Format.TABLE, quiet: Quiet = False) -> None:
+def list_services(
+    context: typer.Context, output: FormatOption = Format.TABLE, as_json: AsJson = False, quiet: Quiet = False
+) -> None:
     """List the services: what they serve, how they are, where they answer."""
     from cli.listing import show_services
-    from cli.output import Output
 
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
-        show_services(platform, Output(output, quiet=quiet))
+        show_services(platform, out)
 
 
 def status(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A service.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A service.", show_default=False, autocompletion=complete_service),
+    ] = None,
     output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
 ) -> None:
     """Tell how the platform is, or how one service is and what happened to it."""
     from cli.listing import show_platform, show_service
-    from cli.output import Output
 
+    out = output_of(output, as_json)
     with connect(context) as platform:
         if name is None:
-            show_platform(platform, Output(output))
+            show_platform(platform, out)
         else:
-            show_service(platform, name, Output(output))
+            show_service(platform, name, out)
+
+
+def show(
+    context: typer.Context, name: ServiceName, output: FormatOption = Format.TABLE, as_json: AsJson = False
+) -> None:
+    """Show how one service is, its replicas, and what happened to it last."""
+    status(context, name, output, as_json)
+
+
+def history(
+    context: typer.Context,
+    name: ServiceName,
+    limit: Limit = 50,
+    output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """List each change of a service's status: from, to, by whom, why; the newest first."""
+    from cli.fleet import show_history
+
+    out = output_of(output, as_json, quiet)
+    with connect(context) as platform:
+        show_history(platform, name, limit, out)
+
+
+def revisions(
+    context: typer.Context,
+    name: ServiceName,
+    limit: Limit = 50,
+    output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """List all that was ever deployed as a service, the newest first."""
+    from cli.fleet import show_revisions
+
+    out = output_of(output, as_json, quiet)
+    with connect(context) as platform:
+        show_revisions(platform, name, limit, out)
+
+
+def scale(
+    context: typer.Context,
+    name: ServiceName,
+    replicas: Annotated[int, typer.Argument(min=1, metavar="REPLICAS", help="How many.", show_default=False)],
+    wait: Wait = True,
+    timeout: Timeout = 180,
+    quiet: Quiet = False,
+) -> None:
+    """Give a service more replicas, or fewer."""
+    from cli.fleet import scale_service
+
+    out = output_of(quiet=quiet)
+    with connect(context) as platform:
+        scale_service(platform, name, replicas, out, wait_s=timeout if wait else 0)
 
 
 def predict(
@@ -118,14 +192,13 @@ def rollback(
 def delete(
     context: typer.Context,
     name: ServiceName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 60,
     quiet: Quiet = False,
 ) -> None:
     """Delete a service. Its model and versions stay."""
-    if not yes:
-        typer.confirm(f"Delete the service {name}?", abort=True, err=True)
+    confirm(f"Delete the service {name}?", yes)
     _change(context, name, "delete", wait, timeout, quiet)
 
 
@@ -139,7 +212,6 @@ def _change(
     body: Mapping[str, int] | None = None,
 ) -> None:
     from cli.changes import change_service
-    from cli.output import Output
 
     with connect(context) as platform:
-        change_service(platform, name, verb, Output(quiet=quiet), wait_s=timeout_s if wait else 0, body=body)
+        change_service(platform, name, verb, output_of(quiet=quiet), wait_s=timeout_s if wait else 0, body=body)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SERVERS = ("alembic", "fastapi", "pydantic", "sqlalchemy", "starlette", "uvicorn", "dramatiq")
 
 
@@ -41,6 +43,7 @@ def test_a_mistyped_verb_is_a_usage_error_that_names_the_nearest() -> None:
 def test_client_verbs_load_no_server() -> None:
     code = (
         "import sys, cli.main, cli.deployment, cli.listing, cli.operating, cli.prediction, cli.changes, cli.output\n"
+        "import cli.registry, cli.fleet, cli.operations, cli.submissions, cli.webhooks, cli.events, cli.nearest\n"
         "cli.main.build()\n"
         f"print(*sorted(set(sys.modules) & set({SERVERS!r})))"
     )
@@ -49,6 +52,25 @@ def test_client_verbs_load_no_server() -> None:
 
 
 def test_help_loads_no_client() -> None:
-    code = "import sys, cli.main\ncli.main.build()\nprint('httpx2' in sys.modules, 'rich.progress' in sys.modules)"
+    code = "import sys, cli.main\ncli.main.build()\nprint(*{'httpx2', 'rich.progress', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.split() == []
+
+
+def test_status_loads_neither_progress_bars_nor_yaml() -> None:
+    code = "import sys, cli.listing, cli.output, cli.nearest\nprint(*{'rich.progress', 'yaml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("group", ["models", "services", "operations", "predictions", "webhooks"])
+def test_a_mistyped_verb_of_a_group_names_the_nearest(group: str) -> None:
+    done = portside(group, "shwo")
+    assert done.returncode == 2
+    assert "Did you mean 'show'" in done.stderr
+
+
+def test_two_formats_at_once_are_a_usage_error() -> None:
+    done = portside("ls", "--json", "-o", "yaml")
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr

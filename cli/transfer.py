@@ -1,0 +1,63 @@
+"""Progress on the terminal: bytes on their way, and how far an operation is. Nothing of it in a pipe."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from cli.client import Answer, Document, Platform
+from cli.output import Output
+from cli.upload import upload
+
+
+def send_watched(platform: Platform, file: Path, model: str, output: Output) -> Answer:
+    """Upload with a bar of bytes and speed. Raises `CommandFailed`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=output.progress, transient=True, disable=not output.is_watched) as progress:
+        bar = progress.add_task("upload", total=file.stat().st_size)
+        return upload(platform, file, model, lambda size: progress.advance(bar, size))
+
+
+class Stage:
+    """The stage and the percent of one operation, as a bar that moves while somebody watches."""
+
+    def __init__(self, progress: Progress, operation: Document) -> None:
+        self._progress = progress
+        self._bar = progress.add_task(_words(operation), total=100)
+
+    def show(self, operation: Document) -> None:
+        """How far it is now."""
+        self._progress.update(
+            self._bar, description=_words(operation), completed=float(operation["progress"]["percent"])
+        )
+
+
+@contextmanager
+def stage_of(operation: Document, output: Output) -> Iterator[Stage]:
+    """A bar for the length of the block."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=output.progress, transient=True, disable=not output.is_watched) as progress:
+        yield Stage(progress, operation)
+
+
+def _words(operation: Document) -> str:
+    """`service.deploy of iris: starting replicas (1 of 2)`."""
+    progress = operation["progress"]
+    detail = f" ({progress['detail']})" if progress.get("detail") else ""
+    return f"{operation['kind']} of {operation['target']['name']}: {progress['stage']}{detail}"

@@ -1,0 +1,184 @@
+"""The groups of verbs on a real platform: what is data is on stdout, and the exit status says how it went."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.receiver import listening
+from tests.e2e.commands import data, verb
+from tests.e2e.platform import RunningPlatform
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+LISTS = ("models", "services", "operations", "predictions", "webhooks")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform with the model and the service `iris`, deployed by the verb that users begin with."""
+    platform = RunningPlatform.start(tmp_path_factory.mktemp("verbs"))
+    data(platform, "deploy", str(EXAMPLES / "iris.onnx"))
+    yield platform
+    platform.end()
+
+
+def names(running: RunningPlatform, *words: str) -> list[str]:
+    return data(running, *words, "-o", "name").split()
+
+
+@pytest.mark.parametrize("group", LISTS)
+def test_each_list_is_printed_for_people_and_for_scripts(running: RunningPlatform, group: str) -> None:
+    listed = json.loads(data(running, group, "ls", "--json"))
+    assert yaml.safe_load(data(running, group, "ls", "-o", "yaml")) == listed
+    assert len(names(running, group, "ls")) == len(listed)
+    done = verb(running, group, "ls")
+    assert (done.exit_status, bool(done.out)) == (0, bool(listed)), "a table, or a word on stderr"
+
+
+def test_a_model_and_its_versions_are_uploaded_shown_named_and_deleted(running: RunningPlatform) -> None:
+    assert data(running, "models", "upload", str(EXAMPLES / "diabetes.onnx"), "--name", "spare") == "spare@1\n"
+    again = verb(running, "models", "upload", str(EXAMPLES / "diabetes.onnx"), "--name", "spare")
+    assert "nothing to upload" in again.err
+    assert "spare@best is version 1" in verb(running, "models", "alias", "spare@1", "best").err
+    assert names(running, "models", "show", "spare@best") == ["spare@1"]
+    assert "@best is 1" in data(running, "models", "show", "spare")
+    assert "input " in data(running, "models", "show", "spare@latest")
+    data(running, "models", "alias", "spare", "best", "--delete")
+    assert verb(running, "models", "show", "spare@best").exit_status == 3
+    data(running, "models", "delete", "spare@1", "--yes")
+    data(running, "models", "delete", "spare", "--yes")
+    assert names(running, "models", "ls") == ["iris"]
+
+
+def test_a_service_is_scaled_and_its_past_is_told(running: RunningPlatform) -> None:
+    assert "2 replica(s) instead of 1" in verb(running, "services", "scale", "iris", "2").err
+    assert "No change" in verb(running, "services", "scale", "iris", "2").err
+    assert json.loads(data(running, "services", "show", "iris", "--json"))["replicas"] == 2
+    operation = data(running, "services", "scale", "iris", "1", "--no-wait").strip()
+    data(running, "operations", "wait", operation, "-q")
+    assert "deploying → running" in data(running, "services", "history", "iris")
+    assert "iris@1" in data(running, "services", "revisions", "iris")
+
+
+def test_operations_are_told_and_what_cannot_be_is_a_conflict(running: RunningPlatform) -> None:
+    found = names(running, "operations", "ls", "--kind", "service.deploy", "--of", "iris")
+    assert "service.deploy of service iris" in data(running, "operations", "show", found[0])
+    assert json.loads(data(running, "operations", "cancel", found[0], "--json"))["status"] == "succeeded"
+    assert verb(running, "operations", "retry", found[0]).exit_status == 4
+    assert verb(running, "operations", "wait", "op_none").exit_status == 3
+
+
+def test_a_prediction_is_submitted_awaited_and_found_again(running: RunningPlatform) -> None:
+    made = json.loads(data(running, "predictions", "create", "iris", "float_input=[5.1, 3.5, 1.4, 0.2]", "--json"))
+    assert (made["status"], made["output"]["label"]) == ("succeeded", "setosa")
+    submitted = data(running, "predictions", "create", "iris", "--no-wait").strip()
+    assert "succeeded" in data(running, "predictions", "wait", submitted)
+    assert names(running, "predictions", "ls", "--service", "iris", "-n", "2") == [submitted, made["id"]]
+    assert "status      succeeded" in data(running, "predictions", "cancel", submitted), "what has ended stays"
+
+
+def test_a_prediction_that_fails_is_a_failure_that_names_the_field(running: RunningPlatform) -> None:
+    done = verb(running, "predictions", "create", "iris", "float_input=x")
+    assert (done.exit_status, done.out) == (1, "")
+    assert "/inputs/float_input" in done.err
+
+
+def test_a_webhook_is_made_tried_and_forgotten(running: RunningPlatform) -> None:
+    with listening() as receiver:
+        made = json.loads(data(running, "webhooks", "create", receiver.url, "-e", "service.failed", "--json"))
+        webhook = made["id"]
+        assert made["secret"].startswith("whsec_")
+        assert "delivered" in data(running, "webhooks", "test", webhook)
+        delivery = names(running, "webhooks", "deliveries", webhook)[0]
+        assert "delivered" in data(running, "webhooks", "redeliver", webhook, delivery)
+        data(running, "webhooks", "redeliver", webhook, "--since", "1h", "--all")
+        assert len({receiver.next(10).headers["webhook-id"] for _ in range(3)}) == 1, "the same event each time"
+    renewed = json.loads(data(running, "webhooks", "rotate-secret", webhook, "--yes", "--json"))
+    assert renewed["secret"] not in ("", made["secret"])
+    assert "secret" not in json.loads(data(running, "webhooks", "show", webhook, "--json"))
+    data(running, "webhooks", "delete", webhook, "--yes")
+    assert verb(running, "webhooks", "show", webhook).exit_status == 3
+
+
+def test_a_receiver_that_is_not_there_is_a_failure_that_says_why(running: RunningPlatform) -> None:
+    webhook = json.loads(data(running, "webhooks", "create", "http://127.0.0.1:9/", "--json"))["id"]
+    done = verb(running, "webhooks", "test", webhook)
+    assert done.exit_status == 1
+    assert "cannot connect to 127.0.0.1" in done.err
+    data(running, "webhooks", "delete", webhook, "--yes")
+
+
+def test_events_are_followed_as_they_happen(running: RunningPlatform) -> None:
+    environment = {**os.environ, "PORTSIDE_API": running.url}
+    command = [sys.executable, "-m", "portside", "events", "--follow", "--type", "prediction", "--json", "-n", "1"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        following.stdout.readline()  # the last one before; from now on it follows
+        one = data(running, "predictions", "create", "iris", "--no-wait").strip()
+        told = [json.loads(following.stdout.readline()) for _ in range(2)]
+        following.terminate()
+    assert {(event["resource_id"], event["type"]) for event in told} == {
+        (one, "prediction.started"),
+        (one, "prediction.succeeded"),
+    }
+    assert one in data(running, "events", "--type", "prediction.succeeded")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("status", "irsi"), "iris"),
+        (("models", "show", "irs"), "iris"),
+        (("predict", "zzz"), "iris"),
+    ],
+)
+def test_a_mistyped_name_is_told_the_nearest(running: RunningPlatform, words: tuple[str, ...], meant: str) -> None:
+    done = verb(running, *words)
+    assert (done.exit_status, done.out) == (3, "")
+    assert meant in done.err
+
+
+def test_what_destroys_asks_and_without_a_terminal_wants_to_be_told(running: RunningPlatform) -> None:
+    for words in (("services", "delete", "iris"), ("delete", "iris"), ("models", "delete", "iris")):
+        done = verb(running, *words)
+        assert done.exit_status == 2
+        assert "--yes" in done.err
+    assert names(running, "services", "ls") == ["iris"]
+
+
+def test_a_model_in_use_is_not_deleted(running: RunningPlatform) -> None:
+    assert verb(running, "models", "delete", "iris", "--yes").exit_status == 4
+
+
+def test_waiting_too_long_says_how_to_go_on(running: RunningPlatform) -> None:
+    done = verb(running, "restart", "iris", "--timeout", "0.01")
+    assert done.exit_status == 124
+    following = done.err.partition("next: portside ")[2].split()
+    data(running, *following)
+
+
+def test_open_prints_an_address_that_answers(running: RunningPlatform) -> None:
+    url = data(running, "open").strip()
+    with running.client() as platform:
+        assert platform.get(url.removeprefix(running.url))["openapi"].startswith("3.1")
+
+
+def test_names_are_completed(running: RunningPlatform) -> None:
+    environment = {
+        **os.environ,
+        "PORTSIDE_API": running.url,
+        "_PORTSIDE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "portside services show ir",
+        "COMP_CWORD": "3",
+    }
+    command = [sys.executable, "-m", "portside"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["iris"]
+    nowhere = {**environment, "PORTSIDE_API": "http://127.0.0.1:9"}
+    done = subprocess.run(command, env=nowhere, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split(), done.stderr) == ([], "")
