@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.commands import (
+    apply,
     deploy,
     events,
     models,
@@ -43,7 +44,7 @@ def build() -> typer.Typer:
     """The command line with all its verbs."""
     app = _group(name="portside", rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
     app.callback(help=HELP)(root)
-    _add(app, START, platform.up, platform.demo, deploy.deploy)
+    _add(app, START, platform.up, platform.demo, deploy.deploy, apply.apply)
     app.command("ls", rich_help_panel=WORK)(models.list_models)
     app.command("list", hidden=True)(models.list_models)
     app.command("ps", rich_help_panel=WORK)(services.list_services)

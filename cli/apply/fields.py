@@ -1,0 +1,97 @@
+"""What a document may say: each field, and what is wrong with a value in a few words."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
+# What is wrong with a value, or nothing.
+Check: TypeAlias = Callable[[object], str | None]
+
+CPU = re.compile(r"\d{1,9}(\.\d{1,9})?m?")
+MEMORY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([A-Za-z]{0,2})")
+MIB = 1024 * 1024
+SCALE: Mapping[str, int] = {
+    "": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+}  # fmt: skip
+
+
+def text(given: object) -> str | None:
+    """Any text; YAML reads `on`, `1.0` and dates as something else unless they are quoted."""
+    return None if isinstance(given, str) else "must be text: put it in quotes"
+
+
+def name(given: object) -> str | None:
+    """A name as models and services have it."""
+    if isinstance(given, str) and NAME.fullmatch(given):
+        return None
+    return "must be 1 to 48 lower-case letters, digits and '-', a letter first and no '-' at the end"
+
+
+def version(given: object) -> str | None:
+    """`3`, `latest`, `@alias`, `sha256:…`."""
+    if (isinstance(given, int) and not isinstance(given, bool) and given > 0) or (isinstance(given, str) and given):
+        return None
+    return "must be a version: 3, latest, '@champion' (an alias, in quotes) or sha256:…"
+
+
+def count(given: object) -> str | None:
+    """A whole number from 1 on."""
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        return None
+    return "must be a whole number, 1 or more"
+
+
+def texts(given: object) -> str | None:
+    """A list of texts."""
+    if isinstance(given, list) and all(isinstance(each, str) for each in given):
+        return None
+    return "must be a list of texts"
+
+
+def variables(given: object) -> str | None:
+    """Names and texts."""
+    if isinstance(given, dict) and all(isinstance(key, str) and isinstance(given[key], str) for key in given):
+        return None
+    return "must be names with texts: put numbers, yes and no in quotes"
+
+
+def resources(given: object) -> str | None:
+    """`cpu` and `memory` as Kubernetes writes them."""
+    if not isinstance(given, dict) or not set(given) <= {"cpu", "memory", "gpu"}:
+        return "must have cpu, memory or both"
+    if "cpu" in given and CPU.fullmatch(str(given["cpu"])) is None:
+        return "cpu must be a number of cores such as 2, 0.5 or 500m"
+    found = MEMORY.fullmatch(str(given.get("memory", "1Gi")))
+    return None if found and found[2] in SCALE else "memory must be a size such as 512Mi or 1Gi"
+
+
+def cores(given: object) -> float:
+    """A checked `cpu` as a number."""
+    written = str(given)
+    return float(written[:-1]) / 1000 if written.endswith("m") else float(written)
+
+
+def memory(given: object) -> str:
+    """A checked `memory` as the platform shows it: MiB, rounded up."""
+    found = MEMORY.fullmatch(str(given))
+    assert found
+    size_bytes = float(found[1]) * SCALE[found[2]]
+    return f"{int(-(-size_bytes // MIB))}Mi"
+
+
+ABOUT: Mapping[str, Check] = {"display_name": text, "description": text, "tags": texts}
+FIELDS: Mapping[str, Mapping[str, Check]] = {
+    "model": {"name": name, "file": text, **ABOUT},
+    "service": {
+        "name": name,
+        "model": name,
+        "version": version,
+        "replicas": count,
+        "resources": resources,
+        "env": variables,
+        **ABOUT,
+    },
+}
+REQUIRED: Mapping[str, tuple[str, ...]] = {"model": ("name", "file"), "service": ("name", "model")}

@@ -1,0 +1,48 @@
+"""The verb that makes a platform as a file or a folder says."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands.target import AsJson, FormatOption, Quiet, Timeout, Wait, Yes, confirm, connect, output_of
+from cli.format import Format
+
+
+def apply(
+    context: typer.Context,
+    source: Annotated[
+        Path,
+        typer.Option("--file", "-f", metavar="FILE|DIR", help="YAML, or a folder of it.", show_default=False),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete what an earlier apply made and nothing declares any more.")
+    ] = False,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = 300,
+    output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make models and services as YAML documents say: show the difference, then do it. Again it changes nothing.
+
+    A document is `kind: model` with a name and a file, or `kind: service` with a name and a model; what it does not
+    say is left as it is. See docs/how-to/keep-services-in-git.md.
+    """
+    from cli.apply.documents import read_documents
+    from cli.apply.plan import make_plan
+    from cli.apply.steps import carry_out, show_plan
+
+    out = output_of(output, as_json, quiet)
+    declared = read_documents(source)
+    with connect(context) as platform:
+        changes = make_plan(platform, declared, prune=prune)
+        show_plan(changes, out, dry_run=dry_run)
+        if dry_run:
+            return
+        gone = [f"{change.kind} {change.name}" for change in changes if change.action == "delete"]
+        if gone:
+            confirm(f"Delete {', '.join(gone)}?", yes)
+        carry_out(changes, platform, out, waits=wait, timeout_s=timeout)

@@ -1,0 +1,149 @@
+"""A folder is the truth: applied it becomes models and services, again it changes nothing, pruned it takes back."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import data, verb
+from tests.e2e.platform import RunningPlatform
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MODEL = "kind: model\nname: flowers\nfile: flowers.onnx\ndescription: three kinds\n"
+SERVICE = """---
+kind: service
+name: flowers
+model: flowers
+replicas: {replicas}
+resources: {{cpu: 500m, memory: 1Gi}}
+env: {{GREETING: {greeting}}}
+tags: [team-a]
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform with a model and a service that were made by hand."""
+    platform = RunningPlatform.start(tmp_path_factory.mktemp("applied"))
+    data(platform, "deploy", str(EXAMPLES / "iris.onnx"), "--name", "by-hand")
+    yield platform
+    platform.end()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("git")
+
+
+def write(folder: Path, *, file: str = "iris.onnx", replicas: int = 1, greeting: str = "hello") -> None:
+    shutil.copyfile(EXAMPLES / file, folder / "flowers.onnx")
+    (folder / "flowers.yaml").write_text(MODEL + SERVICE.format(replicas=replicas, greeting=greeting))
+
+
+def changes(running: RunningPlatform, folder: Path, *words: str) -> dict[str, str]:
+    plan = json.loads(data(running, "apply", "-f", str(folder), "--dry-run", "--json", *words))
+    return {change["name"]: change["action"] for change in plan}
+
+
+def serves(running: RunningPlatform) -> str:
+    shown = json.loads(data(running, "services", "show", "flowers", "--json"))
+    return f"{shown['status']} {shown['version']} with {shown['replicas']}"
+
+
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(running: RunningPlatform, folder: Path) -> None:
+    write(folder)
+    said = data(running, "apply", "-f", str(folder), "--dry-run")
+    assert "+ model flowers" in said
+    assert "+     replicas: 1" in said
+    assert "Nothing was done" in said
+    assert verb(running, "status", "flowers").exit_status == 3
+
+
+def test_what_is_applied_is_there_and_applied_again_is_no_change(running: RunningPlatform, folder: Path) -> None:
+    data(running, "apply", "-f", str(folder))
+    assert serves(running) == "running 1 with 1"
+    assert data(running, "apply", "-f", str(folder)) == "No change: 2 as declared.\n"
+    model = json.loads(data(running, "models", "show", "flowers", "--json"))
+    assert (model["description"], model["tags"]) == ("three kinds", ["managed-by=portside-apply"])
+
+
+def test_only_what_differs_is_changed(running: RunningPlatform, folder: Path) -> None:
+    write(folder, replicas=2)
+    said = data(running, "apply", "-f", str(folder))
+    assert [line for line in said.splitlines() if line[0] in "+-~"] == [
+        "~ service flowers",
+        "-     replicas: 1",
+        "+     replicas: 2",
+    ]
+    assert serves(running) == "running 1 with 2"
+
+
+def test_another_value_of_a_variable_rolls_out(running: RunningPlatform, folder: Path) -> None:
+    revisions = len(data(running, "services", "revisions", "flowers", "-o", "name").split())
+    write(folder, greeting="bye")
+    data(running, "apply", "-f", str(folder))
+    assert len(data(running, "services", "revisions", "flowers", "-o", "name").split()) == revisions + 1
+    assert changes(running, folder) == {}
+
+
+def test_another_file_becomes_a_version_and_the_old_file_goes_back_to_the_old_one(
+    running: RunningPlatform, folder: Path
+) -> None:
+    write(folder, file="diabetes.onnx", greeting="bye")
+    assert changes(running, folder) == {"model/flowers": "change", "service/flowers": "change"}
+    data(running, "apply", "-f", str(folder))
+    assert serves(running) == "running 2 with 1"
+    write(folder, greeting="bye")
+    assert changes(running, folder) == {"service/flowers": "change"}
+    data(running, "apply", "-f", str(folder))
+    assert serves(running) == "running 1 with 1"
+    assert changes(running, folder) == {}
+
+
+def test_a_mistake_anywhere_changes_nothing(running: RunningPlatform, folder: Path) -> None:
+    write(folder, replicas=3, greeting="bye")
+    (folder / "zzz.yaml").write_text("kind: service\nname: x\nmodle: flowers\n")
+    refused = verb(running, "apply", "-f", str(folder))
+    (folder / "zzz.yaml").write_text("kind: service\nname: x\nmodel: no-such-model\n")
+    missing = verb(running, "apply", "-f", str(folder))
+    (folder / "zzz.yaml").unlink()
+    assert (refused.exit_status, missing.exit_status) == (2, 3)
+    assert "zzz.yaml:3: document 1, field 'modle'" in refused.err
+    assert "zzz.yaml, document 1: service x: there is no model 'no-such-model'" in missing.err
+    assert serves(running) == "running 1 with 1"
+
+
+def test_a_refusal_of_the_platform_names_the_document(running: RunningPlatform, folder: Path) -> None:
+    (folder / "zzz.yaml").write_text("kind: service\nname: x\nmodel: flowers\nresources: {memory: 1Mi}\n")
+    refused = verb(running, "apply", "-f", str(folder / "zzz.yaml"))
+    (folder / "zzz.yaml").unlink()
+    assert refused.exit_status == 1
+    assert "zzz.yaml, document 1: service x: " in refused.err
+    assert "96Mi" in refused.err
+
+
+def test_what_was_made_by_hand_is_changed_where_declared_and_never_pruned(
+    running: RunningPlatform, folder: Path
+) -> None:
+    write(folder, greeting="bye")
+    hand = folder / "by-hand.yaml"
+    hand.write_text("kind: service\nname: by-hand\nmodel: by-hand\ndescription: adopted\n")
+    assert changes(running, folder) == {"service/by-hand": "change"}
+    data(running, "apply", "-f", str(folder))
+    hand.unlink()
+    assert changes(running, folder, "--prune") == {}
+
+
+def test_prune_asks_and_deletes_what_an_apply_has_made(running: RunningPlatform, folder: Path) -> None:
+    (folder / "flowers.yaml").unlink()
+    (folder / "rest.yaml").write_text("kind: service\nname: by-hand\nmodel: by-hand\n")
+    assert changes(running, folder) == {}
+    assert changes(running, folder, "--prune") == {"service/flowers": "delete", "model/flowers": "delete"}
+    asked = verb(running, "apply", "-f", str(folder), "--prune")
+    assert asked.exit_status == 2
+    assert "--yes" in asked.err
+    data(running, "apply", "-f", str(folder), "--prune", "--yes")
+    assert data(running, "services", "ls", "-o", "name").split() == ["by-hand"]
+    assert data(running, "models", "ls", "-o", "name").split() == ["by-hand"]
