@@ -9,7 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from cli.changes import change_service
 from cli.client import Platform
+from cli.failure import CommandFailed, Exit
+from cli.output import Output
 from tests.e2e.platform import RunningPlatform
 
 ROLLED = "/api/v1/services/rolled"
@@ -95,3 +98,18 @@ def test_replace_roll_back_and_restart_one_replica_without_a_failed_request(
         time.sleep(PAUSE_S)
     assert set(load.statuses) == {200}
     assert len(load.statuses) > 20
+
+
+def test_the_verb_rolls_back_and_says_so_and_exits_by_the_reason_when_it_cannot(
+    platform: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandFailed, match="no revision before 1") as refused:
+        change_service(platform, "rolled", "rollback", Output(), wait_s=60)
+    assert refused.value.exit_status is Exit.CONFLICT
+    with pytest.raises(CommandFailed, match="no revision 7") as missing:
+        change_service(platform, "rolled", "rollback", Output(), wait_s=60, body={"revision": 7})
+    assert missing.value.exit_status is Exit.NOT_FOUND
+    put(platform, {"A": "2"})
+    change_service(platform, "rolled", "rollback", Output(), wait_s=60, body={"revision": 1})
+    assert "rolled is rolled back" in capsys.readouterr().err
+    assert service(platform)["revision"] == 3
