@@ -144,3 +144,17 @@ async def test_a_replica_that_is_gone_before_its_row_says_so_costs_no_attempt(
     waiting = await platform.now(prediction)
     assert (waiting.status, waiting.attempt) == ("starting", 0)
     assert waiting.waiting_for is not None
+
+
+async def test_a_prediction_that_nobody_has_answered_by_its_deadline_is_canceled(
+    platform: Platform, executor: Executor, tmp_path: Path
+) -> None:
+    service = await serve(platform, f"unix://{tmp_path / 'gone.sock'}")
+    prediction = await submit(platform, service, deadline_at=now_micros() + 200_000)
+    async with asyncio.timeout(10):
+        while (await platform.now(prediction)).completed_at is None:
+            await executor.work_next("predict")
+            await asyncio.sleep(0.02)
+    ended = await platform.now(prediction)
+    assert (ended.status, ended.output, ended.error) == ("canceled", None, "its deadline passed")
+    assert (ended.completed_at or 0) - ended.created_at < 5_000_000
