@@ -1,5 +1,6 @@
 """Replicate's own Python client, unmodified, in an environment of its own, against a running platform."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.e2e.environments import ROOT, make_environment
 from tests.e2e.platform import RunningPlatform
 
 SCRIPTS = ROOT / "tests" / "fixtures" / "clients"
+PAGE = ROOT / "docs" / "how-to" / "use-the-replicate-client.md"
 WAIT = {"Prefer": "wait=60"}
 ANSWERED = (
     "creates_and_polls",
@@ -97,3 +99,12 @@ def test_of_a_service_that_does_not_answer_the_client(client: Path, running: Run
 @pytest.mark.parametrize("name", FILES)
 def test_with_files_the_client(client: Path, running: RunningPlatform, name: str) -> None:
     check(client, running, "replicate_files.py", name)
+
+
+def test_what_the_page_says_works_as_it_stands_there(client: Path, running: RunningPlatform) -> None:
+    opened, predicted, *_ = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    shown = 'base_url="http://127.0.0.1:8000/api", api_token="pst_…"'
+    assert shown in opened
+    program = opened.replace(shown, f'base_url="{running.url}/api"') + predicted
+    done = subprocess.run([str(client), "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout.split(" ")[0]) == (0, "succeeded"), done.stderr
