@@ -5,9 +5,10 @@ A new wish raises the generation, which fences older holders, and supersedes the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, Literal, TypeVar
 
-from core.clock import now_micros
+from core.clock import Micros, now_micros, to_micros
 from core.errors import Conflict, IllegalMove, NameTaken, NotFound
 from core.ids import new_id
 from core.secrets import Vault
@@ -50,10 +51,22 @@ class SameRevision(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """When a service is to be deleted by the platform; never without `after`."""
+
+    after: timedelta | None
+
+    @property
+    def at(self) -> Micros | None:
+        """The instant, counted from now."""
+        return None if self.after is None else now_micros() + to_micros(self.after)
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What is asked of a service; None leaves a part as it is. In `resources` and `env` a None removes the entry.
 
-    `clears_env` removes all variables that are not given.
+    `clears_env` removes all variables that are not given. An `expiry` counts from when the wish is taken.
     """
 
     model: str | None = None
@@ -63,6 +76,7 @@ class Wish:
     env: Mapping[str, str | None] | None = None
     clears_env: bool = False
     about: Mapping[str, Value] = field(default_factory=dict)
+    expiry: Expiry | None = None
 
     @property
     def is_about_running(self) -> bool:
@@ -91,6 +105,7 @@ async def create_service(
         updated_at=now,
         name=name,
         replicas=wish.replicas or 1,
+        expires_at=wish.expiry.at if wish.expiry else None,
         display_name=about.display_name,
         description=about.description,
         tags=list(about.tags),
@@ -125,6 +140,8 @@ async def change_service(session: WriteSession, who: Who, vault: Vault, service:
     is_same = after.id == before.id and wish.replicas in (None, service.replicas)
     amend(service, wish.about)
     service.revision_id, service.replicas = after.id, wish.replicas or service.replicas
+    if wish.expiry is not None:
+        service.expires_at = wish.expiry.at
     await session.flush()
     # A failed service tries again whatever a wish about its running says.
     has_nothing_to_do = not wish.is_about_running or (is_same and service.status != "failed")

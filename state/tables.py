@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+MORTAL = text("expires_at IS NOT NULL AND status <> 'deleted'")
 NAMED = text("status <> 'deleted'")
 
 
@@ -162,10 +163,12 @@ class Service(Base, Resource):
     revision_id: Mapped[str | None] = mapped_column(String(40))  # the wish
     live_revision_id: Mapped[str | None] = mapped_column(String(40))  # what was last ready
     live_replicas: Mapped[int | None]
+    expires_at: Mapped[int | None]  # then the watcher deletes it
     __table_args__ = (
         Index("uq_services_name", "tenant_id", "name", unique=True, sqlite_where=NAMED, postgresql_where=NAMED),
         Index("ix_services_list", "tenant_id", "created_at", "id"),
         Index("ix_services_status", "status"),
+        Index("ix_services_expiry", "expires_at", sqlite_where=MORTAL, postgresql_where=MORTAL),
     )
 
 

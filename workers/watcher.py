@@ -1,5 +1,5 @@
 """Feeds what replicas do into the services: `degrade`, `recover`, and waking the operations that wait for them; and
-takes back the wish of an operation that ended before its handler could.
+takes back the wish of an operation that ended before its handler could. Deletes services whose time is over.
 
 Level-triggered: a signal in this process only hurries the look that comes every second anyway.
 """
@@ -10,15 +10,18 @@ from core.failpoints import failpoint
 from state.advance import advance, lock
 from state.claims import wake
 from state.database import Database
+from state.deploying import act
 from state.history import By
+from state.operations import Who
 from state.placements import StaleGeneration
-from state.queries.watching import Misplaced, misplaced, out_of_step, services_of, why_not_ready
+from state.queries.watching import Misplaced, expired_services, misplaced, out_of_step, services_of, why_not_ready
 from state.signals import Signal
 from state.specs import live_spec
 from state.tables import Service
 from workers.targets.base import Target
 
 MOST_REMEMBERED = 10_000
+EXPIRY = "expiry"  # who deletes a service whose time is over, as its history names it
 
 
 class Watcher:
@@ -43,6 +46,7 @@ class Watcher:
             waited_for = await services_of(session, changed) if changed else []
             wrong = await out_of_step(session)
             strays = await misplaced(session)
+            expired = await expired_services(session)
         if waited_for:
             async with self._database.write() as session:
                 await wake(session, waited_for)
@@ -51,6 +55,8 @@ class Watcher:
             await self._put_right(each.service_id)
         for stray in strays:
             await self._take_back(stray)
+        for service_id in expired:
+            await self._delete(service_id)
 
     async def _take_back(self, stray: Misplaced) -> None:
         """Its operation is over, so what the status says is what is wanted; a newer wish has a newer generation."""
@@ -62,6 +68,14 @@ class Watcher:
                 live = await live_spec(session, stray.service_id, stray.generation)
             if live is not None:
                 await self._target.apply(live)
+
+    async def _delete(self, service_id: str) -> None:
+        async with self._database.write() as session:
+            service = await lock(session, Service, service_id)
+            # Again under the lock: its owner may have given it more time, or deleted it.
+            if service_id in await expired_services(session):
+                await act(session, Who(service.tenant_id, EXPIRY, "admin"), service, "delete")
+                failpoint("watch_before_commit")
 
     async def _put_right(self, service_id: str) -> None:
         async with self._database.write() as session:

@@ -35,7 +35,17 @@ from api.streams import history_document
 from core.errors import FieldProblem, InvalidField, UnknownField
 from state.cataloguing import Description, Value
 from state.database import ReadSession, WriteSession
-from state.deploying import Verb, Wish, act, change_service, create_service, hold_service, roll_back, seek_held_service
+from state.deploying import (
+    Expiry,
+    Verb,
+    Wish,
+    act,
+    change_service,
+    create_service,
+    hold_service,
+    roll_back,
+    seek_held_service,
+)
 from state.queries import services
 from state.queries.history import list_changes
 from state.queries.lists import Condition, View
@@ -239,6 +249,7 @@ def _whole_wish(body: ServiceSpecBody) -> tuple[Wish, Description]:
         env=env,
         clears_env=True,
         about={name: getattr(body, name) for name in DESCRIBED},
+        expiry=Expiry(body.expires_after),
     )
     return wish, about
 
@@ -260,6 +271,7 @@ def _wish(body: ServicePatch) -> Wish:
         env=body.env,
         clears_env="env" in given and body.env is None,
         about=about,
+        expiry=Expiry(body.expires_after) if "expires_after" in given else None,
     )
 
 

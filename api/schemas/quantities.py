@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
@@ -15,6 +16,9 @@ SCALE: Final[Mapping[str, int]] = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
 }  # fmt: skip
 QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([A-Za-z]{0,2})")
+DURATION: Final = re.compile(r"(\d{1,9})([smhd])")
+UNITS: Final[Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+LEAST_LIFETIME, MOST_LIFETIME = timedelta(seconds=1), timedelta(days=3650)
 LEAST_CPU, MOST_CPU = 0.01, 1024.0
 LEAST_MEMORY_MB, MOST_MEMORY_MB = 96, 16 * 1024 * 1024
 
@@ -53,6 +57,19 @@ def read_gpu(given: object) -> object:
     return given
 
 
+def read_lifetime(given: object) -> object:
+    """A duration: `"90s"`, `"30m"`, `"12h"`, `"7d"`."""
+    if given is None:
+        return given
+    match = DURATION.fullmatch(given) if isinstance(given, str) else None
+    if match is None:
+        raise PydanticCustomError("duration", "this is a duration such as '90s', '30m', '12h' or '7d'")
+    lifetime = timedelta(**{UNITS[match[2]]: int(match[1])})
+    if not LEAST_LIFETIME <= lifetime <= MOST_LIFETIME:
+        raise PydanticCustomError("duration", "a service lives between 1s and 3650d; without an end leave this out")
+    return lifetime
+
+
 def read_version(given: object) -> object:
     """A version's number may come as a number."""
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
@@ -65,6 +82,17 @@ def _either(kind: str, *examples: object) -> WithJsonSchema:
 Cpu = Annotated[float | None, BeforeValidator(read_cpu), _either("number", 1, "500m")]
 MemoryMb = Annotated[int | None, BeforeValidator(read_memory_mb), _either("integer", "512Mi", "1Gi")]
 Gpu = Annotated[Literal[0] | None, BeforeValidator(read_gpu)]
+Lifetime = Annotated[
+    timedelta | None,
+    BeforeValidator(read_lifetime),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": r"^\d{1,9}[smhd]$"}, {"type": "null"}],
+            "examples": ["12h"],
+            "description": "The platform deletes the service after this time, counted from the request that says it.",
+        }
+    ),
+]
 Replicas = Annotated[int, Field(ge=1, le=64)]
 ModelName = Annotated[str, Field(min_length=1, max_length=48)]
 VersionName = Annotated[

@@ -9,7 +9,7 @@ from api.links import Links
 from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
 from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
-from api.schemas.quantities import Cpu, Gpu, MemoryMb, ModelName, Replicas, VersionName
+from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Replicas, VersionName
 from api.schemas.resource import about
 from core.errors import Json
 from state.documents import instant
@@ -44,7 +44,7 @@ class ServiceSpecBody(Body):
     config_files: Later = None
     autoscaling: Later = None
     follow: Later = None
-    expires_after: Later = None
+    expires_after: Lifetime = None
 
 
 class ServiceCreate(ServiceSpecBody):
@@ -74,7 +74,7 @@ class ServicePatch(Body):
     config_files: Later = None
     autoscaling: Later = None
     follow: Later = None
-    expires_after: Later = None
+    expires_after: Lifetime = None
 
 
 class RollbackBody(Body):
@@ -135,6 +135,7 @@ class ServiceShown(BaseModel):
     ready_replicas: int
     resources: ResourcesShown | None
     env_names: list[str]
+    expires_at: str | None
     url: str
     address: str
     operation: str | None
@@ -224,6 +225,7 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
         "ready_replicas": facts.ready_replicas,
         "resources": running.get("resources"),
         "env_names": running.get("env_names", []),
+        "expires_at": instant(row.expires_at),
         "url": predict_url(links, row.name),
         "address": links.to(f"/v2/models/{row.name}"),
         "operation": links.operation(facts.operation_id) if facts.operation_id else None,

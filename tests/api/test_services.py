@@ -115,7 +115,10 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "autoscaling": ({"autoscaling": {"max": 3}}, "/autoscaling"),
     "follow": ({"follow": True}, "/follow"),
     "files": ({"config_files": {}}, "/config_files"),
-    "an end": ({"expires_after": "1h"}, "/expires_after"),
+    "an end without a unit": ({"expires_after": 3600}, "/expires_after"),
+    "an end in words": ({"expires_after": "soon"}, "/expires_after"),
+    "an end at once": ({"expires_after": "0s"}, "/expires_after"),
+    "an end beyond all time": ({"expires_after": "999999999d"}, "/expires_after"),
     "a truth as version": ({"version": True}, "/version"),
 }
 

@@ -13,7 +13,7 @@ from cli.changes import change_service
 from cli.client import Platform
 from cli.failure import CommandFailed, Exit
 from cli.output import Output
-from tests.e2e.platform import RunningPlatform
+from tests.e2e.platform import RunningPlatform, until
 
 ROLLED = "/api/v1/services/rolled"
 BODY = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
@@ -113,3 +113,11 @@ def test_the_verb_rolls_back_and_says_so_and_exits_by_the_reason_when_it_cannot(
     change_service(platform, "rolled", "rollback", Output(), wait_s=60, body={"revision": 1})
     assert "rolled is rolled back" in capsys.readouterr().err
     assert service(platform)["revision"] == 3
+
+
+def test_a_service_whose_time_is_over_is_gone_and_its_name_is_free(attacked: RunningPlatform) -> None:
+    brief = {"name": "brief", "model": "iris", "expires_after": "1s"}
+    with attacked.client() as client:
+        for _ in range(2):
+            client.call("POST", "/api/v1/services", brief)
+            until(lambda: None if client.find("/api/v1/services/brief") else True, 30, "the end of the service")

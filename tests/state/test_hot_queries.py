@@ -25,6 +25,11 @@ HOT = {
         "SELECT id FROM operations WHERE target_id = 'mdl_7' AND status = 'running'",
         "uq_operations_holder",
     ),
+    "services whose time is over": (
+        "SELECT id FROM services WHERE expires_at IS NOT NULL AND status <> 'deleted' AND expires_at <= 5 "
+        "AND status <> 'deleting'",
+        "ix_services_expiry",
+    ),
     "a model by name": (
         "SELECT id FROM models WHERE tenant_id = 't' AND name = 'm7' AND status <> 'deleted'",
         "uq_models_name",
@@ -65,6 +70,8 @@ FILL = [
     "SELECT 'mdl_' || n, 't', n, '[]', 1, 1, 'active', 0, 1, 0, 'm' || n, 1 FROM numbers",
     f"INSERT INTO versions ({RESOURCE}, model_id, number, digest, size_bytes, format) "
     "SELECT 'ver_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'mdl_' || n, 1, 'sha256:' || n, 1, 'onnx' FROM numbers",
+    f"INSERT INTO services ({RESOURCE}, name, replicas, expires_at) "
+    "SELECT 'svc_' || n, 't', n, '[]', 1, 1, 'running', 0, 1, 0, 's' || n, 1, n FROM numbers",
     "INSERT INTO operations (id, tenant_id, created_at, kind, target_type, target_id, target_name, generation, actor, "
     f"arguments, {WORK}) SELECT 'op_' || n, 't' || (n % 7), n, 'k', 'model', 'mdl_' || n, 'm', 1, 'a', '{{}}', "
     f"'control', {_status('queued', 'running', 'succeeded')}, {COUNTED}",

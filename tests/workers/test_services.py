@@ -6,39 +6,19 @@ from dataclasses import replace
 import pytest
 
 from core.clock import now_micros
-from core.ids import new_id
 from state.advance import advance, lock
 from state.claims import ClaimLost, take
-from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.operations import Who, submit
 from state.specs import wanted_spec
-from state.tables import Placement, Revision, Service
+from state.tables import Placement, Service
 from tests.workers.platform import Platform
+from tests.workers.services import TEST, running_service
 from workers.handlers.services import restart
 from workers.outcomes import Failed, Wait
 from workers.resources import Held, Lease
 from workers.targets.node import NodeTarget
 from workers.watcher import Watcher
-
-TEST = By("test")
-
-
-async def running_service(platform: Platform, *, live_replicas: int, replicas: int) -> Service:
-    """A service that runs `live_replicas` and is asked for `replicas`."""
-    version = await platform.version()
-    common = {"tenant_id": DEFAULT_TENANT, "created_at": now_micros()}
-    service = Service(id=new_id("svc"), updated_at=now_micros(), name="iris", tags=[], replicas=replicas, **common)
-    revision = Revision(id=new_id("rev"), number=1, resources={}, env_names=[], version_id=version.id, **common)
-    revision.service_id, revision.model_id = service.id, version.model_id
-    service.revision_id = service.live_revision_id = revision.id
-    service.live_replicas = live_replicas
-    async with platform.database.write() as session:
-        await begin(session, service, TEST)
-        session.add(revision)
-        for move in ("deploy", "ready", "restart"):
-            await advance(session, service, move, TEST)
-    return service
 
 
 async def test_whoever_lost_its_claim_can_place_and_remove_nothing(platform: Platform) -> None:
