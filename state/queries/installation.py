@@ -54,7 +54,8 @@ async def known_runtimes(session: Session) -> Sequence[Mapping[str, Json]] | Non
     told: list[Sequence[Mapping[str, Json]]] = [details["runtimes"] for details in rows if "runtimes" in details]
     if not told:
         return None
-    each_once = {tuple(str(value) for value in runtime.values()): runtime for found in told for runtime in found}
+    parts = ("engine", "engine_version", "python")
+    each_once = {tuple(str(runtime[part]) for part in parts): runtime for found in told for runtime in found}
     return [each_once[key] for key in sorted(each_once)]
 
 

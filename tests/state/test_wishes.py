@@ -20,13 +20,23 @@ from state.cataloguing import (
 )
 from state.claims import end
 from state.database import Database, WriteSession
-from state.deploying import Wish, act, change_service, create_service, hold_service
+from state.deploying import (
+    NoEarlierRevision,
+    SameRevision,
+    Wish,
+    act,
+    change_service,
+    create_service,
+    hold_service,
+    roll_back,
+)
 from state.predicting import PredictionIdTaken, Submission, cancel_prediction, list_predictions, submit_prediction
 from state.queries.history import list_changes
 from state.queries.lists import Condition, View
 from state.queries.models import list_models, summaries
-from state.queries.services import describe, list_revisions, list_services
+from state.queries.services import describe, find_revision, list_revisions, list_services, wanted_revision
 from state.queries.versions import find_version, list_versions
+from state.revisions import run_the_same, variables_of
 from state.sweeping import bury, condemn, doom
 from state.tables import Blob, Model
 from tests.state.rows import ME, TEST, VAULT
@@ -100,6 +110,29 @@ async def test_a_service_goes_from_its_deployment_through_changes_to_its_end(dat
         deleted = await act(session, ME, service, "delete")
         await session.refresh(paused)
         assert (service.status, paused.status, paused.superseded_by) == ("deleting", "canceled", deleted.id)
+
+
+async def test_a_service_goes_back_to_what_it_ran_before(database: Database) -> None:
+    async with database.write() as session:
+        await ready_model(session)
+        wish = Wish(model="iris", version="1", env={"A": "1"})
+        await create_service(session, ME, VAULT, "iris", wish, Description())
+    async with database.write() as session:
+        service = await hold_service(session, ME, "iris")
+        with pytest.raises(NoEarlierRevision):
+            await roll_back(session, ME, VAULT, service)
+        await change_service(session, ME, VAULT, service, Wish(version="2", env={"A": "2"}))
+        with pytest.raises(SameRevision):
+            await roll_back(session, ME, VAULT, service, 2)
+        with pytest.raises(NotFound):
+            await roll_back(session, ME, VAULT, service, 7)
+    async with database.write() as session:
+        service = await hold_service(session, ME, "iris")
+        back = await roll_back(session, ME, VAULT, service)
+        wanted, original = await wanted_revision(session, service), await find_revision(session, service, 1)
+        assert (back.kind, wanted.number, wanted.version_id) == ("service.deploy", 3, original.version_id)
+        assert variables_of(VAULT, wanted) == {"A": "1"}
+        assert run_the_same(VAULT, wanted, original)
 
 
 async def test_what_is_used_or_not_ready_is_refused(database: Database) -> None:
