@@ -8,13 +8,13 @@ from cli.client import Answer, Document, Platform, refusal
 from cli.failure import CommandFailed, Exit
 from cli.output import Columns, Output
 from cli.transfer import stage_of
-from cli.words import age_in_words
+from cli.words import age_in_words, target_in_words
 
 OPERATIONS = "/api/v1/operations"
 COLUMNS: Columns = {
     "operation": lambda operation: str(operation["id"]),
     "kind": lambda operation: str(operation["kind"]),
-    "of": lambda operation: target_in_words(operation),
+    "of": target_in_words,
     "status": lambda operation: str(operation["status"]),
     "stage": lambda operation: _stage(operation),
     "age": lambda operation: age_in_words(operation["created_at"]),
@@ -39,7 +39,7 @@ def wait_for(
         while not operation["done"]:
             left = deadline - time.monotonic()
             if left <= 0:
-                what = f"{operation['kind']} of {operation['target']['name']}"
+                what = f"{operation['kind']} of {target_in_words(operation)}"
                 raise CommandFailed(
                     f"{what} is not done after {timeout_s:g} s; it goes on.",
                     details=[f"next: portside operations wait {operation['id']}"],
@@ -56,13 +56,6 @@ def wait_for(
 def operation_path(operation_id: str) -> str:
     """An operation's resource."""
     return f"{OPERATIONS}/{quote(operation_id, safe='')}"
-
-
-def target_in_words(operation: Document) -> str:
-    """`service iris`, `version iris@3`."""
-    target = operation["target"]
-    name = f"{target['model']}@{target['name']}" if target.get("model") else target["name"]
-    return f"{target['type']} {name}"
 
 
 def list_operations(platform: Platform, filters: Mapping[str, str], limit: int, output: Output) -> None:
@@ -124,7 +117,7 @@ def _succeeded(operation: Document) -> Document:
     if operation["status"] == "canceled":
         newer = operation.get("superseded_by")
         why = f"a newer wish took its place ({newer})" if newer else "it was canceled"
-        raise CommandFailed(f"{operation['kind']} of {operation['target']['name']}: {why}.", exit_status=Exit.CONFLICT)
+        raise CommandFailed(f"{operation['kind']} of {target_in_words(operation)}: {why}.", exit_status=Exit.CONFLICT)
     failed = refusal(int(error.get("status", 500)), error)
     details = [*failed.details, f"operation: {operation['id']}"]
     raise CommandFailed(failed.message, details=details, exit_status=failed.exit_status)

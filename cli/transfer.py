@@ -18,6 +18,7 @@ from rich.progress import (
 from cli.client import Answer, Document, Platform
 from cli.output import Output
 from cli.upload import upload
+from cli.words import target_in_words
 
 
 def send_watched(platform: Platform, file: Path, model: str, output: Output) -> Answer:
@@ -33,13 +34,13 @@ class Stage:
 
     def __init__(self, progress: Progress, operation: Document) -> None:
         self._progress = progress
-        self._bar = progress.add_task(_words(operation), total=100)
+        self._bar = progress.add_task(_words(operation), total=None)
 
     def show(self, operation: Document) -> None:
-        """How far it is now."""
-        self._progress.update(
-            self._bar, description=_words(operation), completed=float(operation["progress"]["percent"])
-        )
+        """How far it is now; while nothing tells the percent, the bar only moves."""
+        percent = float(operation["progress"]["percent"])
+        total = 100 if percent else None
+        self._progress.update(self._bar, description=_words(operation), completed=percent, total=total)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def stage_of(operation: Document, output: Output) -> Iterator[Stage]:
 
 
 def _words(operation: Document) -> str:
-    """`service.deploy of iris: starting replicas (1 of 2)`."""
+    """`service.deploy of service iris: starting (1 of 2)`."""
     progress = operation["progress"]
     detail = f" ({progress['detail']})" if progress.get("detail") else ""
-    return f"{operation['kind']} of {operation['target']['name']}: {progress['stage']}{detail}"
+    return f"{operation['kind']} of {target_in_words(operation)}: {progress['stage']}{detail}"

@@ -22,6 +22,13 @@ def age_in_words(instant: str, now: datetime | None = None) -> str:
     return f"{max(passed, 0):.0f}s"
 
 
+def target_in_words(operation: Document) -> str:
+    """`service iris`, `version iris@3`."""
+    target = operation["target"]
+    name = f"{target['model']}@{target['name']}" if target.get("model") else target["name"]
+    return f"{target['type']} {name}"
+
+
 def overview_in_words(version: Document) -> str:
     """`ONNX (opset 17), tree ensemble, classification, by skl2onnx 1.20`."""
     parts = [str(version["format"]).upper() + _format_version(version)]

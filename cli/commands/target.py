@@ -104,7 +104,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise CommandFailed(f"{question} Nobody is there to answer: say --yes.", exit_status=Exit.USAGE)
-    typer.confirm(question.removesuffix("?"), abort=True, err=True)
+    typer.confirm(question, abort=True, err=True, prompt_suffix=" ")
 
 
 def _complete(context: typer.Context, collection: str, incomplete: str) -> list[str]:

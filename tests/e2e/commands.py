@@ -1,6 +1,13 @@
-"""The command line as a user has it, in this process: starting one for each verb would take a test most of its time."""
+"""The command line as a user has it: in this process, since starting one for each verb would take most of the time.
 
-from contextlib import redirect_stderr, redirect_stdout
+Where a terminal or a long run matters it is a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 
@@ -33,3 +40,30 @@ def data(running: RunningPlatform, *words: str) -> str:
     said = verb(running, *words)
     assert said.exit_status == 0, f"{words}\n{said.out}\n{said.err}"
     return said.out
+
+
+def at_a_terminal(running: RunningPlatform, *words: str, answer: str = "", **environment: str) -> Said:
+    """The verb as a process with a terminal, at which somebody types an answer; both streams come together."""
+    outer, inner = os.openpty()
+    command = [sys.executable, "-m", "portside", "--api", running.url, *words]
+    given = {**os.environ, "TERM": "xterm", "COLUMNS": "160", **environment}
+    with subprocess.Popen(command, env=given, stdin=inner, stdout=inner, stderr=inner) as process:
+        os.close(inner)
+        os.write(outer, answer.encode())
+        seen = b""
+        with suppress(OSError):  # how a terminal says that nobody writes any more
+            while piece := os.read(outer, 65536):
+                seen += piece
+    os.close(outer)
+    return Said(process.returncode, seen.decode(), "")
+
+
+@contextmanager
+def following(running: RunningPlatform, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A verb that goes on until the end of the block."""
+    command = [sys.executable, "-m", "portside", "--api", running.url, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()

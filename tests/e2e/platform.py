@@ -44,8 +44,8 @@ class RunningPlatform:
     url: str
 
     @classmethod
-    def start(cls, data: Path) -> "RunningPlatform":
-        process = start_up(data, "--port", "0")
+    def start(cls, data: Path, port: str = "0") -> "RunningPlatform":
+        process = start_up(data, "--port", port)
 
         def address() -> str | None:
             assert process.poll() is None, process.stderr and process.stderr.read()

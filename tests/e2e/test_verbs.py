@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cli.receiver import listening
-from tests.e2e.commands import data, verb
+from tests.e2e.commands import at_a_terminal, data, following, verb
 from tests.e2e.platform import RunningPlatform
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -114,14 +114,11 @@ def test_a_receiver_that_is_not_there_is_a_failure_that_says_why(running: Runnin
 
 
 def test_events_are_followed_as_they_happen(running: RunningPlatform) -> None:
-    environment = {**os.environ, "PORTSIDE_API": running.url}
-    command = [sys.executable, "-m", "portside", "events", "--follow", "--type", "prediction", "--json", "-n", "1"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
-        assert following.stdout
-        following.stdout.readline()  # the last one before; from now on it follows
+    with following(running, "events", "--follow", "--type", "prediction", "--json", "-n", "1") as telling:
+        assert telling.stdout
+        telling.stdout.readline()  # the last one before; from now on it follows
         one = data(running, "predictions", "create", "iris", "--no-wait").strip()
-        told = [json.loads(following.stdout.readline()) for _ in range(2)]
-        following.terminate()
+        told = [json.loads(telling.stdout.readline()) for _ in range(2)]
     assert {(event["resource_id"], event["type"]) for event in told} == {
         (one, "prediction.started"),
         (one, "prediction.succeeded"),
@@ -149,6 +146,30 @@ def test_what_destroys_asks_and_without_a_terminal_wants_to_be_told(running: Run
         assert done.exit_status == 2
         assert "--yes" in done.err
     assert names(running, "services", "ls") == ["iris"]
+
+
+def test_somebody_at_a_terminal_is_asked_and_may_say_no(running: RunningPlatform) -> None:
+    said = at_a_terminal(running, "services", "delete", "iris", answer="n\n")
+    assert said.exit_status == 1
+    assert "Delete the service iris? [y/N]" in said.out
+    assert names(running, "services", "ls") == ["iris"]
+
+
+def test_somebody_at_a_terminal_sees_bars_and_a_pipe_has_none(running: RunningPlatform) -> None:
+    upload = ("models", "upload", str(EXAMPLES / "wine-clusters.onnx"), "--name", "watched")
+    said = at_a_terminal(running, *upload)
+    assert said.exit_status == 0, said.out
+    assert "/s" in said.out or " kB" in said.out
+    assert "version.inspect of version watched@1: " in said.out
+    assert "\x1b[32m" in said.out
+    data(running, "models", "delete", "watched", "--yes")
+    plain = at_a_terminal(running, *upload, NO_COLOR="1")
+    assert "\x1b[32m" not in plain.out
+    data(running, "models", "delete", "watched", "--yes")
+    piped = verb(running, *upload)
+    assert "\x1b" not in piped.out + piped.err
+    assert "%" not in piped.err
+    data(running, "models", "delete", "watched", "--yes")
 
 
 def test_a_model_in_use_is_not_deleted(running: RunningPlatform) -> None:
@@ -182,3 +203,20 @@ def test_names_are_completed(running: RunningPlatform) -> None:
     nowhere = {**environment, "PORTSIDE_API": "http://127.0.0.1:9"}
     done = subprocess.run(command, env=nowhere, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+def test_whoever_follows_events_is_told_that_the_platform_is_away_and_what_happened_meanwhile(tmp_path: Path) -> None:
+    first = RunningPlatform.start(tmp_path)
+    data(first, "models", "upload", str(EXAMPLES / "iris.onnx"), "-q")
+    with following(first, "events", "-f", "-t", "version", "-o", "name") as telling:
+        assert telling.stdout
+        assert telling.stderr
+        telling.stdout.readline()
+        first.end()
+        assert "No platform answers" in telling.stderr.readline()
+        second = RunningPlatform.start(tmp_path, port=first.url.rpartition(":")[2])
+        data(second, "models", "upload", str(EXAMPLES / "diabetes.onnx"), "-q")
+        told = telling.stdout.readline().strip()
+        assert "is back" in telling.stderr.readline()
+        assert names(second, "events", "--type", "version", "-n", "1") == [told]
+    second.end()
