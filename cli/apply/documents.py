@@ -17,7 +17,8 @@ ENDINGS = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One document that is right by itself. `place` is where it stands, `file` a model's artifact."""
+    """One document that is right by itself. `place` is where it stands, `file` is a model's artifact where it is no
+    source."""
 
     kind: str
     name: str
@@ -124,8 +125,18 @@ def _faults(document: _Document) -> Iterator[str]:
     for field in REQUIRED[kind]:
         if field not in value:
             yield document.fault(f"is missing: every {kind} has one", field)
-    file = value.get("file")
-    if kind == "model" and isinstance(file, str) and not (document.path.parent / file).is_file():
+    if kind == "model":
+        yield from _artifact_faults(document, value)
+
+
+def _artifact_faults(document: _Document, model: Mapping[str, object]) -> Iterator[str]:
+    """A model's bytes: a file beside the document, or a source with its digest."""
+    file = model.get("file")
+    if ("file" in model) == ("source" in model):
+        yield document.fault("a model has either a file, beside its document, or a source with its sha256", "file")
+    elif ("source" in model) != ("sha256" in model):
+        yield document.fault("stands beside a source, and tells without fetching whether it has changed", "sha256")
+    elif isinstance(file, str) and not (document.path.parent / file).is_file():
         yield document.fault(f"there is no file {document.path.parent / file}", "file")
 
 
@@ -146,5 +157,5 @@ def _declared(document: _Document) -> Declared:
     fields = {name: given for name, given in value.items() if name not in ("kind", "name", "file")}
     if "version" in fields:
         fields["version"] = str(fields["version"])
-    file = document.path.parent / value["file"] if value["kind"] == "model" else None
+    file = document.path.parent / value["file"] if "file" in value else None
     return Declared(value["kind"], value["name"], fields, f"{document.path}, document {document.number}", file)

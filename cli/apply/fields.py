@@ -8,6 +8,8 @@ NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
 # What is wrong with a value, or nothing.
 Check: TypeAlias = Callable[[object], str | None]
 
+ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 CPU = re.compile(r"\d{1,9}(\.\d{1,9})?m?")
 MEMORY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([A-Za-z]{0,2})")
 MIB = 1024 * 1024
@@ -27,6 +29,20 @@ def name(given: object) -> str | None:
     if isinstance(given, str) and NAME.fullmatch(given):
         return None
     return "must be 1 to 48 lower-case letters, digits and '-', a letter first and no '-' at the end"
+
+
+def address(given: object) -> str | None:
+    """An HTTP address."""
+    if isinstance(given, str) and ADDRESS.fullmatch(given):
+        return None
+    return "must be an address that begins with https:// or http://"
+
+
+def digest(given: object) -> str | None:
+    """A SHA-256, as `sha256sum` prints it."""
+    return (
+        None if isinstance(given, str) and DIGEST.fullmatch(given) else "must be 64 hexadecimal digits, in lower case"
+    )
 
 
 def version(given: object) -> str | None:
@@ -83,7 +99,7 @@ def memory(given: object) -> str:
 
 ABOUT: Mapping[str, Check] = {"display_name": text, "description": text, "tags": texts}
 FIELDS: Mapping[str, Mapping[str, Check]] = {
-    "model": {"name": name, "file": text, **ABOUT},
+    "model": {"name": name, "file": text, "source": address, "sha256": digest, **ABOUT},
     "service": {
         "name": name,
         "model": name,
@@ -94,4 +110,4 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         **ABOUT,
     },
 }
-REQUIRED: Mapping[str, tuple[str, ...]] = {"model": ("name", "file"), "service": ("name", "model")}
+REQUIRED: Mapping[str, tuple[str, ...]] = {"model": ("name",), "service": ("name", "model")}

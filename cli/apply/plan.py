@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from cli.apply.documents import Declared
 from cli.apply.fields import cores, memory
+from cli.apply.sources import artifact_digest
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
-from cli.upload import digest_of
 
 MARK = "managed-by=portside-apply"
 ENV_MARK = "portside-apply-env="  # values of `env` are never shown: so it is known whether they have changed
@@ -49,9 +49,8 @@ def make_plan(platform: Platform, declared: Sequence[Declared], *, prune: bool) 
 
 
 def _model(platform: Platform, one: Declared) -> Change:
-    assert one.file
     path = f"{COLLECTIONS['model']}/{quote(one.name, safe='')}"
-    model, digest = platform.find(path), digest_of(one.file)
+    model, digest = platform.find(path), artifact_digest(one)
     known = platform.find(f"{path}/versions/{digest}") if model else None
     uploads = known is None or known["status"] != "ready"
     before: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.apply.plan import COLLECTIONS, NEW, Change
+from cli.apply.sources import artifact_of
 from cli.client import Document, Platform
 from cli.failure import CommandFailed
 from cli.operations import operation_of, wait_for
@@ -92,12 +93,15 @@ def _put_model(change: Change, platform: Platform, output: Output, timeout_s: fl
     """The model with its version, by number. It is made before its file comes, so that it has the mark from then on."""
     one = change.declared
     assert one is not None
-    assert one.file is not None
     if change.action == "create":
         platform.call("POST", COLLECTIONS["model"], {"name": change.name, **change.wish})
     elif any(change.before.get(name) != change.after.get(name) for name in change.wish):
         platform.call("PATCH", change.path, change.wish)
-    version = ready_version(platform, one.file, change.name, output, wait_s=timeout_s)
+    if change.uploads:
+        with artifact_of(one, output) as file:
+            version = ready_version(platform, file, change.name, output, wait_s=timeout_s)
+    else:
+        version = platform.get(f"{change.path}/versions/{change.after['artifact']}")
     output.say(f"model {change.name} is {DONE[change.action]}: version {version['version']} is ready.")
     return str(version["version"])
 

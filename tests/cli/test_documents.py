@@ -27,6 +27,9 @@ MISTAKES = [
     ("---\n" + SERVICE + "---\n" + SERVICE, "document 2, field 'name': service iris stands in"),
     ("kind: model\nname: iris\nfile: none.onnx\n", "there is no file"),
     ("kind: model\nname: Iris\nfile: x.yaml\n", "must be 1 to 48 lower-case letters"),
+    ("kind: model\nname: iris\n", "either a file, beside its document, or a source with its sha256"),
+    ("kind: model\nname: iris\nsource: https://x/m.onnx\n", "field 'sha256': stands beside a source"),
+    ("kind: model\nname: iris\nsource: m.onnx\nsha256: x\n", "must be an address that begins with https://"),
     ("- a\n", "document 1: must be fields with values"),
 ]
 

@@ -1,8 +1,12 @@
 """A folder is the truth: applied it becomes models and services, again it changes nothing, pruned it takes back."""
 
+import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfor
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("git")
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    """The examples over HTTP."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(EXAMPLES))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 def write(folder: Path, *, file: str = "iris.onnx", replicas: int = 1, greeting: str = "hello") -> None:
@@ -134,6 +154,26 @@ def test_what_was_made_by_hand_is_changed_where_declared_and_never_pruned(
     data(running, "apply", "-f", str(folder))
     hand.unlink()
     assert changes(running, folder, "--prune") == {}
+
+
+def test_a_source_is_fetched_once_and_only_with_the_declared_digest(
+    running: RunningPlatform, tmp_path: Path, served: str
+) -> None:
+    digest = hashlib.sha256((EXAMPLES / "diabetes.onnx").read_bytes()).hexdigest()
+    document = tmp_path / "fetched.yaml"
+    document.write_text(f"kind: model\nname: fetched\nsource: {served}/diabetes.onnx\nsha256: {digest}\n")
+    data(running, "apply", "-f", str(document))
+    assert data(running, "apply", "-f", str(document)).startswith("No change")
+    document.write_text(document.read_text().replace("diabetes.onnx", "iris.onnx").replace(digest, "a" * 64))
+    other = verb(running, "apply", "-f", str(document))
+    assert other.exit_status == 1
+    assert "iris.onnx has the digest sha256:" in other.err
+    document.write_text(document.read_text().replace("iris.onnx", "none.onnx"))
+    missing = verb(running, "apply", "-f", str(document))
+    assert missing.exit_status == 1
+    assert "none.onnx cannot be fetched" in missing.err
+    assert data(running, "models", "show", "fetched@latest", "-o", "name") == "fetched@1\n"
+    data(running, "models", "delete", "fetched", "--yes")
 
 
 def test_prune_asks_and_deletes_what_an_apply_has_made(running: RunningPlatform, folder: Path) -> None:
