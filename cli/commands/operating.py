@@ -16,11 +16,13 @@ class Turn(StrEnum):
     ON = "on"
 
 
-def system(context: typer.Context, output: FormatOption = Format.TABLE, as_json: AsJson = False) -> None:
+def system(
+    context: typer.Context, output: FormatOption = Format.TABLE, as_json: AsJson = False, quiet: Quiet = False
+) -> None:
     """Show the whole installation: its processes, lanes, caretakers, pools, disk and switches."""
     from cli.operating import show_system
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         show_system(platform, out)
 

@@ -38,11 +38,12 @@ def show(
     operation: OperationId,
     output: FormatOption = Format.TABLE,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show how an operation is, and why."""
     from cli.operations import show_operation
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         show_operation(platform, operation, out)
 
@@ -68,11 +69,12 @@ def cancel(
     operation: OperationId,
     output: FormatOption = Format.TABLE,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Ask an operation to stop; one that has ended stays as it is."""
     from cli.operations import cancel_operation
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         cancel_operation(platform, operation, out)
 

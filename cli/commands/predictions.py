@@ -50,11 +50,12 @@ def show(
     prediction: PredictionId,
     output: FormatOption = Format.TABLE,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show a prediction with its answer."""
     from cli.submissions import show_prediction
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         show_prediction(platform, prediction, out)
 
@@ -109,10 +110,11 @@ def cancel(
     prediction: PredictionId,
     output: FormatOption = Format.TABLE,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Stop a prediction; one that has ended stays as it is."""
     from cli.submissions import cancel_prediction
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         cancel_prediction(platform, prediction, out)

@@ -41,11 +41,12 @@ def status(
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Tell how the platform is, or how one service is and what happened to it."""
     from cli.listing import show_platform, show_service
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         if name is None:
             show_platform(platform, out)
@@ -54,10 +55,14 @@ def status(
 
 
 def show(
-    context: typer.Context, name: ServiceName, output: FormatOption = Format.TABLE, as_json: AsJson = False
+    context: typer.Context,
+    name: ServiceName,
+    output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show how one service is, its replicas, and what happened to it last."""
-    status(context, name, output, as_json)
+    status(context, name, output, as_json, quiet)
 
 
 def history(

@@ -63,11 +63,12 @@ def show(
     webhook: WebhookId,
     output: FormatOption = Format.TABLE,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show an endpoint, without its secret."""
     from cli.webhooks import show_webhook
 
-    out = output_of(output, as_json)
+    out = output_of(output, as_json, quiet)
     with connect(context) as platform:
         show_webhook(platform, webhook, out)
 

@@ -1,10 +1,15 @@
 """The command line as a process: help, versions, usage, and what a verb may cost before it works."""
 
+import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
+import typer
+
+from cli.main import build
 
 SERVERS = ("alembic", "fastapi", "pydantic", "sqlalchemy", "starlette", "uvicorn", "dramatiq")
 
@@ -69,6 +74,26 @@ def test_a_mistyped_verb_of_a_group_names_the_nearest(group: str) -> None:
     done = portside(group, "shwo")
     assert done.returncode == 2
     assert "Did you mean 'show'" in done.stderr
+
+
+def test_every_verb_that_prints_documents_takes_the_same_options() -> None:
+    for name, function in verbs(build()):
+        taken = inspect.signature(function).parameters
+        if "output" in taken:
+            assert {"as_json", "quiet"} <= set(taken), name
+        if name.split()[-1] in ("delete", "rotate-secret"):
+            assert "yes" in taken, name
+        assert (function.__doc__ or "").strip(), name
+
+
+def verbs(app: typer.Typer, above: str = "") -> Iterator[tuple[str, Callable[..., object]]]:
+    """Every verb with the names of its groups."""
+    for command in app.registered_commands:
+        assert command.callback
+        yield f"{above}{command.name}", command.callback
+    for group in app.registered_groups:
+        assert group.typer_instance
+        yield from verbs(group.typer_instance, f"{above}{group.name} ")
 
 
 def test_two_formats_at_once_are_a_usage_error() -> None:
