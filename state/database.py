@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from socket import gaierror
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import BigInteger, Connection, QueuePool, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidatePoolError, OperationalError
@@ -33,6 +33,7 @@ except ImportError:
     from sqlite3 import dbapi2 as sqlite
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # PostgreSQL's codes for "not now": connections, resources, a server that stops or starts; what lost to another
 # transaction (serialization, deadlock, lock timeout); one that only reads, because another server takes over from it.
@@ -203,11 +204,11 @@ class Database:
                 timing.connected()
                 yield connection
 
-    async def run_sync(self, work: Callable[[Connection], None]) -> None:
+    async def run_sync(self, work: Callable[[Connection], T]) -> T:
         """Run a blocking function (a migration) on the writing connection, in one transaction."""
         with database_errors():
             async with self._one_writer(), self._writer.begin() as connection:
-                await connection.run_sync(work)
+                return await connection.run_sync(work)
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of each transaction that ends."""

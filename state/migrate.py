@@ -24,7 +24,8 @@ from state.tables import Tenant, Token, User
 
 DEFAULT_TENANT = "ten_default"
 LOCAL_USER = "usr_local"
-LOCK_TIMEOUT = "2s"
+# Less than PostgreSQL waits before it looks for a deadlock (1 s): it is the migration that gives way, never a request.
+LOCK_TIMEOUT = "500ms"
 AGAIN_S = 0.5
 LOCK_KEY = 7_078_083  # an arbitrary constant: PostgreSQL's advisory lock lets one of many starters migrate
 
@@ -42,24 +43,31 @@ def newest_schema() -> str:
     return newest(ScriptDirectory.from_config(config()))
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> bool:
+    """Apply the next migration; answers whether there are more.
+
+    One each transaction: who holds one table and waits for the next would meet requests that do so the other way round.
+    A new database has no requests.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
         # A change that waits for a table makes everybody behind it wait: rather give up and try again.
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     schema, head = schema_on(connection), newest_schema()
     if schema.revision is not None and schema.revision > head:
-        return check(schema, head)  # a newer release was here: nothing to do, if it left what we need
-    if schema.revision != head:
-        command.upgrade(config(connection), "head")
-        _raise_floor(connection)
-    return None
+        check(schema, head)  # a newer release was here: nothing to do, if it left what we need
+    elif schema.revision != head:
+        command.upgrade(config(connection), "head" if schema.revision is None else "+1")
+        reached = schema_on(connection).revision or head
+        _raise_floor(connection, reached)
+        return reached != head
+    return False
 
 
-def _raise_floor(connection: Connection) -> None:
+def _raise_floor(connection: Connection, reached: str) -> None:
     """Say in the database which releases the schema serves (see `state.schema`)."""
     scripts = ScriptDirectory.from_config(config())
-    floors = [getattr(script.module, "serves_from", "0001") for script in scripts.walk_revisions()]
+    floors = [getattr(script.module, "serves_from", "0001") for script in scripts.walk_revisions("base", reached)]
     connection.execute(delete(Counter).where(Counter.name == FLOOR))
     connection.execute(insert(Counter).values(name=FLOOR, value=int(max(floors))))
 
@@ -69,14 +77,14 @@ async def migrate(database: Database, vault: Vault, *, patience_s: float = 0.0) 
     exist. For `patience_s` a database that is away, or whose tables are busy, is asked again. Raises `DatabaseBusy`.
     """
     deadline = time.monotonic() + patience_s
-    while True:
+    is_more = True
+    while is_more:
         try:
-            await database.run_sync(_upgrade)
-            break
+            is_more = await database.run_sync(_upgrade)
         except DatabaseBusy:
             if time.monotonic() > deadline:
                 raise
-        await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
     await _first_rows(database, vault)
     await backfill(database, (await read_schema(database)).revision or "")
 

@@ -7,6 +7,7 @@ from alembic import command
 from sqlalchemy import Connection, select, text, update
 
 from core.errors import DatabaseBusy
+from core.failpoints import FailpointReached, arm
 from state import backfills
 from state.backfills import Backfill, backfill
 from state.database import Database, WriteSession
@@ -59,6 +60,19 @@ async def test_rows_of_the_release_before_are_kept_and_completed(
         rows = await session.execute(select(Operation.id, Operation.request_id))
         found = {row.id: row.request_id for row in rows}
     assert found == {**{f"op_{n}": f"req_{n}" for n in range(5)}, "op_alone": None}
+
+
+async def test_each_migration_is_a_transaction_of_its_own(empty: Database) -> None:
+    await bring_to(empty, "0003")
+    arm("migration_step=raise@2")
+    try:
+        with pytest.raises(FailpointReached):
+            await migrate(empty, VAULT)
+    finally:
+        arm(None)
+    assert (await read_schema(empty)).revision == "0004"
+    await migrate(empty, VAULT)
+    assert (await read_schema(empty)).revision == newest_schema()
 
 
 async def test_a_backfill_that_was_interrupted_goes_on_and_one_that_is_done_is_not_run_again(
