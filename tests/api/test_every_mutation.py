@@ -195,7 +195,8 @@ async def _send(
 ) -> Response:
     method, template = mutations()[operation_id]
     body = BODIES[operation_id]
-    headers = {} if key is None else {"Idempotency-Key": key}
+    headers = {"Prefer": "respond-async"}  # nobody works here: an answer that waits by itself would wait for nothing
+    headers |= {} if key is None else {"Idempotency-Key": key}
     content: bytes | None = None
     if isinstance(body, bytes):
         kind = "multipart/form-data; boundary=b" if body is FORM else "application/octet-stream"

@@ -162,7 +162,7 @@ def test_strangers_without_a_token_and_tokens_that_are_none_are_refused(wire: Wi
 
 
 def test_a_method_that_does_not_exist_is_told_which_do(wire: Wire) -> None:
-    for path in ("models", "models/iris", "services/iris", "services/iris:pause", "operations", "me"):
+    for path in ("models", "models/iris", "services/iris/history", "services/iris:pause", "operations", "me"):
         for method in ("TRACE", "PUT", "PROPFIND"):
             answer = wire.ask(method, f"{API}/{path}")
             must_refuse(answer, 405, "method_not_allowed")
