@@ -201,14 +201,23 @@ def deleted_stays_deleted(seen: Evidence) -> Iterator[str]:
 
 
 def every_event_arrives_with_one_id(seen: Evidence) -> Iterator[str]:
-    """8. Each event that an endpoint wants has its delivery, and it arrived, under one id however often."""
+    """8. Each event that an endpoint wants has its delivery, and it arrived, under one id however often.
+
+    An event may have been written beside the request that made the endpoint: only those after its answer must be told.
+    """
     rows = seen.rows
     endpoints = {endpoint.id: endpoint for endpoint in rows.endpoints}
     delivered_to = {(each.event_id, each.endpoint_id) for each in rows.deliveries}
-    for endpoint in endpoints.values():
+    answered_at = {each.work_id: each.at for each in seen.ledger.acknowledged}
+    known_since = {
+        each.target_id: answered_at[each.id]
+        for each in rows.operations
+        if each.kind == "webhook.create" and each.id in answered_at
+    }
+    for endpoint in (endpoints[id] for id in known_since.keys() & endpoints.keys()):
         for event in rows.events:
             wants = "*" in endpoint.events or event.type in endpoint.events
-            if wants and event.created_at > endpoint.updated_at and (event.id, endpoint.id) not in delivered_to:
+            if wants and event.created_at > known_since[endpoint.id] and (event.id, endpoint.id) not in delivered_to:
                 yield f"{event.id} ({event.type}) has no delivery to {endpoint.id}"
     for delivery in rows.deliveries:
         is_for_somebody = delivery.endpoint_id is None or delivery.endpoint_id in endpoints

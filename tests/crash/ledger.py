@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx2
 
+from core.clock import now_micros
+
 Document = Mapping[str, Any]
 PATIENCE_S = 25.0
 AGAIN = (503, 507)  # the platform says: not now
@@ -39,6 +41,7 @@ class Acknowledged:
     request: Request
     status: int
     work_id: str
+    at: int  # when the answer had come, in microseconds: what is written later has seen what it tells
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Client:
         status = response.status_code
         # An operation that has failed meanwhile is shown as its problem: it was accepted all the same.
         if status < 400 or "operation-location" in response.headers:
-            made = Acknowledged(request, status, work_id(response))
+            made = Acknowledged(request, status, work_id(response), now_micros())
             self.ledger.acknowledged.append(made)
             return made
         if status >= 500:
