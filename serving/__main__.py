@@ -64,6 +64,7 @@ def _inspect_parser() -> argparse.ArgumentParser:
 def _test_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving test", description="Answer one prediction body from stdin.")
     _add_model(parser)
+    parser.add_argument("--content-type", default="", help="what stdin is: JSON unless this says text/csv or a form")
     parser.add_argument("--timeout-s", type=float)
     _add_limits(parser)
     return parser

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
+from serving import answering
 from serving.connection import problem_response
 from serving.messages import Request, Response
 from serving.pace import Pace
@@ -26,6 +27,7 @@ from serving.score import Identity, Scorer
 Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
+_OTHER_KINDS = (b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +144,20 @@ class ModelServer:
 
     def _predict_routes(self) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
-            _refuse_other_content(request)
-            _refuse_query(request.target)
-            return Response(200, self._loaded()[0].predict(request.body))
+            scorer, headers = self._loaded()[0], request.headers
+            keeps_going = _keeps_going(request.target) if b"?" in request.target else False
+            if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not _is_other_content(headers):
+                return Response(200, scorer.predict(request.body))
+            _refuse_encoded(headers)
+            return answering.predict(scorer, request.body, headers, keeps_going=keeps_going)
 
         route = Route({b"POST": predict}, is_work=True)
         return {b"/predict": route, f"/api/v1/services/{self._identity.name}/predict".encode(): route}
 
     def _tensor_routes(self) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
-            _refuse_other_content(request)
+            _refuse_encoded(request.headers)
+            _refuse_other_content(request.headers)
             return Response(200, self._loaded()[1].infer(request.body))
 
         def model_ready(request: Request) -> Response:
@@ -198,28 +204,42 @@ def _token_problem() -> Problem:
     return Problem(401, "unauthenticated", "this replica answers its gateway only", headers=headers)
 
 
-def _refuse_query(target: bytes) -> None:
-    """Nothing that is asked for may be silently ignored, and no query parameter is served yet."""
-    query = target.partition(b"?")[2]
-    if query:
-        names = [name.decode("utf-8", "replace")[:80] for name, _ in parse_qsl(query, keep_blank_values=True)] or [""]
+def _keeps_going(target: bytes) -> bool:
+    """Whether `?on_error=record` asks for the answers of the other records. Nothing else may be asked and ignored."""
+    given = parse_qsl(target.partition(b"?")[2], keep_blank_values=True)
+    names = [name.decode("utf-8", "replace")[:80] for name, _ in given if name != b"on_error"]
+    if names:
         errors = [FieldError(f"/{pointer_token(name)}", f"there is no query parameter {name!r}") for name in names[:20]]
         raise Problem(422, "unknown_field", f"{errors[0].detail}; leave it out", errors=errors)
+    values = {value for _, value in given}
+    if not values <= {b"record", b"fail"} or len(given) > 1:
+        error = FieldError("/on_error", "is not one of: fail, record", "`record` answers the records that are right")
+        raise Problem(422, "invalid_field", f"on_error {error.detail}", errors=[error])
+    return values == {b"record"}
 
 
-def _refuse_other_content(request: Request) -> None:
-    """Only JSON is read here. Many clients say nothing of their content, or what their library says by default."""
-    if request.headers.keys().isdisjoint(_TELLING):
-        return
-    content_type = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if content_type.startswith((b"multipart/", b"image/", b"text/csv")):
-        shown = content_type.decode("ascii", "replace")[:80]
-        raise Problem(415, "unsupported_media_type", f"{shown} is not read here", hint="send application/json")
-    encoding = request.headers.get(b"content-encoding", b"identity").lower()
+def _is_other_content(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the body may be anything but plain JSON. Many clients say what their library says by default."""
+    if headers.keys().isdisjoint(_TELLING):
+        return False
+    kind = headers.get(b"content-type", b"").lower()
+    return kind.startswith(_OTHER_KINDS) or len(headers.keys() & _TELLING) > (1 if kind else 0)
+
+
+def _refuse_encoded(headers: Mapping[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity").lower()
     if encoding != b"identity":
         shown = encoding.decode("ascii", "replace")[:80]
         raise Problem(
             415, "unsupported_media_type", f"the content encoding {shown} is not read here", hint="send it plain"
         )
-    if b"inference-header-content-length" in request.headers:
+    if b"inference-header-content-length" in headers:
         raise Problem(415, "unsupported_media_type", "binary tensors are not read here", hint="send the data as JSON")
+
+
+def _refuse_other_content(headers: Mapping[bytes, bytes]) -> None:
+    """The tensor protocol reads JSON only."""
+    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if content_type.startswith(_OTHER_KINDS):
+        shown = content_type.decode("ascii", "replace")[:80]
+        raise Problem(415, "unsupported_media_type", f"{shown} is not read here", hint="send application/json")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.datatypes import DTYPES, in_words
 from serving.elements import Element, Unfit, Value, compile_element, describe_value
+from serving.files import bytes_of, value_of
 from serving.problems import FieldErrors
 from serving.signature import InputField
 
@@ -31,6 +32,7 @@ class ColumnCheck:
     shape: tuple[int, ...]
     element: Element
     fast: Fast
+    opens: bool = True  # whether `{"$base64": …}` and data URIs are read as the bytes that they stand for
 
     def column(self, values: list[object], where: Where, errors: FieldErrors) -> NDArray[np.generic] | None:
         """The column of these values, its first axis the values'. `None` when errors were noted or all are absent.
@@ -101,6 +103,7 @@ class _Walk:
     def __init__(self, check: ColumnCheck, where: Where, errors: FieldErrors) -> None:
         self._field, self._shape, self._convert = check.field, check.shape, check.element.convert
         self._array, self._where, self._errors = check.element.array, where, errors
+        self._opens = check.opens
         self._dimensions: list[int | None] = [None if size < 0 else size for size in check.shape]
         self._may_miss = self._field.nullable or not self._field.required
 
@@ -139,16 +142,17 @@ class _Walk:
     def _descend(self, value: object, axis: int, pointer: str, block: list[Value]) -> None:
         if self._errors.is_full:
             return
-        if axis == len(self._shape):
-            try:
+        try:
+            if self._opens and isinstance(value, dict | str):
+                data = bytes_of(value)
+                value = value if data is None else value_of(data, self._field, self._shape[axis:])
+            if axis == len(self._shape) or (self._shape == (1,) and not isinstance(value, list | dict)):
                 block.append(self._convert(value))
-            except Unfit as unfit:
-                self._errors.add(pointer, unfit.detail, unfit.hint)
+                return
+        except Unfit as unfit:
+            self._errors.add(pointer, unfit.detail, unfit.hint)
             return
         if not isinstance(value, list):
-            if self._shape == (1,) and not isinstance(value, dict):
-                self._descend(value, 1, pointer, block)
-                return
             self._errors.add(pointer, f"is {describe_value(value)}; it must be a list", f"it takes {self._expected()}")
             return
         if not value or len(value) != (self._dimensions[axis] or len(value)):

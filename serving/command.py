@@ -10,7 +10,7 @@ from serving.score import Identity
 from serving.server import Listen, run_server
 from serving.signature import Signature
 from serving.signature_json import InvalidSignature, decode_signature
-from serving.trial import try_out
+from serving.trial import Body, try_out
 
 
 def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
@@ -50,7 +50,8 @@ def test(options: argparse.Namespace, body: bytes, out: BinaryIO) -> int:
         signature = _signature(options.signature)
     except (InvalidSignature, OSError) as error:
         return _usage_error(f"--signature {options.signature}: {error}")
-    return try_out(options.model, signature, options.threads, body, out)
+    given = Body(body, options.content_type.encode("latin-1", "replace"))
+    return try_out(options.model, signature, options.threads, given, out)
 
 
 def _signature(path: Path | None) -> Signature | None:

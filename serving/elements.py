@@ -83,7 +83,7 @@ def _fast(
 
     def convert_all(values: list[object]) -> NDArray[np.generic] | None:
         found = set(map(type, values))
-        if not found <= types:
+        if not found <= types or (str in found and any(map(_may_be_data_uri, values))):
             return None
         if type(None) in found:
             known = cast("list[Scalar]", [value for value in values if value is not None])
@@ -241,6 +241,10 @@ def _choices(value: Scalar, field: InputField) -> str:
     near = difflib.get_close_matches(str(value)[:80], [str(each) for each in values[:500]], n=1)
     listed = ", ".join(shorten(str(each), 40) for each in values[:10]) + (", …" if len(values) > 10 else "")
     return f"did you mean {near[0]!r}? Allowed: {listed}" if near else f"allowed: {listed}"
+
+
+def _may_be_data_uri(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("data:")
 
 
 def _parses(parser: Callable[[str], object], text: str) -> bool:

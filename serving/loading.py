@@ -8,9 +8,10 @@ import msgspec
 
 from serving.engines.base import InvalidModel, LoadedModel
 from serving.engines.open import detect_format, open_engine
+from serving.json_text import plain
 from serving.problems import Problem
 from serving.sample import candidate_samples
-from serving.score import Identity, Scorer, is_out_of_memory, plain
+from serving.score import Identity, Scorer, is_out_of_memory
 from serving.signature import Signature
 
 _WARM_UP_CALLS, _WARM_UP_S = 5, 0.5

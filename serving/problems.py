@@ -3,7 +3,7 @@
 `Problem` is raised anywhere between bytes and bytes; the HTTP edge and the `test` command render it, each in its way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -87,6 +87,7 @@ class FieldErrors:
 
     found: list[FieldError] = field(default_factory=list)
     count: int = 0
+    renamed: Callable[[str], str] = str  # a pointer as the caller would write it
 
     @property
     def is_full(self) -> bool:
@@ -97,7 +98,7 @@ class FieldErrors:
         """Note one error."""
         self.count += 1
         if not self.is_full:
-            self.found.append(FieldError(pointer, detail, hint))
+            self.found.append(FieldError(self.renamed(pointer), detail, hint))
 
     def raise_if_any(self) -> None:
         """Raise the `invalid_input` problem when anything was noted."""

@@ -3,22 +3,21 @@
 This is the edge to the engines: whatever they raise for a checked input is the caller's 422, never a 500.
 """
 
-import re
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 
 from serving.answers import Answers, Record
 from serving.engines.base import Columns, LoadedModel, PredictionRefused
+from serving.json_text import parse, plain
 from serving.problems import Problem, shorten
 from serving.signature import Signature
 from serving.validate import Question, Validator
 
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "OutOfMemoryError")
-_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +42,35 @@ class Scorer:
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
 
     def predict(self, body: bytes) -> bytes:
-        """The response body for a prediction body. Raises `Problem`."""
-        question = self.validator.question(parse(body))
-        return b'{"outputs":' + self._encoder.encode(self.answer(question)) + self._tail
+        """The response body for a prediction body in JSON. Raises `Problem`."""
+        return self.in_json(self.answer(self.validator.question(parse(body))))
+
+    def in_json(self, outputs: object, faults: Sequence[Mapping[str, object]] = ()) -> bytes:
+        """The response body that tells these outputs, and what was wrong with the records that have none."""
+        told = b',"errors":' + self._encoder.encode(faults) if faults else b""
+        return b'{"outputs":' + self._encoder.encode(outputs) + told + self._tail
 
     def answer(self, question: Question) -> object:
         """The `outputs` of a checked question, in the form in which it was asked. Raises `Problem`."""
         if question.form == "tensors":
             outputs = self.run(question.calls[0])
             return {name: column.tolist() for name, column in outputs.items()}
+        records = self.records(question)
+        if question.form == "record":
+            return records[0]
+        return records if question.form == "records" else self.table(records)
+
+    def records(self, question: Question) -> list[Record]:
+        """One answer per record of a checked question that is no tensors. Raises `Problem`."""
         each = question.records if len(question.calls) == 1 else 1
         records: list[Record] = []
         for columns in question.calls:
             records += self._records(self.run(columns), each)
-        if question.form == "record":
-            return records[0]
-        return records if question.form == "records" else self._answers.table(records)
+        return records
+
+    def table(self, records: Sequence[Record]) -> Record:
+        """Answers as `columns` and `data`."""
+        return self._answers.table(records)
 
     def run(self, columns: Columns) -> Columns:
         """Let the engine answer checked columns. Raises `Problem` 422 for whatever it refuses or fails at."""
@@ -103,43 +115,3 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
-
-
-def parse(body: bytes) -> object:
-    """Decode JSON. Raises `Problem` 400 that says where it is malformed."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(body, error) from error
-
-
-def malformed(body: bytes, error: Exception) -> Problem:
-    """What is wrong with a body that is not JSON."""
-    if not body.strip():
-        return Problem(400, "malformed_json", "the body is empty", hint='send JSON such as {"inputs": {…}}')
-    if isinstance(error, RecursionError):
-        return Problem(400, "malformed_json", "the JSON is nested too deeply", hint="no input has so many dimensions")
-    if isinstance(error, UnicodeDecodeError):
-        return Problem(400, "malformed_json", "a string of the JSON is not valid UTF-8", hint="encode it as UTF-8")
-    if isinstance(error, msgspec.ValidationError):
-        return Problem(400, "malformed_json", "a number of the JSON is too large for any datatype", hint=str(error))
-    found = _BYTE.search(str(error))
-    hint = ""
-    if found:
-        at = int(found[1])
-        near = body[max(0, at - 20) : at + 20].decode("utf-8", "replace")
-        hint = f"near {near!r}"
-        if re.match(rb"[+-]?(NaN|nan|Infinity|inf)|[aN]", body[at : at + 10]):
-            hint += "; JSON has no NaN or Infinity: leave the value out, or send null where the input is nullable"
-    return Problem(400, "malformed_json", f"the body is not JSON: {error}", hint=hint)
-
-
-def plain(value: object) -> object:
-    """What engines put into object columns, as msgspec can write it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=str)
-    return str(value)

@@ -14,15 +14,25 @@ import msgspec
 
 from serving.engines.base import InvalidModel
 from serving.inspect import INVALID_STATUS, encode_refusal
+from serving.json_text import plain
 from serving.loading import load_scorer, memory_exceeded
 from serving.problems import Problem
-from serving.score import Identity, parse, plain
+from serving.score import Identity
 from serving.signature import Signature
+from serving.spellings import read_body
 
 MAX_CAPTURED_BYTES = 64 * 1024
 
 
-def try_out(path: Path, signature: Signature | None, threads: int, body: bytes, out: BinaryIO) -> int:
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is tried: a prediction's body, and its content type."""
+
+    data: bytes
+    content_type: bytes = b""
+
+
+def try_out(path: Path, signature: Signature | None, threads: int, body: Body, out: BinaryIO) -> int:
     """Write `{"outputs","stdout","stderr","duration_ms"}`, or an error document and status 65."""
     captured = _Captured(b"", b"")
     try:
@@ -30,7 +40,8 @@ def try_out(path: Path, signature: Signature | None, threads: int, body: bytes, 
             try:
                 loaded = load_scorer(path, signature, Identity(path.stem, path.stem, path.stem, "1"), threads)
                 begun = time.perf_counter()
-                outputs = loaded.scorer.answer(loaded.scorer.validator.question(parse(body)))
+                asked = read_body(loaded.scorer.validator, body.data, body.content_type)
+                outputs = loaded.scorer.answer(asked.whole())
                 duration_ms = (time.perf_counter() - begun) * 1000
             finally:
                 captured = printed.read()

@@ -4,8 +4,8 @@ A body spells its inputs in one of three ways (records, a table, whole tensors);
 """
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, cast
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from serving.columns import ABSENT, ColumnCheck, compile_column
 from serving.elements import describe_value
 from serving.engines.base import Columns
+from serving.features import compile_features
+from serving.header import Header, Sources
 from serving.problems import FieldErrors, invalid_input, pointer_token, shorten
 from serving.sample import record_shape
 from serving.signature import Signature
@@ -42,13 +44,34 @@ class _Table:
     values: Values
     prefix: str
     suffixes: Mapping[str, str]
+    # A vector's name: what the body calls each of its places.
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    records: Sequence[object] = ()  # as they came, where each may name a vector or its places
     is_single: bool = False
+
+    def renamed(self, pointer: str) -> str:
+        """A pointer into a vector as one to the place's own name, where the body used names."""
+        tokens = pointer.removeprefix(self.prefix).split("/")
+        at = 1 if self.is_single else 2  # the first token is empty, then there is a record's index
+        if len(tokens) <= at + 1 or not tokens[at + 1].isdecimal():
+            return pointer
+        for name, places in self.places.items():
+            if tokens[at] == pointer_token(name) and not self._names_whole(name, tokens[1]):
+                tokens[at : at + 2] = [pointer_token(places[int(tokens[at + 1])])]
+                return self.prefix + "/".join(tokens)
+        return pointer
+
+    def _names_whole(self, name: str, index: str) -> bool:
+        """Whether this record gave the vector itself."""
+        if not self.records:
+            return False
+        record = self.records[0 if self.is_single else int(index)]
+        return isinstance(record, dict) and name in record
 
     def pointer(self, name: str, index: int) -> str:
         if self.is_single:
             return f"{self.prefix}/{pointer_token(name)}"
-        inside = self.suffixes.get(name, pointer_token(name))
-        return f"{self.prefix}/{index}/{inside}" if inside else f"{self.prefix}/{index}"
+        return f"{self.prefix}/{index}/{self.suffixes.get(name, pointer_token(name))}"
 
 
 class Validator:
@@ -59,6 +82,9 @@ class Validator:
         self._names = tuple(field.name for field in signature.inputs)
         self._name_set = frozenset(self._names)
         self._required = frozenset(field.name for field in signature.inputs if field.required)
+        self._features = compile_features(signature)
+        self._flat_set = frozenset(self._features.flat)
+        self.header = Header(signature, self._features)
         self._records = {
             field.name: compile_column(field, record_shape(field, signature)) for field in signature.inputs
         }
@@ -81,7 +107,7 @@ class Validator:
         column = check.element.convert_all(flat)
         if column is None:
             errors = FieldErrors()
-            scalar = ColumnCheck(check.field, (), check.element, check.element.convert_all)
+            scalar = ColumnCheck(check.field, (), check.element, check.element.convert_all, opens=False)
             column = scalar.column(flat, lambda index: f"/{pointer_token(name)}/{index}", errors)
             errors.raise_if_any()
         if column is None:
@@ -100,10 +126,17 @@ class Validator:
             errors.add(prefix, f"the inputs have different numbers of records: {told}", "send equally many of each")
         errors.raise_if_any()
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of one record's value of an input."""
+        return self._records[name].shape
+
+    def takes_scalar(self, name: str) -> bool:
+        """Whether one record's value is a plain value, with or without its list."""
+        return self._records[name].shape in ((), (1,))
+
     def unknown_hint(self, name: str) -> str:
         """The nearest input that the model does have."""
-        near = difflib.get_close_matches(name[:80], self._names, n=1)
-        return f"did you mean {near[0]!r}?" if near else f"this model takes: {self._known()}"
+        return self.header.unknown_hint(name)
 
     def _members(self, body: object) -> dict[str, object]:
         if not isinstance(body, dict):
@@ -123,95 +156,105 @@ class Validator:
 
     def _from_inputs(self, inputs: object) -> Question:
         if type(inputs) is dict:
-            if inputs.keys() == self._name_set:
-                values = {name: [inputs[name]] for name in self._names}
-            else:
-                errors = FieldErrors()
-                values = self._gathered([inputs], ("/inputs",), errors)
-                errors.raise_if_any()
-            return self._question("record", 1, values, "/inputs")
+            return self._from_records("record", [inputs])
         if type(inputs) is not list:
             hint = f"an object with: {self._known()}"
             raise invalid_input("/inputs", f"is {describe_value(inputs)}; it must be one record or a list", hint)
         if not inputs:
             raise invalid_input("/inputs", "is an empty list", "send at least one record")
-        if all(type(record) is dict and record.keys() == self._name_set for record in inputs):
-            values = {name: [record[name] for record in inputs] for name in self._names}
+        return self._from_records("records", inputs)
+
+    def _from_records(self, form: Form, records: list[object]) -> Question:
+        is_single = form == "record"
+        if all(type(record) is dict and record.keys() == self._name_set for record in records):
+            alike = cast("list[dict[str, object]]", records)
+            values = {name: [record[name] for record in alike] for name in self._names}
+            return self._question(form, len(records), _Table(values, "/inputs", NO_SUFFIXES, is_single=is_single))
+        if self._features and all(type(record) is dict and record.keys() == self._flat_set for record in records):
+            values = self._joined(cast("list[dict[str, object]]", records))
         else:
             errors = FieldErrors()
-            values = self._gathered(inputs, None, errors)
+            values = self._gathered(records, ("/inputs",) if is_single else None, errors)
             errors.raise_if_any()
-        return self._question("records", len(inputs), values, "/inputs")
+        table = _Table(values, "/inputs", NO_SUFFIXES, self._features.places, records, is_single=is_single)
+        return self._question(form, len(records), table)
+
+    def _joined(self, records: list[dict[str, object]]) -> dict[str, list[object]]:
+        """Columns of records that all spell their vectors by the names of their places."""
+        values: dict[str, list[object]] = {}
+        for name in self._names:
+            places = self._features.places.get(name)
+            if places is None:
+                values[name] = [record[name] for record in records]
+            else:
+                values[name] = [[record[place] for place in places] for record in records]
+        return values
 
     def _gathered(
         self, records: list[object], pointers: tuple[str, ...] | None, errors: FieldErrors
     ) -> dict[str, list[object]]:
         """Columns from records that are not all alike: unknown names are noted, lacking ones become `ABSENT`."""
-        for index, record in enumerate(records):
+        alike: list[dict[str, object]] = []
+        for index, given in enumerate(records):
             if errors.is_full:
                 break
             pointer = pointers[index] if pointers else f"/inputs/{index}"
-            if not isinstance(record, dict):
+            if not isinstance(given, dict):
                 hint = f"write a record as an object with: {self._known()}"
-                errors.add(pointer, f"is {describe_value(record)}; it must be an object", hint)
+                errors.add(pointer, f"is {describe_value(given)}; it must be an object", hint)
                 continue
+            record = self._features.joined(given, pointer, errors) if self._features else given
             for name in record.keys() - self._name_set:
                 errors.add(f"{pointer}/{pointer_token(name)}", "is not an input of this model", self.unknown_hint(name))
             for name in self._required - record.keys():
                 hint = f"this model takes: {self._known()}"
                 errors.add(f"{pointer}/{pointer_token(name)}", "is missing", hint)
-        alike = [record for record in records if isinstance(record, dict)]
+            alike.append(record)
         return {name: [record.get(name, ABSENT) for record in alike] for name in self._names}
 
     def _from_table(self, columns: object, data: object) -> Question:
-        names = self._header(columns)
+        if not isinstance(columns, list) or not columns or not all(isinstance(name, str) for name in columns):
+            raise invalid_input("/columns", "must be a list of input names", f"this model takes: {self._known()}")
+        sources = self.header.sources(columns)
         if not isinstance(data, list) or not data:
             raise invalid_input("/data", "must be a list of rows with at least one row", SPELLINGS)
         errors = FieldErrors()
         for index, row in enumerate(data):
             if type(row) is not list:
-                errors.add(f"/data/{index}", f"is {describe_value(row)}; it must be a list of {len(names)} values")
-            elif len(row) != len(names):
-                errors.add(f"/data/{index}", f"has {len(row)} values; `columns` names {len(names)}")
+                errors.add(f"/data/{index}", f"is {describe_value(row)}; it must be a list of {len(columns)} values")
+            elif len(row) != len(columns):
+                errors.add(f"/data/{index}", f"has {len(row)} values; `columns` names {len(columns)}")
             if errors.is_full:
                 break
         errors.raise_if_any()
-        vector = self._by_position(names)
-        if vector:
-            return self._question("table", len(data), {vector: data}, "/data", {vector: ""})
-        values = {name: [row[at] for row in data] for at, name in enumerate(names)}
-        absent: dict[str, list[object]] = {name: [ABSENT] * len(data) for name in self._names if name not in values}
-        suffixes = {name: str(at) for at, name in enumerate(names)}
-        return self._question("table", len(data), {**values, **absent}, "/data", suffixes)
+        return self._from_rows("table", sources, data, "/data", tuple(map(str, range(len(columns)))))
 
-    def _header(self, columns: object) -> list[str]:
-        """The names in `columns`, which are inputs of the model, or as many as its only vector has places."""
-        if not isinstance(columns, list) or not columns or not all(isinstance(name, str) for name in columns):
-            raise invalid_input("/columns", "must be a list of input names", f"this model takes: {self._known()}")
-        names = cast("list[str]", columns)
-        errors = FieldErrors()
-        seen: set[str] = set()
-        is_vector = self._by_position(names) is not None
-        for at, name in enumerate(names):
-            if name in seen:
-                errors.add(f"/columns/{at}", f"{shorten(name)!r} is named twice")
-            elif name not in self._name_set and not is_vector:
-                errors.add(
-                    f"/columns/{at}", f"{shorten(name)!r} is not an input of this model", self.unknown_hint(name)
-                )
-            if errors.is_full:
-                break
-            seen.add(name)
-        for name in () if is_vector else sorted(self._required.difference(names)):
-            errors.add("/columns", f"lacks the input {shorten(name)!r}", f"this model takes: {self._known()}")
-        errors.raise_if_any()
-        return names
+    def rows(self, form: Form, columns: list[str], data: list[list[object]]) -> Question:
+        """Check rows that another spelling brought (CSV, a form), all as long as `columns`; pointers say names.
 
-    def _by_position(self, names: list[str]) -> str | None:
-        """The model's only input, when it is a vector that these columns fill place by place."""
-        if len(self._names) != 1 or self._names[0] in names:
-            return None
-        return self._names[0] if self._records[self._names[0]].shape == (len(names),) else None
+        Raises `Problem` 422.
+        """
+        sources = self.header.sources(columns)
+        return self._from_rows(form, sources, data, "/inputs", tuple(columns))
+
+    def _from_rows(
+        self, form: Form, sources: Sources, data: list[list[object]], prefix: str, called: tuple[str, ...]
+    ) -> Question:
+        """`called` is what a pointer calls each column."""
+        values: dict[str, list[object]] = {}
+        suffixes: dict[str, str] = {}
+        places: dict[str, tuple[str, ...]] = {}
+        for name in self._names:
+            source = sources.get(name)
+            if source is None:
+                values[name] = [ABSENT] * len(data)
+            elif isinstance(source, int):
+                values[name], suffixes[name] = [row[source] for row in data], pointer_token(called[source])
+            else:
+                values[name] = [[row[at] for at in source] for row in data]
+                places[name] = tuple(called[at] for at in source)
+        table = _Table(values, prefix, suffixes, places, is_single=form == "record")
+        return self._question(form, len(data), table)
 
     def _from_tensors(self, tensors: object) -> Question:
         if not isinstance(tensors, dict):
@@ -230,20 +273,17 @@ class Validator:
         self.require(call, "/tensors")
         return Question("tensors", 1, (call,))
 
-    def _question(
-        self, form: Form, count: int, values: Values, prefix: str, suffixes: Mapping[str, str] = NO_SUFFIXES
-    ) -> Question:
+    def _question(self, form: Form, count: int, table: _Table) -> Question:
         if self._batch == "stack" or count == 1:
-            call = self._fast_call(values)
+            call = self._fast_call(table.values)
             if call is not None:
                 return Question(form, count, (call,))
-        table = _Table(values, prefix, suffixes, is_single=form == "record")
-        errors = FieldErrors()
+        errors = FieldErrors(renamed=table.renamed) if table.places else FieldErrors()
         step = count if self._batch == "stack" else 1
         calls = [self._call(table, slice(begin, begin + step), errors) for begin in range(0, count, step)]
         errors.raise_if_any()
         if not calls[0]:
-            raise invalid_input(prefix, "gives no value for any input", f"this model takes: {self._known()}")
+            raise invalid_input(table.prefix, "gives no value for any input", f"this model takes: {self._known()}")
         return Question(form, count, tuple(calls))
 
     def _fast_call(self, values: Values) -> Columns | None:
@@ -270,5 +310,4 @@ class Validator:
         return call
 
     def _known(self) -> str:
-        listed = ", ".join(shorten(name, 40) for name in self._names[:12])
-        return listed + (f" and {len(self._names) - 12} more" if len(self._names) > 12 else "")
+        return self.header.known()

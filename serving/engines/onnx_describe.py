@@ -9,6 +9,7 @@ from serving.engines.base import InvalidModel
 from serving.engines.onnx_algorithm import read_algorithm
 from serving.engines.onnx_batch import batch_of
 from serving.engines.onnx_categories import Categories, categorical_sample, read_categories
+from serving.engines.onnx_features import with_features
 from serving.engines.onnx_graph import Graph, nodes, number
 from serving.engines.onnx_limits import domain_name
 from serving.engines.onnx_outputs import infer_outputs, unwrap_outputs
@@ -37,7 +38,7 @@ def describe_model(model: onnx.ModelProto) -> Signature:
     batch = batch_of(inputs, types, meaning.task, metadata)
     categories = read_categories(model, inputs)
     fields = tuple(_input(values[name], kind, categories.get(name, {})) for name, kind in inputs.items())
-    return Signature(
+    signature = Signature(
         format="onnx",
         format_version=_format_version(model),
         engine="onnxruntime",
@@ -52,6 +53,7 @@ def describe_model(model: onnx.ModelProto) -> Signature:
         metadata=metadata,
         sample=categorical_sample(fields, categories, batch),
     )
+    return with_features(signature)
 
 
 def _format_version(model: onnx.ModelProto) -> dict[str, int | dict[str, int]]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from serving.columns import nested_shape
 from serving.datatypes import BINARY_ONLY, FLOATS
 from serving.engines.base import Columns
+from serving.json_text import malformed, plain
 from serving.problems import Problem, shorten
-from serving.score import Scorer, malformed, plain
+from serving.score import Scorer
 from serving.signature import InputField, OutputField
 
 

@@ -43,17 +43,47 @@ async def test_curls_default_content_type_is_read_as_json(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"content_type": "text/csv"}, {"content_type": "multipart/form-data"}, {"content_encoding": "gzip"}]
+    ("path", "headers"),
+    [
+        ("/predict", {"content_type": "image/png"}),
+        ("/predict", {"content_encoding": "gzip"}),
+        ("/predict", {"content_type": "text/csv", "content_encoding": "gzip"}),
+        ("/v2/models/iris/infer", {"content_type": "text/csv"}),
+        ("/v2/models/iris/infer", {"content_type": "multipart/form-data"}),
+    ],
 )
-async def test_a_body_that_cannot_be_json_is_refused_as_such(wire: Wire, headers: dict[str, str]) -> None:
-    wire.send(request("POST", "/predict", ONE, **headers))
+async def test_a_body_that_is_not_read_here_is_refused_as_such(wire: Wire, path: str, headers: dict[str, str]) -> None:
+    wire.send(request("POST", path, ONE, **headers))
     assert (await wire.reply()).status == 415
 
 
-async def test_a_query_parameter_is_refused_by_its_name_and_not_ignored(wire: Wire) -> None:
-    wire.send(request("POST", "/predict?on_error=record", ONE))
+async def test_csv_is_read_and_answered_at_the_predict_path(wire: Wire) -> None:
+    wire.send(request("POST", "/predict", b"a,b\n1,2\n", content_type="text/csv"))
     reply = await wire.reply()
-    assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/on_error")
+    assert (reply.status, reply.headers["content-type"]) == (200, "text/csv; charset=utf-8; header=present")
+    assert reply.body == b'y\r\n"[2.0,4.0]"\r\n'
+
+
+async def test_json_is_answered_with_csv_where_that_is_accepted(wire: Wire) -> None:
+    wire.send(request("POST", "/predict", {"inputs": [{"x": [1, 2]}]}, accept="text/csv"))
+    assert (await wire.reply()).headers["content-type"].startswith("text/csv")
+
+
+async def test_the_other_records_are_answered_where_that_is_asked(wire: Wire) -> None:
+    wire.send(request("POST", "/predict?on_error=record", {"inputs": [{"x": [1, 2]}, {"x": "?"}]}))
+    reply = await wire.reply()
+    assert reply.json["outputs"] == [{"y": [2, 4]}, None]
+    assert [error["index"] for error in reply.json["errors"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [("on_error=ignore", "/on_error"), ("on_error=record&on_error=fail", "/on_error"), ("explain=true", "/explain")],
+)
+async def test_a_query_parameter_is_refused_by_its_name_and_not_ignored(wire: Wire, query: str, pointer: str) -> None:
+    wire.send(request("POST", f"/predict?{query}", ONE))
+    reply = await wire.reply()
+    assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, pointer)
 
 
 async def test_an_unknown_path_is_a_problem(wire: Wire) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from serving.json_text import parse
 from serving.problems import MAX_FIELD_ERRORS, Problem
-from serving.score import parse
 from serving.signature import InputField, Interval, Treatment
 from serving.validate import Question, Validator
 from tests.serving.models import scalar, signature_of

@@ -1,0 +1,74 @@
+"""From a request's body to what it asks: JSON in its three spellings, CSV, a form."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.message import Message
+
+from serving import csv_text, forms
+from serving.json_text import parse
+from serving.problems import Problem
+from serving.validate import Question, Validator
+
+Check = Callable[[Sequence[int]], Question]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A body that was read: `whole` checks all of it, `check` the chosen ones of its `count` records.
+
+    `prefix` is what a pointer to one of those records begins with, before its index among the chosen.
+    """
+
+    whole: Callable[[], Question]
+    count: int = 1
+    check: Check | None = None  # None: it asks one thing, which cannot be taken apart
+    prefix: str = "/inputs"
+
+
+def read_body(validator: Validator, body: bytes, content_type: bytes) -> Asked:
+    """Read a body by its content type. Raises `Problem` 400, 415, 422."""
+    kind = content_type.partition(b";")[0].strip().lower().decode("ascii", "replace")
+    if kind in csv_text.TYPES:
+        return _asked_by_csv(validator, body, _options(content_type))
+    if kind == forms.FORM:
+        return Asked(lambda: forms.question_of_form(validator, body, content_type))
+    if kind.startswith(("multipart/", "image/", "audio/", "video/")):
+        hint = "send application/json, text/csv or multipart/form-data"
+        raise Problem(415, "unsupported_media_type", f"{kind[:80]} is not read here", hint=hint)
+    return asked_by_json(validator, parse(body))
+
+
+def asked_by_json(validator: Validator, body: object) -> Asked:
+    """What a decoded JSON body asks."""
+
+    def whole() -> Question:
+        return validator.question(body)
+
+    if not isinstance(body, dict):
+        return Asked(whole)
+    inputs, columns, data = body.get("inputs"), body.get("columns"), body.get("data")
+    if len(body) == 1 and isinstance(inputs, list):
+        return Asked(whole, len(inputs), lambda some: validator.question({"inputs": [inputs[at] for at in some]}))
+    if len(body) == 2 and isinstance(columns, list) and isinstance(data, list):
+
+        def rows(some: Sequence[int]) -> Question:
+            return validator.question({"columns": columns, "data": [data[at] for at in some]})
+
+        return Asked(whole, len(data), rows, "/data")
+    return Asked(whole)
+
+
+def _asked_by_csv(validator: Validator, body: bytes, options: Mapping[str, str]) -> Asked:
+    table = csv_text.read_table(validator, body, options)
+
+    def check(some: Sequence[int]) -> Question:
+        return validator.rows("table", table.columns, [table.rows[at] for at in some])
+
+    return Asked(lambda: validator.rows("table", table.columns, table.rows), len(table.rows), check)
+
+
+def _options(content_type: bytes) -> Mapping[str, str]:
+    """The parameters of a content type."""
+    message = Message()
+    message["content-type"] = content_type.decode("latin-1").replace("\r", "").replace("\n", "")
+    return {name.lower(): value for name, value in message.get_params(failobj=[])[1:]}
