@@ -36,6 +36,7 @@ FORM_CONTENT: Final[dict[str, Any]] = {
                 "task": {**_TEXT, "description": "Overrides the task that the inspection finds."},
                 "type": {**_TEXT, "enum": ["auto", "onnx", "pmml"], "description": "What the file must be."},
                 "metrics": {**_TEXT, "description": "A JSON object of any figures."},
+                "features": {**_TEXT, "description": 'Names for the places of a vector: {"float_input": ["age", …]}.'},
             },
         }
     }
@@ -146,6 +147,7 @@ def _new_version(upload: Upload, *, is_alone: bool) -> NewVersion:
         filename=upload.received.filename,
         task=fields.task,
         metrics=fields.metrics,
+        features=fields.features,
         about=_about(fields) if is_alone else Description(),
     )
 

@@ -1,4 +1,7 @@
-"""Receives a client's file as a form straight into the store; whatever is refused leaves nothing behind."""
+"""Receives a client's file as a form straight into the store; whatever is refused leaves nothing behind.
+
+An input may name a file that is here.
+"""
 
 import hashlib
 import json
@@ -12,8 +15,9 @@ from api.dependencies import Context
 from api.multipart import Form
 from api.schemas.files import FileFields, read_file_fields
 from api.uploads import FORM_ALLOWANCE_BYTES, check_announced, drain, is_form, keep
-from core.errors import PlatformError, UnsupportedMediaType
-from state.queries.files import NewFile
+from core.errors import FieldProblem, InvalidField, Json, PlatformError, UnsupportedMediaType
+from state.database import WriteSession
+from state.queries.files import NewFile, named_files, stored_files
 
 PART: Final = "content"  # as Replicate's clients call it
 FIELDS: Final = frozenset(FileFields.model_fields)
@@ -63,3 +67,19 @@ async def _receive(request: Request, context: Context) -> Lent:
     told = json.dumps([stored.digest.hex, name, content_type, about], sort_keys=True)
     new = NewFile(str(stored.digest), stored.size_bytes, name, content_type, about)
     return Lent(new, hashlib.sha256(told.encode()).hexdigest())
+
+
+async def check_files(session: WriteSession, tenant_id: str, document: Json) -> None:
+    """Raises `InvalidField` naming where an input means a file that is not there."""
+    named = named_files(document)
+    if not named:
+        return
+    there = await stored_files(session, tenant_id, set(named.values()))
+    hint = "upload it at /api/v1/files"
+    fields = [
+        FieldProblem(pointer, f"there is no file '{file_id[:60]}'", hint)
+        for pointer, file_id in named.items()
+        if file_id not in there
+    ]
+    if fields:
+        raise InvalidField(f"{fields[0].pointer}: {fields[0].detail}; {hint}", fields=fields[:20])

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.addresses import check_webhook_url
 from api.gateway.split import ServiceFailed, ServicePaused
+from api.lending import check_files
 from api.mutations import Call, Effect, Made
 from api.schemas.predictions import PredictionCreate, read_input, read_webhook
 from api.uploads import keep
@@ -28,6 +29,7 @@ from state.tables import Prediction, Service
 from state.worktables import PREDICTIONS
 
 FINAL: Final = PREDICTIONS.finals
+FILE_MARK: Final = b'"$file"'  # most inputs name none, and are not looked through
 LARGEST_ROW_BYTES: Final = 64 * 1024  # larger inputs lie in the artifact store
 # Replicate's spelling: 90, 90s, 1m30s, 1h.
 CANCEL_AFTER: Final = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?")
@@ -42,6 +44,7 @@ async def submit(call: Call, service: str, body: PredictionCreate, own_id: str |
         check_webhook_url(hook.url, call.context.settings, hook.pointer)
     cancel_after = read_cancel_after(call.request)
     encoded = json.dumps(given).encode()
+    names_files = FILE_MARK in encoded
     digests: list[str] = []
 
     async def store() -> None:
@@ -50,6 +53,8 @@ async def submit(call: Call, service: str, body: PredictionCreate, own_id: str |
     async def work(session: WriteSession) -> Effect[Prediction]:
         found = await find_service(session, call.who.tenant_id, service)
         _check_serving(found)
+        if names_files:
+            await check_files(session, call.who.tenant_id, given)
         for digest in digests:
             await hold_blob(session, digest)
         submission = Submission(

@@ -44,6 +44,7 @@ class NewVersion:
     filename: str | None = None
     task: str | None = None
     metrics: Mapping[str, object] | None = None
+    features: Mapping[str, Sequence[str]] | None = None
     about: Description = field(default_factory=Description)
 
 
@@ -81,6 +82,7 @@ async def add_version(session: WriteSession, who: Who, model: Model, wanted: New
         filename=wanted.filename,
         task=wanted.task,
         metrics=None if wanted.metrics is None else dict(wanted.metrics),
+        features=None if wanted.features is None else {name: list(each) for name, each in wanted.features.items()},
         **_said(wanted.about),
     )
     await begin(session, version, By(who.actor))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from state.database import Session
+from state.features import with_features
 from state.tables import Model, Revision, Service, Version
 
 DEFAULT_CPU = 1.0
@@ -68,7 +69,7 @@ async def _spec(
         model=model.name,
         version=str(version.number),
         digest=version.digest,
-        signature=version.signature or {},
+        signature=with_features(version.signature or {}, version.features),
         cpu=revision.resources.get("cpu") or DEFAULT_CPU,
         memory_mb=revision.resources.get("memory_mb"),
         env_sealed=revision.env_sealed,

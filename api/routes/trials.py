@@ -1,13 +1,20 @@
 """Try a version out without a service: one prediction in a child process of a worker."""
 
-from fastapi import APIRouter, Response
+import base64
+from email.message import Message
+from typing import Any, Final
 
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from api.lending import check_files
 from api.mutations import Calling, Effect, Shown
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.predictions import PredictionInput, read_input
 from api.schemas.versions import TrialShown
-from core.errors import NotFound
+from api.validation import rejection
+from core.errors import Json, NotFound, UnsupportedMediaType
 from state.cataloguing import hold_model, hold_ready_version
 from state.database import ReadSession, WriteSession
 from state.operations import submit
@@ -15,25 +22,36 @@ from state.queries.rows import by_ids
 from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1/models/{model}/versions", tags=["versions"], route_class=PlatformRoute)
-WAIT_S = 30  # unless the caller prefers otherwise: most models answer in a second
+WAIT_S: Final = 30  # unless the caller prefers otherwise: most models answer in a second
+AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", "multipart/form-data")
+CONTENT: Final[dict[str, Any]] = {
+    "application/json": {"schema": PredictionInput.model_json_schema()},
+    "text/csv": {"schema": {"type": "string", "description": "A line of names, then a line for each record."}},
+    "multipart/form-data": {
+        "schema": {"type": "object", "description": "One record: a part's name is an input's.", "properties": {}}
+    },
+}
 
 
 @router.post(
     "/{version}:test",
     operation_id="test_version",
     responses={200: {"model": TrialShown}, 202: {"model": OperationShown}},
+    openapi_extra={"requestBody": {"required": True, "content": CONTENT}},
 )
-async def test_version(call: Calling, model: str, version: str, body: PredictionInput) -> Response:
+async def test_version(call: Calling, model: str, version: str) -> Response:
     """Answer one prediction with this version, and show what the model printed; no service is needed.
 
-    The body is that of a prediction, up to 1 MiB. The answer is held for up to 30 s; then it is the operation (202).
+    The body is that of a prediction (JSON, CSV, a form), up to 1 MiB. The answer is held for up to 30 s; then it is the
+    operation (202).
     """
-    given = read_input(body)
+    arguments = await _read(call.request)
 
     async def work(session: WriteSession) -> Effect[Operation]:
         owner = await hold_model(session, call.who, model)
         row = await hold_ready_version(session, owner, version)
-        operation = await submit(session, call.who, "version.test", row, body=given)
+        await check_files(session, call.who.tenant_id, arguments.get("body"))
+        operation = await submit(session, call.who, "version.test", row, **arguments)
         return Effect(operation, operation.id)
 
     async def show(session: ReadSession, operation_id: str) -> Shown:
@@ -43,3 +61,20 @@ async def test_version(call: Calling, model: str, version: str, body: Prediction
         return Shown(operation.result or {})
 
     return await call.mutate(work, show, default_wait_s=WAIT_S)
+
+
+async def _read(request: Request) -> dict[str, Json]:
+    """The body as the operation keeps it. Raises what is wrong with it as JSON, and `UnsupportedMediaType`."""
+    given = request.headers.get("content-type", "")
+    message = Message()
+    message["content-type"] = given or "application/json"
+    kind = message.get_content_type()
+    if kind in AS_IT_CAME:
+        return {"body_base64": base64.b64encode(await request.body()).decode(), "content_type": given}
+    if kind != "application/json" and not kind.endswith("+json"):
+        detail = f"a test reads JSON, CSV or a form, not '{given[:100]}'"
+        raise UnsupportedMediaType(f"{detail}; send Content-Type: application/json")
+    try:
+        return {"body": read_input(PredictionInput.model_validate(await request.json()))}
+    except ValidationError as error:
+        raise rejection(error.errors(include_url=False), PredictionInput) from error

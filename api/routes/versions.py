@@ -16,8 +16,10 @@ from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.versions import VersionPage, VersionPatch, VersionShown, merged_metrics, version_document
+from core.errors import InvalidField
 from state.cataloguing import amend, delete_version, hold_model, hold_version
 from state.database import WriteSession
+from state.features import features_fault
 from state.operations import record
 from state.queries import versions
 from state.queries.lists import View
@@ -97,6 +99,7 @@ async def update_version(call: Calling, model: str, version: str, body: VersionP
         owner = await hold_model(session, call.who, model)
         row = await hold_version(session, owner, version)
         call.check_if_match(etag(row.edition))
+        _check_features(row, body)
         amend(row, {**changes, **_derived(row, body)})
         return Effect(await record(session, call.who, "version.update", row, model=owner.name), row.id)
 
@@ -128,6 +131,13 @@ async def download_artifact(request: Request, context: ContextOf, who: WhoAsks, 
         row = await versions.find_version(session, owner, version)
     plain = f"{owner.name}-{row.number}.{row.format}"
     return await send_blob(request, context, row.digest, attachment(plain, row.filename))
+
+
+def _check_features(row: Version, body: VersionPatch) -> None:
+    """Raises `InvalidField` for names that do not fit; before the inspection nobody knows, and it will say so."""
+    fault = features_fault(row.signature, body.features) if row.signature and body.features else None
+    if fault is not None:
+        raise InvalidField(f"{fault.detail}; {fault.hint}", fields=[fault])
 
 
 def _derived(row: Version, body: VersionPatch) -> dict[str, str | dict[str, object] | None]:

@@ -4,22 +4,23 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from api.links import Links
 from api.routing import read_json
-from api.schemas.base import Body, Description, DisplayName, Name, Tags
-from api.schemas.later import Later
+from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
 from api.schemas.resource import about
 from api.validation import rejection
 from core.errors import Json, MalformedBody
+from state.features import effective_features, named_sample
 from state.tables import Version
 
 LARGEST_METRICS_BYTES = 256 * 1024
+MOST_PLACES = 10_000
 SIGNATURE_PARTS = (
     "format_version", "engine", "engine_version", "platform", "algorithm", "function", "batch",
-    "inputs", "outputs", "targets", "producer", "metadata", "sample", "sample_output",
+    "inputs", "outputs", "targets", "producer", "metadata", "sample_output",
 )  # fmt: skip
 
 
@@ -59,8 +60,27 @@ def _read_type(given: object) -> object:
     return given.lower() if isinstance(given, str) else given
 
 
+def check_features(features: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Names for the places of vectors, as far as they can be judged without the model: some, short, none twice."""
+    for places in features.values():
+        if not 1 <= len(places) <= MOST_PLACES or any(not 1 <= len(place) <= 200 for place in places):
+            sentence = f"write 1 to {MOST_PLACES} names for an input, each of 1 to 200 characters"
+            raise PydanticCustomError("features", "{sentence}", {"sentence": sentence})
+    names = [place for places in features.values() for place in places]
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("features", "a name may stand for one place only")
+    return features
+
+
 Task = Literal["classification", "regression", "clustering", "dimension_reduction", "anomaly", "association", "tensor"]
 Metrics = Annotated[dict[str, Any], AfterValidator(check_metrics)]
+Places = Annotated[list[str], at_most(MOST_PLACES, f"at most {MOST_PLACES} names for an input")]
+Features = Annotated[
+    dict[str, Places],
+    at_most(100, "at most 100 inputs"),
+    AfterValidator(check_features),
+    Field(description="By input: names for the places of a vector, which records, tables and forms may use."),
+]
 
 
 class UploadFields(Body):
@@ -73,18 +93,21 @@ class UploadFields(Body):
     task: Task | None = None
     type: Annotated[Literal["onnx", "pmml", "auto"] | None, BeforeValidator(_read_type)] = None
     metrics: Annotated[Metrics | None, BeforeValidator(read_object)] = None
-    features: Later = None
+    features: Annotated[Features | None, BeforeValidator(read_object)] = None
 
 
 class VersionPatch(Body):
-    """A merge patch (RFC 7396); null removes. `metrics` is merged key by key."""
+    """A merge patch (RFC 7396); null removes. `metrics` is merged key by key, `features` replaced as a whole.
+
+    Services take new `features` when they are next deployed, updated or restarted.
+    """
 
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
     task: Task | None = None
     metrics: Metrics | None = None
-    features: Later = None
+    features: Features | None = None
 
 
 class TrialShown(BaseModel):
@@ -135,6 +158,7 @@ class VersionShown(BaseModel):
     inputs: list[dict[str, Any]] | None
     outputs: list[dict[str, Any]] | None
     targets: list[dict[str, Any]] | None
+    features: dict[str, list[str]] | None
     producer: dict[str, Any] | None
     metadata: dict[str, Any] | None
     sample: dict[str, Any] | None
@@ -190,4 +214,6 @@ def version_document(row: Version, model: str, aliases: list[str], links: Links)
         "opset": (format_version.get("opsets") or {}).get("ai.onnx"),
         "pmml_version": format_version.get("pmml_version"),
         **{name: signature.get(name) for name in SIGNATURE_PARTS},
+        "features": effective_features(signature, row.features),
+        "sample": named_sample(signature, row.features),
     }

@@ -1,5 +1,6 @@
 """Files that clients keep here for their inputs: rows only, the bytes are blobs (see `state.blobs`)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -13,6 +14,28 @@ from state.operations import Who
 from state.queries.lists import Page, View, page
 from state.queries.rows import owned
 from state.tables import File
+
+DEEPEST = 64
+
+
+def named_files(value: Json, pointer: str = "", depth: int = DEEPEST) -> dict[str, str]:
+    """The ids of the files that an input names as `{"$file": "file_…"}`, by the pointer to each.
+
+    No input has so many dimensions that there could be one below `depth` levels.
+    """
+    found: dict[str, str] = {}
+    if not depth:
+        return found
+    if isinstance(value, list):
+        for at, each in enumerate(value):
+            found |= named_files(each, f"{pointer}/{at}", depth - 1) if isinstance(each, list | dict) else {}
+    elif isinstance(value, dict):
+        if value.keys() == {"$file"} and isinstance(value["$file"], str):
+            return {pointer: value["$file"]}
+        for name, each in value.items():
+            inside = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')[:100]}"
+            found |= named_files(each, inside, depth - 1) if isinstance(each, list | dict) else {}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +70,12 @@ async def add(session: WriteSession, who: Who, new: NewFile) -> File:
 async def find(session: Session, tenant_id: str, file_id: str) -> File:
     """The tenant's file. Raises `NotFound`."""
     return await owned(session, File, tenant_id, file_id, "file")
+
+
+async def stored_files(session: Session, tenant_id: str, ids: Collection[str]) -> dict[str, File]:
+    """Those of the tenant's files that are still there, by id."""
+    rows = await session.scalars(select(File).where(File.tenant_id == tenant_id, File.id.in_(ids)))
+    return {row.id: row for row in rows}
 
 
 async def hold(session: WriteSession, tenant_id: str, file_id: str) -> File:

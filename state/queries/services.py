@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from core.clock import Micros
 from core.errors import Json, NotFound
 from state.database import Session
+from state.features import named_sample
 from state.queries.lists import Page, View, page
 from state.tables import Model, Operation, Replica, Revision, Service, Version
 
@@ -149,11 +150,10 @@ async def served_by(session: Session, service: Service) -> Served:
 
 async def sample_of(session: Session, service: Service) -> Mapping[str, Json] | None:
     """A record that the version that answers predictions is proven to answer, if there is one."""
-    query = select(Version.signature).join(Revision, Revision.version_id == Version.id)
+    query = select(Version.signature, Version.features).join(Revision, Revision.version_id == Version.id)
     query = query.where(Revision.id == (service.live_revision_id or service.revision_id))
-    signature = (await session.scalars(query)).one() or {}
-    sample: Mapping[str, Json] | None = signature.get("sample")
-    return sample
+    signature, features = (await session.execute(query)).one()
+    return named_sample(signature or {}, features)
 
 
 async def last_revision_number(session: Session, service_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 
@@ -21,13 +22,14 @@ class VersionFacts:
     digest: str
     format: str
     task: str | None
-    signature: Mapping[str, object] | None
+    signature: Mapping[str, Any] | None
+    features: Mapping[str, Sequence[str]] | None
 
 
 async def version_facts(session: Session, version_id: str) -> VersionFacts:
     """The facts of a version that exists."""
     row = (await session.scalars(select(Version).where(Version.id == version_id))).one()
-    return VersionFacts(row.digest, row.format, row.task, row.signature)
+    return VersionFacts(row.digest, row.format, row.task, row.signature, row.features)
 
 
 async def find_version(session: Session, model: Model, given: str) -> Version:

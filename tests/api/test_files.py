@@ -12,7 +12,7 @@ from api.app import build_app
 from api.dependencies import Context
 from api.schemas.files import FilePage, FileShown
 from core.clock import from_rfc3339, to_micros
-from tests.api.catalogue import left_behind
+from tests.api.catalogue import left_behind, ready_version, running_service
 from tests.api.platform import add_user, is_problem
 
 FILES = "/api/v1/files"
@@ -194,3 +194,29 @@ async def test_the_same_key_keeps_one_file_and_another_name_is_another_request(c
     assert (second.json(), second.headers["idempotent-replayed"]) == (first.json(), "true")
     other = await client.post(FILES, files={"content": ("b.txt", TEXT)}, headers=key)
     is_problem(other, 422, "idempotency_key_reused")
+
+
+async def test_an_input_may_only_name_a_file_that_is_here(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)
+    await running_service(client, context)
+    shown = await put(client)
+    record = {"x": {"$file": shown.id}}
+    accepted = await client.post("/api/v1/services/iris/predictions", json={"inputs": record})
+    assert accepted.status_code == 202, accepted.text
+    for path, body, pointer in (
+        ("/api/v1/services/iris/predictions", {"inputs": [record, {"x": {"$file": "file_0"}}]}, "/inputs/1/x"),
+        ("/api/v1/models/iris/versions/1:test", {"tensors": {"a/b": {"$file": "file_0"}}}, "/tensors/a~1b"),
+    ):
+        answer = await client.post(path, json=body)
+        is_problem(answer, 422, "invalid_field")
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+async def test_another_tenants_file_is_not_here(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)
+    await running_service(client, context)
+    stranger = await add_user(context, "acme", "eve")
+    form = {"content": ("a.txt", TEXT, "text/plain")}
+    theirs = FileShown.model_validate((await client.post(FILES, files=form, headers=stranger)).json())
+    answer = await client.post("/api/v1/services/iris/predictions", json={"inputs": {"x": {"$file": theirs.id}}})
+    is_problem(answer, 422, "invalid_field")

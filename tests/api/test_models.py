@@ -143,7 +143,7 @@ async def test_a_version_is_described_and_its_metrics_are_merged(client: AsyncCl
     shown = (await client.patch(version, json={"metrics": {"a": None}, "task": None})).json()
     assert (shown["metrics"], shown["task"], shown["tags"]) == ({"b": {"c": 2}}, "classification", ["x"])
     assert (await client.patch(version, json={"metrics": None})).json()["metrics"] is None
-    for body, pointer in (({"task": "x"}, "/task"), ({"digest": "x"}, "/digest"), ({"features": {}}, "/features")):
+    for body, pointer in (({"task": "x"}, "/task"), ({"digest": "x"}, "/digest"), ({"features": []}, "/features")):
         problem = (await client.patch(version, json=body)).json()
         assert [error["pointer"] for error in problem["errors"]] == [pointer]
 

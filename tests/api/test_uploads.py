@@ -161,7 +161,7 @@ BAD_BODIES = {
     "text that is no UTF-8": (form(FILE, ('name="description"', b"\xff")), FORM, 422, "invalid_field", "/description"),
     "a NUL": (form(FILE, ('name="description"', b"a\x00b")), FORM, 422, "invalid_field", "/description"),
     "a huge field": (form(FILE, ('name="description"', bytes(2_000_000))), FORM, 413, "too_large", "/description"),
-    "features": (form(FILE, ('name="features"', b"{}")), FORM, 422, "invalid_field", "/features"),
+    "features": (form(FILE, ('name="features"', b"[]")), FORM, 422, "invalid_field", "/features"),
     "JSON": (b"{}", {"content-type": "application/json"}, 415, "unsupported_media_type", None),
     "a web form": (b"a=b", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", None),
 }  # fmt: skip

@@ -23,7 +23,9 @@ from core.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 TUTORIAL = ROOT / "docs/tutorial/first-prediction.md"
-GUIDES = [ROOT / "docs/how-to" / name for name in ("use-the-command-line.md", "keep-services-in-git.md")]
+GUIDES = [
+    ROOT / "docs/how-to" / name for name in ("use-the-command-line.md", "keep-services-in-git.md", "send-inputs.md")
+]
 DEPENDENCIES = ROOT / "docs/explanation/dependencies.md"
 
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -1,17 +1,20 @@
 """Versions: inspect an upload in a child process, and try a version without a service."""
 
+import base64
 import json
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from core.errors import InvalidArtifact, PlatformError, Rejected
+from core.errors import InvalidArtifact, InvalidField, PlatformError, Rejected
 from core.failpoints import failpoint
+from state.features import features_fault, with_features
 from state.queries.versions import version_facts
 from state.tables import Operation
 from storage.digests import Digest
 from workers.children import ChildEnd, child_environment, run_child, serving_command
+from workers.files import with_files
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
 
@@ -26,6 +29,12 @@ class InspectionFailed(PlatformError):
     """Our own fault, not the file's: `:retry` inspects again."""
 
     status, code, title = 500, "inspection_failed", "The inspection failed"
+
+
+class UnfitFeatures(InvalidArtifact):
+    """The names that came with the upload do not fit the inputs of the file."""
+
+    code, title = "features_do_not_fit", "The features do not fit the model"
 
 
 class InspectionLimit(InvalidArtifact):
@@ -69,6 +78,11 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     failpoint("after_effect")
     if end.exit_code == 0:
         signature = json.loads(end.stdout)
+        fault = features_fault(signature, facts.features) if facts.features else None
+        if fault is not None:
+            return Failed(
+                UnfitFeatures(f"{fault.detail}; upload it again with other names", fields=[fault]).as_problem()
+            )
         return Done(result={}, target={"signature": signature, "task": facts.task or signature["task"]})
     return _refusal(held, end, settings.inspect_timeout_s)
 
@@ -80,15 +94,21 @@ async def test(held: Held, resources: Resources) -> Outcome:
     async with resources.database.read() as session:
         facts = await version_facts(session, held.row.target_id)
     path = await resources.cache.path(Digest.parse(facts.digest))
+    try:
+        body = await _trial_body(held.row, resources)
+    except InvalidField as error:
+        return Failed(error.as_problem())
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
+    kind = ["--content-type", arguments.get("content_type", "")]
     with tempfile.TemporaryDirectory(prefix="portside-test-") as folder:
         signature = Path(folder) / "signature.json"
-        signature.write_text(json.dumps(facts.signature), "utf-8")
-        command = serving_command(settings, "test", "--model", str(path), "--signature", str(signature), *limits)
+        signature.write_text(json.dumps(with_features(facts.signature or {}, facts.features)), "utf-8")
+        where = ["--model", str(path), "--signature", str(signature)]
+        command = serving_command(settings, "test", *where, *kind, *limits)
         end = await run_child(
             command,
             environment=child_environment(settings.cache, {}),
-            stdin=json.dumps(arguments["body"]).encode(),
+            stdin=body,
             timeout_s=settings.inspect_timeout_s + GRACE_S,
         )
     if end.exit_code != 0:
@@ -97,6 +117,14 @@ async def test(held: Held, resources: Resources) -> Outcome:
         message = f"the answer has {len(end.stdout)} bytes, a test shows at most {MOST_ANSWER_BYTES}: test fewer rows"
         return Failed(AnswerTooLarge(message).as_problem())
     return Done(result=json.loads(end.stdout), row={"arguments": {}})  # the input need not be kept for a month
+
+
+async def _trial_body(row: Operation, resources: Resources) -> bytes:
+    """What is tried, as it came; the files that JSON names are put in. Raises `InvalidField`."""
+    encoded = row.arguments.get("body_base64")
+    if encoded is not None:
+        return base64.b64decode(encoded)
+    return json.dumps(await with_files(row.arguments["body"], row.tenant_id, resources)).encode()
 
 
 def _trial_refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:

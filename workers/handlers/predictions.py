@@ -9,11 +9,12 @@ from typing import Any
 import httpx2
 
 from core.clock import now_micros
-from core.errors import NotFound, PlatformError, ReplicaUnavailable
+from core.errors import InvalidField, NotFound, PlatformError, ReplicaUnavailable
 from core.failpoints import failpoint
 from state.queries.predictions import Destination
 from state.tables import Prediction
 from storage.digests import Digest
+from workers.files import with_files
 from workers.outcomes import Done, Failed, Outcome, Retry, Wait
 from workers.replica_client import PREDICT_TIMEOUT_S
 from workers.resources import Held, Resources
@@ -21,6 +22,7 @@ from workers.resources import Held, Resources
 RESTING = ("paused", "failed", "deleting", "deleted")  # no replica will come by itself
 LOOK_AGAIN = timedelta(seconds=0.5)
 PATIENCE_S = 600.0  # how long a prediction waits for a replica of a service that should have one
+FILE_MARK = b'"$file"'  # most inputs name no file, and are not looked through
 PASSING = (401, 502, 503, 504)  # 401: another replica has the address by now
 
 
@@ -40,7 +42,10 @@ async def predict(held: Held, resources: Resources) -> Outcome:
         return _failed(ServiceGone(f"service '{where.name}' is {where.status}").as_problem())
     if not where.replicas:
         return _wait(row, where)
-    body = await _body(row, resources)
+    try:
+        body = await _body(row, resources)
+    except InvalidField as error:
+        return _failed(error.as_problem())
     failpoint("before_effect")
     started = time.monotonic()
     try:
@@ -70,9 +75,15 @@ def _wait(row: Prediction, where: Destination) -> Outcome:
 
 
 async def _body(row: Prediction, resources: Resources) -> bytes:
+    """The input as JSON. Raises `InvalidField` where a file that it names is gone."""
     if row.body_digest is None:
-        return json.dumps(row.body).encode()
-    return b"".join([piece async for piece in resources.store.open(Digest.parse(row.body_digest))])
+        body, document = json.dumps(row.body).encode(), row.body
+    else:
+        body = b"".join([piece async for piece in resources.store.open(Digest.parse(row.body_digest))])
+        document = json.loads(body) if FILE_MARK in body else None
+    if FILE_MARK not in body or document is None:
+        return body
+    return json.dumps(await with_files(document, row.tenant_id, resources)).encode()
 
 
 def _failed(problem: dict[str, Any]) -> Failed:
