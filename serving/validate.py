@@ -156,6 +156,10 @@ class Validator:
 
     def _from_inputs(self, inputs: object) -> Question:
         if type(inputs) is dict:
+            if inputs.keys() == self._name_set:
+                quick = self._quick("record", 1, {name: [inputs[name]] for name in self._names})
+                if quick is not None:
+                    return quick
             return self._from_records("record", [inputs])
         if type(inputs) is not list:
             hint = f"an object with: {self._known()}"
@@ -169,13 +173,19 @@ class Validator:
         if all(type(record) is dict and record.keys() == self._name_set for record in records):
             alike = cast("list[dict[str, object]]", records)
             values = {name: [record[name] for record in alike] for name in self._names}
-            return self._question(form, len(records), _Table(values, "/inputs", NO_SUFFIXES, is_single=is_single))
+            quick = self._quick(form, len(records), values)
+            return quick or self._question(
+                form, len(records), _Table(values, "/inputs", NO_SUFFIXES, is_single=is_single)
+            )
         if self._features and all(type(record) is dict and record.keys() == self._flat_set for record in records):
             values = self._joined(cast("list[dict[str, object]]", records))
         else:
             errors = FieldErrors()
             values = self._gathered(records, ("/inputs",) if is_single else None, errors)
             errors.raise_if_any()
+        quick = self._quick(form, len(records), values)
+        if quick is not None:
+            return quick
         table = _Table(values, "/inputs", NO_SUFFIXES, self._features.places, records, is_single=is_single)
         return self._question(form, len(records), table)
 
@@ -253,8 +263,9 @@ class Validator:
             else:
                 values[name] = [[row[at] for at in source] for row in data]
                 places[name] = tuple(called[at] for at in source)
+        quick = self._quick(form, len(data), values)
         table = _Table(values, prefix, suffixes, places, is_single=form == "record")
-        return self._question(form, len(data), table)
+        return quick or self._question(form, len(data), table)
 
     def _from_tensors(self, tensors: object) -> Question:
         if not isinstance(tensors, dict):
@@ -273,11 +284,15 @@ class Validator:
         self.require(call, "/tensors")
         return Question("tensors", 1, (call,))
 
+    def _quick(self, form: Form, count: int, values: Values) -> Question | None:
+        """The question where all values are plainly right, which most are."""
+        if self._batch != "stack" and count != 1:
+            return None
+        call = self._fast_call(values)
+        return None if call is None else Question(form, count, (call,))
+
     def _question(self, form: Form, count: int, table: _Table) -> Question:
-        if self._batch == "stack" or count == 1:
-            call = self._fast_call(table.values)
-            if call is not None:
-                return Question(form, count, (call,))
+        """The question of a table that is looked at closely."""
         errors = FieldErrors(renamed=table.renamed) if table.places else FieldErrors()
         step = count if self._batch == "stack" else 1
         calls = [self._call(table, slice(begin, begin + step), errors) for begin in range(0, count, step)]
