@@ -5,7 +5,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from core.errors import Json
+
 Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an operation is: `percent` of all of it, a stage in one word, and what a person wants to know."""
+
+    percent: int
+    stage: str
+    detail: str | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        """As the row keeps it and the API shows it."""
+        return {"percent": self.percent, "stage": self.stage, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +35,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Applied, not there yet: the claim is given back, no attempt is used; the watcher wakes it, or `after` does."""
+    """Applied, not there yet: the claim is given back, no attempt is used; the watcher wakes it, or `after` does.
+
+    An operation may say how far it is.
+    """
 
     after: timedelta
     reason: str
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)

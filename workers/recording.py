@@ -65,6 +65,7 @@ async def record(session: Writer, work: Locked, verdict: Verdict, owner: str, ma
 
 
 async def _wait(session: Writer, work: Locked, by: By, wait: Wait) -> None:
+    told = {} if wait.progress is None else {"progress": wait.progress.as_json()}
     # The rescues begin anew: work that comes back with an answer is not what kills its holders.
     await give_back(
         session,
@@ -74,6 +75,7 @@ async def _wait(session: Writer, work: Locked, by: By, wait: Wait) -> None:
         used_attempt=False,
         waiting_for=wait.reason,
         rescues=0,
+        **told,
     )
 
 

@@ -9,7 +9,7 @@ from core.errors import InvalidArtifact, StoreUnavailable
 from state.claims import wake
 from state.tables import Operation
 from tests.workers.platform import Platform, answering, wait_for
-from workers.outcomes import Canceled, Done, Failed, Outcome, Retry, Wait
+from workers.outcomes import Canceled, Done, Failed, Outcome, Progress, Retry, Wait
 from workers.progress import checkpoint, progress
 from workers.resources import Held, Resources
 
@@ -235,6 +235,16 @@ async def test_progress_and_checkpoints_are_seen_while_the_handler_works(platfor
     assert seen.progress == {"percent": 40, "stage": "loading", "detail": "4 of 10"}
     go.set()
     await platform.until(operation, "succeeded")
+
+
+async def test_work_that_waits_says_how_far_it_is(platform: Platform) -> None:
+    async def handle(held: Held, resources: Resources) -> Outcome:
+        return Wait(timedelta(hours=1), "1 of 2", Progress(45, "starting", "1 of 2"))
+
+    await platform.start({INSPECT: handle})
+    operation = await platform.operation()
+    seen = await platform.until_true(operation, lambda row: row.waiting_for == "1 of 2")
+    assert (seen.status, seen.progress) == ("queued", {"percent": 45, "stage": "starting", "detail": "1 of 2"})
 
 
 async def test_an_outcome_that_cannot_be_written_ends_the_work_as_our_failure(platform: Platform) -> None:

@@ -6,16 +6,18 @@ from dataclasses import replace
 import pytest
 
 from core.clock import now_micros
+from core.ids import new_id
 from state.advance import advance, lock
 from state.claims import ClaimLost, take
+from state.history import begin
 from state.migrate import DEFAULT_TENANT
 from state.operations import Who, submit
 from state.specs import wanted_spec
-from state.tables import Placement, Service
+from state.tables import Placement, Replica, Service
 from tests.workers.platform import Platform
 from tests.workers.services import TEST, running_service
-from workers.handlers.services import restart
-from workers.outcomes import Failed, Wait
+from workers.handlers.services import restart, update
+from workers.outcomes import Failed, Progress, Wait
 from workers.resources import Held, Lease
 from workers.targets.node import NodeTarget
 from workers.watcher import Watcher
@@ -57,6 +59,25 @@ async def test_a_failed_restart_that_was_to_grow_goes_back_to_the_size_that_ran(
     async with platform.database.read() as session:
         placement = await session.get_one(Placement, service.id)
     assert placement.replicas == 1
+
+
+async def test_a_deploy_says_how_many_replicas_have_begun_and_are_ready(platform: Platform) -> None:
+    target = NodeTarget(platform.database, platform.resources.settings)
+    resources = replace(platform.resources, target=target)
+    service = await running_service(platform, live_replicas=1, replicas=4)
+    async with platform.database.write() as session:
+        await submit(session, Who(DEFAULT_TENANT, "test", "admin"), "service.update", service)
+        for moves in (("ready",), ()):
+            replica = Replica(id=new_id("rep"), tenant_id=DEFAULT_TENANT, created_at=now_micros(), generation=1)
+            replica.service_id, replica.revision_id = service.id, str(service.revision_id)
+            await begin(session, replica, TEST)
+            for move in moves:
+                await advance(session, replica, move, TEST)
+    taken = await take(platform.database, "control", "test", 10_000_000)
+    assert taken is not None
+    outcome = await update(Held(*taken, Lease(math.inf)), resources)
+    assert isinstance(outcome, Wait)
+    assert outcome.progress == Progress(33, "starting", "1 of 4 replicas are ready")
 
 
 async def test_the_replicas_that_a_canceled_restart_has_not_reached_are_kept(platform: Platform) -> None:

@@ -11,7 +11,7 @@ from state.placements import FINAL, StaleGeneration
 from state.specs import ServiceSpec, live_spec, wanted_spec
 from state.tables import Operation
 from workers.node.plan import PLATFORM_REASONS
-from workers.outcomes import Canceled, Done, Failed, Outcome, Wait
+from workers.outcomes import Canceled, Done, Failed, Outcome, Progress, Wait
 from workers.resources import Held, Resources
 from workers.targets.base import SeenReplica
 
@@ -115,7 +115,14 @@ def _progress(spec: ServiceSpec, seen: Sequence[SeenReplica]) -> Outcome:
     if len(ready) >= spec.replicas and all(_is_wanted(spec, replica) for replica in alive):
         # A surplus replica that still drains does not keep a scale-down waiting.
         return Done(result={}, target={"live_revision_id": spec.revision_id, "live_replicas": spec.replicas})
-    return Wait(LOOK_AGAIN, f"{len(ready)} of {spec.replicas} replicas are ready")
+    reason = f"{len(ready)} of {spec.replicas} replicas are ready"
+    return Wait(LOOK_AGAIN, reason, Progress(_percent(spec, len(ready), len(alive)), "starting", reason))
+
+
+def _percent(spec: ServiceSpec, ready: int, alive: int) -> int:
+    """Half a share for a replica that has begun, a whole one for one that is ready; the rest is seen at the end."""
+    begun = min(alive, spec.replicas)
+    return 90 * (begun + ready) // (2 * spec.replicas) if spec.replicas else 90
 
 
 def _is_wanted(spec: ServiceSpec, replica: SeenReplica) -> bool:
@@ -158,4 +165,7 @@ async def _take_down(held: Held, resources: Resources, done: Done) -> Outcome:
     except StaleGeneration as error:
         return Canceled(error.message)
     alive = [replica for replica in await resources.target.observe(service_id) if replica.status not in FINAL]
-    return Wait(LOOK_AGAIN, f"{len(alive)} replicas are still ending") if alive else done
+    if not alive:
+        return done
+    reason = f"{len(alive)} replicas are still ending"
+    return Wait(LOOK_AGAIN, reason, Progress(50, "stopping", reason))
