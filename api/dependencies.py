@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from api.auth import Authenticator, is_loopback
+from api.feed import EventFeed
 from api.flights import Flights
 from api.switchboard import Switchboard
 from api.waiters import WaiterHub
@@ -47,6 +48,7 @@ class Context:
     vault: Vault
     authenticator: Authenticator
     waiters: WaiterHub
+    feed: EventFeed
     switches: Switchboard
     read_logs: ReadLogs = no_logs
     is_routing_ready: Callable[[], bool] = lambda: True
@@ -66,9 +68,14 @@ class Context:
         await self.authenticator.start()
         await self.switches.start()
 
-    async def close(self) -> None:
-        """End the loops of `start` and let every waiter go."""
+    async def let_go(self) -> None:
+        """Answer everybody who waits or follows: this process ends."""
         await self.waiters.close()
+        await self.feed.close()
+
+    async def close(self) -> None:
+        """End the loops of `start` and let everybody go."""
+        await self.let_go()
         await self.switches.close()
         await self.authenticator.close()
 
@@ -76,7 +83,8 @@ class Context:
 def compose(settings: Settings, database: Database, store: ArtifactStore, vault: Vault) -> Context:
     """A context with its own authenticator and waiter hub; use `dataclasses.replace` for the functions of a process."""
     authenticator = Authenticator(database, admits_tokenless=is_loopback(settings.host) and not settings.require_token)
-    return Context(settings, database, store, vault, authenticator, WaiterHub(database), Switchboard(database))
+    hub, feed = WaiterHub(database), EventFeed(database)
+    return Context(settings, database, store, vault, authenticator, hub, feed, Switchboard(database))
 
 
 def context_of(request: Request) -> Context:

@@ -1,22 +1,33 @@
-"""Server-sent events (WHATWG HTML, 9.2) from the history table: `id:` is the sequence, `Last-Event-ID` resumes."""
+"""Server-sent events (WHATWG HTML, 9.2): a row's changes from the history table, whose sequence is their `id:`, or a
+tenant's events. `Last-Event-ID` resumes."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from api.dependencies import Context
+from api.schemas.events import event_document
+from core.clock import to_micros
 from core.errors import Json
+from core.ids import id_at, micros_of
 from state.documents import instant
+from state.queries import events
 from state.queries.history import changes
-from state.tables import History, Operation, Prediction
+from state.queries.lists import View
+from state.tables import Event, History, Operation, Prediction
 
 Row = TypeVar("Row", Operation, Prediction)
 KEEP_ALIVE_S = 15.0
 STILL_HERE: Final = b": still here\n\n"
+EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
+# Who comes again may have missed an event that was made before the last one it saw, and committed after it.
+AGAIN: Final = to_micros(timedelta(seconds=2))
 
 
 def history_document(row: History) -> dict[str, Json]:
@@ -121,3 +132,43 @@ async def _news_of(
         yield News(row, found, has_ended)
         if has_ended:
             return
+
+
+def last_event(request: Request) -> str | None:
+    """The event that a client has seen last."""
+    given = request.headers.get("last-event-id", "")
+    return given if EVENT_ID.fullmatch(given) else None
+
+
+async def events_of(context: Context, tenant_id: str, view: View, last: str | None) -> AsyncGenerator[bytes, None]:
+    """A tenant's events that the view's filters let pass: those behind `last`, then each new one, without an end."""
+    told: set[str] = set() if last is None else {last}
+    async for ids in context.feed.follow(tenant_id, KEEP_ALIVE_S):
+        if last is not None:  # the first time: from now on nothing is missed
+            async for row in _events_since(context, tenant_id, view, id_at("evt", micros_of(last) - AGAIN)):
+                if row.id not in told:
+                    yield _event(row)
+                told.add(row.id)
+            last = None
+        new = [event_id for event_id in ids if event_id not in told]
+        async with context.database.read() as session:
+            found = await events.chosen(session, tenant_id, view, new) if new else ()
+        for row in found:
+            yield _event(row)
+        if not ids:
+            yield STILL_HERE
+
+
+async def _events_since(context: Context, tenant_id: str, view: View, least_id: str) -> AsyncIterator[Event]:
+    last: Event | None = None
+    while True:
+        async with context.database.read() as session:
+            found = await events.after(session, tenant_id, view, least_id, last)
+        for last in found:
+            yield last
+        if len(found) < events.MOST_AT_ONCE:
+            return
+
+
+def _event(row: Event) -> bytes:
+    return encode(row.id, row.type, event_document(row))

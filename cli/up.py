@@ -62,7 +62,7 @@ async def _run(
             gc.enable()
             folder.address.write_text(introduction.url, "utf-8")
             show_panel(introduction, version)
-            await serve_until(server, listener, stop, embedded.context.waiters.close)
+            await serve_until(server, listener, stop, embedded.context.let_go)
             folder.address.unlink(missing_ok=True)
     say("Stopped.")
 

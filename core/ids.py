@@ -17,5 +17,13 @@ def id_at(prefix: str, micros: int) -> str:
     return _spelled(prefix, (micros // 1000) << 80)
 
 
+def micros_of(spelled: str) -> int:
+    """The instant at which an id was made, in microseconds, exact to a millisecond."""
+    number = 0
+    for letter in spelled.rpartition("_")[2]:
+        number = number << 5 | ALPHABET.index(letter)
+    return (number >> 80) * 1000
+
+
 def _spelled(prefix: str, number: int) -> str:
     return f"{prefix}_{''.join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))}"

@@ -1,14 +1,15 @@
-"""Events: what happened, newest first."""
+"""Events: what happened, newest first; or what happens, as server-sent events."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
-from api.dependencies import Reading, WhoAsks
+from api.dependencies import ContextOf, Reading, WhoAsks
 from api.pages import Listing, document
 from api.routing import PlatformRoute
 from api.schemas.events import EventPage, EventShown, event_document
+from api.streams import event_stream, events_of, last_event
 from state.queries import events
 from state.queries.lists import View
 
@@ -16,12 +17,23 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"], route_class=Platfor
 LIST = Listing({"type": "text", "resource_type": "text", "resource_id": "text", "created_at": "time"})
 
 
-@router.get("", operation_id="list_events", openapi_extra=LIST.parameters, responses={200: {"model": EventPage}})
+@router.get(
+    "",
+    operation_id="list_events",
+    openapi_extra=LIST.parameters,
+    responses={200: {"model": EventPage, "content": {"text/event-stream": {}}}},
+)
 async def list_events(
-    request: Request, session: Reading, who: WhoAsks, view: Annotated[View, Depends(LIST)]
+    request: Request, context: ContextOf, who: WhoAsks, view: Annotated[View, Depends(LIST)]
 ) -> Response:
-    """The tenant's events."""
-    found = await events.listing(session, who.tenant_id, view)
+    """The tenant's events; with `Accept: text/event-stream` those that happen from now on, as they do.
+
+    `Last-Event-ID` goes on behind an event. After a break one may come twice: its id tells.
+    """
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return event_stream(events_of(context, who.tenant_id, view, last_event(request)))
+    async with context.database.read() as session:
+        found = await events.listing(session, who.tenant_id, view)
     return JSONResponse(document(request, found, [event_document(row) for row in found.rows]))
 
 

@@ -39,5 +39,5 @@ async def run_api(running: Running, listener: socket.socket) -> None:
     gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
     say(f"Portside {running.version} api on http://{host}:{port}")
     watching = asyncio.create_task(leaving.watch(), name="leaving")
-    await serve_until(server, listener, leaving.closed, front.context.waiters.close)
+    await serve_until(server, listener, leaving.closed, front.context.let_go)
     watching.cancel()
