@@ -1,6 +1,10 @@
-"""Which addresses a webhook may reach: the guard against server-side request forgery. Pure: resolves no name."""
+"""Which addresses we call because a user named them: the guard against server-side request forgery.
+
+Pure: resolves no name.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
@@ -27,27 +31,42 @@ NEVER_PUBLIC_V6 = (
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address in the last 32 bits
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What may be reached, and the setting by which the operator can change that."""
+
+    reach: Reach
+    setting: str
+
+    @classmethod
+    def of(cls, allows_private: bool | None, host: str, setting: str) -> "Guard":
+        """Private addresses by the operator's word; where he said nothing, loopback while we are bound to it."""
+        if allows_private is not None:
+            return cls("all" if allows_private else "public", setting)
+        return cls("loopback" if _is_loopback(host) else "public", setting)
+
+
 class AddressRefused(ValueError):
-    """A host has an address that webhooks may not reach."""
+    """A host has an address that may not be reached."""
 
 
-def check_addresses(host: str, addresses: Sequence[str], reach: Reach) -> list[Address]:
+def check_addresses(host: str, addresses: Sequence[str], guard: Guard) -> list[Address]:
     """The addresses, all of which may be reached. Raises `AddressRefused` if one may not, or if there is none."""
     if not addresses:
         raise AddressRefused(f"{host} has no address")
     # A zone ("%eth0") belongs to link-local addresses only, which are refused anyhow.
     found = [ip_address(text.partition("%")[0]) for text in addresses]
     for address in found:
-        if not is_allowed(address, reach):
+        if not is_allowed(address, guard.reach):
             raise AddressRefused(
                 f"{host} has the address {address}, which is not on the public internet; the operator can allow it "
-                "with PORTSIDE_ALLOW_PRIVATE_WEBHOOKS"
+                f"with {guard.setting}"
             )
     return found
 
 
 def is_allowed(address: Address, reach: Reach) -> bool:
-    """Whether a webhook may be sent to this address."""
+    """Whether this address may be reached."""
     if reach == "all":
         return True
     real = _carried(address)
@@ -61,6 +80,13 @@ def is_public(address: Address) -> bool:
         never = any(real in network for network in NEVER_PUBLIC_V4)
         return real.is_global and not real.is_multicast and not never
     return real in GLOBAL_UNICAST and real.is_global and not any(real in network for network in NEVER_PUBLIC_V6)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _carried(address: Address) -> Address:

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from workers.addresses import AddressRefused, check_addresses, is_allowed, is_public
+from workers.addresses import AddressRefused, Guard, check_addresses, is_allowed, is_public
 
 PUBLIC = [
     "8.8.8.8",
@@ -86,14 +86,14 @@ def test_an_address_that_is_not_on_the_internet_needs_the_operators_word(text: s
 
 def test_one_bad_address_among_good_ones_refuses_the_host() -> None:
     with pytest.raises(AddressRefused, match=r"evil\.example has the address 10\.0\.0\.1"):
-        check_addresses("evil.example", ["8.8.8.8", "10.0.0.1"], "loopback")
+        check_addresses("evil.example", ["8.8.8.8", "10.0.0.1"], Guard("loopback", "PORTSIDE_X"))
 
 
 def test_a_link_local_address_with_its_zone_is_refused() -> None:
     with pytest.raises(AddressRefused, match="fe80::1"):
-        check_addresses("host", ["fe80::1%eth0"], "public")
+        check_addresses("host", ["fe80::1%eth0"], Guard("public", "PORTSIDE_X"))
 
 
 def test_a_host_without_an_address_is_refused() -> None:
     with pytest.raises(AddressRefused, match="no address"):
-        check_addresses("nowhere.example", [], "all")
+        check_addresses("nowhere.example", [], Guard("all", "PORTSIDE_X"))

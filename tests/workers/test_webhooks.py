@@ -19,7 +19,7 @@ from state.tables import Delivery, Event, WebhookEndpoint
 from tests.workers.platform import Platform
 from tests.workers.receiver import Received, open_receiver
 from workers.executor import Handler
-from workers.handlers.webhooks import deliver, reach
+from workers.handlers.webhooks import deliver, guard
 
 HANDLERS: dict[str, Handler] = {"deliver": deliver}
 
@@ -191,7 +191,7 @@ async def test_a_private_address_is_never_contacted(platform: Platform, url: str
 
 def test_loopback_is_reached_only_while_the_api_is_bound_to_it() -> None:
     def reached(host: str, allow: bool | None) -> str:
-        return reach(Settings.model_validate({"host": host, "allow_private_webhooks": allow}))
+        return guard(Settings.model_validate({"host": host, "allow_private_webhooks": allow})).reach
 
     assert [reached("127.0.0.1", None), reached("::1", None), reached("localhost", None)] == ["loopback"] * 3
     assert [reached("0.0.0.0", None), reached("127.0.0.1", False), reached("10.1.2.3", None)] == ["public"] * 3

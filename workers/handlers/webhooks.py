@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 
 from standardwebhooks import Webhook
 
@@ -19,7 +18,7 @@ from state.circuits import WAITING, let_go, put_off
 from state.database import Database
 from state.deliveries import Receiver, disable, named, note_failure, note_success, receiver
 from state.tables import Delivery
-from workers.addresses import AddressRefused, Reach
+from workers.addresses import AddressRefused, Guard
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
 from workers.sending import Answer, SendingFailed, send
@@ -75,25 +74,16 @@ async def deliver(held: Held, resources: Resources) -> Outcome:
     return _outcome(row, attempt, held.claim.attempt, left_alone_until)
 
 
-def reach(settings: Settings) -> Reach:
-    """What webhooks may reach: private addresses by the operator's word, loopback while we are bound to it."""
-    if settings.allow_private_webhooks is not None:
-        return "all" if settings.allow_private_webhooks else "public"
-    return "loopback" if _is_loopback(settings.host) else "public"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def guard(settings: Settings) -> Guard:
+    """What webhooks may reach."""
+    return Guard.of(settings.allow_private_webhooks, settings.host, "PORTSIDE_ALLOW_PRIVATE_WEBHOOKS")
 
 
 async def _attempt(row: Delivery, to: Receiver, resources: Resources) -> Attempt:
     began, at = time.monotonic(), now_micros()
     secrets = [resources.vault.open(sealed.text, sealed.purpose) for sealed in to.secrets]
     try:
-        answer = await send(row.url, row.body.encode(), signed_headers(row, secrets), reach(resources.settings))
+        answer = await send(row.url, row.body.encode(), signed_headers(row, secrets), guard(resources.settings))
     except SendingFailed as failure:
         return Attempt(at, error=str(failure), duration_ms=_since_ms(began))
     seen = Attempt(at, answer.status, answer.head, duration_ms=_since_ms(began), retry_after=_retry_after(answer))
