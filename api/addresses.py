@@ -1,11 +1,12 @@
 """What a URL that we shall call may be, as far as it can be told without resolving it.
 
-A delivery resolves the name and checks again (workers); here mistakes are told while somebody listens.
+Who calls it resolves the name and checks again (workers); here mistakes are told while somebody listens.
 """
 
 import ipaddress
 import re
 import socket
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from api.auth import is_loopback
@@ -20,12 +21,34 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def check_webhook_url(url: str, settings: Settings, pointer: str) -> None:
     """Raises `InvalidField` unless the URL is http(s) with a host that may be called."""
-    fault = _fault(url, settings)
+    fault = _fault(url, _Rule.of(settings.allow_private_webhooks, settings, "WEBHOOKS", "every delivery is signed"))
     if fault is not None:
         raise InvalidField(f"the webhook URL cannot be used: {fault}", fields=[FieldProblem(pointer, fault)])
 
 
-def _fault(url: str, settings: Settings) -> str | None:
+def check_source_uri(url: str, settings: Settings, pointer: str) -> None:
+    """Raises `InvalidField` unless a model file may be fetched from the URL."""
+    fault = _fault(url, _Rule.of(settings.allow_private_sources, settings, "SOURCES", "sign the URL"))
+    if fault is not None:
+        raise InvalidField(f"the source cannot be used: {fault}", fields=[FieldProblem(pointer, fault)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What the operator allows, and what its owner does instead of writing a password into the URL."""
+
+    allows_all: bool
+    may_loop: bool
+    setting: str
+    instead: str
+
+    @classmethod
+    def of(cls, allows_private: bool | None, settings: Settings, what: str, instead: str) -> "_Rule":
+        may_loop = allows_private is None and is_loopback(settings.host)
+        return cls(bool(allows_private), may_loop, f"PORTSIDE_ALLOW_PRIVATE_{what}", instead)
+
+
+def _fault(url: str, rule: _Rule) -> str | None:
     if len(url) > LONGEST_URL or not url.isprintable() or " " in url:
         return f"a URL has at most {LONGEST_URL} printable characters and no spaces"
     try:
@@ -34,28 +57,27 @@ def _fault(url: str, settings: Settings) -> str | None:
     except ValueError as error:
         return f"it is no URL ({error})"
     if parts.scheme not in ("http", "https"):
-        return "it must begin with http:// or https://"
+        return "it must begin with http:// or https://, nothing else is served yet"
     if not host:
         return "it names no host"
     if parts.username is not None or parts.password is not None:
-        return "it must not carry a user name or password; every delivery is signed instead"
-    return _host_fault(host, settings)
+        return f"it must not carry a user name or password; {rule.instead} instead"
+    return _host_fault(host, rule)
 
 
-def _host_fault(host: str, settings: Settings) -> str | None:
-    if settings.allow_private_webhooks:
+def _host_fault(host: str, rule: _Rule) -> str | None:
+    if rule.allows_all:
         return None
-    may_loop = settings.allow_private_webhooks is None and is_loopback(settings.host)
     address = _literal(host)
     if address is None:
         is_local = host == "localhost" or host.endswith(".localhost")
-        return "it leads back to this machine" if is_local and not may_loop else None
+        return "it leads back to this machine" if is_local and not rule.may_loop else None
     if address.is_loopback:
-        return None if may_loop else f"{host} leads back to this machine"
+        return None if rule.may_loop else f"{host} leads back to this machine"
     is_carrier = isinstance(address, ipaddress.IPv6Address) and any(address in network for network in CARRIERS)
     if address.is_global and not address.is_multicast and not is_carrier:
         return None
-    return f"{host} is not a public address; PORTSIDE_ALLOW_PRIVATE_WEBHOOKS=true opens private ones"
+    return f"{host} is not a public address; {rule.setting}=true opens private ones"
 
 
 def _literal(host: str) -> Address | None:

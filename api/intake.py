@@ -1,22 +1,25 @@
-"""From an upload to a version: receive the bytes, check what was said beside them, then write the rows at once."""
+"""From an upload or a URL to a version: receive the bytes, or leave them to a worker, check what was said beside them,
+then write the rows at once."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from starlette.responses import Response
 
+from api.addresses import check_source_uri
 from api.headers import etag
 from api.links import Links
-from api.mutations import Call, Effect, Shown
+from api.multipart import file_name
+from api.mutations import Call, DoWork, Effect, Shown
 from api.schemas.models import require_name
-from api.schemas.versions import FORM_FIELDS, UploadFields, read_upload_fields, version_document
+from api.schemas.versions import FORM_FIELDS, SourceFields, UploadFields, read_upload_fields, version_document
 from api.uploads import Received, receive
 from core.errors import FieldProblem, InvalidField, Json, NameTaken
 from state.blobs import hold_blob
 from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.database import ReadSession, WriteSession
-from state.operations import Who
 from state.queries.models import seek_model
 from state.queries.versions import alias_names
 from state.tables import Model, Operation, Version
@@ -41,32 +44,50 @@ FORM_CONTENT: Final[dict[str, Any]] = {
         }
     }
 }
+SOURCE_CONTENT: Final[dict[str, Any]] = {"application/json": {"schema": SourceFields.model_json_schema()}}
 RAW_CONTENT: Final[dict[str, Any]] = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
     for media_type in ("application/octet-stream", "application/xml")
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file that is in the store, and its checked fields."""
-
-    received: Received
-    fields: UploadFields
-    model: str
+Fields = UploadFields | SourceFields
 
 
 async def upload_version(call: Call, model: str | None) -> Response:
     """Receive a version of the named model (made when it is missing), or of a new one that the form names."""
-    upload = await _receive(call, model)
+    received, fields = await _receive(call, model)
+    stored = received.stored
+    wanted = NewVersion(str(stored.digest), stored.size_bytes, received.format, filename=received.filename)
+    work = _work(call, model, fields, wanted)
+    return await call.mutate(work, show_version(call, status=201), body_sha256=received.body_sha256)
+
+
+async def version_from_source(call: Call, model: str | None, fields: SourceFields) -> Response:
+    """The same for a file at a URL, which a worker fetches."""
+    if model is not None:
+        require_name(model, "/model", "a model")
+    _check_name(fields.name, model, "body")
+    uri = fields.source_uri
+    check_source_uri(uri, call.context.settings, "/source_uri")
+    wanted = NewVersion(source_uri=uri, type=fields.type, filename=file_name(unquote(urlsplit(uri).path)))
+    return await call.mutate(_work(call, model, fields, wanted), show_version(call, status=201))
+
+
+def _work(call: Call, model: str | None, fields: Fields, wanted: NewVersion) -> DoWork[Operation]:
+    """What makes the version. What is said about it is said of the model, where that is made with it."""
+    about = Description(fields.display_name, fields.description, fields.tags or ())
+    of_model, of_version = (about, Description()) if model is None else (Description(), about)
+    said = replace(wanted, task=fields.task, metrics=fields.metrics, features=fields.features)
+    wanted = replace(said, about=of_version)
 
     async def work(session: WriteSession) -> Effect[Operation]:
-        await hold_blob(session, str(upload.received.stored.digest))
-        row = await _model_for(session, call.who, upload, must_be_new=model is None)
-        version, operation = await add_version(session, call.who, row, _new_version(upload, is_alone=model is not None))
+        if wanted.digest:
+            await hold_blob(session, wanted.digest)
+        found = None if model is None else await seek_model(session, call.who.tenant_id, model)
+        row = found or await create_model(session, call.who, model or fields.name or "", of_model)
+        version, operation = await add_version(session, call.who, row, wanted)
         return Effect(operation, version.id)
 
-    return await call.mutate(work, show_version(call, status=201), body_sha256=upload.received.body_sha256)
+    return work
 
 
 def show_version(call: Call, status: int = 200) -> Callable[[ReadSession, str], Awaitable[Shown]]:
@@ -88,7 +109,7 @@ async def shown_version(session: ReadSession, version: Version, model: str, link
     return version_document(version, model, aliases.get(version.id, []), links)
 
 
-async def _receive(call: Call, path_name: str | None) -> Upload:
+async def _receive(call: Call, path_name: str | None) -> tuple[Received, UploadFields]:
     if path_name is not None:
         require_name(path_name, "/model", "a model")
     checked: list[UploadFields] = []
@@ -102,7 +123,7 @@ async def _receive(call: Call, path_name: str | None) -> Upload:
 
     async with call.receiving():
         received = await receive(call.request, call.context, check, FORM_FIELDS)
-    return Upload(received, checked[0], path_name or checked[0].name or "")
+    return received, checked[0]
 
 
 def _check_fields(fields: UploadFields, found_format: str, path_name: str | None) -> None:
@@ -110,11 +131,15 @@ def _check_fields(fields: UploadFields, found_format: str, path_name: str | None
         detail = f"the file is {found_format.upper()}, not {str(fields.type).upper()}"
         hint = f"leave out 'type', or say '{found_format}'"
         raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/type", detail, hint)])
-    if path_name is None and fields.name is None:
+    _check_name(fields.name, path_name, "form")
+
+
+def _check_name(name: str | None, path_name: str | None, body: str) -> None:
+    if path_name is None and name is None:
         detail = "a new model needs a name"
         raise InvalidField(detail, fields=[FieldProblem("/name", detail, "add the field: curl -F name=iris …")])
-    if path_name is not None and fields.name not in (None, path_name):
-        detail = f"the form names the model '{fields.name}', the path names '{path_name}'"
+    if path_name is not None and name not in (None, path_name):
+        detail = f"the {body} names the model '{name}', the path names '{path_name}'"
         raise InvalidField(detail, fields=[FieldProblem("/name", detail, "leave out the field 'name'")])
 
 
@@ -129,28 +154,3 @@ async def _check_free(call: Call, name: str) -> None:
                 "or take another name",
                 holder=f"/api/v1/models/{name}",
             )
-
-
-async def _model_for(session: WriteSession, who: Who, upload: Upload, *, must_be_new: bool) -> Model:
-    found = None if must_be_new else await seek_model(session, who.tenant_id, upload.model)
-    if found is not None:
-        return found
-    return await create_model(session, who, upload.model, _about(upload.fields) if must_be_new else Description())
-
-
-def _new_version(upload: Upload, *, is_alone: bool) -> NewVersion:
-    stored, fields = upload.received.stored, upload.fields
-    return NewVersion(
-        digest=str(stored.digest),
-        size_bytes=stored.size_bytes,
-        format=upload.received.format,
-        filename=upload.received.filename,
-        task=fields.task,
-        metrics=fields.metrics,
-        features=fields.features,
-        about=_about(fields) if is_alone else Description(),
-    )
-
-
-def _about(fields: UploadFields) -> Description:
-    return Description(fields.display_name, fields.description, fields.tags or ())

@@ -104,7 +104,7 @@ class Form:
         self._check_name(self._part.name)
         if self._part.name == self._file_part:
             self.has_file = True
-            self.filename = _file_name(options.get(b"filename", b""))
+            self.filename = file_name(options.get(b"filename", b"").decode("utf-8", "replace"))
             media_type = MEDIA_TYPE.match(headers.get(b"content-type", b"").decode("latin-1"))
             self.file_type = None if media_type is None else media_type.group().lower()
 
@@ -152,9 +152,9 @@ def _cut(chunk: bytes) -> Iterator[bytes]:
         yield chunk[start : start + FEED_BYTES]
 
 
-def _file_name(given: bytes) -> str | None:
+def file_name(given: str) -> str | None:
     """The last part of the name, for people to read; it never becomes a path."""
-    name = given.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+    name = given.replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in name if character.isprintable())[:200] or None
 
 

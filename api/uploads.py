@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from api.dependencies import Context
 from api.foreign import NOT_A_MODEL
-from api.multipart import Form
+from api.multipart import Form, file_name
 from api.protobuf import ModelOutline
 from api.sniff import HEAD_BYTES, recognise, refusal
 from core.errors import FieldProblem, PlatformError, StoreUnavailable, TooLarge, UnsupportedMediaType
@@ -61,6 +61,12 @@ CheckFields = Callable[[Mapping[str, str], str], Awaitable[None]]
 def is_form(request: Request) -> bool:
     """Whether the body is multipart/form-data."""
     return _media_type(request) == "multipart/form-data"
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body says that it is JSON."""
+    given = _media_type(request)
+    return given == "application/json" or given.endswith("+json")
 
 
 async def receive(request: Request, context: Context, check: CheckFields, known: frozenset[str]) -> Received:
@@ -185,8 +191,8 @@ def _check_raw(request: Request) -> None:
         raise refusal(NOT_A_MODEL["empty"])
     if given and RAW_TYPES.fullmatch(given) is None:
         raise UnsupportedMediaType(
-            f"an upload is multipart/form-data with a part 'file', or the file itself as application/octet-stream; "
-            f"'{given[:100]}' is neither"
+            f"an upload is multipart/form-data with a part 'file', the file itself as application/octet-stream, or "
+            f"application/json with a 'source_uri'; '{given[:100]}' is none of them"
         )
 
 
@@ -196,5 +202,4 @@ def _media_type(request: Request) -> str:
 
 def _raw_file_name(request: Request) -> str | None:
     _, options = parse_options_header(request.headers.get("content-disposition", ""))
-    name = options.get(b"filename", b"").decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in name if character.isprintable())[:200] or None
+    return file_name(options.get(b"filename", b"").decode("utf-8", "replace"))

@@ -1,9 +1,9 @@
 """From pydantic's complaints to field problems: a JSON pointer, a sentence, and the nearest name we know."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.nearest import hint
@@ -11,6 +11,7 @@ from core.errors import FieldProblem, InvalidField, MalformedBody, Rejected, Unk
 
 PARTS = frozenset({"body", "query", "path", "header", "cookie"})
 UNKNOWN = "extra_forbidden"
+Read = TypeVar("Read", bound=BaseModel)
 NO_OBJECT = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
 
 
@@ -24,6 +25,14 @@ def rejection(errors: Sequence[ErrorDetails], body_model: type[BaseModel] | None
         return UnknownField(f"the request has fields that do not exist: {names}", fields=problems)
     where = f"; see {names}" if names else ""
     return InvalidField(f"the request cannot be used as it is{where}: {problems[0].detail}", fields=problems)
+
+
+def read_body(document: object, body_model: type[Read]) -> Read:
+    """A JSON document as this body. Raises `UnknownField`, `InvalidField`."""
+    try:
+        return body_model.model_validate(document)
+    except ValidationError as error:
+        raise rejection(error.errors(include_url=False), body_model) from error
 
 
 def _problem(error: ErrorDetails, body_model: type[BaseModel] | None) -> FieldProblem:

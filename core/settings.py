@@ -94,13 +94,20 @@ class Settings(BaseSettings):
     lease_s: float = Field(6, gt=0, description="A claim or a caretaker that does not renew within this is taken over.")
     poll_s: float = Field(2, gt=0, description="How often a worker looks at its lanes without being woken.")
     lanes: Annotated[dict[str, int], NoDecode] = Field(
-        {"control": 4, "predict": 16, "deliver": 32, "run": 2}, description="Slots per lane, `control=4,predict=16`."
+        {"control": 4, "predict": 16, "deliver": 32, "run": 2, "fetch": 4},
+        description="Slots per lane, `control=4,predict=16`.",
     )
     max_attempts: int = Field(5, gt=0, description="Attempts of an operation before it ends failed.")
 
     allow_private_webhooks: bool | None = Field(
         None, description="Let webhooks reach loopback and private addresses; default: loopback only, when bound to it."
     )
+    allow_private_sources: bool | None = Field(
+        None,
+        description="Let a `source_uri` be fetched from loopback and private addresses; default: loopback only, when "
+        "bound to it.",
+    )
+    source_timeout_s: float = Field(3600, gt=0, description="Time limit for fetching one `source_uri`.")
     idempotency_hours: int = Field(24, ge=24, description="How long an Idempotency-Key is remembered.")
     prediction_hours: int = Field(24, gt=0, description="How long a finished prediction is kept.")
     file_hours: int = Field(24, gt=0, description="How long an uploaded file (`/api/v1/files`) is kept.")

@@ -10,8 +10,9 @@ from core.errors import Conflict, InUse, NameTaken, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
 from state.database import WriteSession
+from state.fetching import FETCH
 from state.history import By, begin
-from state.operations import Who, record, submit, supersede, unfinished
+from state.operations import Who, record, submit, submit_in, supersede, unfinished
 from state.queries.models import find_model, seek_model, users_of_model, users_of_version
 from state.queries.versions import find_version, inspection_of, living_versions
 from state.tables import Alias, Model, Operation, Service, Version
@@ -36,11 +37,16 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """An artifact that is in the store, and what its owner says about it; `task` overrides what inspection finds."""
+    """An artifact that is in the store, or where it comes from (`source_uri`), and what its owner says about it.
 
-    digest: str
-    size_bytes: int
-    format: str
+    `task` overrides what the inspection finds; a source must turn out to be of the `type`, where one is given.
+    """
+
+    digest: str = ""
+    size_bytes: int = 0
+    format: str = ""
+    source_uri: str | None = None
+    type: str | None = None
     filename: str | None = None
     task: str | None = None
     metrics: Mapping[str, object] | None = None
@@ -63,7 +69,7 @@ async def create_model(session: WriteSession, who: Who, name: str, about: Descri
 
 
 async def add_version(session: WriteSession, who: Who, model: Model, wanted: NewVersion) -> tuple[Version, Operation]:
-    """The next version of the model, and its inspection."""
+    """The next version of the model, and its inspection, which fetches a source first."""
     model = await lock(session, Model, model.id)
     if model.status != "active":
         raise NotFound(f"model '{model.name}' is being deleted")
@@ -76,6 +82,7 @@ async def add_version(session: WriteSession, who: Who, model: Model, wanted: New
         updated_at=now,
         model_id=model.id,
         number=model.last_number,
+        source_uri=wanted.source_uri,
         digest=wanted.digest,
         size_bytes=wanted.size_bytes,
         format=wanted.format,
@@ -86,7 +93,10 @@ async def add_version(session: WriteSession, who: Who, model: Model, wanted: New
         **_said(wanted.about),
     )
     await begin(session, version, By(who.actor))
-    return version, await submit(session, who, "version.inspect", version, model=model.name)
+    if wanted.source_uri is None:
+        return version, await submit(session, who, "version.inspect", version, model=model.name)
+    said: dict[str, object] = {"model": model.name, "type": wanted.type}
+    return version, await submit_in(session, FETCH, who, "version.inspect", version, said)
 
 
 def amend(row: Model | Version | Service, changes: Mapping[str, Value]) -> None:

@@ -43,13 +43,20 @@ async def submit(session: WriteSession, who: Who, kind_name: str, target: Target
 
     Raises `SwitchedOff` for a deployment while there shall be none.
     """
+    return await submit_in(session, KINDS[kind_name].lane, who, kind_name, target, arguments)
+
+
+async def submit_in(
+    session: WriteSession, lane: str, who: Who, kind_name: str, target: Target, arguments: dict[str, object]
+) -> Operation:
+    """The same for one that begins in another lane than its kind's."""
     kind = KINDS[kind_name]
     if kind_name in DEPLOYS:
         await check_deploys(session)
     operation = _new(who, kind_name, target, arguments)
     if kind.deadline_s is not None:
         operation.deadline_at = operation.created_at + to_micros(timedelta(seconds=kind.deadline_s))
-    operation.lane = kind.lane
+    operation.lane = lane
     await begin(session, operation, By(who.actor))
     _audit(session, who, operation)
     session.tell("work", operation.lane, operation.id)

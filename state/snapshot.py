@@ -16,7 +16,7 @@ except ImportError:
     from sqlite3 import dbapi2 as sqlite
 
 BLOBS_IN_USE = {
-    "versions": "SELECT digest FROM versions WHERE status <> 'deleted'",
+    "versions": "SELECT digest FROM versions WHERE status <> 'deleted' AND digest <> ''",
     "predictions": "SELECT body_digest FROM predictions WHERE body_digest IS NOT NULL",
     "files": "SELECT digest FROM files",
 }

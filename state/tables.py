@@ -108,7 +108,8 @@ class Version(Base, Resource):
     __tablename__ = "versions"
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
     number: Mapped[int]
-    digest: Mapped[str] = mapped_column(String(71))
+    source_uri: Mapped[str | None] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(71))  # "" until the source is fetched, as is `format`
     size_bytes: Mapped[int]
     filename: Mapped[str | None] = mapped_column(Text)
     format: Mapped[str] = mapped_column(String(20))

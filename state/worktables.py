@@ -25,6 +25,7 @@ DELIVERIES = WorkTable(Delivery, "pending", "sending", ("delivered", "failed"))
 LANES: Mapping[str, WorkTable] = {
     "control": OPERATIONS,
     "run": OPERATIONS,
+    "fetch": OPERATIONS,
     "predict": PREDICTIONS,
     "deliver": DELIVERIES,
 }

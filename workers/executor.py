@@ -82,7 +82,12 @@ class Executor:
     def limit_s(self, lane: str) -> float | None:
         """The longest that one handler of the lane may run; runs end when they end."""
         settings = self._resources.settings
-        limits = {"predict": PREDICT_S, "deliver": DELIVER_S, "run": None}
+        limits = {
+            "predict": PREDICT_S,
+            "deliver": DELIVER_S,
+            "run": None,
+            "fetch": settings.source_timeout_s + MARGIN_S,
+        }
         return limits.get(lane, max(settings.inspect_timeout_s, settings.deploy_timeout_s) + MARGIN_S)
 
     async def work_next(self, lane: str) -> bool:

@@ -3,23 +3,30 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.headers import etag, is_not_modified
-from api.intake import FORM_CONTENT, upload_version
+from api.intake import FORM_CONTENT, upload_version, version_from_source
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
 from api.pages import Listing, document
 from api.routing import PlatformRoute, read_json
 from api.schemas.base import Body
-from api.schemas.models import ModelCreate, ModelPage, ModelPatch, ModelShown, model_document, require_name
+from api.schemas.models import (
+    ModelCreate,
+    ModelFromSource,
+    ModelPage,
+    ModelPatch,
+    ModelShown,
+    model_document,
+    require_name,
+)
 from api.schemas.operations import OperationShown
 from api.schemas.quantities import VersionName
-from api.uploads import is_form
-from api.validation import rejection
-from core.errors import UnsupportedMediaType
+from api.uploads import is_form, is_json
+from api.validation import read_body
+from core.errors import Json, UnsupportedMediaType
 from state.cataloguing import (
     Description,
     amend,
@@ -42,6 +49,7 @@ LIST = Listing(
     orders=("created_at", "name", "updated_at"),
 )
 SHOWN = {"model": ModelShown}
+EITHER = {"anyOf": [ModelCreate.model_json_schema(), ModelFromSource.model_json_schema()]}
 Cascade = Annotated[bool, Query(description="Not possible yet: services that use the model are deleted first.")]
 
 
@@ -70,15 +78,18 @@ async def list_models(
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": ModelCreate.model_json_schema()}, **FORM_CONTENT},
+            "content": {"application/json": {"schema": EITHER}, **FORM_CONTENT},
         }
     },
 )
 async def create_model_from_either(call: Calling) -> Response:
-    """An empty model from JSON, or a model with its version 1 from a form with the part `file` (then 202)."""
+    """An empty model from JSON; with `source_uri`, or from a form with the part `file`, also its version 1 (202)."""
     if is_form(call.request):
         return await upload_version(call, None)
-    return await _create_empty(call, await _read_body(call.request))
+    document = await _read_body(call.request)
+    if isinstance(document, dict) and "source_uri" in document:
+        return await version_from_source(call, None, read_body(document, ModelFromSource))
+    return await _create_empty(call, read_body(document, ModelCreate))
 
 
 @router.get("/{model}", operation_id="get_model", responses={200: SHOWN})
@@ -157,17 +168,14 @@ async def _create_empty(call: Call, body: ModelCreate) -> Response:
     return await call.mutate(work, _show(call, status=201))
 
 
-async def _read_body(request: Request) -> ModelCreate:
+async def _read_body(request: Request) -> Json:
     """The JSON body of the one route that takes a form as well."""
-    given = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if given != "application/json" and not given.endswith("+json"):
+    given = request.headers.get("content-type")
+    if given is not None and not is_json(request):
         raise UnsupportedMediaType(
             f"a model is created from application/json, or from multipart/form-data with its file, not '{given[:100]}'"
         )
-    try:
-        return ModelCreate.model_validate(read_json(await request.body()))
-    except ValidationError as error:
-        raise rejection(error.errors(include_url=False), ModelCreate) from error
+    return read_json(await request.body())
 
 
 def _show(call: Call, status: int = 200) -> Show:

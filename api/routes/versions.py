@@ -8,15 +8,25 @@ from starlette.responses import JSONResponse
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.downloads import attachment, send_blob
 from api.headers import etag, is_not_modified
-from api.intake import FORM_CONTENT, RAW_CONTENT, show_version, shown_version, upload_version
+from api.intake import (
+    FORM_CONTENT,
+    RAW_CONTENT,
+    SOURCE_CONTENT,
+    show_version,
+    shown_version,
+    upload_version,
+    version_from_source,
+)
 from api.links import links_for
 from api.mutations import Calling, Effect, Shown, answer
 from api.pages import Listing, document
 from api.routes.models import show_nothing
-from api.routing import PlatformRoute
+from api.routing import PlatformRoute, read_json
 from api.schemas.operations import OperationShown
-from api.schemas.versions import VersionPage, VersionPatch, VersionShown, merged_metrics, version_document
-from core.errors import InvalidField
+from api.schemas.versions import SourceFields, VersionPage, VersionPatch, VersionShown, merged_metrics, version_document
+from api.uploads import is_json
+from api.validation import read_body
+from core.errors import Conflict, InvalidField
 from state.cataloguing import amend, delete_version, hold_model, hold_version
 from state.database import WriteSession
 from state.features import features_fault
@@ -43,6 +53,12 @@ LIST = Listing(
 SHOWN = {"model": VersionShown}
 
 
+class NotFetched(Conflict):
+    """The version's file is still at its source, or could not be fetched."""
+
+    code, title = "not_fetched", "The file is not fetched"
+
+
 @router.get("", operation_id="list_versions", openapi_extra=LIST.parameters, responses={200: {"model": VersionPage}})
 async def list_versions(
     request: Request,
@@ -66,13 +82,17 @@ async def list_versions(
     operation_id="upload_version",
     status_code=202,
     responses={201: SHOWN, 202: {"model": OperationShown}},
-    openapi_extra={"requestBody": {"required": True, "content": {**FORM_CONTENT, **RAW_CONTENT}}},
+    openapi_extra={"requestBody": {"required": True, "content": {**SOURCE_CONTENT, **FORM_CONTENT, **RAW_CONTENT}}},
 )
 async def upload(call: Calling, model: str) -> Response:
-    """Upload a model file, as a form with the part `file` or as the body itself; a missing model is made.
+    """Upload a model file, as a form with the part `file`, as the body itself, or by its URL; a missing model is made.
 
-    The answer comes as soon as the bytes are stored; the inspection is the operation to wait for.
+    The answer comes as soon as the bytes are stored, or the URL is; the inspection, which fetches it, is the operation
+    to wait for.
     """
+    if is_json(call.request):
+        document = read_json(await call.request.body())
+        return await version_from_source(call, model, read_body(document, SourceFields))
     return await upload_version(call, model)
 
 
@@ -129,7 +149,9 @@ async def download_artifact(request: Request, context: ContextOf, who: WhoAsks, 
     async with context.database.read() as session:
         owner = await find_model(session, who.tenant_id, model)
         row = await versions.find_version(session, owner, version)
-    plain = f"{owner.name}-{row.number}.{row.format}"
+    if not row.digest:
+        raise NotFetched(f"version {row.number} of model '{owner.name}' has no file yet: it is fetched from its source")
+    plain = f"{owner.name}-{row.number}.{row.format or 'bin'}"
     return await send_blob(request, context, row.digest, attachment(plain, row.filename))
 
 

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 from api.links import Links
 from api.schemas.base import NAME, Body, Description, DisplayName, Name, Tags
 from api.schemas.resource import about
+from api.schemas.versions import SourceFields
 from core.errors import FieldProblem, InvalidField, Json
 from state.queries.models import ModelSummary
 from state.tables import Model
@@ -17,6 +18,12 @@ class ModelCreate(Body):
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
+
+
+class ModelFromSource(SourceFields):
+    """A model with its version 1, whose file is fetched from a URL."""
+
+    name: Name
 
 
 class ModelPatch(Body):

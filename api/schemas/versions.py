@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api.links import Links
@@ -56,6 +57,12 @@ def _read_tags(given: object) -> object:
     return [tag.strip() for tag in given.split(",") if tag.strip()]
 
 
+def _refuse_second(given: object) -> None:
+    raise PydanticCustomError(
+        "either", "a version has either a file, in a form or as the body, or a source_uri, in a JSON body; send one"
+    )
+
+
 def _read_type(given: object) -> object:
     return given.lower() if isinstance(given, str) else given
 
@@ -81,6 +88,12 @@ Features = Annotated[
     AfterValidator(check_features),
     Field(description="By input: names for the places of a vector, which records, tables and forms may use."),
 ]
+Type = Annotated[Literal["onnx", "pmml", "auto"], BeforeValidator(_read_type)]
+SourceUri = Annotated[
+    str, Field(min_length=1, max_length=2000, description="`https://…` or `http://…`, where the file is fetched from.")
+]
+# A default is never validated, see `api.schemas.later`.
+Elsewhere = SkipJsonSchema[Annotated[None, BeforeValidator(_refuse_second)]]
 
 
 class UploadFields(Body):
@@ -91,9 +104,25 @@ class UploadFields(Body):
     description: Description | None = None
     tags: Annotated[Tags | None, BeforeValidator(_read_tags)] = None
     task: Task | None = None
-    type: Annotated[Literal["onnx", "pmml", "auto"] | None, BeforeValidator(_read_type)] = None
+    type: Type | None = None
     metrics: Annotated[Metrics | None, BeforeValidator(read_object)] = None
     features: Annotated[Features | None, BeforeValidator(read_object)] = None
+    source_uri: Elsewhere = None
+
+
+class SourceFields(Body):
+    """A version whose file is fetched from a URL. `type` must be what the file turns out to be."""
+
+    source_uri: SourceUri
+    name: Name | None = None
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+    task: Task | None = None
+    type: Type | None = None
+    metrics: Metrics | None = None
+    features: Features | None = None
+    file: Elsewhere = None
 
 
 class VersionPatch(Body):
@@ -120,7 +149,8 @@ class TrialShown(BaseModel):
 
 
 class VersionShown(BaseModel):
-    """The overview of a version; what the inspection finds is null until it is ready."""
+    """The overview of a version; what the inspection finds is null until it is ready, and so is what is told of the
+    file while it is being fetched from its `source_uri`."""
 
     id: str
     model: str
@@ -140,10 +170,11 @@ class VersionShown(BaseModel):
     updated_at: str
     url: str
     artifact: str
-    digest: str
-    size_bytes: int
+    source_uri: str | None
+    digest: str | None
+    size_bytes: int | None
     filename: str | None
-    format: str
+    format: str | None
     task: str | None
     metrics: dict[str, Any] | None
     format_version: dict[str, Any] | None
@@ -205,10 +236,11 @@ def version_document(row: Version, model: str, aliases: list[str], links: Links)
         "aliases": aliases,
         "url": url,
         "artifact": f"{url}/artifact",
-        "digest": row.digest,
-        "size_bytes": row.size_bytes,
+        "source_uri": row.source_uri,
+        "digest": row.digest or None,
+        "size_bytes": row.size_bytes if row.digest else None,
         "filename": row.filename,
-        "format": row.format,
+        "format": row.format or None,
         "task": row.task,
         "metrics": row.metrics,
         "opset": (format_version.get("opsets") or {}).get("ai.onnx"),

@@ -54,8 +54,9 @@ async def overdue(session: Session, since: Micros) -> int:
 
 
 async def stored_versions(session: Session, limit: int) -> Sequence[str]:
-    """The digests of the newest versions that are not deleted."""
-    query = select(Version.digest).where(Version.status != "deleted").order_by(Version.created_at.desc()).limit(limit)
+    """The digests of the newest versions that are not deleted, and not yet to be fetched."""
+    stored = (Version.status != "deleted", Version.digest != "")
+    query = select(Version.digest).where(*stored).order_by(Version.created_at.desc()).limit(limit)
     return list(dict.fromkeys(await session.scalars(query)))
 
 

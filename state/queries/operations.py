@@ -1,5 +1,6 @@
 """Operations as their owner handles them: find, list, cancel, retry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from core.errors import Conflict
 from state.advance import advance, illegal
 from state.database import Session, WriteSession, db_now
 from state.endings import Locked, cancel, lock_operation
+from state.fetching import FETCH
 from state.history import MACHINE_OF, By
 from state.kinds import KINDS
 from state.operations import Who
@@ -98,7 +100,7 @@ async def retry(session: WriteSession, who: Who, operation_id: str) -> Operation
     if operation.kind in DEPLOYS:
         await check_deploys(session)
     by = By(who.actor, "retry", operation_id=operation.id)
-    await _make_ready(session, work, again, by)
+    values = await _make_ready(session, work, again, by)
     deadline_s = KINDS[operation.kind].deadline_s
     await advance(
         session,
@@ -115,15 +117,17 @@ async def retry(session: WriteSession, who: Who, operation_id: str) -> Operation
         waiting_for=None,
         progress=None,
         error=None,
+        **values,
     )
     session.tell("work", operation.lane, operation.id)
     return operation
 
 
-async def _make_ready(session: WriteSession, work: Locked, again: _Again, by: By) -> None:
+async def _make_ready(session: WriteSession, work: Locked, again: _Again, by: By) -> Mapping[str, str]:
+    """Move the target; answers columns of the operation that change with it."""
     target = work.target
     if again.move is None or target is None:
-        return
+        return {}
     if again.reason is not None and target.reason != again.reason and not _is_own_fault(work):
         why = (
             f"the {MACHINE_OF[type(target)].name} was refused for what it is ({target.reason}); upload a corrected file"
@@ -131,10 +135,17 @@ async def _make_ready(session: WriteSession, work: Locked, again: _Again, by: By
         raise NotRetryable(why)
     if target.generation != getattr(work.row, "generation", target.generation):
         raise NotRetryable("something newer was asked of the resource since; send that request again")
+    if isinstance(target, Version) and target.source_uri is not None:
+        # What is there now may be another file: it is fetched again.
+        await advance(session, target, again.move, by, digest="", size_bytes=0, format="")
+        return {"lane": FETCH}
     await advance(session, target, again.move, by)
+    return {}
 
 
 def _is_own_fault(work: Locked) -> bool:
-    """An inspection that ended without a verdict on the file."""
+    """An inspection that ended without a verdict on the file, or on one that may be mended where it comes from."""
+    if isinstance(work.target, Version) and work.target.source_uri is not None:
+        return True
     own = ("attempts_exhausted", "deadline_passed", "internal_error", "canceled")
     return isinstance(work.target, Version) and work.target.reason in own

@@ -17,10 +17,13 @@ LONGEST_NUMBER = 15  # digits; a number beyond is no version and would not fit t
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """What an inspection or a test needs of a version; `task` is the uploader's override."""
+    """What an inspection or a test needs of a version; `task` is the uploader's override.
 
+    The digest is empty until the source is fetched.
+    """
+
+    source_uri: str | None
     digest: str
-    format: str
     task: str | None
     signature: Mapping[str, Any] | None
     features: Mapping[str, Sequence[str]] | None
@@ -29,7 +32,7 @@ class VersionFacts:
 async def version_facts(session: Session, version_id: str) -> VersionFacts:
     """The facts of a version that exists."""
     row = (await session.scalars(select(Version).where(Version.id == version_id))).one()
-    return VersionFacts(row.digest, row.format, row.task, row.signature, row.features)
+    return VersionFacts(row.source_uri, row.digest, row.task, row.signature, row.features)
 
 
 async def find_version(session: Session, model: Model, given: str) -> Version:

@@ -162,7 +162,7 @@ BAD_BODIES = {
     "a NUL": (form(FILE, ('name="description"', b"a\x00b")), FORM, 422, "invalid_field", "/description"),
     "a huge field": (form(FILE, ('name="description"', bytes(2_000_000))), FORM, 413, "too_large", "/description"),
     "features": (form(FILE, ('name="features"', b"[]")), FORM, 422, "invalid_field", "/features"),
-    "JSON": (b"{}", {"content-type": "application/json"}, 415, "unsupported_media_type", None),
+    "JSON": (b"{}", {"content-type": "application/json"}, 422, "invalid_field", "/source_uri"),
     "a web form": (b"a=b", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", None),
 }  # fmt: skip
 

@@ -6,10 +6,12 @@ import pytest
 from alembic import command
 
 from state.blobs import touch_blob
+from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.database import open_database
 from state.migrate import DEFAULT_TENANT, config, migrate
 from state.operations import Who
 from state.queries import files
+from state.queries.checkup import stored_versions
 from state.snapshot import blobs_in_use, schema_of, take_snapshot
 from tests.state.rows import VAULT
 
@@ -23,6 +25,21 @@ async def test_the_bytes_of_a_file_are_in_use(tmp_path: Path) -> None:
         await touch_blob(session, DIGEST, 3)
         new = files.NewFile(DIGEST, 3, "a.txt", "text/plain", {})
         await files.add(session, Who(DEFAULT_TENANT, "local", "admin"), new)
+    await database.close()
+    take_snapshot(tmp_path / "own.db", tmp_path / "copy.db")
+    assert blobs_in_use(tmp_path / "copy.db") == [DIGEST]
+
+
+async def test_a_version_that_is_yet_to_be_fetched_has_no_bytes_to_look_for(tmp_path: Path) -> None:
+    who = Who(DEFAULT_TENANT, "local", "admin")
+    database = open_database(f"sqlite:///{tmp_path / 'own.db'}")
+    await migrate(database, VAULT)
+    async with database.write() as session:
+        model = await create_model(session, who, "iris", Description())
+        await add_version(session, who, model, NewVersion(source_uri="https://models.example/iris.onnx"))
+        await add_version(session, who, model, NewVersion(DIGEST, 3, "onnx"))
+    async with database.read() as session:
+        assert await stored_versions(session, 10) == [DIGEST]
     await database.close()
     take_snapshot(tmp_path / "own.db", tmp_path / "copy.db")
     assert blobs_in_use(tmp_path / "copy.db") == [DIGEST]

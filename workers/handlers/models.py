@@ -1,4 +1,4 @@
-"""Versions: inspect an upload in a child process, and try a version without a service."""
+"""Versions: inspect an artifact in a child process, and try a version without a service."""
 
 import base64
 import json
@@ -7,14 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from core.errors import InvalidArtifact, InvalidField, PlatformError, Rejected
+from core.errors import FieldProblem, InvalidArtifact, InvalidField, PlatformError, Rejected
 from core.failpoints import failpoint
 from state.features import features_fault, with_features
-from state.queries.versions import version_facts
+from state.queries.versions import VersionFacts, version_facts
 from state.tables import Operation
 from storage.digests import Digest
 from workers.children import ChildEnd, child_environment, run_child, serving_command
+from workers.fetching import POINTER
 from workers.files import with_files
+from workers.handlers.sources import fetch_source
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
 
@@ -62,11 +64,13 @@ class TrialLimit(Rejected):
 
 
 async def inspect(held: Held, resources: Resources) -> Outcome:
-    """Describe, load and try the file in a child with a time and memory limit."""
+    """Describe, load and try the file in a child with a time and memory limit; one at a URL is fetched before."""
     assert isinstance(held.row, Operation)
     settings = resources.settings
     async with resources.database.read() as session:
         facts = await version_facts(session, held.row.target_id)
+    if facts.source_uri is not None and not facts.digest:
+        return await fetch_source(held, resources, facts.source_uri)
     path = await resources.cache.path(Digest.parse(facts.digest))
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     command = serving_command(settings, "inspect", str(path), *limits)
@@ -77,14 +81,22 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
     failpoint("after_effect")
     if end.exit_code == 0:
-        signature = json.loads(end.stdout)
-        fault = features_fault(signature, facts.features) if facts.features else None
-        if fault is not None:
-            return Failed(
-                UnfitFeatures(f"{fault.detail}; upload it again with other names", fields=[fault]).as_problem()
-            )
-        return Done(result={}, target={"signature": signature, "task": facts.task or signature["task"]})
-    return _refusal(held, end, settings.inspect_timeout_s)
+        return _verdict(held.row, facts, json.loads(end.stdout))
+    return _refusal(held, end, settings.inspect_timeout_s, "/file" if facts.source_uri is None else POINTER)
+
+
+def _verdict(row: Operation, facts: VersionFacts, signature: dict[str, Any]) -> Outcome:
+    found, wanted = signature["format"], row.arguments.get("type")
+    if wanted not in (None, "auto", found):
+        detail = f"the file at the source is {found.upper()}, not {wanted.upper()}"
+        hint = f"leave out 'type', or say '{found}'"
+        return Failed(InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/type", detail, hint)]).as_problem())
+    fault = features_fault(signature, facts.features) if facts.features else None
+    if fault is not None:
+        message = f"{fault.detail}; upload it again with other names"
+        return Failed(UnfitFeatures(message, fields=[fault]).as_problem())
+    target = {"signature": signature, "task": facts.task or signature["task"]}
+    return Done(result={}, target=target if facts.source_uri is None else {**target, "format": found})
 
 
 async def test(held: Held, resources: Resources) -> Outcome:
@@ -142,11 +154,11 @@ def _trial_refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:
     return Failed(TrialFailed(message, last_lines=last_lines[-2000:]).as_problem())
 
 
-def _refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:
+def _refusal(held: Held, end: ChildEnd, limit_s: float, pointer: str) -> Outcome:
     if end.timed_out:
         return Failed(InspectionLimit(f"inspecting the file took longer than {limit_s:g} s").as_problem())
     if end.exit_code == REFUSED:
-        return Failed(_problem_of(json.loads(end.stdout)))
+        return Failed(_problem_of(json.loads(end.stdout), pointer))
     last_lines = "\n".join(end.stderr.strip().splitlines()[-10:])
     if held.claim.attempt < OWN_FAULT_ATTEMPTS:
         return Retry(f"inspection ended with code {end.exit_code}: {last_lines[-500:]}", after=timedelta(seconds=0.2))
@@ -155,9 +167,9 @@ def _refusal(held: Held, end: ChildEnd, limit_s: float) -> Outcome:
     return Failed(InspectionFailed(message, last_lines=last_lines[-2000:]).as_problem())
 
 
-def _problem_of(document: dict[str, Any]) -> dict[str, Any]:
-    """The child's {code, message, hint} as a problem that names the field `file`."""
+def _problem_of(document: dict[str, Any], pointer: str = "/file") -> dict[str, Any]:
+    """The child's {code, message, hint} as a problem that names the field."""
     code, message, hint = str(document["code"]), str(document["message"]), str(document.get("hint") or "")
     problem = InvalidArtifact(message).as_problem()
-    entry = {"pointer": "/file", "detail": message, **({"hint": hint} if hint else {})}
+    entry = {"pointer": pointer, "detail": message, **({"hint": hint} if hint else {})}
     return {**problem, "type": f"urn:portside:problem:{code}", "code": code, "errors": [entry]}

@@ -1,0 +1,80 @@
+"""A model that the platform fetches itself: killed in the middle of it, it begins anew and the model is served."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cli.failure import CommandFailed
+from tests.e2e.platform import RunningPlatform, until
+
+CONTENT = (Path(__file__).resolve().parents[2] / "examples/iris.onnx").read_bytes()
+VERSION = "/api/v1/models/iris/versions/1"
+BODY = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
+READY_S = 120
+
+
+@contextmanager
+def source(go: threading.Event, asked: list[str]) -> Iterator[str]:
+    """A URL whose file comes to its end when it may."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:1000])
+            go.wait(READY_S)
+            self.wfile.write(CONTENT[1000:])
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who asked has died
+    serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/iris.onnx"
+    finally:
+        go.set()
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def test_a_platform_that_is_killed_while_it_fetches_goes_on_and_serves_the_model(tmp_path: Path) -> None:
+    go, asked = threading.Event(), list[str]()
+    with source(go, asked) as url:
+        running = RunningPlatform.start(tmp_path)
+        with running.client() as platform:
+            platform.call("POST", "/api/v1/models", {"name": "iris", "source_uri": url})
+            until(lambda: asked or None, 30, "the fetch")
+            assert platform.get(VERSION)["digest"] is None
+        running.end(signal.SIGKILL)
+        running = RunningPlatform.start(tmp_path)
+        try:
+            until(lambda: asked[1:] or None, 30, "the second fetch")
+            go.set()
+            with running.client() as platform:
+
+                def status() -> str | None:
+                    found = str(platform.get(VERSION)["status"])
+                    return found if found in ("ready", "invalid") else None
+
+                assert until(status, READY_S, "the inspection") == "ready"
+                platform.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
+
+                def label() -> str | None:
+                    try:
+                        answer = platform.call("POST", "/api/v1/services/iris/predict", BODY)
+                    except CommandFailed:
+                        return None
+                    return str(answer.document["outputs"]["label"])
+
+                assert until(label, READY_S, "a prediction") == "setosa"
+        finally:
+            running.end()
