@@ -20,7 +20,7 @@ VERSIONS: Columns = {
     "status": lambda version: str(version["status"]),
     "aliases": lambda version: " ".join(f"@{alias}" for alias in version.get("aliases") or ()),
     "what it is": overview_in_words,
-    "size": lambda version: size_in_words(int(version["size_bytes"])),
+    "size": lambda version: _size(version),
     "age": lambda version: age_in_words(version["created_at"]),
 }
 
@@ -89,8 +89,9 @@ def _show_version(version: Document, output: Output) -> None:
         "aliases": " ".join(f"@{alias}" for alias in version.get("aliases") or ()),
         "description": str(version.get("description") or ""),
         "tags": ", ".join(version.get("tags") or ()),
-        "size": size_in_words(int(version["size_bytes"])),
-        "digest": str(version["digest"]),
+        "size": _size(version),
+        "digest": str(version["digest"] or ""),
+        "from": str(version.get("source_uri") or ""),
         "made": f"{age_in_words(version['created_at'])} ago",
     }
     output.sheet(version, facts)
@@ -99,10 +100,31 @@ def _show_version(version: Document, output: Output) -> None:
         output.table(FIELD_COLUMNS, rows)
 
 
+def _size(version: Document) -> str:
+    """Nothing while it is being fetched."""
+    return "" if version["size_bytes"] is None else size_in_words(int(version["size_bytes"]))
+
+
 def upload_model(platform: Platform, file: Path, model: str, output: Output, *, wait_s: float | None) -> None:
     """Make a version of a file, unless a ready one has these bytes, and print it. Raises `CommandFailed`."""
     check_file(file)
-    made = ready_version(platform, file, model, output, wait_s=wait_s)
+    _tell_made(ready_version(platform, file, model, output, wait_s=wait_s), output)
+
+
+def fetch_model(platform: Platform, source: str, model: str, output: Output, *, wait_s: float | None) -> None:
+    """Have the platform make a version of what a URL gives, and print it. Raises `CommandFailed`."""
+    versions = f"{MODELS}/{quote(model, safe='')}/versions"
+    operation = operation_of(platform, platform.call("POST", versions, {"source_uri": source}))
+    if wait_s is None:
+        _tell_made(operation, output)
+        return
+    wait_for(platform, operation, wait_s, output)
+    version = platform.get(f"{versions}/{operation['target']['name']}")
+    output.say(f"Fetched {_size(version)} as version {version['version']} of {model}: {overview_in_words(version)}")
+    _tell_made(version, output)
+
+
+def _tell_made(made: Document, output: Output) -> None:
     if output.is_for_scripts:
         output.document(made)
     else:

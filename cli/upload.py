@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from cli.client import Answer, Platform
 from cli.failure import CommandFailed, Exit
@@ -12,6 +12,20 @@ PIECE_BYTES = 256 * 1024
 UPLOAD_TIMEOUT_S = 600.0  # between two pieces, not for the whole
 
 Watch = Callable[[int], None]
+
+
+def either(file: Path | None, source: str | None) -> Path | str:
+    """The one of both that is given. Raises `CommandFailed`."""
+    if source is not None and file is None:
+        return source
+    if file is not None and source is None:
+        return file
+    raise CommandFailed("Name one of both: a FILE, or --from URL.", exit_status=Exit.USAGE)
+
+
+def file_at(source: str) -> Path:
+    """The file's name in a URL."""
+    return Path(unquote(urlsplit(source).path))
 
 
 def check_file(file: Path) -> Path:

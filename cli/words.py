@@ -31,7 +31,7 @@ def target_in_words(operation: Document) -> str:
 
 def overview_in_words(version: Document) -> str:
     """`ONNX (opset 17), tree ensemble, classification, by skl2onnx 1.20`."""
-    parts = [str(version["format"]).upper() + _format_version(version)]
+    parts = [str(version["format"] or "").upper() + _format_version(version)]
     if version.get("algorithm"):
         parts.append(str(version["algorithm"]["name"]))
     parts.append(str(version.get("task") or "").replace("_", " "))

@@ -48,7 +48,13 @@ def show(
 
 def upload(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX or PMML model.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="An ONNX or PMML model.", show_default=False)
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="Have the platform fetch the file from here.", show_default=False),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name.", show_default="from the file's name")
     ] = None,
@@ -58,13 +64,21 @@ def upload(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Upload a file as a new version and inspect it, without deploying it. The same file again changes nothing."""
-    from cli.deployment import name_from
-    from cli.registry import upload_model
+    """Upload a file as a new version and inspect it, without deploying it. The same file again changes nothing.
 
-    out = output_of(output, as_json, quiet)
+    What the platform fetches from a URL is a new version each time.
+    """
+    from cli.deployment import name_from
+    from cli.registry import fetch_model, upload_model
+    from cli.upload import either, file_at
+
+    out, given = output_of(output, as_json, quiet), either(file, source)
     with connect(context) as platform:
-        upload_model(platform, file, name or name_from(file), out, wait_s=timeout if wait else None)
+        wait_s = timeout if wait else None
+        if isinstance(given, str):
+            fetch_model(platform, given, name or name_from(file_at(given)), out, wait_s=wait_s)
+        else:
+            upload_model(platform, given, name or name_from(given), out, wait_s=wait_s)
 
 
 def alias(

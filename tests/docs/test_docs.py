@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 TUTORIAL = ROOT / "docs/tutorial/first-prediction.md"
 GUIDES = [
-    ROOT / "docs/how-to" / name for name in ("use-the-command-line.md", "keep-services-in-git.md", "send-inputs.md")
+    ROOT / "docs/how-to" / name
+    for name in ("use-the-command-line.md", "keep-services-in-git.md", "send-inputs.md", "upload-from-a-url.md")
 ]
 DEPENDENCIES = ROOT / "docs/explanation/dependencies.md"
 
