@@ -11,8 +11,8 @@ from cli.failure import CommandFailed, Exit
 from cli.operations import operation_of, wait_for
 from cli.output import Output
 from cli.prediction import curl_command, predict_path
-from cli.registry import ready_version
-from cli.upload import check_file
+from cli.registry import made_version
+from cli.upload import Artifact
 from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, seconds_in_words
 
 LONGEST_NAME = 48
@@ -23,7 +23,7 @@ UP = ("running", "degraded", "updating", "deploying", "pending")
 class Plan:
     """What shall be deployed as what; `origins` says where each part that was not given comes from."""
 
-    file: Path
+    artifact: Artifact
     service: str
     model: str
     replicas: int | None
@@ -33,17 +33,16 @@ class Plan:
 
     @classmethod
     def make(
-        cls, file: Path, name: str | None, model: str | None, replicas: int | None, wait: bool, timeout_s: float
+        cls, given: str, name: str | None, model: str | None, replicas: int | None, wait: bool, timeout_s: float
     ) -> "Plan":
         """The plan with its defaults filled in. Raises `CommandFailed`."""
-        check_file(file)
-        origins = []
+        artifact, origins = Artifact.read(given), []
         if name is None:
             origins.append("name from the file's name")
         if model is None:
             origins.append("model named as the service")
-        service = name or name_from(file)
-        return cls(file, service, model or service, replicas, wait, timeout_s, tuple(origins))
+        service = name or name_from(artifact.file)
+        return cls(artifact, service, model or service, replicas, wait, timeout_s, tuple(origins))
 
     @property
     def path(self) -> str:
@@ -63,9 +62,9 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
     """Do what of the plan is not done yet. Raises `CommandFailed`."""
     began = time.monotonic()
     origins = f"  ({', '.join(plan.origins)})" if plan.origins else ""
-    output.say(f"Deploy {plan.file.name} as service {plan.service}, model {plan.model}{origins}")
+    output.say(f"Deploy {plan.artifact.file.name} as service {plan.service}, model {plan.model}{origins}")
     service = platform.find(plan.path)
-    version = ready_version(platform, plan.file, plan.model, output, wait_s=plan.timeout_s)
+    version = made_version(platform, plan.artifact, plan.model, output, wait_s=plan.timeout_s)
     output.progress_table(FIELD_COLUMNS, field_rows(version))
     if service is not None and _serves(service, version, plan):
         output.say(f"No change: {plan.service} serves version {version['version']} of {plan.model} already.")

@@ -11,7 +11,7 @@ from cli.failure import CommandFailed, Exit
 from cli.operations import operation_of, wait_for
 from cli.output import Columns, Output
 from cli.transfer import send_watched
-from cli.upload import check_file, digest_of, size_in_words
+from cli.upload import Artifact, digest_of, size_in_words
 from cli.words import FIELD_COLUMNS, age_in_words, field_rows, overview_in_words, seconds_in_words
 
 MODELS = "/api/v1/models"
@@ -105,30 +105,29 @@ def _size(version: Document) -> str:
     return "" if version["size_bytes"] is None else size_in_words(int(version["size_bytes"]))
 
 
-def upload_model(platform: Platform, file: Path, model: str, output: Output, *, wait_s: float | None) -> None:
+def upload_model(platform: Platform, artifact: Artifact, model: str, output: Output, *, wait_s: float | None) -> None:
     """Make a version of a file, unless a ready one has these bytes, and print it. Raises `CommandFailed`."""
-    check_file(file)
-    _tell_made(ready_version(platform, file, model, output, wait_s=wait_s), output)
-
-
-def fetch_model(platform: Platform, source: str, model: str, output: Output, *, wait_s: float | None) -> None:
-    """Have the platform make a version of what a URL gives, and print it. Raises `CommandFailed`."""
-    versions = f"{MODELS}/{quote(model, safe='')}/versions"
-    operation = operation_of(platform, platform.call("POST", versions, {"source_uri": source}))
-    if wait_s is None:
-        _tell_made(operation, output)
-        return
-    wait_for(platform, operation, wait_s, output)
-    version = platform.get(f"{versions}/{operation['target']['name']}")
-    output.say(f"Fetched {_size(version)} as version {version['version']} of {model}: {overview_in_words(version)}")
-    _tell_made(version, output)
-
-
-def _tell_made(made: Document, output: Output) -> None:
+    made = made_version(platform, artifact, model, output, wait_s=wait_s)
     if output.is_for_scripts:
         output.document(made)
     else:
         output.data(str(made["id"]) if "target" in made else f"{made['model']}@{made['version']}")
+
+
+def made_version(
+    platform: Platform, artifact: Artifact, model: str, output: Output, *, wait_s: float | None
+) -> Document:
+    """The ready version that is made of it (its operation when nobody waits). Raises `CommandFailed`."""
+    if artifact.url is None:
+        return ready_version(platform, artifact.file, model, output, wait_s=wait_s)
+    versions = f"{MODELS}/{quote(model, safe='')}/versions"
+    operation = operation_of(platform, platform.call("POST", versions, {"source_uri": artifact.url}))
+    if wait_s is None:
+        return operation
+    wait_for(platform, operation, wait_s, output)
+    version = platform.get(f"{versions}/{operation['target']['name']}")
+    output.say(f"Fetched {_size(version)} as version {version['version']} of {model}: {overview_in_words(version)}")
+    return version
 
 
 def ready_version(platform: Platform, file: Path, model: str, output: Output, *, wait_s: float | None) -> Document:

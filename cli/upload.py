@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -14,18 +15,19 @@ UPLOAD_TIMEOUT_S = 600.0  # between two pieces, not for the whole
 Watch = Callable[[int], None]
 
 
-def either(file: Path | None, source: str | None) -> Path | str:
-    """The one of both that is given. Raises `CommandFailed`."""
-    if source is not None and file is None:
-        return source
-    if file is not None and source is None:
-        return file
-    raise CommandFailed("Name one of both: a FILE, or --from URL.", exit_status=Exit.USAGE)
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model file: here, or at a URL from which the platform fetches it; then `file` is but its name."""
 
+    file: Path
+    url: str | None = None
 
-def file_at(source: str) -> Path:
-    """The file's name in a URL."""
-    return Path(unquote(urlsplit(source).path))
+    @classmethod
+    def read(cls, given: str) -> "Artifact":
+        """Raises `CommandFailed` for a file that cannot be read."""
+        if given.lower().startswith(("https://", "http://")):
+            return cls(Path(unquote(urlsplit(given).path)), given)
+        return cls(check_file(Path(given)))
 
 
 def check_file(file: Path) -> Path:

@@ -24,7 +24,8 @@ MOST_REDIRECTS: Final = 5
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 TEMPORARY: Final = (408, 425, 429)  # and all of 5xx
 LONGEST_PAUSE_S: Final = 5.0
-CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
+CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
+SHOWN_CHARACTERS: Final = 300
 HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "portside"}
 
 
@@ -103,7 +104,8 @@ async def fetch(
 
 def without_query(target: httpx2.URL) -> str:
     """The URL as it may be logged: what is asked of the host may be a secret, such as a signature."""
-    return f"{target.scheme}://{target.netloc.decode('ascii')}{target.path}{'?…' if target.query else ''}"
+    where = f"{target.scheme}://{target.netloc.decode('ascii')}{target.path}"
+    return where[:SHOWN_CHARACTERS] + ("?…" if target.query else "")
 
 
 class _StartOver(Exception):
@@ -178,7 +180,7 @@ class _Source:
                 raise _StartOver
         if status != 200:
             hint = "open the URL yourself: it must give the file without a login"
-            raise _told(SourceRefused, f"{where} answers {status} {response.reason_phrase}".rstrip(), hint, status)
+            raise _told(SourceRefused, f"{where} answers {status} {response.reason_phrase[:80]}".rstrip(), hint, status)
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise _told(
@@ -237,7 +239,7 @@ def _validator(response: httpx2.Response) -> str | None:
     changed: str = response.headers.get("last-modified", "")
     try:
         age = parsedate_to_datetime(response.headers.get("date", "")) - parsedate_to_datetime(changed)
-    except (ValueError, TypeError):  # no date, or one of them without a zone
+    except (ValueError, TypeError, OverflowError):  # no date, or one of them without a zone
         return None
     return changed if age >= timedelta(seconds=1) else None
 

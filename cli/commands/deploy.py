@@ -1,17 +1,16 @@
 """The verb that does it all: from a file to a service."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.commands.target import AsJson, FormatOption, Quiet, Timeout, Wait, connect, output_of
+from cli.commands.target import AsJson, FileOrUrl, FormatOption, Quiet, Timeout, Wait, connect, output_of
 from cli.format import Format
 
 
 def deploy(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX or PMML model.", show_default=False)],
+    file: FileOrUrl,
     name: Annotated[
         str | None, typer.Option("--name", help="The service's name.", show_default="from the file's name")
     ] = None,
@@ -30,7 +29,8 @@ def deploy(
 ) -> None:
     """Make a service of a model file: upload, inspect, deploy, try, and show its URL.
 
-    The same file again changes nothing; a new file becomes a new version, and the service rolls over to it.
+    The same file again changes nothing; a new file becomes a new version, and the service rolls over to it. What the
+    platform fetches from a URL is a new version each time.
     """
     from cli.deployment import Plan, carry_out
 

@@ -1,12 +1,12 @@
 """Verbs about models."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.commands.target import (
     AsJson,
+    FileOrUrl,
     FormatOption,
     ModelName,
     Quiet,
@@ -48,13 +48,7 @@ def show(
 
 def upload(
     context: typer.Context,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="An ONNX or PMML model.", show_default=False)
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option("--from", metavar="URL", help="Have the platform fetch the file from here.", show_default=False),
-    ] = None,
+    file: FileOrUrl,
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name.", show_default="from the file's name")
     ] = None,
@@ -69,16 +63,13 @@ def upload(
     What the platform fetches from a URL is a new version each time.
     """
     from cli.deployment import name_from
-    from cli.registry import fetch_model, upload_model
-    from cli.upload import either, file_at
+    from cli.registry import upload_model
+    from cli.upload import Artifact
 
-    out, given = output_of(output, as_json, quiet), either(file, source)
+    out, artifact = output_of(output, as_json, quiet), Artifact.read(file)
     with connect(context) as platform:
-        wait_s = timeout if wait else None
-        if isinstance(given, str):
-            fetch_model(platform, given, name or name_from(file_at(given)), out, wait_s=wait_s)
-        else:
-            upload_model(platform, given, name or name_from(given), out, wait_s=wait_s)
+        model = name or name_from(artifact.file)
+        upload_model(platform, artifact, model, out, wait_s=timeout if wait else None)
 
 
 def alias(

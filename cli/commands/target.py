@@ -52,6 +52,12 @@ StatusFilter = Annotated[str | None, typer.Option("--status", help="Only those w
 ServiceName = Annotated[
     str, typer.Argument(metavar="NAME", help="The service.", show_default=False, autocompletion=complete_service)
 ]
+FileOrUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|URL", help="An ONNX or PMML model, here or where the platform fetches it.", show_default=False
+    ),
+]
 ModelName = Annotated[
     str,
     typer.Argument(

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+NOW = "Mon, 05 Jan 2026 12:00:00 GMT"
+
 
 @dataclass
 class FileSource:
@@ -15,6 +17,7 @@ class FileSource:
     cuts: Sequence[int] = ()  # after how many bytes the connection ends
     statuses: Sequence[str] = ("200 OK",)
     ranges: str = "honoured"  # or `none`, as it says itself, or `ignored`
+    validator: str = "etag"  # or `weak`, or the time of its last change
     says_length: bool = True
     extra_head: str = ""
     stall: asyncio.Event | None = None  # waited for before the last byte
@@ -52,7 +55,12 @@ class FileSource:
         content = self.contents[min(number, len(self.contents) - 1)]
         status = self.statuses[min(number, len(self.statuses) - 1)]
         tag, start = f'"{hashlib.sha256(content).hexdigest()[:8]}"', 0
-        head = f"etag: {tag}\r\naccept-ranges: {'none' if self.ranges == 'none' else 'bytes'}\r\n{self.extra_head}"
+        head = f"accept-ranges: {'none' if self.ranges == 'none' else 'bytes'}\r\n{self.extra_head}"
+        if self.validator in ("etag", "weak"):
+            head += f"etag: {'W/' if self.validator == 'weak' else ''}{tag}\r\n"
+        else:
+            tag = self.validator
+            head += f"date: {NOW}\r\nlast-modified: {tag}\r\n"
         if self.ranges == "honoured" and headers.get("if-range") == tag:
             start, status = int(headers["range"].removeprefix("bytes=").removesuffix("-")), "206 Partial Content"
             head += f"content-range: bytes {start}-{len(content) - 1}/{len(content)}\r\n"

@@ -13,7 +13,7 @@ from core.errors import TooLarge
 from storage.base import Stored
 from storage.local import LocalStore
 from tests.workers.names import Names, open_names
-from tests.workers.sources import FileSource, open_source
+from tests.workers.sources import NOW, FileSource, open_source
 from workers.addresses import Guard
 from workers.fetching import (
     Limits,
@@ -91,6 +91,23 @@ async def test_a_source_that_cannot_continue_is_begun_anew(
         found = await fetched(store, source)
     assert str(found.digest) == stored(FILE)
     assert source.ranges_asked == asked
+
+
+@pytest.mark.parametrize(
+    ("validator", "asked"),
+    [
+        ("Sun, 04 Jan 2026 12:00:00 GMT", [None, "bytes=4000-"]),
+        (NOW, [None, None]),  # within that second it may have changed again (RFC 9110, 8.8.2.2)
+        ("yesterday", [None, None]),
+        ("weak", [None, None]),
+    ],
+)
+async def test_only_what_says_surely_that_the_file_is_the_same_continues_it(
+    store: LocalStore, validator: str, asked: list[str | None]
+) -> None:
+    async with open_source(FILE, cuts=[4000], validator=validator) as source:
+        await fetched(store, source)
+    assert (await blobs(store), source.ranges_asked) == ([stored(FILE)], asked)
 
 
 async def test_a_file_that_changes_between_two_tries_is_never_mixed(store: LocalStore) -> None:

@@ -122,6 +122,16 @@ async def test_a_fetch_that_fails_at_any_step_is_made_again(platform: Platform, 
     assert [str(digest) async for digest in platform.resources.store.list()] == [DIGEST]
 
 
+async def test_a_source_that_stays_away_is_told_as_such_after_the_last_attempt(platform: Platform) -> None:
+    async with open_source(b"", statuses=["503 Busy"]) as source:
+        operation = await submitted(platform, source.url)
+        await platform.set_operation(operation.id, quietly=True, attempt=4)
+        await platform.start(HANDLERS)
+        failed = await platform.until(operation, "failed")
+    assert failed.error is not None
+    assert (failed.attempt, failed.error["code"], len(source.asked)) == (5, "source_unavailable", 5)
+
+
 async def test_the_bytes_of_a_version_are_in_use_as_soon_as_it_names_them(platform: Platform) -> None:
     await platform.start(HANDLERS)
     async with open_source(ONNX) as source:
