@@ -8,6 +8,8 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
 
 import httpx2
@@ -34,9 +36,9 @@ def target_of(url: str) -> httpx2.URL:
     try:
         target = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise AddressRefused(f"{url[:200]!r} is not a URL: {error}") from error
+        raise AddressRefused(f"{url.partition('?')[0][:200]!r} is not a URL: {error}") from error
     if target.scheme not in ("http", "https") or not target.host:
-        raise AddressRefused(f"{url[:200]!r} is not an http or https URL with a host")
+        raise AddressRefused(f"{url.partition('?')[0][:200]!r} is not an http or https URL with a host")
     return target
 
 
@@ -68,6 +70,20 @@ async def called(
         response = await _first_answer(client, method, target, addresses, headers, content)
         stack.push_async_callback(response.aclose)
         yield response
+
+
+def retry_after(text: str | None, longest: timedelta) -> timedelta | None:
+    """`Retry-After` (RFC 9110, 10.2.3) in seconds or as a date; nothing where it cannot be read."""
+    text = (text or "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(timedelta(seconds=int(text[:9])), longest)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return min(max(moment - datetime.now(UTC), timedelta(0)), longest)
 
 
 async def _resolve(target: httpx2.URL, resolve: Resolve) -> Sequence[str]:

@@ -17,13 +17,13 @@ import httpx2
 from core.errors import FieldProblem, Rejected, TooLarge, Unavailable
 from storage.base import ArtifactStore, Stored
 from workers.addresses import AddressRefused, Guard
-from workers.calling import Resolve, Unreached, called, resolve_by_system, target_of
+from workers.calling import Resolve, Unreached, called, resolve_by_system, retry_after, target_of
 
 POINTER: Final = "/source_uri"
 MOST_REDIRECTS: Final = 5
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 TEMPORARY: Final = (408, 425, 429)  # and all of 5xx
-LONGEST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE: Final = timedelta(minutes=1)  # that a source may ask for
 CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 SHOWN_CHARACTERS: Final = 300
 HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "portside"}
@@ -108,6 +108,14 @@ def without_query(target: httpx2.URL) -> str:
     return where[:SHOWN_CHARACTERS] + ("?…" if target.query else "")
 
 
+class _Busy(Unreached):
+    """The source answers that it cannot answer now, and perhaps when to come again."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__(f"it answers {response.status_code}")
+        self.pause = retry_after(response.headers.get("retry-after"), LONGEST_PAUSE) or timedelta(0)
+
+
 class _StartOver(Exception):
     """What was given so far cannot be continued."""
 
@@ -133,7 +141,7 @@ class _Source:
         """The file from its first byte on. Raises `_StartOver`, and what `fetch` does."""
         at_bytes, offer = 0, _Offer(None, None)
         while True:
-            why = "the connection ended early"
+            why, least = "the connection ended early", timedelta(0)
             try:
                 async with self._answer(at_bytes, offer) as response:
                     offer = self._accepted(response, at_bytes, offer)
@@ -143,11 +151,13 @@ class _Source:
                         await self._watch(at_bytes, offer.total_bytes)
                 if offer.total_bytes is None or at_bytes >= offer.total_bytes:
                     return
+            except _Busy as error:
+                why, least = str(error), error.pause
             except Unreached as error:
                 why = str(error)
             except httpx2.TransportError as error:
                 why = str(error) or type(error).__name__
-            await self._pause(at_bytes, why)
+            await self._pause(at_bytes, why, least)
             if at_bytes > 0 and offer.validator is None:
                 raise _StartOver
 
@@ -172,7 +182,7 @@ class _Source:
         """What this answer offers, if it gives the bytes that were asked for."""
         status, where = response.status_code, without_query(self._target)
         if status in TEMPORARY or status >= 500:
-            raise Unreached(f"it answers {status}")
+            raise _Busy(response)
         if at_bytes > 0:
             if status == 206 and _begins_at(response, at_bytes, offer):
                 return offer
@@ -192,7 +202,7 @@ class _Source:
             raise TooLarge(f"{total_bytes} bytes are announced")
         return _Offer(total_bytes, _validator(response))
 
-    async def _pause(self, at_bytes: int, why: str) -> None:
+    async def _pause(self, at_bytes: int, why: str, least: timedelta) -> None:
         """Before the next try. Raises `SourceUnavailable` when too many in a row have brought nothing new."""
         if at_bytes > self._furthest_bytes:
             self._furthest_bytes, self._failures = at_bytes, 0
@@ -200,7 +210,8 @@ class _Source:
         if self._failures >= self._limits.tries:
             detail = f"{without_query(self._target)} cannot be fetched: {why} ({self._failures} tries in a row)"
             raise SourceUnavailable(detail, fields=[FieldProblem(POINTER, detail)])
-        await asyncio.sleep(min(self._limits.first_pause_s * 2 ** (self._failures - 1), LONGEST_PAUSE_S))
+        backoff = timedelta(seconds=self._limits.first_pause_s * 2 ** (self._failures - 1))
+        await asyncio.sleep(max(least, backoff).total_seconds())
 
 
 def next_hop(target: httpx2.URL, response: httpx2.Response) -> httpx2.URL:

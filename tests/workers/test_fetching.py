@@ -137,6 +137,13 @@ async def test_a_source_that_is_busy_is_asked_again_and_nobody_there_is_no_verdi
         await fetched(store, source)
 
 
+async def test_a_source_is_asked_again_when_it_says_and_not_before(store: LocalStore) -> None:
+    async with open_source(b"", statuses=["429 Slow down"], extra_head="retry-after: 30\r\n") as source:
+        with pytest.raises(SourceTooSlow):
+            await fetched(store, source, replace(LIMITS, whole_s=0.3))
+    assert len(source.asked) == 1
+
+
 @pytest.mark.parametrize("says_length", [True, False])
 async def test_a_file_beyond_the_limit_is_refused_with_its_field(store: LocalStore, says_length: bool) -> None:
     async with open_source(FILE, says_length=says_length) as source:

@@ -11,6 +11,7 @@ from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.queries import operations
 from state.sweeping import doom
 from state.tables import Operation
+from tests.workers.installation import Installation
 from tests.workers.platform import WHO, Platform, open_platform, wait_for
 from tests.workers.sources import open_source
 from workers.executor import Handler
@@ -174,6 +175,15 @@ async def test_a_worker_that_stops_hands_a_fetch_to_the_next_one(platform: Platf
         await platform.start(HANDLERS)
         done = await platform.until(operation, "succeeded")
     assert (done.attempt, len(source.asked)) == (1, 2)
+
+
+async def test_whoever_inspects_is_woken_by_whoever_has_fetched(installation: Installation) -> None:
+    await installation.worker(HANDLERS, lanes="fetch=1")
+    await installation.worker(HANDLERS, lanes="control=1")  # neither ever looks by itself
+    async with open_source(ONNX) as source:
+        operation = await submitted(installation.api, source.url)
+        await installation.api.until(operation, "succeeded")
+    assert (await installation.api.target_of(operation)).digest == DIGEST
 
 
 async def test_private_addresses_are_opened_by_a_setting_of_their_own(platform: Platform) -> None:

@@ -5,7 +5,6 @@ import random
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 from standardwebhooks import Webhook
 
@@ -19,9 +18,10 @@ from state.database import Database
 from state.deliveries import Receiver, disable, named, note_failure, note_success, receiver
 from state.tables import Delivery
 from workers.addresses import AddressRefused, Guard
+from workers.calling import retry_after
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
-from workers.sending import Answer, SendingFailed, send
+from workers.sending import SendingFailed, send
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,13 @@ async def _attempt(row: Delivery, to: Receiver, resources: Resources) -> Attempt
         answer = await send(row.url, row.body.encode(), signed_headers(row, secrets), guard(resources.settings))
     except SendingFailed as failure:
         return Attempt(at, error=str(failure), duration_ms=_since_ms(began))
-    seen = Attempt(at, answer.status, answer.head, duration_ms=_since_ms(began), retry_after=_retry_after(answer))
+    seen = Attempt(
+        at,
+        answer.status,
+        answer.head,
+        duration_ms=_since_ms(began),
+        retry_after=retry_after(answer.retry_after, LONGEST_PAUSE),
+    )
     return seen if 200 <= answer.status < 300 else replace(seen, error=f"it answered {answer.status}")
 
 
@@ -163,20 +169,6 @@ def _log(row: Delivery, attempt: Attempt) -> list[dict[str, object]]:
         "duration_ms": attempt.duration_ms,
     }
     return [*row.attempts, entry]
-
-
-def _retry_after(answer: Answer) -> timedelta | None:
-    """`Retry-After` (RFC 9110, 10.2.3) in seconds or as a date, at most a day; nothing where it cannot be read."""
-    text = (answer.retry_after or "").strip()
-    if text.isascii() and text.isdecimal():
-        return min(timedelta(seconds=min(int(text[:9]), 86_400)), LONGEST_PAUSE)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return min(max(moment - datetime.now(UTC), timedelta(0)), LONGEST_PAUSE)
 
 
 def _since_ms(began: float) -> int:
