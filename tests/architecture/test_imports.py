@@ -15,7 +15,10 @@ DOORS = (
     "serving/__main__.py",  # serve and inspect need different halves
     "tests/*/conftest.py",  # a suite starts only the backends that it asks for
 )
-BY_NAME = ("portside/launcher.py",)  # starts the command line without depending on it
+BY_NAME = (
+    "portside/launcher.py",  # starts the command line without depending on it
+    "portside/__init__.py",  # each name that users import from it is loaded when it is asked for (ADR 18)
+)
 
 
 def hidden_imports(tree: Tree) -> list[Finding]:

@@ -1,0 +1,108 @@
+"""The client for threads and scripts: `Portside().deploy("iris.onnx").predict({…})`.
+
+`async_client.py` has the same for asyncio.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from portside.address import Address
+from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
+from portside.facts import Facts
+from portside.open import open_blocking
+from portside.requests import path_to
+from portside.resources import Model, Operation, Prediction, Service, Version
+from portside.session import TIMEOUT_S, Retries, Session, finish
+from portside.sources import ModelFile
+from portside.waiting import Pages, Patience
+
+One = TypeVar("One", bound=Facts)
+
+
+class Collection(Generic[One]):
+    """All resources of one kind. Both verbs raise `ConnectionFailed` and `ApiError`."""
+
+    def __init__(self, session: Session, name: str, kind: type[One]) -> None:
+        self._session, self._name, self._kind = session, name, kind
+
+    def get(self, name: str) -> One:
+        """One of them, by its name (operations and predictions: by its id). Raises `NotFound`."""
+        return self._kind.read(self._session, finish(self._session.get(path_to(self._name, name))))
+
+    def list(self, **filters: str | int) -> Iterator[One]:
+        """Those that match (`status="running"`, `**{"name.prefix": "a"}`), the newest first, page by page."""
+        pages = Pages(self._session, path_to(self._name), filters)
+        while (page := finish(pages.turn())) is not None:
+            for each in page:
+                yield self._kind.read(self._session, each)
+
+
+class Portside:
+    """One platform. Everything that asks it raises `ConnectionFailed` and `ApiError`, which are `PortsideError`s.
+
+    It may be used by several threads. Close it, or use it in a `with`, to close its connections at once; without, they
+    are closed with the last object that came of it.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries | None = None,
+    ) -> None:
+        """The platform at `url`, else at `PORTSIDE_API`, else at port 8000 of this machine; nothing is asked yet.
+
+        `token` is else `PORTSIDE_TOKEN`, else the one in the data folder of a platform that this user runs there.
+        `timeout_s` is for one call with all its retries. Raises `InvalidAddress`.
+        """
+        address = Address.find(url, token)
+        self.url = address.url
+        self._session = open_blocking(address, timeout_s, retries or Retries())
+        self.models = Collection(self._session, "models", Model)
+        self.services = Collection(self._session, "services", Service)
+        self.operations = Collection(self._session, "operations", Operation)
+        self.predictions = Collection(self._session, "predictions", Prediction)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        finish(self._session.close())
+
+    def upload(self, file: ModelFile, model: str, *, wait: bool = True, timeout_s: float = WAIT_S) -> Version:
+        """A ready version of the model with the file's bytes; nothing is sent where there is one.
+
+        `file` is a path or a seekable binary file; it is streamed. Without `wait` the version may not be inspected yet.
+        Raises `OSError`, `OperationFailed` for a file that cannot be served, and `WaitTimeout`, too.
+        """
+        made = finish(upload(self._session, open_source(file), model, Patience(timeout_s), wait=wait))
+        return Version.read(self._session, made.document, _operation_id=made.operation_id)
+
+    def deploy(
+        self,
+        file: ModelFile,
+        name: str | None = None,
+        *,
+        model: str | None = None,
+        replicas: int | None = None,
+        wait: bool = True,
+        timeout_s: float = WAIT_S,
+    ) -> Service:
+        """A service that runs the file: uploaded, inspected and deployed as far as that is not done yet.
+
+        The service is named after the file, the model as the service, unless told otherwise; one that is there rolls to
+        the new version, a paused one is resumed. Without `wait` it may not answer yet: `.wait()` on what is returned.
+        Raises `OSError`, `InvalidInput`, `OperationFailed` and `WaitTimeout`, too.
+        """
+        plan = Plan.make(file, name, model, replicas)
+        made = finish(deploy(self._session, plan, Patience(timeout_s), wait=wait))
+        return Service.read(self._session, made.document, _operation_id=made.operation_id)

@@ -1,0 +1,50 @@
+"""Requests as the API wants them: reads, and mutations that a key lets happen once."""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote
+from uuid import uuid4
+
+from portside.errors import InvalidInput
+from portside.messages import Json, Query, Repeat, Request
+
+IDEMPOTENCY_KEY = "idempotency-key"
+
+
+def path_to(collection: str, *names: str) -> str:
+    """A resource of the API: `path_to("models", "iris", "versions", "3")`."""
+    return "/".join(["/api/v1", collection, *(quote(name, safe=":@") for name in names)])
+
+
+def reading(path: str, query: Query | None = None, *, idle_s: float | None = None) -> Request:
+    """A GET."""
+    return Request("GET", path, query or {}, repeat=Repeat.ALWAYS, idle_s=idle_s)
+
+
+def changing(method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Request:
+    """A mutation with a JSON body, or without one, under a key of its own. Raises `InvalidInput`."""
+    given = {} if body is None else {"content-type": "application/json"}
+    keyed = {IDEMPOTENCY_KEY: new_key(), **given, **(headers or {})}
+    return Request(method, path, {}, keyed, None if body is None else encoded(body), Repeat.ALWAYS)
+
+
+def new_key() -> str:
+    """An Idempotency-Key that nobody else has."""
+    return str(uuid4())
+
+
+def encoded(value: Json) -> bytes:
+    """The value as JSON; arrays and numbers of numpy and others by their `tolist`. Raises `InvalidInput`."""
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain).encode()
+    except (TypeError, ValueError) as error:
+        hint = "send numbers, texts, booleans, None, lists and dicts; a missing value is None, not NaN"
+        raise InvalidInput(f"The input cannot be sent as JSON ({error}): {hint}.") from error
+
+
+def _plain(value: object) -> object:
+    as_plain = getattr(value, "tolist", None)
+    if callable(as_plain):
+        plain: object = as_plain()
+        return plain
+    raise TypeError(f"a {type(value).__name__} is none of its types")

@@ -1,0 +1,101 @@
+"""The door to httpx2: the transport that blocks, and what both transports have in common."""
+
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+
+from portside.address import is_loopback
+from portside.errors import AnswerTimeout, ConnectionFailed, InvalidAddress, refusal_of
+from portside.messages import Query, Reply, Request
+from portside.sources import Source
+
+CONNECT_S = 30.0
+
+
+class BlockingTransport:
+    """Requests from this thread. Its methods are coroutines that never wait."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `InvalidAddress`."""
+        self.url = url
+        with addressed(url):
+            self._http = httpx2.Client(base_url=url, trust_env=uses_environment(url))
+        # `Portside().deploy(…)` leaves nobody who could close it; the connections go with the last object that has it.
+        weakref.finalize(self, self._http.close)
+
+    async def exchange(self, request: Request, token: str | None, idle_s: float) -> Reply:
+        """Send it once. Raises `ConnectionFailed`."""
+        body = request.body
+        content = body if isinstance(body, bytes | None) else body.pieces()
+        with mapped(self.url, idle_s):
+            response = self._http.request(
+                request.method,
+                request.path,
+                params=request.query or None,
+                headers={**request.headers, **bearer(token)},
+                content=content,
+                timeout=idle_s,
+            )
+        return Reply(response.status_code, response.headers, response.content)
+
+    def stream(self, path: str, query: Query, token: str | None) -> Iterator[str]:
+        """The text of an answer as it comes, for as long as it comes. Raises `ConnectionFailed` and `ApiError`."""
+        patience = httpx2.Timeout(CONNECT_S, read=None)
+        with (
+            mapped(self.url, CONNECT_S),
+            self._http.stream("GET", path, params=query, headers=bearer(token), timeout=patience) as response,
+        ):
+            if not response.is_success:
+                raise refusal_of(Reply(response.status_code, response.headers, response.read()))
+            yield from response.iter_text()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)  # noqa: ASYNC251 - no loop runs this coroutine
+
+    async def digest(self, source: Source) -> str:
+        """Hash it here."""
+        return source.digest()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+def uses_environment(url: str) -> bool:
+    """Whether proxies of the environment may be asked: none of them can reach this machine's loopback."""
+    return not is_loopback(url)
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """The header that says who asks."""
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+@contextmanager
+def addressed(url: str) -> Iterator[None]:
+    """Around making a client: an address that cannot be one becomes `InvalidAddress`."""
+    try:
+        yield
+    except httpx2.InvalidURL as error:
+        raise InvalidAddress("is no URL", url) from error
+
+
+@contextmanager
+def mapped(url: str, idle_s: float) -> Iterator[None]:
+    """Around a request: every error of httpx2 becomes `ConnectionFailed`, and knows whether it can have arrived."""
+    try:
+        yield
+    except httpx2.ConnectError as error:
+        start = "start one with `portside up`, or name another with PORTSIDE_API"
+        raise ConnectionFailed(f"No platform answers at {url}: {start}.", was_sent=False) from error
+    except httpx2.TimeoutException as error:
+        was_sent = not isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+        message = f"{url} did not answer within {max(round(idle_s, 2), 0.01):g} s."
+        raise AnswerTimeout(message, was_sent=was_sent) from error
+    except httpx2.HTTPError as error:
+        message = f"The connection to {url} broke off ({type(error).__name__}: {error}); try again."
+        raise ConnectionFailed(message, was_sent=True) from error
