@@ -1,21 +1,26 @@
-"""A thin client of the HTTP API for the verbs: every error becomes a `CommandFailed` with its exit status."""
+"""The Python client as the verbs use it: every error becomes a `CommandFailed` with its exit status."""
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import httpx2
-
 from cli.failure import CommandFailed, Exit
+from portside.address import DEFAULT_URL, check_url
+from portside.errors import AnswerTimeout, ApiError, ConnectionFailed, InvalidAddress
+from portside.messages import Answer, Body, Repeat, Request
+from portside.problems import facts_of, references_of, sentence_of
+from portside.requests import IDEMPOTENCY_KEY, new_key
+from portside.session import TIMEOUT_S, Retries, Session, finish
+from portside.transport import BlockingTransport
 
 # A JSON object of the API, shown or looked into, never kept.
 Document: TypeAlias = Mapping[str, Any]
 
-DEFAULT_API = "http://127.0.0.1:8000"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-TIMEOUT_S = 30.0
+DEFAULT_API = DEFAULT_URL
+# Somebody watches: where nobody listens, or where an operator has switched something off, they are told at once.
+RETRIES = Retries(attempts=3, longest_pause_s=1.0, longest_wish_s=5.0, waits_for_start=False)
 EXITS = {
     401: Exit.AUTH,
     403: Exit.AUTH,
@@ -27,36 +32,18 @@ EXITS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of the API that is no error."""
-
-    status: int
-    document: Document
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 class Platform:
     """One platform, by the address of its API. Every method raises `CommandFailed`."""
 
     def __init__(self, url: str = DEFAULT_API, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self.token = token
-        self._timeout_s = timeout_s
         try:
-            parsed = httpx2.URL(self.url)
-        except httpx2.InvalidURL as error:
-            raise CommandFailed(f"PORTSIDE_API is no URL: {self.url!r}", exit_status=Exit.USAGE) from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise CommandFailed(
-                f"PORTSIDE_API must begin with http:// or https://: {self.url!r}", exit_status=Exit.USAGE
-            )
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers={"authorization": f"Bearer {token}"} if token else {},
-            timeout=timeout_s,
-            trust_env=parsed.host not in LOOPBACK,  # a proxy cannot reach this machine's loopback
-        )
+            check_url(self.url)
+            self._transport = BlockingTransport(self.url)
+        except InvalidAddress as error:
+            raise CommandFailed(f"PORTSIDE_API {error.why}: {self.url!r}", exit_status=Exit.USAGE) from error
+        self._session = Session(self._transport, token, timeout_s, RETRIES)
 
     def __enter__(self) -> "Platform":
         return self
@@ -68,7 +55,7 @@ class Platform:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        finish(self._session.close())
 
     def get(self, path: str, **query: str | int) -> Document:
         """Read a resource."""
@@ -111,74 +98,46 @@ class Platform:
         self,
         method: str,
         path: str,
-        content: bytes | Iterator[bytes] | None,
+        content: Body,
         *,
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """One request with a body of bytes, which may be a stream."""
-        try:
-            response = self._http.request(
-                method,
-                path,
-                content=content,
-                params=query or None,
-                headers=headers,
-                timeout=self._timeout_s if timeout_s is None else timeout_s,
-            )
-        except httpx2.HTTPError as error:
-            raise self._unreachable(error, self._timeout_s if timeout_s is None else timeout_s) from error
-        if response.is_success:
-            return Answer(response.status_code, _object(response), response.headers)
-        raise refusal(response.status_code, _object(response), response.headers.get("x-request-id"), path)
+        """One request with a body of bytes, which may be streamed; a mutation is repeated under a key of its own."""
+        is_mutation = method != "GET" and not path.endswith("/predict")
+        given = {IDEMPOTENCY_KEY: new_key()} if is_mutation else {}
+        given |= {name.lower(): value for name, value in (headers or {}).items()}
+        repeat = Repeat.ALWAYS if is_mutation else Repeat.NEVER
+        with _as_failures(path):
+            return finish(self._session.send(Request(method, path, query or {}, given, content, repeat), timeout_s))
 
     def stream(self, path: str, **query: str | int) -> Iterator[str]:
         """The text of an answer as it comes, for as long as it comes."""
-        try:
-            with self._http.stream("GET", path, params=query, timeout=httpx2.Timeout(TIMEOUT_S, read=None)) as response:
-                if not response.is_success:
-                    response.read()
-                    raise refusal(response.status_code, _object(response), response.headers.get("x-request-id"), path)
-                yield from response.iter_text()
-        except httpx2.HTTPError as error:
-            raise self._unreachable(error, TIMEOUT_S) from error
+        with _as_failures(path):
+            yield from self._transport.stream(path, query, self.token)
 
-    def _unreachable(self, error: httpx2.HTTPError, timeout_s: float) -> CommandFailed:
-        if isinstance(error, httpx2.ConnectError):
-            return CommandFailed(
-                f"No platform answers at {self.url}: start one with `portside up`, or name another with PORTSIDE_API."
-            )
-        if isinstance(error, httpx2.TimeoutException):
-            return CommandFailed(f"{self.url} did not answer within {timeout_s:g} s.", exit_status=Exit.TIMEOUT)
-        return CommandFailed(f"The connection to {self.url} broke off ({type(error).__name__}: {error}); try again.")
+
+@contextmanager
+def _as_failures(path: str) -> Iterator[None]:
+    """Around a request: what the client raises as what a command ends with."""
+    try:
+        yield
+    except ApiError as error:
+        raise refusal(error.status, error.problem, error.request_id, path) from error
+    except AnswerTimeout as error:
+        raise CommandFailed(str(error), exit_status=Exit.TIMEOUT) from error
+    except ConnectionFailed as error:
+        raise CommandFailed(str(error)) from error
 
 
 def refusal(http_status: int, problem: Document, request_id: str | None = None, path: str = "") -> CommandFailed:
     """A problem document (RFC 9457) as the words and the exit status that a command ends with."""
-    detail = str(
-        problem.get("detail")
-        or problem.get("error")
-        or problem.get("title")
-        or problem.get("status")
-        or f"HTTP {http_status}"
-    )
-    details = []
-    for entry in problem.get("errors") or ():
-        if str(entry.get("detail")) not in detail:  # most problems say their one field in the sentence already
-            details.append(f"{entry.get('pointer', '')}: {entry.get('detail', '')}")
-        if entry.get("hint") and str(entry["hint"]) not in detail:
-            details.append(f"hint: {entry['hint']}")
-    if isinstance(problem.get("waiting_for"), Mapping):
-        details += [f"{part}: {why}" for part, why in problem["waiting_for"].items()]
-    if problem.get("last_lines") and str(problem["last_lines"]) not in detail:
-        details += ["the last lines of its log:", *(f"  {line}" for line in str(problem["last_lines"]).splitlines())]
+    detail = sentence_of(http_status, problem)
+    details = facts_of(problem, detail)
     if http_status == 401:
         details.append("next: export PORTSIDE_TOKEN=pst_… (the first one lies in the file `token` of the data folder)")
-    if isinstance(problem.get("operation"), Mapping):
-        details.append(f"operation: {problem['operation'].get('id')}")
-    if named := problem.get("request_id") or request_id:
-        details.append(f"request: {named}")
+    details += references_of(problem, request_id)
     is_quota = str(problem.get("code", "")).startswith("quota")
     return CommandFailed(
         detail,
@@ -186,11 +145,3 @@ def refusal(http_status: int, problem: Document, request_id: str | None = None, 
         exit_status=Exit.QUOTA if is_quota else EXITS.get(http_status, Exit.FAILED),
         path=path,
     )
-
-
-def _object(response: httpx2.Response) -> Document:
-    try:
-        found = response.json()
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

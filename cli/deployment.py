@@ -1,6 +1,5 @@
 """`portside deploy`: upload, inspect, deploy, try. What is there already is not done again."""
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ from cli.prediction import curl_command, predict_path
 from cli.registry import made_version
 from cli.upload import Artifact
 from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, seconds_in_words
-
-LONGEST_NAME = 48
-UP = ("running", "degraded", "updating", "deploying", "pending")
+from portside.deploying import UP, service_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Plan:
 
 def name_from(file: Path) -> str:
     """A service's name made of a file's name. Raises `CommandFailed` where none can be made."""
-    name = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-").lstrip("0123456789-")[:LONGEST_NAME].rstrip("-")
+    name = service_name(file.name)
     if not name:
         raise CommandFailed(f"No name can be made of {file.name}: say one with --name.", exit_status=Exit.USAGE)
     return name

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlsplit
 
-from cli.client import Answer, Document, Platform, refusal
+from cli.client import Document, Platform, refusal
 from cli.failure import CommandFailed, Exit
 from cli.output import Columns, Output
 from cli.transfer import stage_of
 from cli.words import age_in_words, target_in_words
+from portside.messages import Answer
 
 OPERATIONS = "/api/v1/operations"
 COLUMNS: Columns = {

@@ -11,8 +11,9 @@ from cli.failure import CommandFailed, Exit
 from cli.operations import operation_of, wait_for
 from cli.output import Columns, Output
 from cli.transfer import send_watched
-from cli.upload import Artifact, digest_of, size_in_words
+from cli.upload import Artifact, size_in_words
 from cli.words import FIELD_COLUMNS, age_in_words, field_rows, overview_in_words, seconds_in_words
+from portside.sources import digest_of
 
 MODELS = "/api/v1/models"
 VERSIONS: Columns = {

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cli.client import Answer, Document, Platform
+from cli.client import Document, Platform
 from cli.comparison import difference
 from cli.failure import CommandFailed
 from cli.operations import operation_of, wait_for
@@ -17,6 +17,7 @@ from cli.prediction import predict_path
 from cli.receiver import Receiver
 from cli.upload import size_in_words, upload
 from cli.words import answer_in_words, field_names, overview_in_words, seconds_in_words
+from portside.messages import Answer
 
 PATIENCE_S = 120.0
 WEBHOOK_S = 30.0

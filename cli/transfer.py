@@ -15,10 +15,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from cli.client import Answer, Document, Platform
+from cli.client import Document, Platform
 from cli.output import Output
 from cli.upload import upload
 from cli.words import target_in_words
+from portside.messages import Answer
 
 
 def send_watched(platform: Platform, file: Path, model: str, output: Output) -> Answer:

@@ -1,18 +1,16 @@
 """A model file on its way to the platform: hashed, streamed, watched."""
 
-import hashlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from cli.client import Answer, Platform
+from cli.client import Platform
 from cli.failure import CommandFailed, Exit
+from portside.deploying import upload_request
+from portside.messages import Answer
+from portside.sources import FileSource, Watch
 
-PIECE_BYTES = 256 * 1024
-UPLOAD_TIMEOUT_S = 600.0  # between two pieces, not for the whole
-
-Watch = Callable[[int], None]
+UPLOAD_TIMEOUT_S = 600.0  # between two pieces, and until the last attempt begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +40,11 @@ def check_file(file: Path) -> Path:
         raise CommandFailed(f"{file} cannot be read ({error.strerror}).", exit_status=Exit.USAGE) from error
 
 
-def pieces_of(file: Path, watch: Watch | None = None) -> Iterator[bytes]:
-    """The file's bytes in pieces; `watch` is told the size of each once it was taken."""
-    with file.open("rb") as handle:
-        while piece := handle.read(PIECE_BYTES):
-            yield piece
-            if watch is not None:
-                watch(len(piece))
-
-
-def digest_of(file: Path) -> str:
-    """`sha256:` and the file's digest, as the platform names artifacts."""
-    with file.open("rb") as handle:
-        return f"sha256:{hashlib.file_digest(handle, 'sha256').hexdigest()}"
-
-
 def upload(platform: Platform, file: Path, model: str, watch: Watch | None = None) -> Answer:
     """Send the file as a new version of the model, which is made where there is none. Raises `CommandFailed`."""
+    request = upload_request(FileSource(file, watch), model)
     return platform.send(
-        "POST",
-        f"/api/v1/models/{quote(model, safe='')}/versions",
-        pieces_of(file, watch),
-        headers={
-            "content-type": "application/octet-stream",
-            "content-length": str(file.stat().st_size),
-            "content-disposition": f"attachment; filename*=utf-8''{quote(file.name, safe='')}",
-        },
-        timeout_s=UPLOAD_TIMEOUT_S,
+        request.method, request.path, request.body, headers=request.headers, timeout_s=UPLOAD_TIMEOUT_S
     )
 
 

@@ -12,7 +12,8 @@ import httpx2
 from cli.apply.documents import Declared
 from cli.failure import CommandFailed
 from cli.output import Output
-from cli.upload import digest_of, size_in_words
+from cli.upload import size_in_words
+from portside.sources import digest_of
 
 PIECE_S = 60.0  # between two pieces, not for the whole
 
