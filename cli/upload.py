@@ -40,7 +40,7 @@ def check_file(file: Path) -> Path:
         raise CommandFailed(f"{file} cannot be read ({error.strerror}).", exit_status=Exit.USAGE) from error
 
 
-def upload(platform: Platform, file: Path, model: str, watch: Watch | None = None) -> Answer:
+def upload(platform: Platform, file: Path, model: str, watch: Watch = lambda size: None) -> Answer:
     """Send the file as a new version of the model, which is made where there is none. Raises `CommandFailed`."""
     request = upload_request(FileSource(file, watch), model)
     return platform.send(

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
@@ -31,44 +30,36 @@ class Source(Protocol):
         """All bytes from the beginning, however often it is called; never many of them in memory."""
 
 
-@dataclass(frozen=True, slots=True)
 class FileSource:
     """A file. `watch` is told the size of each piece once it was taken, and takes back what is sent again."""
 
-    path: Path
-    watch: Watch | None = None
+    def __init__(self, path: Path, watch: Watch = lambda size: None) -> None:
+        self._path, self._watch = path, watch
+        self._taken = 0
 
     @property
     def name(self) -> str:
         """The file's name."""
-        return self.path.name
+        return self._path.name
 
     @property
     def size_bytes(self) -> int:
         """Its size now."""
-        return self.path.stat().st_size
+        return self._path.stat().st_size
 
     def digest(self) -> str:
         """Of what lies there now."""
-        return digest_of(self.path)
+        return digest_of(self._path)
 
     def pieces(self) -> Iterator[bytes]:
         """The file's bytes."""
-        taken, is_whole = 0, False
-        try:
-            with self.path.open("rb") as handle:
-                while piece := handle.read(PIECE_BYTES):
-                    yield piece
-                    taken += len(piece)
-                    self._tell(len(piece))
-            is_whole = True
-        finally:
-            if not is_whole:
-                self._tell(-taken)
-
-    def _tell(self, size: int) -> None:
-        if self.watch is not None:
-            self.watch(size)
+        self._watch(-self._taken)
+        self._taken = 0
+        with self._path.open("rb") as handle:
+            while piece := handle.read(PIECE_BYTES):
+                yield piece
+                self._taken += len(piece)
+                self._watch(len(piece))
 
 
 class HandleSource:

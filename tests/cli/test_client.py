@@ -1,11 +1,14 @@
 """Every error of the API becomes words, a next step and an exit status that a script can rely on."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from cli.client import Platform, refusal
 from cli.failure import CommandFailed, Exit
+from cli.upload import upload
+from tests.portside.scripted import Drop, Hang, Say, scripted
 
 STATUSES = [
     (400, Exit.FAILED),
@@ -75,3 +78,48 @@ def test_an_address_that_is_no_url_is_a_usage_error(url: str) -> None:
     with pytest.raises(CommandFailed, match="PORTSIDE_API") as refused:
         Platform(url)
     assert refused.value.exit_status is Exit.USAGE
+
+
+def test_a_change_whose_answer_is_lost_is_sent_again_as_the_same_change() -> None:
+    steps = (Drop(), Say(503, {}, {"retry-after": "0"}), Say(202, {"id": "op_1"}))
+    with scripted(*steps) as server, Platform(server.url) as platform:
+        assert platform.call("POST", "/api/v1/services/iris:pause").document == {"id": "op_1"}
+    assert len({seen.headers["idempotency-key"] for seen in server.seen}) == 1
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api/v1/services"), ("POST", "/api/v1/services/iris/predict")])
+def test_what_has_no_key_is_sent_once(method: str, path: str) -> None:
+    with (
+        scripted(Drop()) as server,
+        Platform(server.url) as platform,
+        pytest.raises(CommandFailed, match="broke off") as lost,
+    ):
+        platform.call(method, path)
+    assert lost.value.exit_status is Exit.FAILED
+
+
+def test_what_an_operator_has_switched_off_is_said_at_once() -> None:
+    off = Say(503, {"detail": "deploys are switched off", "code": "switched_off"}, {"retry-after": "60"})
+    with scripted(off) as server, Platform(server.url) as platform, pytest.raises(CommandFailed, match="switched off"):
+        platform.call("POST", "/api/v1/services", {})
+
+
+def test_a_silent_platform_is_a_time_out() -> None:
+    with (
+        scripted(Hang()) as server,
+        Platform(server.url, timeout_s=0.1) as platform,
+        pytest.raises(CommandFailed, match=r"did not answer within 0\.1 s\.") as late,
+    ):
+        platform.get("/api/v1/services")
+    assert late.value.exit_status is Exit.TIMEOUT
+
+
+def test_a_file_that_is_sent_again_is_taken_back_from_the_bar(tmp_path: Path) -> None:
+    file = tmp_path / "big.onnx"
+    file.write_bytes(bytes(1_000_000))
+    told: list[int] = []
+    with scripted(Drop(), Say(202, {})) as server, Platform(server.url) as platform:
+        upload(platform, file, "big", told.append)
+    assert [len(seen.body) for seen in server.seen] == [1_000_000] * 2
+    assert max(told) <= 256 * 1024
+    assert sum(told) == 1_000_000

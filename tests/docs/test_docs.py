@@ -1,11 +1,12 @@
 """The documentation keeps its promises: links lead somewhere, variables exist, the tutorial's commands do what it says.
 
 In the tutorial and some guides `<!-- run -->` marks a block that is executed and `<!-- output -->` what it prints, `…`
-standing for anything.
+standing for anything. The blocks of the Python client's page are one program.
 """
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ GUIDES = [
     ROOT / "docs/how-to" / name
     for name in ("use-the-command-line.md", "keep-services-in-git.md", "send-inputs.md", "upload-from-a-url.md")
 ]
+PYTHON_CLIENT = ROOT / "docs/how-to/use-the-python-client.md"
 DEPENDENCIES = ROOT / "docs/explanation/dependencies.md"
 
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -34,6 +36,7 @@ LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 VARIABLE = re.compile(r"\bPORTSIDE_[A-Z_]*[A-Z]\b")
 STEP = re.compile(r"<!-- run -->\n```sh\n(.*?)^```\n(?:<!-- output -->\n```\w+\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(r"^```python\n(.*?)^```\n(?:<!-- output -->\n```\w+\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 
 # Not settings of the platform: what clients read, what replicas are given, what finds a Java.
 OTHER_VARIABLES = frozenset(
@@ -160,3 +163,17 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     for step, output in zip(steps(page), printed, strict=True):
         if step.shown is not None:
             assert is_as_shown(output, step.shown), f"{step.commands}\nprinted\n{output}\nand not\n{step.shown}"
+
+
+def test_the_page_of_the_python_client_does_what_it_says(tmp_path: Path) -> None:
+    tmp_path.joinpath("examples").symlink_to(ROOT / "examples")
+    blocks = [Step(code, shown or None) for code, shown in PROGRAM.findall(PYTHON_CLIENT.read_text("utf-8"))]
+    program = tmp_path / "program.py"
+    program.write_text(f"print({BETWEEN!r}, end='')\n".join(block.commands for block in blocks), "utf-8")
+    with running_platform(tmp_path / "data", 0) as platform:
+        environment = {**os.environ, "PORTSIDE_API": platform.url, "PYTHONPATH": str(ROOT)}
+        command = shlex.join([sys.executable, "-W", "error", str(program)])
+        printed = run_in_bash(command, tmp_path, environment).split(BETWEEN)
+    for block, output in zip(blocks, printed, strict=True):
+        assert block.shown is not None, f"{block.commands}\nprints something and the page does not say what"
+        assert is_as_shown(output, block.shown), f"{block.commands}\nprinted\n{output}\nand not\n{block.shown}"
