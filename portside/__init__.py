@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from portside.errors import TooManyRequests as TooManyRequests
     from portside.errors import Unauthorized as Unauthorized
     from portside.errors import Unavailable as Unavailable
+    from portside.errors import UnexpectedAnswer as UnexpectedAnswer
     from portside.errors import WaitTimeout as WaitTimeout
     from portside.resources import Model as Model
     from portside.resources import Operation as Operation
@@ -51,7 +52,7 @@ else:
         "errors": (
             "AnswerTimeout ApiError Conflict ConnectionFailed FieldProblem Forbidden InvalidAddress InvalidInput "
             "NotFound OperationCanceled OperationFailed PortsideError PredictionCanceled PredictionFailed Rejected "
-            "TooManyRequests Unauthorized Unavailable WaitTimeout"
+            "TooManyRequests Unauthorized Unavailable UnexpectedAnswer WaitTimeout"
         ),
         "resources": "Model Operation Prediction Service Version",
         "session": "Retries",

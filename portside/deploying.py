@@ -68,7 +68,8 @@ def upload_request(source: Source, model: str) -> Request:
     }
     if source.name:
         headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(source.name, safe='')}"
-    return Request("POST", path_to("models", model, "versions"), {}, headers, source, Repeat.ALWAYS)
+    path = path_to("models", model, "versions")
+    return Request("POST", path, {}, headers, source, Repeat.ALWAYS, wants_document=True)
 
 
 async def known_version(session: Session, source: Source, model: str) -> Document | None:

@@ -3,6 +3,7 @@
 PortsideError
 ├─ InvalidAddress, InvalidInput   nothing was sent: no URL, no JSON, no name for a service
 ├─ ConnectionFailed               nobody answers, or the connection broke off; AnswerTimeout: no answer in time
+├─ UnexpectedAnswer               who answers is no platform
 ├─ ApiError                       status, code, detail, errors, request_id, problem
 │   └─ Rejected (400 408 413 422 …), Unauthorized, Forbidden, NotFound, Conflict (409 412), TooManyRequests,
 │      Unavailable (502 503 504 507)
@@ -10,7 +11,7 @@ PortsideError
 └─ WaitTimeout                    it goes on, and may be waited for again
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from portside.messages import Document, Reply
@@ -30,6 +31,10 @@ class FieldProblem:
 
 class PortsideError(Exception):
     """Anything that the client raises on purpose."""
+
+    def __reduce__(self) -> tuple[Callable[..., "PortsideError"], tuple[object, ...]]:
+        """So that other processes can be told: an exception is else made again of its message alone."""
+        return _again, (type(self), self.args, vars(self))
 
 
 class InvalidAddress(PortsideError):
@@ -54,6 +59,10 @@ class ConnectionFailed(PortsideError):
 
 class AnswerTimeout(ConnectionFailed):
     """The platform did not answer in time."""
+
+
+class UnexpectedAnswer(PortsideError):
+    """Something answered that is no platform."""
 
 
 class ApiError(PortsideError):
@@ -147,6 +156,13 @@ def refusal_of(reply: Reply) -> ApiError:
         where = reply.headers.get("location")
         problem = {"detail": f"HTTP {reply.status}: this address leads to {where}; name that one as the platform's"}
     return kind(reply.status, problem, reply.headers.get("x-request-id"), _seconds(reply.headers.get("retry-after")))
+
+
+def _again(kind: type[PortsideError], arguments: tuple[object, ...], state: Document) -> PortsideError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    vars(error).update(state)
+    return error
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -26,7 +26,10 @@ class Repeat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `idle_s` is the longest silence of one attempt; without it, the time that the call has left."""
+    """One request. `idle_s` is the longest silence of one attempt; without it, the time that the call has left.
+
+    With `wants_document` an answer must be a JSON object, or empty.
+    """
 
     method: str
     path: str
@@ -35,6 +38,7 @@ class Request:
     body: Body = None
     repeat: Repeat = Repeat.NEVER
     idle_s: float | None = None
+    wants_document: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ async def predict(session: Session, service: str, body: Document, timeout_s: flo
         headers={"content-type": "application/json"},
         body=encoded(body),
         repeat=Repeat.UNLESS_SENT,
+        wants_document=True,
     )
     return (await session.send(request, timeout_s)).document["outputs"]
 

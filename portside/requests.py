@@ -18,14 +18,15 @@ def path_to(collection: str, *names: str) -> str:
 
 def reading(path: str, query: Query | None = None, *, idle_s: float | None = None) -> Request:
     """A GET."""
-    return Request("GET", path, query or {}, repeat=Repeat.ALWAYS, idle_s=idle_s)
+    return Request("GET", path, query or {}, repeat=Repeat.ALWAYS, idle_s=idle_s, wants_document=True)
 
 
 def changing(method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Request:
     """A mutation with a JSON body, or without one, under a key of its own. Raises `InvalidInput`."""
     given = {} if body is None else {"content-type": "application/json"}
     keyed = {IDEMPOTENCY_KEY: new_key(), **given, **(headers or {})}
-    return Request(method, path, {}, keyed, None if body is None else encoded(body), Repeat.ALWAYS)
+    content = None if body is None else encoded(body)
+    return Request(method, path, {}, keyed, content, Repeat.ALWAYS, wants_document=True)
 
 
 def new_key() -> str:

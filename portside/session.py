@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from portside.errors import ApiError, ConnectionFailed, PortsideError, refusal_of
+from portside.errors import ApiError, ConnectionFailed, PortsideError, UnexpectedAnswer, refusal_of
 from portside.messages import Answer, Document, Repeat, Reply, Request
 from portside.requests import reading
 from portside.sources import Source
@@ -22,6 +22,8 @@ REPEATED_STATUSES = (429, 502, 503, 504)
 
 class Transport(Protocol):
     """Where requests go. One implementation blocks, one waits on asyncio's loop."""
+
+    url: str
 
     async def exchange(self, request: Request, token: str | None, idle_s: float) -> Reply:
         """Send it once; `idle_s` bounds each silence. Raises `ConnectionFailed`."""
@@ -93,7 +95,10 @@ class Session:
         self._transport, self._token, self._find_token = transport, token, find_token
 
     async def send(self, request: Request, timeout_s: float | None = None, retries: Retries | None = None) -> Answer:
-        """The answer, within the time for all attempts together. Raises `ConnectionFailed` and `ApiError`."""
+        """The answer, within the time for all attempts together.
+
+        Raises `ConnectionFailed`, `ApiError` and `UnexpectedAnswer`.
+        """
         deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         attempt = 1
         while True:
@@ -126,7 +131,12 @@ class Session:
             reply = await self._transport.exchange(request, self._token, idle_s)
         if not 200 <= reply.status < 300:
             raise refusal_of(reply)
-        return Answer(reply.status, reply.document, reply.headers)
+        document = reply.document
+        if request.wants_document and reply.body and not document:
+            raise UnexpectedAnswer(
+                f"What answers at {self._transport.url} is no Portside platform: look at the address."
+            )
+        return Answer(reply.status, document, reply.headers)
 
 
 def finish(work: Awaitable[Found]) -> Found:

@@ -38,6 +38,16 @@ def test_the_wheel_holds_every_file_of_the_rooms(wheel: Path, repository: Tree) 
     assert [name for name in packed if "__pycache__" in name or name.startswith("portside/_server/tests")] == []
 
 
+def test_the_installed_wheel_has_the_client_and_its_types(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    assert (tmp_path / "site/portside/py.typed").is_file()
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    environment = {"PYTHONPATH": f"{tmp_path / 'site'}:{packages}", "PATH": ""}
+    command = [sys.executable, "-S", "-c", "from portside import Portside; print(Portside('http://host').url)"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("http://host\n", "")
+
+
 def test_the_installed_wheel_starts_the_command_line_from_its_own_rooms(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     # A user's own folder of a common name stands in the current folder and must not win.

@@ -20,6 +20,7 @@ from portside import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    UnexpectedAnswer,
 )
 from portside.messages import Repeat, Request
 from tests.portside.documents import operation, problem, service
@@ -198,3 +199,8 @@ async def test_asyncio_is_told_of_a_lost_connection_too() -> None:
         async with AsyncPortside(server.url, retries=Retries(attempts=1)) as platform:
             with pytest.raises(ConnectionFailed, match="broke off"):
                 await platform.services.get("iris")
+
+
+def test_who_is_no_platform_is_told_apart() -> None:
+    with asking(Say(200, {})) as (server, platform), pytest.raises(UnexpectedAnswer, match=server.url):
+        platform.services.get("iris")
