@@ -67,3 +67,7 @@ else:
         found = getattr(import_module("portside." + HOME_OF[name]), name)
         globals()[name] = found
         return found
+
+    def __dir__():
+        """For completion: the names are there before they are loaded."""
+        return sorted(set(globals()) | set(__all__))

@@ -15,6 +15,7 @@ from portside.waiting import Patience, operation_of, wait_for_operation
 
 LONGEST_NAME = 48
 UP = ("running", "degraded", "updating", "deploying", "pending")
+LEAVING = ("pausing", "deleting")  # what comes of it decides how to go on
 WAIT_S = 600.0
 
 
@@ -104,19 +105,21 @@ async def deploy(session: Session, plan: Plan, patience: Patience, *, wait: bool
     """
     version = await upload(session, plan.source, plan.model, patience, wait=True)
     path = path_to("services", plan.service)
-    operation_id = await _wish(session, plan, path, version.document)
+    operation_id = await _wish(session, plan, path, version.document, patience)
     if wait:
         return Made(await settled(session, operation_id, path, patience))
     return Made(await session.get(path), operation_id)
 
 
-async def _wish(session: Session, plan: Plan, path: str, version: Document) -> str | None:
+async def _wish(session: Session, plan: Plan, path: str, version: Document, patience: Patience) -> str | None:
     """Say what is wanted; answers the id of the operation that brings it about, if one has to."""
     wish: dict[str, Json] = {"model": plan.model, "version": version["version"]}
     if plan.replicas is not None:
         wish["replicas"] = plan.replicas
     try:
         service = await session.get(path)
+        if service["status"] in LEAVING:
+            service = await settled(session, operation_id_of(service), path, patience)
     except NotFound:
         answer = await session.send(changing("POST", path_to("services"), {"name": plan.service, **wish}))
         return str((await operation_of(session, answer))["id"])

@@ -1,9 +1,9 @@
 """Requests as the API wants them: reads, and mutations that a key lets happen once."""
 
 import json
+import os
 from collections.abc import Mapping
 from urllib.parse import quote
-from uuid import uuid4
 
 from portside.errors import InvalidInput
 from portside.messages import Json, Query, Repeat, Request
@@ -30,8 +30,8 @@ def changing(method: str, path: str, body: Json = None, headers: Mapping[str, st
 
 
 def new_key() -> str:
-    """An Idempotency-Key that nobody else has."""
-    return str(uuid4())
+    """An Idempotency-Key that nobody else has: 128 random bits (`uuid` would take 6 ms to import)."""
+    return os.urandom(16).hex()
 
 
 def encoded(value: Json) -> bytes:

@@ -10,6 +10,8 @@ import pytest
 from portside import InvalidInput
 from portside.deploying import Plan, upload_request
 from portside.sources import HandleSource, source_of
+from tests.portside.documents import operation, problem, service
+from tests.portside.scripted import Say, asking
 
 
 def test_a_service_is_named_after_its_file_and_the_model_after_the_service(tmp_path: Path) -> None:
@@ -50,3 +52,36 @@ def test_an_upload_says_its_size_and_its_name_in_any_script() -> None:
     request = upload_request(HandleSource(handle), "iris")
     assert request.headers["content-length"] == "4"
     assert request.headers["content-disposition"] == "attachment; filename*=utf-8''%E8%8A%B1.onnx"
+
+
+LINK = "http://elsewhere/api/v1/operations/op_1"
+READY = Say(200, {"version": "2", "status": "ready"})
+DONE = Say(200, operation("succeeded"))
+
+
+def test_a_service_that_is_being_paused_is_brought_back() -> None:
+    steps = (
+        READY,
+        Say(200, service(status="pausing", operation=LINK)),
+        DONE,
+        Say(200, service(status="paused")),
+        Say(200, service(status="paused"), {"operation-location": LINK}),
+        Say(202, operation()),
+        DONE,
+        Say(200, service(version="2")),
+    )
+    with asking(*steps) as (server, platform):
+        assert platform.deploy(io.BytesIO(b"x"), "iris").version == "2"
+    asked = [(seen.method, seen.path.rpartition("/")[2]) for seen in server.seen[1:]]
+    assert [each for each in asked if each[0] != "GET"] == [("PATCH", "iris"), ("POST", "iris:resume")]
+
+
+def test_a_service_that_is_being_deleted_is_made_anew() -> None:
+    gone = Say(404, problem(404))
+    leaving = Say(200, service(status="deleting", operation=LINK))
+    steps = (READY, leaving, DONE, gone, Say(202, operation()), Say(200, service(status="pending")))
+    with asking(*steps) as (server, platform):
+        assert platform.deploy(io.BytesIO(b"x"), "iris", replicas=2, wait=False).status == "pending"
+    made = server.seen[4]
+    assert (made.method, made.path) == ("POST", "/api/v1/services")
+    assert made.body == b'{"name": "iris", "model": "iris", "version": "2", "replicas": 2}'

@@ -42,6 +42,7 @@ def test_each_name_is_there_and_is_told_to_type_checkers_too() -> None:
     tree = ast.parse(Path(portside.__file__).read_text("utf-8"))
     told = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert set(NAMES) == told - {None}
+    assert set(NAMES) <= set(dir(portside))
     for name in NAMES:
         assert getattr(portside, name).__name__ == name
     with pytest.raises(AttributeError, match="'portside' has no attribute 'nothing'"):
