@@ -1,9 +1,11 @@
 """A request is repeated exactly when that can do no harm, and always as the same request."""
 
+import gc
 import io
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from portside import (
@@ -204,3 +206,19 @@ async def test_asyncio_is_told_of_a_lost_connection_too() -> None:
 def test_who_is_no_platform_is_told_apart() -> None:
     with asking(Say(200, {})) as (server, platform), pytest.raises(UnexpectedAnswer, match=server.url):
         platform.services.get("iris")
+
+
+def test_connections_end_with_the_last_object_that_came_of_a_client() -> None:
+    with scripted(Say(200, service())) as server:
+        port = server.server_address[1]
+
+        def connections() -> int:
+            found = psutil.Process().net_connections("tcp")
+            return len([one for one in found if getattr(one.raddr, "port", None) == port])
+
+        iris = Portside(server.url).services.get("iris")
+        gc.collect()
+        assert connections() == 1
+        del iris
+        gc.collect()
+        assert connections() == 0
