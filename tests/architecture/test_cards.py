@@ -5,7 +5,7 @@ import ast
 from tests.architecture.conftest import SmallTree
 from tests.architecture.tree import Finding, Tree, report
 
-WITH_NAMES = ("portside/__init__.py",)  # users import from it; see ADR 18
+WITH_NAMES = ("portside/__init__.py",)  # users import from it; see ADR 19
 MOST_MODULE_DOCSTRING_LINES = 12  # a card or the drawing of the error tree; five is the habit
 
 

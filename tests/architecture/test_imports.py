@@ -17,7 +17,7 @@ DOORS = (
 )
 BY_NAME = (
     "portside/launcher.py",  # starts the command line without depending on it
-    "portside/__init__.py",  # each name that users import from it is loaded when it is asked for (ADR 18)
+    "portside/__init__.py",  # each name that users import from it is loaded when it is asked for (ADR 19)
 )
 
 
