@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from api.app import build_app
+from api.cors import CrossOrigin
 from api.dependencies import Check, Context, ReadLogs, compose
 from api.gateway.connection import ConnectionPool
 from api.gateway.holding import Holding
@@ -24,7 +25,7 @@ NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 class Front:
     """What the HTTP server serves, and the API's context."""
 
-    app: Gateway
+    app: Gateway | CrossOrigin
     context: Context
 
 
@@ -69,4 +70,4 @@ async def start_front(
         build_app(context), Holding(table, settings.hold_s), pool, tenant_of, settings.max_predict_bytes, version
     )
     GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
-    return Front(gateway, context)
+    return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context)

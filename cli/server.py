@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 
+from api.cors import CrossOrigin
 from api.farewell import Farewell
 from api.gateway.split import Gateway
 from cli.connection import ClientConnection
@@ -24,7 +25,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def http_server(app: Gateway | Leaving, drain_s: float) -> Server:
+def http_server(app: Gateway | CrossOrigin | Leaving, drain_s: float, trusted_proxies: Sequence[str]) -> Server:
     """A server for `app` that is not started yet."""
     config = uvicorn.Config(
         Farewell(app),
@@ -35,6 +36,7 @@ def http_server(app: Gateway | Leaving, drain_s: float) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(drain_s)),
     )

@@ -57,7 +57,7 @@ async def _run(
             embedded = await start_embedded(settings, version, stop, stack, owner)
             introduction = await _introduce(settings, embedded, listener, log)
             await _announce(settings, embedded, owner, version, introduction.url, stack)
-            server = http_server(embedded.app, settings.drain_s)
+            server = http_server(embedded.app, settings.drain_s, settings.trusted_proxies)
             gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
             gc.enable()
             folder.address.write_text(introduction.url, "utf-8")

@@ -3,6 +3,8 @@
 Built in two places only (`cli` and `workers/boot.py`) and passed on as an argument.
 """
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +13,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")  # RFC 6454, in lower case
 
 
 class Settings(BaseSettings):
@@ -27,6 +30,13 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     require_token: bool = Field(False, description="Ask for a token on a loopback address too, as behind a proxy.")
     public_url: str | None = Field(None, description="What clients call us, for absolute URLs behind a proxy.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses and networks whose `X-Forwarded-Proto` and `-For` are believed, `10.0.0.0/8,::1`.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may call us from a browser, `https://app.example.com,…`; `*` is any."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["pretty", "json"] = Field("pretty", description="`pretty` lines, or `json`: an object a line.")
     metrics_port: int | None = Field(
@@ -131,6 +141,29 @@ class Settings(BaseSettings):
             return value
         pairs = (part.split("=", 1) for part in value.split(",") if part.strip())
         return {name.strip(): int(slots) for name, slots in pairs}
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _read_list(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _refuse_no_origin(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"{origin} is no origin: write https://app.example.com, without a path, or *")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _refuse_no_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{network} is no address or network: write 10.0.0.7 or 10.0.0.0/8") from error
+        return value
 
     @field_validator("node_host")
     @classmethod

@@ -35,7 +35,7 @@ async def run_api(running: Running, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     await running.announce("api", address=f"http://{host}:{port}")
     leaving = Leaving(front.app, running.stop, settings.leave_s)
-    server = http_server(leaving, settings.drain_s)
+    server = http_server(leaving, settings.drain_s, settings.trusted_proxies)
     gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
     say(f"Portside {running.version} api on http://{host}:{port}")
     watching = asyncio.create_task(leaving.watch(), name="leaving")

@@ -21,7 +21,7 @@ async def test_a_request_that_outlives_the_grace_is_answered_503(path: str, memb
 
     listener = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(
-        serve_until(http_server(Leaving(never, stop, 0), 1), listener, stop, lambda: asyncio.sleep(0))
+        serve_until(http_server(Leaving(never, stop, 0), 1, ()), listener, stop, lambda: asyncio.sleep(0))
     )
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -48,7 +48,7 @@ async def test_a_cancelled_request_that_has_begun_to_answer_is_cut() -> None:
 
     listener = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(
-        serve_until(http_server(Leaving(half, stop, 0), 1), listener, stop, lambda: asyncio.sleep(0))
+        serve_until(http_server(Leaving(half, stop, 0), 1, ()), listener, stop, lambda: asyncio.sleep(0))
     )
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(*listener.getsockname())
