@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.links import Links, target_path
 from core.errors import Json
@@ -10,6 +10,7 @@ from state.documents import instant
 from state.tables import Operation
 
 FINAL = ("succeeded", "failed", "canceled")
+ENDS_ITS_TARGET = ("delete", "revoke")
 
 
 class TargetShown(BaseModel):
@@ -49,6 +50,10 @@ class OperationShown(BaseModel):
     created_by: str
     error: dict[str, Any] | None
     result: dict[str, Any] | None
+    resource_location: str | None = Field(
+        alias="resourceLocation",
+        description="Where what it made or changed is read once it has succeeded: azure-core's pollers end with that.",
+    )
 
 
 class OperationPage(BaseModel):
@@ -86,9 +91,22 @@ def operation_document(row: Operation, links: Links) -> dict[str, Json]:
         "cancel_requested": row.cancel_requested,
         "superseded_by": row.superseded_by,
         "created_by": row.actor,
-        "error": row.error if row.status in ("failed", "canceled") else None,
+        "error": _error(row) if row.status in ("failed", "canceled") else None,
         "result": (row.result or {}) if row.status == "succeeded" else None,
+        "resourceLocation": target["url"] if _is_shown_by_its_target(row) else None,
     }
+
+
+def _error(row: Operation) -> dict[str, Any]:
+    """The problem, its detail also under the name that OData has for it: azure-core's exceptions say that."""
+    problem = row.error or {}
+    return {**problem, "message": problem.get("detail")}
+
+
+def _is_shown_by_its_target(row: Operation) -> bool:
+    """Whether a GET of the target shows what has come of the operation; a result of its own is in the operation."""
+    verb = row.kind.rpartition(".")[2]
+    return row.status == "succeeded" and not row.result and verb not in ENDS_ITS_TARGET
 
 
 def _progress(row: Operation) -> dict[str, Any]:

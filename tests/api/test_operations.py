@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 
 from api.dependencies import Context
 from state.claims import take
@@ -34,6 +34,32 @@ async def test_a_finished_operation_has_a_result_and_nothing_to_wait_for(client:
     assert (body["done"], body["result"], body["error"]) == (True, {"seen": True}, None)
     assert body["progress"]["percent"] == 100
     assert "retry-after" not in answer.headers
+
+
+async def test_what_came_of_an_operation_is_found_by_pollers(client: AsyncClient, context: Context) -> None:
+    """azure-core's `LROPoller` ends with a GET of `resourceLocation`, and its errors say `message`."""
+
+    async def ended(answer: Response) -> dict[str, object]:
+        found: dict[str, object] = (await client.get(answer.headers["operation-location"])).json()
+        return found
+
+    made = await ended(await client.post("/api/v1/models", json={"name": "wine"}))
+    assert made["resourceLocation"] == "http://localhost:8000/api/v1/models/wine"
+    assert (await ended(await client.delete("/api/v1/models/wine")))["resourceLocation"] is None
+    path = f"{OPERATIONS}/{(await add_operation(context)).id}"
+    assert (await client.get(path)).json()["resourceLocation"] is None
+    await work_on(context, fails)
+    failed = (await client.get(path)).json()
+    assert (failed["error"]["message"], failed["resourceLocation"]) == ("the child died", None)
+
+
+async def test_an_operation_whose_result_counts_is_itself_what_came_of_it(
+    client: AsyncClient, context: Context
+) -> None:
+    path = f"{OPERATIONS}/{(await add_operation(context)).id}"
+    await work_on(context, succeeds)
+    shown = (await client.get(path)).json()
+    assert (shown["result"], shown["resourceLocation"]) == ({"seen": True}, None)
 
 
 async def test_an_unchanged_operation_is_304(client: AsyncClient, context: Context) -> None:
