@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "tests" / "fixtures" / "clients"
+SCRIPT_S = 120
 # uv reads none of pip's settings: what they are called there.
 HANDED_OVER = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
 
@@ -24,6 +26,13 @@ def make_environment(folder: Path, lock: str) -> Path:
         if done.returncode == 0:
             return python
     raise AssertionError(f"requirements/{lock}.txt cannot be installed: {done.stderr}")
+
+
+def run_script(python: Path, script: str, *arguments: str) -> None:
+    """Run one of the `SCRIPTS` in an environment; an assertion says what it printed when it fails."""
+    command = [str(python), str(SCRIPTS / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SCRIPT_S)
+    assert done.returncode == 0, done.stderr
 
 
 def _handed_over(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -11,10 +11,9 @@ import psutil
 import pytest
 
 from cli.client import Platform
-from tests.e2e.environments import ROOT, make_environment
+from tests.e2e.environments import ROOT, make_environment, run_script
 from tests.e2e.platform import RunningPlatform
 
-SCRIPTS = ROOT / "tests" / "fixtures" / "clients"
 PAGE = ROOT / "docs" / "how-to" / "use-the-replicate-client.md"
 WAIT = {"Prefer": "wait=60"}
 ANSWERED = (
@@ -64,9 +63,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfor
 
 def check(client: Path, running: RunningPlatform, script: str, name: str) -> None:
     """Run one function of a script with the real client."""
-    command = [str(client), str(SCRIPTS / script), f"{running.url}/api", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    run_script(client, script, f"{running.url}/api", name)
 
 
 @contextmanager
