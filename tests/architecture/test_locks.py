@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from requirements.lock import lock_inputs
 
 OURS = ("tests", "product", "serving", "bootstrap", "build")
-LOCKS = (*OURS, "azure", "replicate")
+LOCKS = (*OURS, "azure", "replicate", "webhooks")
 
 
 @dataclass(frozen=True)
