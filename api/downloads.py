@@ -1,5 +1,6 @@
 """Sends a blob: the whole or the range asked for; its ETag is its digest, so what a client has is not sent again."""
 
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -11,6 +12,9 @@ from api.headers import is_not_modified
 from api.ranges import read_range
 from storage.base import RangeNotSatisfiable
 from storage.digests import Digest
+
+# Of a route that sends one, in the API's description.
+BYTES: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def digest_tag(digest: str) -> str:

@@ -30,25 +30,35 @@ FORM_CONTENT: Final[dict[str, Any]] = {
         "schema": {
             "type": "object",
             "required": ["file"],
+            "additionalProperties": False,
             "properties": {
                 "file": {"type": "string", "format": "binary", "description": "An ONNX or PMML file."},
-                "name": {**_TEXT, "description": "The model's name."},
+                "name": {**_TEXT, "description": "The model's name.", "examples": ["churn"]},
                 "display_name": _TEXT,
                 "description": _TEXT,
-                "tags": {**_TEXT, "description": "A JSON list, or names with commas between them."},
+                "tags": {
+                    **_TEXT,
+                    "description": "A JSON list, or names with commas between them.",
+                    "examples": ["marketing,weekly"],
+                },
                 "task": {**_TEXT, "description": "Overrides the task that the inspection finds."},
                 "type": {**_TEXT, "enum": ["auto", "onnx", "pmml"], "description": "What the file must be."},
-                "metrics": {**_TEXT, "description": "A JSON object of any figures."},
-                "features": {**_TEXT, "description": 'Names for the places of a vector: {"float_input": ["age", …]}.'},
+                "metrics": {
+                    **_TEXT,
+                    "description": "A JSON object of any figures.",
+                    "examples": ['{"accuracy": 0.93}'],
+                },
+                "features": {
+                    **_TEXT,
+                    "description": "Names for the places of a vector, by input.",
+                    "examples": ['{"float_input": ["age", "height"]}'],
+                },
             },
         }
     }
 }
 SOURCE_CONTENT: Final[dict[str, Any]] = {"application/json": {"schema": SourceFields.model_json_schema()}}
-RAW_CONTENT: Final[dict[str, Any]] = {
-    media_type: {"schema": {"type": "string", "format": "binary"}}
-    for media_type in ("application/octet-stream", "application/xml")
-}
+RAW_CONTENT: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 Fields = UploadFields | SourceFields
 
 

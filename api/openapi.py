@@ -1,6 +1,7 @@
 """The app class: its OpenAPI 3.1 description tells errors as we send them (problem+json), not as FastAPI would."""
 
 import asyncio
+import copy
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -8,6 +9,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from api.errors import PROBLEM
+from api.gateway.description import PREDICT, PREDICT_PATH
+from api.schemas.models import ModelCreate
+from api.schemas.predictions import ImmediateInput, PredictionAnswer
 
 ERROR = "#/components/schemas/Problem"
 TAGS = (
@@ -68,7 +72,9 @@ class PlatformApp(FastAPI):
         """The description, made once."""
         if self.openapi_schema is None:
             found = super().openapi()
+            _tell_shapes(found)
             _tell_errors(found)
+            found["paths"][PREDICT_PATH] = {"post": _with_problems(copy.deepcopy(PREDICT))}
             found["tags"] = [{"name": name, "description": text} for name, text in TAGS]
             found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             found["security"] = [{"bearer": []}, {}]
@@ -76,23 +82,46 @@ class PlatformApp(FastAPI):
         return self.openapi_schema
 
 
-def _tell_errors(description: dict[str, Any]) -> None:
+# What no route declares as its body or answer: errors, a body that may be a form as well, what the gateway answers.
+UNSEEN = (Problem, ModelCreate, ImmediateInput, PredictionAnswer)
+
+
+def _tell_shapes(description: dict[str, Any]) -> None:
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    shape = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= shape.pop("$defs")
-    schemas["Problem"] = shape
-    answer = {"description": "Problem details (RFC 9457)", "content": {PROBLEM: {"schema": {"$ref": ERROR}}}}
+    for model in UNSEEN:
+        shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= shape.pop("$defs", {})
+        schemas[model.__name__] = shape
+
+
+def _tell_errors(description: dict[str, Any]) -> None:
     for path in description["paths"].values():
         for method, operation in path.items():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = answer
+            for response in operation["responses"].values():
+                _tell_media_types(response)
+            _with_problems(operation)
             if method != "get":
                 operation["parameters"] = [
                     *operation.get("parameters", ()),
                     *map(_header, *zip(*STEERING, strict=True)),
                 ]
+
+
+def _tell_media_types(response: dict[str, Any]) -> None:
+    """Where a route says what it answers with, the JSON that FastAPI adds to it is no answer."""
+    content = response.get("content", {})
+    if len(content) > 1 and content.get("application/json") == {"schema": {}}:
+        del content["application/json"]
+
+
+def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
+    """The same operation, its errors told."""
+    content = {PROBLEM: {"schema": {"$ref": ERROR}}}
+    operation["responses"]["default"] = {"description": "Problem details (RFC 9457)", "content": content}
+    return operation
 
 
 def _header(name: str, text: str) -> dict[str, object]:

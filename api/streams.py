@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -24,6 +24,10 @@ from state.tables import Event, History, Operation, Prediction
 
 Row = TypeVar("Row", Operation, Prediction)
 KEEP_ALIVE_S = 15.0
+# Of a route that streams, in the API's description.
+EVENT_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
 STILL_HERE: Final = b": still here\n\n"
 EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
 # Who comes again may have missed an event that was made before the last one it saw, and committed after it.

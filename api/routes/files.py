@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
-from api.downloads import attachment, digest_tag, send_blob
+from api.downloads import BYTES, attachment, digest_tag, send_blob
 from api.headers import is_not_modified
 from api.lending import receive_file
 from api.links import links_for
@@ -30,6 +30,7 @@ FORM: Final[dict[str, Any]] = {
         "schema": {
             "type": "object",
             "required": ["content"],
+            "additionalProperties": False,
             "properties": {
                 "content": {"type": "string", "format": "binary", "description": "The file."},
                 "metadata": {"type": "string", "description": "A JSON object of the client's own."},
@@ -102,7 +103,7 @@ async def delete_file(call: Calling, file_id: str) -> Response:
 @router.get(
     "/{file_id}/content",
     operation_id="download_file",
-    responses={200: {"content": {"*/*": {}}}, 206: {"description": "The range asked for."}},
+    responses={200: {"content": BYTES}, 206: {"description": "The range asked for.", "content": BYTES}},
 )
 async def download_file(request: Request, context: ContextOf, who: WhoAsks, file_id: str) -> Response:
     """The bytes as they were uploaded, under the type that was given; `Range` is understood, the ETag is the digest."""

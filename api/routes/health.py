@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from api.dependencies import Context, ContextOf
 from api.routing import OpenRoute, PlatformRoute
+from api.schemas.system import Readiness
 from core.errors import PlatformError
 from state.queries.lanes import ping
 from storage.base import BlobMissing
@@ -18,6 +20,7 @@ router = APIRouter(tags=["health"], route_class=OpenRoute)
 metered = APIRouter(tags=["health"], route_class=PlatformRoute)
 
 CHECK_S = 2.0
+READINESS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": Readiness}, 503: {"model": Readiness}}
 NO_BLOB = Digest("0" * 64)
 
 
@@ -27,7 +30,7 @@ async def get_health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", operation_id="get_readiness")
+@router.get("/readyz", operation_id="get_readiness", responses=READINESS)
 async def get_readiness(context: ContextOf) -> Response:
     """Predictions can be answered: the routing table is loaded. True even while the database is away."""
     missing = {}
@@ -40,7 +43,7 @@ async def get_readiness(context: ContextOf) -> Response:
     return JSONResponse({"status": "not ready", "waiting_for": missing}, 503)
 
 
-@router.get("/readyz/control", operation_id="get_control_readiness")
+@router.get("/readyz/control", operation_id="get_control_readiness", responses=READINESS)
 async def get_control_readiness(context: ContextOf) -> Response:
     """The control plane can do its work; else 503 naming what is not ready."""
     checks: Mapping[str, Awaitable[str | None]] = {
@@ -55,7 +58,9 @@ async def get_control_readiness(context: ContextOf) -> Response:
     return JSONResponse({"status": "not ready", "waiting_for": missing}, 503)
 
 
-@metered.get("/metrics", operation_id="get_metrics")
+@metered.get(
+    "/metrics", operation_id="get_metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 async def get_metrics(context: ContextOf) -> Response:
     """Figures in Prometheus' text format."""
     await context.refresh_metrics()

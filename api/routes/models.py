@@ -12,7 +12,7 @@ from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
 from api.pages import Listing, document
 from api.routing import PlatformRoute, read_json
-from api.schemas.base import Body
+from api.schemas.base import Body, shown_as
 from api.schemas.models import (
     ModelCreate,
     ModelFromSource,
@@ -55,6 +55,8 @@ Cascade = Annotated[bool, Query(description="Not possible yet: services that use
 
 class AliasBody(Body):
     """Which version an alias names."""
+
+    model_config = shown_as({"version": "3"})
 
     version: VersionName
 

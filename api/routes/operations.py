@@ -14,7 +14,7 @@ from api.mutations import Call, Calling, Effect
 from api.pages import Listing, document
 from api.routing import PlatformRoute
 from api.schemas.operations import FINAL, OperationPage, OperationShown, operation_document
-from api.streams import changes_of, event_stream, last_event_id
+from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id
 from state.database import WriteSession
 from state.queries import operations
 from state.queries.lists import View
@@ -66,7 +66,7 @@ async def wait_for_operation(
     return _shown(request, context, operation)
 
 
-@router.get("/{operation_id}/events", operation_id="stream_operation_events")
+@router.get("/{operation_id}/events", operation_id="stream_operation_events", responses=EVENT_STREAM)
 async def stream_operation_events(request: Request, context: ContextOf, who: WhoAsks, operation_id: str) -> Response:
     """Its changes as server-sent events; ends with the operation. `Last-Event-ID` resumes."""
     async with context.database.read() as session:
@@ -90,7 +90,9 @@ async def cancel_operation_by_path(call: Calling, operation_id: str) -> Response
     return await _cancel(call, operation_id)
 
 
-@router.post("/{operation_id}:retry", operation_id="retry_operation", status_code=202)
+@router.post(
+    "/{operation_id}:retry", operation_id="retry_operation", status_code=202, responses={202: {"model": OperationShown}}
+)
 async def retry_operation(call: Calling, operation_id: str) -> Response:
     """Try a failed operation again."""
 

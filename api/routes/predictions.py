@@ -13,7 +13,7 @@ from api.mutations import Call, Calling, Effect
 from api.pages import Listing, linked_document
 from api.routing import SubmissionRoute
 from api.schemas.predictions import PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
-from api.streams import changes_of, event_stream, last_event_id, output_of
+from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id, output_of
 from api.submissions import FINAL, preferred, submit
 from core.errors import FieldProblem, InvalidField
 from state.database import WriteSession
@@ -104,7 +104,7 @@ async def wait_for_prediction(context: ContextOf, who: WhoAsks, prediction: str,
     return _shown(row)
 
 
-@router.get("/predictions/{prediction}/events", operation_id="stream_prediction_events")
+@router.get("/predictions/{prediction}/events", operation_id="stream_prediction_events", responses=EVENT_STREAM)
 async def stream_prediction_events(request: Request, context: ContextOf, who: WhoAsks, prediction: str) -> Response:
     """Its changes as server-sent events; ends with the prediction. `Last-Event-ID` resumes."""
     async with context.database.read() as session:
@@ -113,7 +113,7 @@ async def stream_prediction_events(request: Request, context: ContextOf, who: Wh
     return event_stream(changes_of(context, Prediction, prediction, after, FINAL, prediction_document))
 
 
-@router.get("/predictions/{prediction}/stream", operation_id="stream_prediction")
+@router.get("/predictions/{prediction}/stream", operation_id="stream_prediction", responses=EVENT_STREAM)
 async def stream_prediction(request: Request, context: ContextOf, who: WhoAsks, prediction: str) -> Response:
     """The same in the events of Replicate's streams: `logs` at each change, `output` or `error`, and `done`."""
     async with context.database.read() as session:

@@ -42,7 +42,11 @@ async def list_replicas(
     return JSONResponse(document(request, found, items))
 
 
-@router.get("/{replica}/logs", operation_id="read_replica_logs", responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/{replica}/logs",
+    operation_id="read_replica_logs",
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def read_replica_logs(
     context: ContextOf,
     who: WhoAsks,

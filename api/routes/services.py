@@ -16,6 +16,7 @@ from api.pages import Listing, document
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.environment import check_env
+from api.schemas.history import HistoryPage
 from api.schemas.models import require_name
 from api.schemas.operations import OperationShown
 from api.schemas.services import (
@@ -207,7 +208,11 @@ async def list_revisions(
     return JSONResponse(document(request, found, [revision_document(facts) for facts in found.rows]))
 
 
-@router.get("/{service}/history", operation_id="list_service_history")
+@router.get(
+    "/{service}/history",
+    operation_id="list_service_history",
+    responses={200: {"model": HistoryPage}},
+)
 async def list_service_history(
     request: Request, session: Reading, who: WhoAsks, service: str, view: Annotated[View, Depends(HISTORY)]
 ) -> Response:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
-from api.downloads import attachment, send_blob
+from api.downloads import BYTES, attachment, send_blob
 from api.headers import etag, is_not_modified
 from api.intake import (
     FORM_CONTENT,
@@ -87,6 +87,7 @@ async def list_versions(
 async def upload(call: Calling, model: str) -> Response:
     """Upload a model file, as a form with the part `file`, as the body itself, or by its URL; a missing model is made.
 
+    A body may also come as what it is (`application/xml`, `application/onnx`, …): its first bytes tell what it is.
     The answer comes as soon as the bytes are stored, or the URL is; the inspection, which fetches it, is the operation
     to wait for.
     """
@@ -142,7 +143,7 @@ async def delete_one_version(call: Calling, model: str, version: str) -> Respons
 @router.get(
     "/{version}/artifact",
     operation_id="download_artifact",
-    responses={200: {"content": {"application/octet-stream": {}}}, 206: {"description": "The range asked for."}},
+    responses={200: {"content": BYTES}, 206: {"description": "The range asked for.", "content": BYTES}},
 )
 async def download_artifact(request: Request, context: ContextOf, who: WhoAsks, model: str, version: str) -> Response:
     """The file as it was uploaded; `Range` is understood, the ETag is its digest."""

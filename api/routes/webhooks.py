@@ -13,6 +13,7 @@ from api.pages import Listing, document
 from api.routing import PlatformRoute
 from api.schemas.webhooks import (
     DeliveryShown,
+    SecretShown,
     WebhookCreate,
     WebhookPage,
     WebhookPatch,
@@ -59,7 +60,7 @@ async def create_webhook(call: Calling, body: WebhookCreate) -> Response:
     return await call.mutate(work, _show(call, status=201, with_secret=True))
 
 
-@router.get("/default/secret", operation_id="get_default_webhook_secret")
+@router.get("/default/secret", operation_id="get_default_webhook_secret", responses={200: {"model": SecretShown}})
 async def get_default_webhook_secret(context: ContextOf, session: Reading, who: WhoAsks) -> Response:
     """The secret that signs predictions' own webhooks; admins only (the one secret that can be read back)."""
     require_admin(who)

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 TAGS = "at most 50 tags of 1 to 80 characters each"
@@ -39,6 +40,11 @@ def check_tags(tags: list[str]) -> list[str]:
     if any(not 1 <= len(tag) <= 80 for tag in tags):
         raise PydanticCustomError("tags", TAGS)
     return list(dict.fromkeys(tags))
+
+
+def shown_as(*examples: JsonDict) -> ConfigDict:
+    """The `model_config` of a body whose examples the API's description tells."""
+    return ConfigDict(json_schema_extra={"examples": [*examples]})
 
 
 Name = Annotated[str, AfterValidator(check_name)]

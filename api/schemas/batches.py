@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from api.filters import Kind, read_condition
 from api.links import Links
-from api.schemas.base import Body, at_most
+from api.schemas.base import Body, at_most, shown_as
 from core.errors import FieldProblem, InvalidField, Json, Rejected
 from state.batches import MOST, Item
 from state.queries.lists import Condition
@@ -20,10 +20,13 @@ FilterValue = str | int | bool | list[str]
 class ManyBody(Body):
     """Which ones: by `ids`, or by a `filter` with the names that the list's query takes; one of the two."""
 
-    ids: Annotated[list[Id], at_most(MOST, f"at most {MOST} ids"), Field(min_length=1)] | None = None
-    filter: Annotated[dict[str, FilterValue], at_most(20, "at most 20 conditions"), Field(min_length=1)] | None = Field(
-        None, examples=[{"status": "failed", "created_at.gt": "2026-01-31T12:00:00Z"}]
+    model_config = shown_as(
+        {"filter": {"status": "failed", "created_at.gt": "2026-01-31T12:00:00Z"}, "dry_run": True},
+        {"ids": ["op_01m7y40qde9dt99tecq4pzbw6t"]},
     )
+
+    ids: Annotated[list[Id], at_most(MOST, f"at most {MOST} ids"), Field(min_length=1)] | None = None
+    filter: Annotated[dict[str, FilterValue], at_most(20, "at most 20 conditions"), Field(min_length=1)] | None = None
     dry_run: bool = Field(False, description="Only tell what would become of each.")
 
     @model_validator(mode="after")

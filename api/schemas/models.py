@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from api.links import Links
-from api.schemas.base import NAME, Body, Description, DisplayName, Name, Tags
+from api.schemas.base import NAME, Body, Description, DisplayName, Name, Tags, shown_as
 from api.schemas.resource import about
 from api.schemas.versions import SourceFields
 from core.errors import FieldProblem, InvalidField, Json
@@ -13,6 +13,8 @@ from state.tables import Model
 
 class ModelCreate(Body):
     """An empty model; upload versions to it."""
+
+    model_config = shown_as({"name": "churn", "display_name": "Customer churn", "tags": ["marketing"]})
 
     name: Name
     display_name: DisplayName | None = None
@@ -28,6 +30,8 @@ class ModelFromSource(SourceFields):
 
 class ModelPatch(Body):
     """A merge patch (RFC 7396); null removes."""
+
+    model_config = shown_as({"description": "Trained each Monday on the year before.", "tags": None})
 
     display_name: DisplayName | None = None
     description: Description | None = None

@@ -21,6 +21,7 @@ class TargetShown(BaseModel):
     name: str
     url: str | None
     generation: int
+    model: str | None = Field(None, description="Of a version: the name of its model.")
 
 
 class ProgressShown(BaseModel):

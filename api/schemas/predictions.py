@@ -2,32 +2,51 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
+from pydantic.config import JsonDict
 
-from api.schemas.base import Body
+from api.schemas.base import Body, shown_as
 from core.errors import FieldProblem, InvalidField, Json
 
 Records = dict[str, Any] | list[Any]
 # Replicate's words; of these `start` and `completed` happen here.
 WebhookEvent = Literal["start", "output", "logs", "completed"]
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=2000)]
+FLOWER: Final[JsonDict] = {"float_input": [5.1, 3.5, 1.4, 0.2]}
 SPELLINGS = ("inputs", "input", "columns", "data", "tensors")
 
 
-class PredictionInput(Body):
-    """One of three spellings of the input: `inputs` (or its alias `input`), `columns` with `data`, or `tensors`."""
+class ImmediateInput(Body):
+    """One of three spellings of the input: `inputs`, `columns` with `data`, or `tensors`."""
+
+    model_config = shown_as(
+        {"inputs": FLOWER},
+        {"inputs": [{"age": 42, "job": "clerk"}, {"age": 35, "job": "driver"}]},
+        {"columns": ["age", "job"], "data": [[42, "clerk"], [35, "driver"]]},
+        {"tensors": {"float_input": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}},
+    )
 
     inputs: Records | None = Field(None, description="One record, or a list of them.")
-    input: Records | None = Field(None, description="The same, as Replicate calls it.")
     columns: list[str] | None = Field(None, fail_fast=True)
     data: list[Any] | None = None
     tensors: dict[str, Any] | None = None
 
 
+class PredictionInput(ImmediateInput):
+    """The same; `inputs` may also be called `input`."""
+
+    input: Records | None = Field(None, description="The same, as Replicate calls it.")
+
+
 class PredictionCreate(PredictionInput):
     """A durable prediction: its input, and where it is told how it ends."""
+
+    model_config = shown_as(
+        {"inputs": FLOWER},
+        {"inputs": FLOWER, "webhook": "https://example.com/hook", "webhook_events_filter": ["completed"]},
+    )
 
     webhook: WebhookUrl | None = None
     webhook_events_filter: list[WebhookEvent] | None = Field(None, fail_fast=True, max_length=100)
@@ -38,7 +57,27 @@ class PredictionCreate(PredictionInput):
 class PredictionOfService(PredictionCreate):
     """The same with the service among the fields, where Replicate's clients name it."""
 
+    model_config = shown_as({"version": "iris", "input": FLOWER})
+
     version: str = Field(min_length=1, max_length=200, description="The name of the service.")
+
+
+class PredictionAnswer(BaseModel):
+    """What a service answers at once: `outputs` in the form of the input, and by which version of which model."""
+
+    outputs: Any
+    model: str
+    version: str
+    service: str
+
+    model_config = shown_as(
+        {
+            "outputs": {"label": "setosa", "probabilities": {"setosa": 0.97, "versicolor": 0.03, "virginica": 0.0}},
+            "model": "iris",
+            "version": "1",
+            "service": "iris",
+        }
+    )
 
 
 class PredictionShown(BaseModel):

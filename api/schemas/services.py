@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
+from pydantic.config import JsonDict
 
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
+from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most, shown_as
 from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
 from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Replicas, VersionName
@@ -19,6 +20,14 @@ from state.tables import Replica
 
 MOST_REVISIONS: Final = 2**31 - 1  # what the column holds
 FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
+
+CHURN: Final[JsonDict] = {
+    "model": "churn",
+    "version": "@champion",
+    "replicas": 2,
+    "resources": {"cpu": "500m", "memory": "512Mi"},
+    "env": {"THRESHOLD": "0.8"},
+}
 
 
 class ResourcesBody(Body):
@@ -50,17 +59,28 @@ class ServiceSpecBody(Body):
 class ServiceCreate(ServiceSpecBody):
     """A service that runs one version of a model."""
 
+    model_config = shown_as(
+        {"name": "iris", "model": "iris"},
+        {"name": "churn", **CHURN, "display_name": "Customer churn", "tags": ["marketing"]},
+    )
+
     name: Name
 
 
 class ServicePut(ServiceSpecBody):
     """The same for the name in the path: what is left out gets its default."""
 
+    model_config = shown_as(CHURN)
+
     name: Name | None = None
 
 
 class ServicePatch(Body):
     """A merge patch (RFC 7396), also inside `resources` and `env`; null removes, or gives the default back."""
+
+    model_config = shown_as(
+        {"version": "4"}, {"replicas": 3, "resources": {"memory": "1Gi"}, "env": {"THRESHOLD": "0.7", "OLD": None}}
+    )
 
     model: ModelName | None = None
     version: VersionName | None = None
@@ -79,6 +99,8 @@ class ServicePatch(Body):
 
 class RollbackBody(Body):
     """Which revision to go back to; without one, what ran before."""
+
+    model_config = shown_as({"revision": 3})
 
     revision: Annotated[int, Field(ge=1, le=MOST_REVISIONS, description="A number in `/revisions`.")] | None = None
 

@@ -1,14 +1,24 @@
 """What is told of an installation and its switches."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
-from api.schemas.base import Body
+from api.schemas.base import Body, shown_as
 from core.errors import Json
 from state.documents import instant
 from state.queries.installation import Holder, Seen
 from state.switches import SWITCHES, Off
 
 LONGEST_OFF_S = 366 * 86_400
+
+
+class Readiness(BaseModel):
+    """Whether requests should be sent here; what is not ready is named, each with its reason."""
+
+    status: Literal["ready", "not ready"]
+    waiting_for: dict[str, str] | None = None
+    checked: list[str] | None = None
 
 
 class LaneShown(BaseModel):
@@ -22,6 +32,8 @@ class LaneShown(BaseModel):
 
 class SwitchBody(Body):
     """Why something is switched off, and for how long; without `expires_in_s` until it is switched on."""
+
+    model_config = shown_as({"reason": "the database moves to another host", "expires_in_s": 1800})
 
     reason: str = Field(min_length=1, max_length=500)
     expires_in_s: int | None = Field(None, ge=1, le=LONGEST_OFF_S)

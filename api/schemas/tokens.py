@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from api.schemas.base import Body
+from api.schemas.base import Body, shown_as
 from api.schemas.webhooks import Time
 from core.errors import Json
 from state.documents import instant
@@ -13,6 +13,8 @@ from state.tables import Token
 
 class TokenCreate(Body):
     """A new token of the user who asks."""
+
+    model_config = shown_as({"name": "pipeline", "expires_at": "2036-12-31T23:59:59Z"})
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
     expires_at: Time | None = None

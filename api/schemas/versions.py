@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from api.links import Links
 from api.routing import read_json
-from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most
+from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most, shown_as
 from api.schemas.resource import about
+from api.schemas.signature import AlgorithmShown, InputShown, OutputShown, ProducerShown, TargetVariableShown
 from api.validation import rejection
 from core.errors import Json, MalformedBody
 from state.features import effective_features, named_sample
@@ -131,6 +132,8 @@ class VersionPatch(Body):
     Services take new `features` when they are next deployed, updated or restarted.
     """
 
+    model_config = shown_as({"description": "With the data of May", "metrics": {"accuracy": 0.94, "f1": None}})
+
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
@@ -183,15 +186,15 @@ class VersionShown(BaseModel):
     engine: str | None
     engine_version: str | None
     platform: str | None
-    algorithm: dict[str, Any] | None
+    algorithm: AlgorithmShown | None
     function: str | None
     batch: str | None
-    inputs: list[dict[str, Any]] | None
-    outputs: list[dict[str, Any]] | None
-    targets: list[dict[str, Any]] | None
+    inputs: list[InputShown] | None
+    outputs: list[OutputShown] | None
+    targets: list[TargetVariableShown] | None
     features: dict[str, list[str]] | None
-    producer: dict[str, Any] | None
-    metadata: dict[str, Any] | None
+    producer: ProducerShown | None
+    metadata: dict[str, str] | None
     sample: dict[str, Any] | None
     sample_output: dict[str, Any] | None
 

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from api.headers import etag
 from api.nearest import hint
-from api.schemas.base import Body, at_most
+from api.schemas.base import Body, at_most, shown_as
 from core.clock import from_rfc3339
 from core.errors import Json
 from state.documents import instant
@@ -46,8 +46,17 @@ Text = Annotated[str, Field(max_length=10_000)]
 Time = Annotated[str, AfterValidator(check_time)]
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """What stands for an absent field here is no value that a client could send."""
+    schema.pop("default", None)
+
+
 class WebhookCreate(Body):
     """A new endpoint; without `events` it gets all of them."""
+
+    model_config = shown_as(
+        {"url": "https://example.com/hook", "events": ["service.degraded", "service.failed"], "description": "Pager"}
+    )
 
     url: Url
     events: EventTypes = Field(default_factory=lambda: ["*"])
@@ -58,7 +67,9 @@ class WebhookCreate(Body):
 class WebhookPatch(Body):
     """A merge patch (RFC 7396); null removes the description and gives `events` and `enabled` their defaults back."""
 
-    url: Url = ""  # absent: unchanged
+    model_config = shown_as({"enabled": False}, {"events": ["prediction.failed"], "description": None})
+
+    url: Annotated[Url, Field(json_schema_extra=_without_default)] = ""  # absent: unchanged
     events: EventTypes | None = None
     description: Text | None = None
     enabled: bool | None = None
@@ -66,6 +77,8 @@ class WebhookPatch(Body):
 
 class Redelivery(Body):
     """Which finished deliveries are sent again: those made since (and until) a time, the failed ones or all."""
+
+    model_config = shown_as({"since": "2026-01-31T12:00:00Z", "until": "2026-01-31T14:30:00Z", "status": "all"})
 
     since: Time
     until: Time | None = None
@@ -98,6 +111,12 @@ class WebhookPage(BaseModel):
     items: list[WebhookShown]
     next_page_token: str | None
     total: int | None = None
+
+
+class SecretShown(BaseModel):
+    """A secret that can be read back."""
+
+    key: str
 
 
 class DeliveryShown(BaseModel):

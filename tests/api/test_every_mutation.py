@@ -13,6 +13,7 @@ from httpx2 import ASGITransport, AsyncClient, Response
 
 from api.app import build_app, openapi_document
 from api.dependencies import Context
+from api.gateway.description import PREDICT_PATH
 from core.clock import now_micros, rfc3339
 from core.settings import Settings
 from state.claims import end, held, take
@@ -79,14 +80,14 @@ BODIES: Mapping[str, object] = {
 
 @cache
 def mutations() -> dict[str, tuple[str, str]]:
-    """Method and path of each route that changes something, by its operation id."""
+    """Method and path of each route that changes something, by its operation id; to predict changes nothing."""
     paths = openapi_document()["paths"]
     assert isinstance(paths, dict)
     return {
         operation["operationId"]: (method.upper(), path)
         for path, methods in paths.items()
         for method, operation in methods.items()
-        if method != "get"
+        if method != "get" and path != PREDICT_PATH
     }
 
 

@@ -1,0 +1,36 @@
+"""The gateway's own path in the API's description, where FastAPI cannot see it: it stands in front of the routes.
+
+The Open Inference Protocol is left out: its authors describe it.
+"""
+
+from typing import Any, Final
+
+PREDICT_PATH: Final = "/api/v1/services/{service}/predict"
+PREDICT: Final[dict[str, Any]] = {
+    "tags": ["predictions"],
+    "operationId": "predict",
+    "summary": "Predict",
+    "description": "Answer at once, with the service's model server: no database and no queue on the way.\n\n"
+    "`outputs` has the form of the input: one answer for one record, a list for a list, a table for a table. "
+    "While the service is being deployed this is 503 with `Retry-After`, while it is paused 409.",
+    "parameters": [
+        {"name": "service", "in": "path", "required": True, "schema": {"type": "string", "title": "Service"}},
+        {
+            "name": "Portside-Timeout",
+            "in": "header",
+            "required": False,
+            "description": "How long the answer may take: `30s`, `500ms`, `2m`; 504 after it. Without it a minute.",
+            "schema": {"type": "string"},
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ImmediateInput"}}},
+    },
+    "responses": {
+        "200": {
+            "description": "What the model answers.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionAnswer"}}},
+        }
+    },
+}

@@ -1,0 +1,25 @@
+"""How the changes of a resource's status are described; they are shown by `api.streams`."""
+
+from pydantic import BaseModel, Field
+
+
+class ChangeShown(BaseModel):
+    """One change of a status: from which to which, by which move, who, why and by which operation."""
+
+    sequence: int
+    from_status: str | None = Field(alias="from")
+    to: str
+    move: str
+    actor: str
+    reason: str | None
+    message: str | None
+    operation: str | None
+    at: str
+
+
+class HistoryPage(BaseModel):
+    """One page of changes."""
+
+    items: list[ChangeShown]
+    next_page_token: str | None
+    total: int | None = None
