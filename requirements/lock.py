@@ -1,6 +1,7 @@
 """Rebuilds the hashed locks from pyproject.toml: `make lock`.
 
-The tests lock is resolved first and constrains the others, so that one version of everything is tested and shipped.
+The tests lock is resolved first and constrains the others, so that one version of everything is tested and shipped; the
+locks that are `apart` hold packages of others which would not go with it.
 """
 
 import subprocess
@@ -33,14 +34,20 @@ def lock_inputs(pyproject: Path) -> dict[str, list[str]]:
     }
 
 
-def compile_lock(uv: str, name: str, requirements: list[str], upgrade: bool) -> None:
+def locks_apart(pyproject: Path) -> list[str]:
+    """The locks that the tests lock does not constrain."""
+    found: list[str] = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["portside"]["locks"]["apart"]
+    return found
+
+
+def compile_lock(uv: str, name: str, requirements: list[str], *, constrained: bool, upgrade: bool) -> None:
     """Write `requirements/<name>.txt`: hashed, for every platform and Python that we support, without addresses."""
     command = [
         *(uv, "pip", "compile", "-", "--output-file", f"requirements/{name}.txt", "--quiet", "--generate-hashes"),
         *("--universal", "--python-version", "3.11", "--fork-strategy", "fewest", "--no-annotate"),
         *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock", "--system-certs"),
         *(["--upgrade"] if upgrade else []),
-        *(["--constraint", "requirements/tests.txt"] if name != "tests" else []),
+        *(["--constraint", "requirements/tests.txt"] if constrained else []),
     ]
     subprocess.run(command, input="\n".join(requirements), text=True, check=True, cwd=HERE.parent)
 
@@ -48,8 +55,10 @@ def compile_lock(uv: str, name: str, requirements: list[str], upgrade: bool) -> 
 def main() -> None:
     """Rebuild every lock; `--upgrade` takes the newest versions instead of keeping what still fits."""
     uv, *options = sys.argv[1:]
-    for name, requirements in lock_inputs(HERE.parent / "pyproject.toml").items():
-        compile_lock(uv, name, requirements, upgrade="--upgrade" in options)
+    pyproject = HERE.parent / "pyproject.toml"
+    unconstrained = ["tests", *locks_apart(pyproject)]
+    for name, requirements in lock_inputs(pyproject).items():
+        compile_lock(uv, name, requirements, constrained=name not in unconstrained, upgrade="--upgrade" in options)
         print(f"requirements/{name}.txt")
 
 

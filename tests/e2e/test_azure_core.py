@@ -1,13 +1,11 @@
 """azure-core, unmodified, in an environment of its own, follows the operations of a running platform to their end."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.environments import ROOT, make_environment, run_script
+from tests.e2e.environments import ROOT, make_environment, run_block, run_script
 from tests.e2e.platform import RunningPlatform
 
 PAGE = ROOT / "docs" / "how-to" / "use-other-clients.md"
@@ -50,9 +48,5 @@ def test_the_poller(client: Path, running: RunningPlatform, name: str) -> None:
 
 
 def test_what_the_page_says_works_as_it_stands_there(client: Path, running: RunningPlatform) -> None:
-    program = next(re.finditer(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL))[1]
-    shown = "http://127.0.0.1:8000"
-    assert shown in program
-    command = [str(client), "-c", program.replace(shown, running.url)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stdout.split(" ")[0]) == (0, "running"), done.stderr
+    printed = run_block(client, PAGE, "azure.core", "http://127.0.0.1:8000", running.url)
+    assert printed.split(" ")[0] == "running"
