@@ -26,7 +26,7 @@ Row = TypeVar("Row", Operation, Prediction)
 KEEP_ALIVE_S = 15.0
 # Of a route that streams, in the API's description.
 EVENT_STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    200: {"content": {"text/event-stream": {"schema": {"description": "Server-sent events, until it has ended."}}}}
 }
 STILL_HERE: Final = b": still here\n\n"
 EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")

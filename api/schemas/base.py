@@ -47,7 +47,9 @@ def shown_as(*examples: JsonDict) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [*examples]})
 
 
-Name = Annotated[str, AfterValidator(check_name)]
+Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
+# RFC 3339, in UTC
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 DisplayName = Annotated[str, Field(max_length=200)]
 Description = Annotated[str, Field(max_length=10_000)]
 Tags = Annotated[list[str], at_most(50, TAGS), AfterValidator(check_tags)]

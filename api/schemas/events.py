@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from api.schemas.base import Instant
 from core.errors import Json
 from state.documents import instant
 from state.tables import Event
@@ -14,7 +15,7 @@ class EventShown(BaseModel):
 
     id: str
     type: str
-    timestamp: str
+    timestamp: Instant
     resource_type: str
     resource_id: str
     sequence: int

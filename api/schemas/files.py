@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.downloads import digest_tag
 from api.links import Links
-from api.schemas.base import Body
+from api.schemas.base import Body, Instant
 from api.schemas.versions import read_object
 from api.validation import rejection
 from core.clock import to_micros
@@ -47,8 +47,8 @@ class FileShown(BaseModel):
     etag: str
     checksums: dict[str, str]
     metadata: dict[str, Any]
-    created_at: str
-    expires_at: str
+    created_at: Instant
+    expires_at: Instant
     urls: dict[str, str]
 
 

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from api.schemas.base import Instant
+
 
 class ChangeShown(BaseModel):
     """One change of a status: from which to which, by which move, who, why and by which operation."""
@@ -14,7 +16,7 @@ class ChangeShown(BaseModel):
     reason: str | None
     message: str | None
     operation: str | None
-    at: str
+    at: Instant
 
 
 class HistoryPage(BaseModel):

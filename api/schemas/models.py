@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from api.links import Links
-from api.schemas.base import NAME, Body, Description, DisplayName, Name, Tags, shown_as
+from api.schemas.base import NAME, Body, Description, DisplayName, Instant, Name, Tags, shown_as
 from api.schemas.resource import about
 from api.schemas.versions import SourceFields
 from core.errors import FieldProblem, InvalidField, Json
@@ -56,11 +56,11 @@ class ModelShown(BaseModel):
     status: str
     reason: str | None
     message: str | None
-    since: str
+    since: Instant
     generation: int
     etag: str
-    created_at: str
-    updated_at: str
+    created_at: Instant
+    updated_at: Instant
     url: str
     versions: int
     latest: LatestShown | None

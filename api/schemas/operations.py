@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from api.links import Links, target_path
+from api.schemas.base import Instant
 from core.errors import Json
 from state.documents import instant
 from state.tables import Operation
@@ -43,9 +44,9 @@ class OperationShown(BaseModel):
     attempt: int
     progress: ProgressShown
     waiting_for: str | None
-    created_at: str
-    started_at: str | None
-    completed_at: str | None
+    created_at: Instant
+    started_at: Instant | None
+    completed_at: Instant | None
     cancel_requested: bool
     superseded_by: str | None
     created_by: str

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
-from api.schemas.base import Body, shown_as
+from api.schemas.base import Body, Instant, shown_as
 from core.errors import FieldProblem, InvalidField, Json
 
 Records = dict[str, Any] | list[Any]
@@ -93,9 +93,9 @@ class PredictionShown(BaseModel):
     error: str | None
     problem: dict[str, Any] | None
     metrics: dict[str, float]
-    created_at: str
-    started_at: str | None
-    completed_at: str | None
+    created_at: Instant
+    started_at: Instant | None
+    completed_at: Instant | None
     urls: dict[str, str]
     service: str
     model: str

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most, shown_as
+from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as
 from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
 from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Replicas, VersionName
@@ -122,7 +122,7 @@ class RevisionShown(BaseModel):
     version: str
     resources: ResourcesShown
     env_names: list[str]
-    created_at: str
+    created_at: Instant
 
 
 class RevisionPage(BaseModel):
@@ -144,11 +144,11 @@ class ServiceShown(BaseModel):
     status: str
     reason: str | None
     message: str | None
-    since: str
+    since: Instant
     generation: int
     etag: str
-    created_at: str
-    updated_at: str
+    created_at: Instant
+    updated_at: Instant
     model: str | None
     version: str | None
     revision: int | None
@@ -157,7 +157,7 @@ class ServiceShown(BaseModel):
     ready_replicas: int
     resources: ResourcesShown | None
     env_names: list[str]
-    expires_at: str | None
+    expires_at: Instant | None
     url: str
     address: str
     operation: str | None
@@ -186,12 +186,12 @@ class ReplicaShown(BaseModel):
     status: str
     reason: str | None
     message: str | None
-    since: str
+    since: Instant
     generation: int
     revision: str
     pid: int | None
-    created_at: str
-    ended_at: str | None
+    created_at: Instant
+    ended_at: Instant | None
     logs: str
 
 

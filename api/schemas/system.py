@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas.base import Body, shown_as
+from api.schemas.base import Body, Instant, shown_as
 from core.errors import Json
 from state.documents import instant
 from state.queries.installation import Holder, Seen
@@ -47,8 +47,8 @@ class SwitchShown(BaseModel):
     while_off: str
     reason: str | None
     switched_by: str | None
-    since: str | None
-    expires_at: str | None
+    since: Instant | None
+    expires_at: Instant | None
 
 
 class SwitchList(BaseModel):
@@ -62,7 +62,7 @@ class LeaseShown(BaseModel):
 
     name: str
     holder: str | None
-    until: str
+    until: Instant
     epoch: int
 
 
@@ -77,8 +77,8 @@ class ProcessShown(BaseModel):
     schema_known: str = Field(description="The newest schema that its release knows.")
     address: str | None
     alive: bool
-    started_at: str
-    seen_at: str
+    started_at: Instant
+    seen_at: Instant
     details: dict[str, object] = Field(description="Its pools of connections, a worker's slots, what a node can run.")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from api.schemas.base import Body, shown_as
+from api.schemas.base import Body, Instant, shown_as
 from api.schemas.webhooks import Time
 from core.errors import Json
 from state.documents import instant
@@ -25,8 +25,8 @@ class TokenShown(BaseModel):
 
     id: str
     name: str
-    created_at: str
-    expires_at: str | None
+    created_at: Instant
+    expires_at: Instant | None
     token: str | None = None
 
 

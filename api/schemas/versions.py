@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.links import Links
 from api.routing import read_json
-from api.schemas.base import Body, Description, DisplayName, Name, Tags, at_most, shown_as
+from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as
 from api.schemas.resource import about
 from api.schemas.signature import AlgorithmShown, InputShown, OutputShown, ProducerShown, TargetVariableShown
 from api.validation import rejection
@@ -166,11 +166,11 @@ class VersionShown(BaseModel):
     status: Literal["received", "inspecting", "ready", "invalid", "deleting"]
     reason: str | None
     message: str | None
-    since: str
+    since: Instant
     generation: int
     etag: str
-    created_at: str
-    updated_at: str
+    created_at: Instant
+    updated_at: Instant
     url: str
     artifact: str
     source_uri: str | None

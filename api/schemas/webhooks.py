@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from api.headers import etag
 from api.nearest import hint
-from api.schemas.base import Body, at_most, shown_as
+from api.schemas.base import Body, Instant, at_most, shown_as
 from core.clock import from_rfc3339
 from core.errors import Json
 from state.documents import instant
@@ -43,7 +43,7 @@ EventTypes = Annotated[
     AfterValidator(check_events),
 ]
 Text = Annotated[str, Field(max_length=10_000)]
-Time = Annotated[str, AfterValidator(check_time)]
+Time = Annotated[Instant, AfterValidator(check_time)]
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -94,14 +94,16 @@ class WebhookShown(BaseModel):
     events: list[str]
     enabled: bool
     disabled_reason: str | None
-    failing_since: str | None
+    failing_since: Instant | None
     failures: int = Field(description="How many attempts in a row have failed; 0 when the last one did not.")
-    paused_until: str | None = Field(description="Nothing is sent before, because it failed several times in a row.")
-    old_secret_until: str | None
+    paused_until: Instant | None = Field(
+        description="Nothing is sent before, because it failed several times in a row."
+    )
+    old_secret_until: Instant | None
     etag: str
     generation: int
-    created_at: str
-    updated_at: str
+    created_at: Instant
+    updated_at: Instant
     secret: str | None = None
 
 
@@ -132,10 +134,10 @@ class DeliveryShown(BaseModel):
     attempt: int
     attempts: list[dict[str, Any]]
     body: str
-    created_at: str
-    due_at: str | None
+    created_at: Instant
+    due_at: Instant | None
     waiting_for: str | None
-    completed_at: str | None
+    completed_at: Instant | None
 
 
 class DeliveryPage(BaseModel):
