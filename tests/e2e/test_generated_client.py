@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from cli.client import Platform
+from tests.e2e.described import Description
 from tests.e2e.environments import ROOT, make_environment, run_block, run_script
 from tests.e2e.platform import RunningPlatform
 
 DESCRIPTION = ROOT / "docs" / "reference" / "openapi.json"
 PAGE = ROOT / "docs" / "how-to" / "use-other-clients.md"
+WAIT = {"Prefer": "wait=60"}
 PACKAGE = "portside_client"
 CHECKS = (
     "does_the_main_job",
@@ -46,7 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfor
     try:
         with platform.client() as api:
             content = (ROOT / "examples" / "iris.onnx").read_bytes()
-            octets = {"content-type": "application/octet-stream", "Prefer": "wait=60"}
+            octets = {"content-type": "application/octet-stream", **WAIT}
             assert api.send("POST", "/api/v1/models/iris/versions", content, headers=octets).status == 201
         yield platform
     finally:
@@ -71,3 +74,39 @@ def test_what_the_page_says_works_as_it_stands_there(
 ) -> None:
     printed = run_block(generator, PAGE, PACKAGE, "http://127.0.0.1:8000", running.url, generated)
     assert "setosa" in printed
+
+
+def make_one_of_each(api: Platform) -> dict[str, list[str]]:
+    """Something of every kind; the values that stand for it in the paths."""
+
+    def made(path: str, **body: object) -> str:
+        return str(api.call("POST", f"/api/v1{path}", body, headers=WAIT).document["id"])
+
+    made("/services", name="described", model="iris")
+    api.call("PUT", "/api/v1/models/iris/aliases/best", {"version": "1"})
+    hook = made("/webhooks", url="http://127.0.0.1:9/nobody")
+    delivery = made(f"/webhooks/{hook}:test")
+    record = {"float_input": [5.1, 3.5, 1.4, 0.2]}
+    inputs: list[object] = [record, [record], {"wrong": 1}]
+    form = b'--X\r\nContent-Disposition: form-data; name="content"; filename="a"\r\n\r\na\r\n--X--\r\n'
+    multipart = {"content-type": "multipart/form-data; boundary=X"}
+    return {
+        "model": ["iris"],
+        "version": ["1", "latest", "@best"],
+        "service": ["described"],
+        "replica": [str(each["id"]) for each in api.items("/api/v1/services/described/replicas")],
+        "operation_id": [str(each["id"]) for each in api.items("/api/v1/operations")],
+        "event_id": [str(each["id"]) for each in api.items("/api/v1/events")][:5],
+        "prediction": [made("/services/described/predictions", inputs=each) for each in inputs],
+        "webhook_id": [hook],
+        "delivery_id": [delivery],
+        "token_id": [made("/tokens", name="described")],
+        "file_id": [str(api.send("POST", "/api/v1/files", form, headers=multipart).document["id"])],
+        "switch": ["deploys"],
+    }
+
+
+def test_whatever_can_be_read_is_as_it_is_described(running: RunningPlatform) -> None:
+    with running.client() as api:
+        known = make_one_of_each(api)
+    assert Description(json.loads(DESCRIPTION.read_text("utf-8"))).faults(running.url, known) == []
