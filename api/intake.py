@@ -57,7 +57,7 @@ FORM_CONTENT: Final[dict[str, Any]] = {
         }
     }
 }
-SOURCE_CONTENT: Final[dict[str, Any]] = {"application/json": {"schema": SourceFields.model_json_schema()}}
+SOURCE_CONTENT: Final[dict[str, Any]] = {"application/json": {"schema": {"$ref": "#/components/schemas/SourceFields"}}}
 RAW_CONTENT: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 Fields = UploadFields | SourceFields
 

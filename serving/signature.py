@@ -67,8 +67,8 @@ class InputField:
     missing: Treatment | None = None
     invalid: Treatment | None = None
     logical_type: str | None = None  # "date", "dateTime", "time" where BYTES or a number carries one
-    description: str | None = None
     features: tuple[str, ...] | None = None  # names of a vector's places, which records and tables may use instead
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

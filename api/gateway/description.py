@@ -11,10 +11,18 @@ PREDICT: Final[dict[str, Any]] = {
     "operationId": "predict",
     "summary": "Predict",
     "description": "Answer at once, with the service's model server: no database and no queue on the way.\n\n"
-    "`outputs` has the form of the input: one answer for one record, a list for a list, a table for a table. "
+    "`outputs` has the form of the input: one answer for one record, a list for a list, a table for a table. The body "
+    "may also be CSV (`text/csv`, answered with CSV unless `Accept` says otherwise) or a form (one record). "
     "While the service is being deployed this is 503 with `Retry-After`, while it is paused 409.",
     "parameters": [
         {"name": "service", "in": "path", "required": True, "schema": {"type": "string", "title": "Service"}},
+        {
+            "name": "on_error",
+            "in": "query",
+            "required": False,
+            "description": "`record` answers the other records where some are bad, which `errors` tells.",
+            "schema": {"type": "string", "enum": ["fail", "record"]},
+        },
         {
             "name": "Portside-Timeout",
             "in": "header",

@@ -21,7 +21,7 @@ LIST = Listing({"type": "text", "resource_type": "text", "resource_id": "text", 
     "",
     operation_id="list_events",
     openapi_extra=LIST.parameters,
-    responses={200: {"model": EventPage, "content": {"text/event-stream": {}}}},
+    responses={200: {"model": EventPage, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def list_events(
     request: Request, context: ContextOf, who: WhoAsks, view: Annotated[View, Depends(LIST)]

@@ -49,7 +49,7 @@ LIST = Listing(
     orders=("created_at", "name", "updated_at"),
 )
 SHOWN = {"model": ModelShown}
-EITHER = {"anyOf": [ModelCreate.model_json_schema(), ModelFromSource.model_json_schema()]}
+EITHER = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("ModelCreate", "ModelFromSource")]}
 Cascade = Annotated[bool, Query(description="Not possible yet: services that use the model are deleted first.")]
 
 

@@ -24,13 +24,7 @@ from state.tables import Operation
 router = APIRouter(prefix="/api/v1/models/{model}/versions", tags=["versions"], route_class=PlatformRoute)
 WAIT_S: Final = 30  # unless the caller prefers otherwise: most models answer in a second
 AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", "multipart/form-data")
-CONTENT: Final[dict[str, Any]] = {
-    "application/json": {"schema": PredictionInput.model_json_schema()},
-    "text/csv": {"schema": {"type": "string", "description": "A line of names, then a line for each record."}},
-    "multipart/form-data": {
-        "schema": {"type": "object", "description": "One record: a part's name is an input's.", "properties": {}}
-    },
-}
+CONTENT: Final[dict[str, Any]] = {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionInput"}}}
 
 
 @router.post(

@@ -25,6 +25,8 @@ class ModelCreate(Body):
 class ModelFromSource(SourceFields):
     """A model with its version 1, whose file is fetched from a URL."""
 
+    model_config = shown_as({"name": "churn", "source_uri": "https://models.example.com/churn-7.onnx"})
+
     name: Name
 
 

@@ -62,10 +62,23 @@ class PredictionOfService(PredictionCreate):
     version: str = Field(min_length=1, max_length=200, description="The name of the service.")
 
 
+class BadRecord(BaseModel):
+    """Why one record has no answer: its index in the request, and a problem's code, sentence and fields."""
+
+    index: int
+    code: str
+    detail: str
+    errors: list[dict[str, str]] | None = None
+
+
 class PredictionAnswer(BaseModel):
-    """What a service answers at once: `outputs` in the form of the input, and by which version of which model."""
+    """What a service answers at once: `outputs` in the form of the input, and by which version of which model.
+
+    `errors` is there with `?on_error=record` only, where records are bad; their outputs are null.
+    """
 
     outputs: Any
+    errors: list[BadRecord] | None = None
     model: str
     version: str
     service: str

@@ -50,6 +50,7 @@ class InputShown(BaseModel):
     missing: TreatmentShown | None = None
     invalid: TreatmentShown | None = None
     logical_type: str | None = Field(None, description="date, dateTime or time where a text or number carries one.")
+    features: list[str] | None = Field(None, description="What the file itself calls the places of a vector.")
     description: str | None = None
 
 

@@ -114,6 +114,13 @@ class UploadFields(Body):
 class SourceFields(Body):
     """A version whose file is fetched from a URL. `type` must be what the file turns out to be."""
 
+    model_config = shown_as(
+        {
+            "source_uri": "https://models.example.com/iris.onnx",
+            "features": {"float_input": ["sepal_length", "sepal_width", "petal_length", "petal_width"]},
+        }
+    )
+
     source_uri: SourceUri
     name: Name | None = None
     display_name: DisplayName | None = None

@@ -95,10 +95,15 @@ def test_streams_logs_and_files_are_no_json(description: dict[str, Any]) -> None
 def test_immediate_predictions_are_described_though_the_gateway_answers_them(description: dict[str, Any]) -> None:
     operation = description["paths"]["/api/v1/services/{service}/predict"]["post"]
     assert operation["operationId"] == "predict"
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["service", "Portside-Timeout"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == [
+        "service",
+        "on_error",
+        "Portside-Timeout",
+    ]
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].removeprefix(COMPONENTS)
     assert list(description["components"]["schemas"][answer]["properties"]) == [
         "outputs",
+        "errors",
         "model",
         "version",
         "service",
