@@ -22,7 +22,7 @@ LARGEST_METRICS_BYTES = 256 * 1024
 MOST_PLACES = 10_000
 SIGNATURE_PARTS = (
     "format_version", "engine", "engine_version", "platform", "algorithm", "function", "batch",
-    "inputs", "outputs", "targets", "producer", "metadata", "sample_output",
+    "inputs", "outputs", "targets", "features", "producer", "metadata", "sample", "sample_output",
 )  # fmt: skip
 
 
