@@ -25,11 +25,12 @@ from state.tables import (
     Operation,
     Prediction,
     Replica,
+    Sample,
     Tenant,
     Version,
 )
 
-Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit", "file"]
+Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit", "file", "sample"]
 
 
 def _referenced() -> ColumnElement[bool]:
@@ -139,6 +140,8 @@ def _aged(what: Aged, before: Micros) -> tuple[type[Any], tuple[ColumnElement[bo
         return Delivery, (Delivery.id < id_at("dlv", before), Delivery.completed_at < before)
     if what == "replica":
         return Replica, (Replica.id < id_at("rep", before), Replica.ended_at < before)
+    if what == "sample":
+        return Sample, (Sample.id < id_at("smp", before), Sample.created_at < before)
     table: Any = {"operation": Operation, "prediction": Prediction, "event": Event, "audit": Audit, "file": File}[what]
     old = (table.tenant_id.in_(select(Tenant.id)), table.created_at < before)
     if what in ("operation", "prediction"):

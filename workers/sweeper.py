@@ -66,6 +66,7 @@ class Sweeper:
             "replica": timedelta(days=settings.operation_days),
             "event": timedelta(days=settings.event_days),
             "audit": timedelta(days=settings.audit_days),
+            "sample": timedelta(hours=settings.sample_hours),
         }
         for what, age in kept.items():
             removed = BATCH

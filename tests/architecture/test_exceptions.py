@@ -17,6 +17,7 @@ EDGES = (
     "api/auth.py",  # without the loop a revoked token would be good for ever
     "state/processes.py",  # a process that fell silent for good would be taken for dead
     "api/switchboard.py",  # without the loop a switch that is on again would stay off for ever
+    "state/sampling.py",  # without the loop every service would seem to rest
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
     "serving/application.py",  # a bug is a 500 with nothing leaked

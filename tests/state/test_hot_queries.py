@@ -30,6 +30,11 @@ HOT = {
         "AND status <> 'deleting'",
         "ix_services_expiry",
     ),
+    "a service's samples of the last hour": (
+        "SELECT replica_id, sum(requests) FROM samples WHERE service_id = 'svc_7' AND created_at > 2000 "
+        "GROUP BY replica_id",
+        "ix_samples_service",
+    ),
     "a model by name": (
         "SELECT id FROM models WHERE tenant_id = 't' AND name = 'm7' AND status <> 'deleted'",
         "uq_models_name",
@@ -72,6 +77,8 @@ FILL = [
     "SELECT 'ver_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'mdl_' || n, 1, 'sha256:' || n, 1, 'onnx' FROM numbers",
     f"INSERT INTO services ({RESOURCE}, name, replicas, expires_at) "
     "SELECT 'svc_' || n, 't', n, '[]', 1, 1, 'running', 0, 1, 0, 's' || n, 1, n FROM numbers",
+    "INSERT INTO samples (id, tenant_id, created_at, service_id, replica_id, requests, errors, refused) "
+    "SELECT 'smp_' || n, 't', n, 'svc_' || (n % 90), 'rep_' || n, 1, 0, 0 FROM numbers",
     "INSERT INTO operations (id, tenant_id, created_at, kind, target_type, target_id, target_name, generation, actor, "
     f"arguments, {WORK}) SELECT 'op_' || n, 't' || (n % 7), n, 'k', 'model', 'mdl_' || n, 'm', 1, 'a', '{{}}', "
     f"'control', {_status('queued', 'running', 'succeeded')}, {COUNTED}",

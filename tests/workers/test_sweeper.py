@@ -14,7 +14,19 @@ from state.blobs import DELETED_WITHIN
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.sweeping import condemn
-from state.tables import Blob, Circuit, Delivery, File, History, IdempotencyKey, Operation, Replica, Service, Version
+from state.tables import (
+    Blob,
+    Circuit,
+    Delivery,
+    File,
+    History,
+    IdempotencyKey,
+    Operation,
+    Replica,
+    Sample,
+    Service,
+    Version,
+)
 from storage.digests import Digest
 from tests.workers.platform import Platform, answering
 from workers.outcomes import Done
@@ -163,6 +175,18 @@ async def test_a_file_goes_at_its_time_and_its_bytes_after_it(platform: Platform
     async with platform.database.read() as session:
         assert (await session.scalars(select(File.digest))).all() == [young]
     assert (await is_stored(platform, old), await is_stored(platform, young)) == (False, True)
+
+
+async def test_samples_go_after_the_time_for_which_metrics_are_told(platform: Platform) -> None:
+    kept = timedelta(hours=platform.resources.settings.sample_hours)
+    async with platform.database.write() as session:
+        for age, requests in ((kept * 1.1, 1), (kept * 0.9, 2)):
+            at = now_micros() - to_micros(age)
+            words = {"tenant_id": DEFAULT_TENANT, "service_id": "svc_1", "requests": requests}
+            session.add(Sample(id=id_at("smp", at), created_at=at, **words))
+    await Sweeper(platform.resources).look()
+    async with platform.database.read() as session:
+        assert (await session.scalars(select(Sample.requests))).all() == [2]
 
 
 async def test_an_old_idempotency_key_is_forgotten(platform: Platform) -> None:
