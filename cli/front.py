@@ -16,6 +16,7 @@ from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
 from cli.backends import Backends
 from core.settings import Settings
+from state.sampling import Sampler
 
 CONNECTIONS_MAX_IDLE = 64
 NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
@@ -70,4 +71,12 @@ async def start_front(
         build_app(context), Holding(table, settings.hold_s), pool, tenant_of, settings.max_predict_bytes, version
     )
     GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
+    _sample(gateway, backends, settings, stack)
     return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context)
+
+
+def _sample(gateway: Gateway, backends: Backends, settings: Settings, stack: AsyncExitStack) -> None:
+    """Write what the gateway counts, every few seconds and once more at the end."""
+    sampler = Sampler(backends.database, gateway.traffic.take, settings.sample_s)
+    sampler.start()
+    stack.push_async_callback(sampler.finish)

@@ -65,6 +65,7 @@ class Exchange:
         self._received_bytes = 0
         self._has_body = self._client_gone = False
         self.answer_started = False
+        self.replica_id: str | None = None  # who has the request, or had it last
 
     async def run(self, method: bytes, target: bytes, headers: Sequence[Header], timeout_s: float) -> None:
         """Do all of it. Raises a `PlatformError` while nothing was answered yet, `ClientGone` or `ConnectionBroken`."""
@@ -109,10 +110,12 @@ class Exchange:
             connection, used_before = None, False
             try:
                 connection, used_before = await self._pool.take(backend.address)
+                self.replica_id = backend.id
                 await self._exchange(connection, backend, method, target, headers, body, more)
                 backend.refusals = 0
                 return
             except WrongReplica as error:
+                self.replica_id = None
                 self._table.refused(backend)
                 if more:
                     raise self._failed() from error

@@ -15,6 +15,7 @@ from starlette.types import Message, Send
 
 from api.gateway.connection import ConnectionPool
 from api.gateway.table import RoutingTable
+from state.queries.routing import RoutedService
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 UNROUTED: Final = ""  # one label for what names no service of ours, so that strangers cannot fill the memory
@@ -42,8 +43,8 @@ class Tallies:
         self.in_flight += 1
         return time.perf_counter()
 
-    def ended(self, service: str, status: int, began: float) -> None:
-        """It is answered; 499 stands for a client that did not wait."""
+    def ended(self, service: str, status: int, began: float) -> float:
+        """It is answered; 499 stands for a client that did not wait. Answers how many seconds it took."""
         took_s = time.perf_counter() - began
         self.in_flight -= 1
         self.seconds += took_s
@@ -53,6 +54,7 @@ class Tallies:
             tally = self.by_service[service] = Tally()
         tally.by_status[status] = tally.by_status.get(status, 0) + 1
         tally.seconds += took_s
+        return took_s
 
     def forget(self, live: Callable[[str], bool]) -> None:
         """Drop what was counted for services that are gone."""
@@ -62,11 +64,13 @@ class Tallies:
 
 
 class StatusSeen:
-    """Passes an answer on and remembers its status."""
+    """Passes an answer on and remembers its status; whose it is, say those who know."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status_code = 499
+        self.service: RoutedService | None = None  # of a prediction, once it is known which service is asked
+        self.replica_id: str | None = None
 
     async def send(self, message: Message) -> None:
         """Pass one message on."""

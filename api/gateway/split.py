@@ -14,6 +14,7 @@ from api.gateway.forward import ClientGone, Exchange, passed_on
 from api.gateway.holding import BETWEEN, Holding, unavailable
 from api.gateway.metrics import UNROUTED, StatusSeen, Tallies
 from api.gateway.table import Route, RoutingTable
+from api.gateway.traffic import TrafficCounter
 from core.errors import (
     Conflict,
     InvalidField,
@@ -67,6 +68,7 @@ class Gateway:
     max_bytes: int
     version: str
     tallies: Tallies = field(default_factory=Tallies)
+    traffic: TrafficCounter = field(default_factory=TrafficCounter)
 
     @property
     def table(self) -> RoutingTable:
@@ -109,21 +111,32 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, oip: bool) -> None:
         request_id, seen, began = _request_id(scope), StatusSeen(send), self.tallies.began()
         try:
-            await self._predict(scope, receive, seen.send, name, target, oip=oip, request_id=request_id)
+            await self._predict(scope, receive, seen, name, target, oip=oip, request_id=request_id)
         finally:
-            self.tallies.ended(name if self.table.knows(name) else UNROUTED, seen.status_code, began)
+            took_s = self.tallies.ended(name if self.table.knows(name) else UNROUTED, seen.status_code, began)
+            if seen.service is not None:
+                self.traffic.count(seen.service, seen.replica_id, seen.status_code, took_s)
 
     async def _predict(
-        self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, oip: bool, request_id: bytes
+        self,
+        scope: Scope,
+        receive: Receive,
+        seen: StatusSeen,
+        name: str,
+        target: bytes,
+        *,
+        oip: bool,
+        request_id: bytes,
     ) -> None:
         exchange: Exchange | None = None
+        send = seen.send
         try:
             method: str = scope["method"]
             wanted = "POST" if target.endswith((b"/infer", b"/predict")) else "GET"
             takes = ("GET", "HEAD") if wanted == "GET" else (wanted,)  # the server drops the body of an answer to HEAD
             if method not in takes:
                 raise MethodNotAllowed(f"{scope['path']} takes {wanted}, not {method}", allow=", ".join(takes))
-            find = partial(self._route, self.tenant_of(scope), name, oip=oip)
+            find = self._finder(self.tenant_of(scope), name, seen if wanted == "POST" else None, oip=oip)
             find()
             self._check_length(scope)
             exchange = Exchange(self.holding, self.pool, find, receive, _tagged(send, request_id), self.max_bytes)
@@ -133,12 +146,22 @@ class Gateway:
             await exchange.run(wanted.encode(), url, _once(headers), _timeout_s(scope))
         except PlatformError as error:
             if exchange is not None and exchange.answer_started:
+                seen.status_code = error.status
                 raise  # the answer is cut: only closing the connection can still say so
             allow = error.extensions.pop("allow", None)
             await _refuse(scope, send, error, oip=oip, allow=str(allow) if allow else None, request_id=request_id)
         except (ClientGone, ConnectionBroken) as error:
             with log_context(request_id=request_id.decode(), resource_type="service", resource_name=name):
                 log.info("%s %s was broken off: %r", scope["method"], scope["path"], error)
+        finally:
+            if exchange is not None:
+                seen.replica_id = exchange.replica_id
+
+    def _finder(self, tenant_id: str, name: str, seen: StatusSeen | None, *, oip: bool) -> Callable[[], Route]:
+        """What finds the route; `seen`, if this is a prediction, learns whose it is, also where none is ready."""
+        if seen is not None and (route := self.table.route(tenant_id, name)) is not None:
+            seen.service = route.service
+        return partial(self._route, tenant_id, name, oip=oip)
 
     def _route(self, tenant_id: str, name: str, *, oip: bool) -> Route:
         route = self.table.route(tenant_id, name)
