@@ -79,6 +79,11 @@ class Life:
         return self._child.identity if self._child else None
 
     @property
+    def began(self) -> float | None:
+        """Since when the process is there, by the monotonic clock."""
+        return self._child.began if self._child else None
+
+    @property
     def address(self) -> str | None:
         """Where it is reached, once that is known."""
         return self.place.address(self._child.port if self._child else None)

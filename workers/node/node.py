@@ -17,6 +17,7 @@ from core.errors import DatabaseBusy
 from core.secrets import Vault
 from core.settings import Settings
 from state.database import Database
+from state.sampling import Sampler
 from state.signals import Signal
 from storage.cache import ArtifactCache
 from workers.node.endpoint import LogEndpoint
@@ -27,6 +28,7 @@ from workers.node.logs import cap, log_path, prune
 from workers.node.metrics import NodeMetrics
 from workers.node.sockets import open_runtime_folder, remove_folder
 from workers.node.supervisor import Premises, Supervisor
+from workers.node.usage import UsageMeter
 from workers.targets.node import NodeTarget
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Node:
         self._metrics = NodeMetrics(registry or CollectorRegistry())
         self._election = Election(database, settings.data, owner, settings.lease_s)
         self._endpoint = LogEndpoint(NodeTarget(database, settings), vault.node_token())
+        self._sampler = Sampler(database, UsageMeter(lambda: self.lives).read, settings.sample_s)
         self._supervisor: Supervisor | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
@@ -94,6 +97,7 @@ class Node:
             asyncio.create_task(self._serve(), name="node"),
             asyncio.create_task(self._keep_logs_small(), name="node-logs"),
         ]
+        self._sampler.start()
 
     async def stop(self, grace_s: float) -> None:
         """End every child, within the grace if it can; the placements stay, so that the next start serves again."""
@@ -101,6 +105,7 @@ class Node:
             return  # never started, or stopped already
         (serving, keeping_logs), self._loops, self._closing = self._loops, [], True
         keeping_logs.cancel()
+        await self._sampler.stop()
         if self._supervisor is None:
             serving.cancel()  # it stands by
         else:

@@ -55,6 +55,7 @@ class Child:
     def __init__(self, process: "subprocess.Popen[bytes]", identity: Identity, port: int | None) -> None:
         self.identity = identity
         self.port = port
+        self.began = time.monotonic()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._process = process
         # A thread of its own: the loop's default pool has few, and this one waits as long as the child lives.
@@ -130,7 +131,7 @@ def bind(host: str) -> socket.socket:
 def start_time(pid: int) -> str | None:
     """When the process began, in the system's own words; nothing when there is none (a zombie counts as none)."""
     if not PROC.joinpath("self").exists():
-        return _asked("ps", "-o", "lstart=", "-p", str(pid))
+        return asked("ps", "-o", "lstart=", "-p", str(pid))
     try:
         # proc(5): the name in parentheses may hold anything, so count from the last one; state is 3, starttime 22.
         fields = PROC.joinpath(str(pid), "stat").read_text().rpartition(")")[2].split()
@@ -142,14 +143,15 @@ def start_time(pid: int) -> str | None:
 def boot_id() -> str | None:
     """What this boot of the machine is called."""
     if sys.platform == "darwin":
-        return _asked("sysctl", "-n", "kern.bootsessionuuid")
+        return asked("sysctl", "-n", "kern.bootsessionuuid")
     try:
         return PROC.joinpath("sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
 
 
-def _asked(*command: str) -> str | None:
+def asked(*command: str) -> str | None:
+    """The beginning of what a program of the system says; nothing where it fails."""
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
