@@ -20,6 +20,7 @@ from api.routes import (
     predictions,
     replicas,
     runtimes,
+    service_metrics,
     services,
     snippets,
     switches,
@@ -59,8 +60,8 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (models, versions, trials, services, replicas, predictions, snippets, runtimes, files)
-    others = (operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
+    resources = (models, versions, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
+    others = (files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.
     for router in (*(module.router for module in (*resources, *others)), health.metered):

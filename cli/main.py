@@ -66,7 +66,7 @@ def _groups() -> dict[str, typer.Typer]:
     _add(of_models, None, models.show, models.upload, models.alias, models.delete)
     of_services = _group(help="Services: what they are, were, and how many replicas they have.")
     _listed(of_services, services.list_services)
-    _add(of_services, None, services.show, services.history, services.revisions, services.scale)
+    _add(of_services, None, services.show, services.metrics, services.history, services.revisions, services.scale)
     _add(of_services, None, services.pause, services.resume, services.restart, services.rollback, services.delete)
     of_operations = _group(help="Operations: what the platform does, has done, and what went wrong.")
     _listed(of_operations, operations.list_)

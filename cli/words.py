@@ -22,6 +22,14 @@ def age_in_words(instant: str, now: datetime | None = None) -> str:
     return f"{max(passed, 0):.0f}s"
 
 
+def window_in_words(seconds: int) -> str:
+    """`30s`, `5m`, `1h`: the largest unit that divides it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
 def target_in_words(operation: Document) -> str:
     """`service iris`, `version iris@3`."""
     target = operation["target"]

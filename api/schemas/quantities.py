@@ -57,14 +57,19 @@ def read_gpu(given: object) -> object:
     return given
 
 
+def read_duration(given: object) -> timedelta | None:
+    """A duration: `"90s"`, `"30m"`, `"12h"`, `"7d"`; nothing where this is none."""
+    match = DURATION.fullmatch(given) if isinstance(given, str) else None
+    return None if match is None else timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
 def read_lifetime(given: object) -> object:
-    """A duration: `"90s"`, `"30m"`, `"12h"`, `"7d"`."""
+    """How long a service lives, as a duration."""
     if given is None:
         return given
-    match = DURATION.fullmatch(given) if isinstance(given, str) else None
-    if match is None:
+    lifetime = read_duration(given)
+    if lifetime is None:
         raise PydanticCustomError("duration", "this is a duration such as '90s', '30m', '12h' or '7d'")
-    lifetime = timedelta(**{UNITS[match[2]]: int(match[1])})
     if not LEAST_LIFETIME <= lifetime <= MOST_LIFETIME:
         raise PydanticCustomError("duration", "a service lives between 1s and 3650d; without an end leave this out")
     return lifetime

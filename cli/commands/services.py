@@ -97,6 +97,27 @@ def revisions(
         show_revisions(platform, name, limit, out)
 
 
+def metrics(
+    context: typer.Context,
+    name: ServiceName,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            "--window", metavar="DURATION", help="30s, 5m, 1h.", show_default="a minute, five minutes and an hour"
+        ),
+    ] = None,
+    output: FormatOption = Format.TABLE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a service and its replicas did lately: predictions, errors, latencies, processor, memory."""
+    from cli.service_metrics import show_metrics
+
+    out = output_of(output, as_json, quiet)
+    with connect(context) as platform:
+        show_metrics(platform, name, window, out)
+
+
 def scale(
     context: typer.Context,
     name: ServiceName,

@@ -6,7 +6,14 @@ import pytest
 
 from cli.comparison import difference
 from cli.upload import size_in_words
-from cli.words import age_in_words, answer_in_words, field_names, overview_in_words, seconds_in_words
+from cli.words import (
+    age_in_words,
+    answer_in_words,
+    field_names,
+    overview_in_words,
+    seconds_in_words,
+    window_in_words,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -22,6 +29,13 @@ def test_an_age_has_one_unit(seconds: int, words: str) -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(0.0031, "3.1 ms"), (0.1, "0.10 s"), (12.345, "12.35 s")])
 def test_durations_are_readable(seconds: float, words: str) -> None:
     assert seconds_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(30, "30s"), (60, "1m"), (90, "90s"), (300, "5m"), (3600, "1h"), (172_800, "2d")]
+)
+def test_a_window_has_the_largest_unit_that_divides_it(seconds: int, words: str) -> None:
+    assert window_in_words(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""A real platform tells what a service did: every prediction once, whoever asks and also after a restart."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from api.schemas.service_metrics import ServiceMetricsShown, WindowShown
+from tests.e2e.commands import data, verb
+from tests.e2e.platform import RunningPlatform, until
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+GOOD = (EXAMPLES / "iris.onnx.input.json").read_bytes()
+METRICS = "/api/v1/services/iris/metrics"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform with the service `iris` that samples several times a second."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PORTSIDE_SAMPLE_S", "0.2")
+        platform = RunningPlatform.start(tmp_path_factory.mktemp("measured"))
+        try:
+            data(platform, "deploy", str(EXAMPLES / "iris.onnx"))
+            yield platform
+        finally:
+            platform.end()
+
+
+def predict(running: RunningPlatform, times: int, body: bytes, status: int) -> None:
+    with httpx2.Client(base_url=running.url, trust_env=False, timeout=10) as client:
+        for _ in range(times):
+            assert client.post("/api/v1/services/iris/predict", content=body).status_code == status
+
+
+def shown(running: RunningPlatform) -> ServiceMetricsShown:
+    with running.client() as client:
+        return ServiceMetricsShown.model_validate(client.get(METRICS))
+
+
+def minute_with(running: RunningPlatform, count: int) -> WindowShown:
+    """The last minute once so many predictions are told, or more."""
+
+    def look() -> WindowShown | None:
+        minute = shown(running).windows[0]
+        return minute if minute.count >= count and minute.cpu is not None else None
+
+    return until(look, 10, f"the samples of {count} predictions")
+
+
+def test_every_prediction_is_told_once_with_its_latency_and_what_the_replica_uses(running: RunningPlatform) -> None:
+    before = minute_with(running, 0).count  # `deploy` has tried one
+    predict(running, 40, GOOD, 200)
+    predict(running, 3, b'{"inputs": {"nothing": 1}}', 422)
+    minute = minute_with(running, before + 43)
+    assert (minute.count, minute.errors, minute.refused) == (before + 43, 0, 3)
+    latency = minute.latency_ms
+    assert 0 < (latency.p50 or 0) <= (latency.p95 or 0) <= (latency.p99 or 0) < 5000
+    assert 0 < (minute.cpu or 0) < 16
+    assert 10_000_000 < (minute.memory_bytes or 0) < 2_000_000_000
+    (replica,) = shown(running).replicas
+    assert (replica.status, replica.windows[0].count) == ("ready", before + 43)
+
+
+def test_the_figures_are_shown_to_people_and_to_scripts(running: RunningPlatform) -> None:
+    said = data(running, "services", "metrics", "iris")
+    for word in ("1m", "5m", "1h", "p99", "refused", "ready", " ms", "MB"):
+        assert word in said, said
+    printed = json.loads(data(running, "services", "metrics", "iris", "--window", "5m", "--json"))
+    assert [window["window_s"] for window in printed["windows"]] == [300]
+    refused = verb(running, "services", "metrics", "iris", "--window", "5")
+    assert refused.exit_status != 0
+    assert "such as 30s" in refused.err
+    assert verb(running, "services", "metrics", "nobody").exit_status == 3
+
+
+def test_a_paused_service_tells_what_it_did_and_whom_it_refused(running: RunningPlatform) -> None:
+    before = minute_with(running, 1)
+    data(running, "pause", "iris")
+    predict(running, 2, GOOD, 409)
+    minute = minute_with(running, before.count + 2)
+    assert (minute.count, minute.refused) == (before.count + 2, before.refused + 2)
+    data(running, "resume", "iris")
+
+
+def test_what_was_counted_last_is_written_at_the_end_and_told_after_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTSIDE_SAMPLE_S", "600")  # never while it runs
+    first = RunningPlatform.start(tmp_path)
+    data(first, "deploy", str(EXAMPLES / "iris.onnx"))
+    predict(first, 5, GOOD, 200)
+    assert shown(first).windows[2].count == 0
+    first.end()
+    second = RunningPlatform.start(tmp_path)
+    try:
+        assert shown(second).windows[2].count >= 5
+    finally:
+        second.end()
