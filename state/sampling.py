@@ -17,7 +17,8 @@ from core.errors import DatabaseBusy
 from core.ids import new_id
 from core.outages import Outage
 from state.database import Database, WriteSession, db_now
-from state.tables import Replica, Sample
+from state.samples import Sample
+from state.tables import Replica
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from core.clock import Micros, now_micros
 from core.ids import id_at
 from state.blobs import insert_blob, overdue
 from state.database import Session, WriteSession
+from state.samples import Sample
 from state.tables import (
     Audit,
     Blob,
@@ -25,7 +26,6 @@ from state.tables import (
     Operation,
     Prediction,
     Replica,
-    Sample,
     Tenant,
     Version,
 )

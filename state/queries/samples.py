@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Integer, Select, case, cast, func, literal
 from core.clock import Micros
 from state.database import Session, db_now
 from state.queries.node import ALIVE
-from state.tables import Replica, Sample, Service
+from state.samples import Sample
+from state.tables import Replica, Service
 
 SECOND = 1_000_000
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, inspect, select
 from state.database import Database
 from state.installation import Counter
 from state.migrate import add_token, migrate
+from state.samples import Sample
 from state.tables import Base, Tenant, Token, User
 from tests.state.rows import VAULT
 
@@ -21,6 +22,7 @@ async def test_the_migrated_schema_is_the_one_the_code_knows(database: Database)
         differences.extend(compare_metadata(context, Base.metadata))
 
     await database.run_sync(compare)
+    assert {Counter.__tablename__, Sample.__tablename__} < Base.metadata.tables.keys()  # from every module with tables
     assert differences == []
 
 

@@ -14,8 +14,9 @@ from state.database import Database, WriteSession
 from state.history import begin
 from state.latencies import bucket_of
 from state.queries.samples import ServiceFigures, service_figures
+from state.samples import Sample
 from state.sampling import Sampler, Seen, Traffic, Usage
-from state.tables import Replica, Sample, Service
+from state.tables import Replica, Service
 from tests.state.rows import TEST, make_service
 
 WINDOWS_S = (60, 300, 3600)

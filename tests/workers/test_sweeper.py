@@ -13,6 +13,7 @@ from state.advance import advance
 from state.blobs import DELETED_WITHIN
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
+from state.samples import Sample
 from state.sweeping import condemn
 from state.tables import (
     Blob,
@@ -23,7 +24,6 @@ from state.tables import (
     IdempotencyKey,
     Operation,
     Replica,
-    Sample,
     Service,
     Version,
 )

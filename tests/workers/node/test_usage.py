@@ -8,7 +8,7 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from state.tables import Sample
+from state.samples import Sample
 from tests.workers.node.world import SERVICE, World, open_world, until
 from workers.node.usage import used_by
 
