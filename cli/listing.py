@@ -49,7 +49,8 @@ def show_service(platform: Platform, name: str, output: Output) -> None:
         return
     reason = f" ({service['reason']}: {service['message'] or ''})" if service.get("reason") else ""
     output.data(f"{name} is {service['status']}{reason} since {age_in_words(service['since'])}")
-    output.data(f"serves {service['model']} version {service['version']} at {service['url']}\n")
+    follows = f" (it follows {service['version_ref']})" if service.get("version_ref") else ""
+    output.data(f"serves {service['model']} version {service['version']}{follows} at {service['url']}\n")
     replicas = [replica for replica in platform.get(f"{path}/replicas")["items"] if replica["status"] not in ENDED]
     rows = [(str(r["id"]), str(r["status"]), age_in_words(r["since"]), r.get("message") or "") for r in replicas]
     output.table(("replica", "status", "since", "message"), rows)

@@ -27,6 +27,7 @@ from state.queries.services import (
     seek_service,
     wanted_revision,
 )
+from state.references import LATEST, remember
 from state.revisions import Resources, Spec, add_revision, run_the_same, variables_of
 from state.tables import Operation, Replica, Revision, Service, Version
 
@@ -66,7 +67,8 @@ class Expiry:
 class Wish:
     """What is asked of a service; None leaves a part as it is. In `resources` and `env` a None removes the entry.
 
-    `clears_env` removes all variables that are not given. An `expiry` counts from when the wish is taken.
+    `clears_env` removes all variables that are not given. An `expiry` counts from when the wish is taken. With `follow`
+    the service is to run what `version`, a reference, means from now on (see `state.references`).
     """
 
     model: str | None = None
@@ -77,6 +79,12 @@ class Wish:
     clears_env: bool = False
     about: Mapping[str, Value] = field(default_factory=dict)
     expiry: Expiry | None = None
+    follow: bool | None = None
+
+    @property
+    def named_version(self) -> str | None:
+        """The version as the wish spells it; another model's newest where it names only the model."""
+        return self.version or (None if self.model is None else LATEST)
 
     @property
     def is_about_running(self) -> bool:
@@ -95,7 +103,8 @@ async def create_service(
             holder=f"/api/v1/services/{name}",
         )
     model = await find_model(session, who.tenant_id, wish.model or "")
-    version = await hold_ready_version(session, model, wish.version or "latest")
+    named = wish.version or LATEST
+    version = await hold_ready_version(session, model, named)
     spec = Spec(model, version, _merged(wish.resources or {}), _merged(wish.env or {}))
     now = now_micros()
     service = Service(
@@ -110,6 +119,7 @@ async def create_service(
         description=about.description,
         tags=list(about.tags),
     )
+    remember(service, wish.follow, named, version.id)
     await begin(session, service, By(who.actor))
     service.revision_id = (await add_revision(session, vault, service, spec)).id
     await session.flush()
@@ -138,6 +148,7 @@ async def change_service(session: WriteSession, who: Who, vault: Vault, service:
     before = await wanted_revision(session, service)
     after = await _revised(session, who, vault, service, before, wish)
     is_same = after.id == before.id and wish.replicas in (None, service.replicas)
+    remember(service, wish.follow, wish.named_version, after.version_id)
     amend(service, wish.about)
     service.revision_id, service.replicas = after.id, wish.replicas or service.replicas
     if wish.expiry is not None:
@@ -274,9 +285,9 @@ async def _revised(
 ) -> Revision:
     """The revision that the wish asks for: a new one only where it would run something else."""
     model, version = await model_of(session, before)
-    if wish.model is not None or wish.version is not None:
+    if (named := wish.named_version) is not None:
         model = model if wish.model is None else await find_model(session, who.tenant_id, wish.model)
-        version = await hold_ready_version(session, model, wish.version or "latest")
+        version = await hold_ready_version(session, model, named)
     resources = _merged({**before.resources, **(wish.resources or {})})
     old_env = variables_of(vault, before)
     env = _merged({**({} if wish.clears_env else old_env), **(wish.env or {})})

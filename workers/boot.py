@@ -23,6 +23,7 @@ from workers.broker.inprocess import InProcessBroker
 from workers.broker.open import UnsupportedBrokerUrl, is_shared, open_broker
 from workers.caretakers import Caretaker, Caretakers
 from workers.executor import Executor, Handler
+from workers.follower import Follower
 from workers.metrics import WakeUpMetrics, WorkMetrics, unseen
 from workers.nudger import Nudger
 from workers.relay import Relay, Share, WakeUps
@@ -190,12 +191,13 @@ def _lane(lane: str, executor: Executor, wakeups: WakeUps) -> dramatiq.Worker:
 
 def _caretakers(resources: Resources, owner: str) -> Caretakers:
     settings, database = resources.settings, resources.database
-    watcher = Watcher(database, resources.target)
+    watcher, follower = Watcher(database, resources.target), Follower(database, resources.vault)
     idle = timedelta(seconds=settings.blob_idle_s)
     sweeper = Sweeper(resources, idle=idle, doomed_for=idle / 6)
     caretakers = [
         Caretaker("rescuer", settings.poll_s, lambda: rescue_expired(database, resources.metrics, settings.poll_s)),
         Caretaker("watcher", 1.0, watcher.look, watcher.hears),
+        Caretaker("follower", 1.0, follower.look),
         Caretaker("sweeper", settings.sweep_s, sweeper.look),
     ]
     return Caretakers(database, caretakers, owner, settings.lease_s, resources.metrics.care)

@@ -38,8 +38,10 @@ from state.cataloguing import (
     set_alias,
 )
 from state.database import ReadSession, WriteSession
+from state.following import AT_ONCE, roll_on
 from state.operations import record
 from state.queries import models
+from state.queries.following import hold_followers
 from state.queries.lists import View
 from state.tables import Model, Operation
 
@@ -133,13 +135,18 @@ async def delete_model_and_versions(call: Calling, model: str, cascade: Cascade 
 
 @router.put("/{model}/aliases/{alias}", operation_id="set_alias", responses={200: SHOWN})
 async def put_alias(call: Calling, model: str, alias: str, body: AliasBody) -> Response:
-    """Let `@alias` name a ready version from now on; services keep what they were deployed with."""
+    """Let `@alias` name a ready version from now on. Services that follow the alias are updated; others keep what they
+    were deployed with."""
     require_name(alias, "/alias", "an alias")
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_model(session, call.who, model)
+        # Services before versions, as every other writer does: the other order could end in a deadlock on PostgreSQL.
+        followers = await hold_followers(session, row, f"@{alias}", AT_ONCE)
         version = await hold_ready_version(session, row, body.version)
-        return Effect(await set_alias(session, call.who, row, alias, version), row.id)
+        operation = await set_alias(session, call.who, row, alias, version)
+        await roll_on(session, call.who, call.context.vault, followers)
+        return Effect(operation, row.id)
 
     return await call.mutate(work, _show(call))
 

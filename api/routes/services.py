@@ -255,6 +255,7 @@ def _whole_wish(body: ServiceSpecBody) -> tuple[Wish, Description]:
         clears_env=True,
         about={name: getattr(body, name) for name in DESCRIBED},
         expiry=Expiry(body.expires_after),
+        follow=body.follow,
     )
     return wish, about
 
@@ -277,6 +278,7 @@ def _wish(body: ServicePatch) -> Wish:
         clears_env="env" in given and body.env is None,
         about=about,
         expiry=Expiry(body.expires_after) if "expires_after" in given else None,
+        follow=bool(body.follow) if "follow" in given else None,
     )
 
 

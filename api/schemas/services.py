@@ -19,6 +19,9 @@ from state.specs import DEFAULT_CPU
 from state.tables import Replica
 
 MOST_REVISIONS: Final = 2**31 - 1  # what the column holds
+Follow = Annotated[
+    bool, Field(description="Update the service when `version`, `latest` or an `@alias`, means another one.")
+]
 FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
 
 CHURN: Final[JsonDict] = {
@@ -52,7 +55,7 @@ class ServiceSpecBody(Body):
     runtime: Later = None
     config_files: Later = None
     autoscaling: Later = None
-    follow: Later = None
+    follow: Follow = False
     expires_after: Lifetime = None
 
 
@@ -93,7 +96,7 @@ class ServicePatch(Body):
     runtime: Later = None
     config_files: Later = None
     autoscaling: Later = None
-    follow: Later = None
+    follow: Follow | None = None
     expires_after: Lifetime = None
 
 
@@ -158,6 +161,8 @@ class ServiceShown(BaseModel):
     resources: ResourcesShown | None
     env_names: list[str]
     expires_at: Instant | None
+    follow: bool
+    version_ref: str | None = Field(description="What it follows: `latest` or an `@alias`.")
     url: str
     address: str
     operation: str | None
@@ -248,6 +253,8 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
         "resources": running.get("resources"),
         "env_names": running.get("env_names", []),
         "expires_at": instant(row.expires_at),
+        "follow": row.version_ref is not None,
+        "version_ref": row.version_ref,
         "url": predict_url(links, row.name),
         "address": links.to(f"/v2/models/{row.name}"),
         "operation": links.operation(facts.operation_id) if facts.operation_id else None,

@@ -35,6 +35,10 @@ HOT = {
         "GROUP BY replica_id",
         "ix_samples_service",
     ),
+    "services that follow something": (
+        "SELECT id FROM services WHERE version_ref IS NOT NULL AND status <> 'deleted'",
+        "ix_services_following",
+    ),
     "a model by name": (
         "SELECT id FROM models WHERE tenant_id = 't' AND name = 'm7' AND status <> 'deleted'",
         "uq_models_name",

@@ -1,0 +1,116 @@
+"""Which services are behind what they follow, and rolling them on: the same on both databases."""
+
+import asyncio
+
+from state.advance import advance, lock
+from state.cataloguing import (
+    Description,
+    NewVersion,
+    add_version,
+    create_model,
+    hold_model,
+    hold_ready_version,
+    set_alias,
+)
+from state.database import Database, WriteSession
+from state.deploying import Wish, act, create_service, hold_service
+from state.following import roll_on
+from state.queries.following import behind, hold_followers
+from state.tables import Model, Service, Version
+from tests.state.rows import ME, TEST, VAULT, somebody_waits_for_a_lock
+
+NEW = NewVersion(digest=f"sha256:{'ab' * 32}", size_bytes=3, format="onnx")
+
+
+async def add(session: WriteSession, model: Model, *, ready: bool = True) -> Version:
+    version, _ = await add_version(session, ME, model, NEW)
+    if ready:
+        await make_ready(session, version)
+    return version
+
+
+async def make_ready(session: WriteSession, version: Version) -> None:
+    for move in ("inspect", "accept"):
+        await advance(session, version, move, TEST)
+
+
+async def iris(session: WriteSession) -> Model:
+    """The model with two ready versions, the first of which is `@prod`."""
+    model = await create_model(session, ME, "iris", Description())
+    first = await add(session, model)
+    await add(session, model)
+    await set_alias(session, ME, model, "prod", first)
+    return model
+
+
+async def follower(session: WriteSession, name: str, reference: str) -> Service:
+    wish = Wish(model="iris", version=reference, follow=True, env={"A": "1"})
+    service, _ = await create_service(session, ME, VAULT, name, wish, Description())
+    return service
+
+
+async def test_who_is_behind_is_told_by_what_the_reference_means_now(database: Database) -> None:
+    async with database.write() as session:
+        model = await iris(session)
+        by_alias, by_age = await follower(session, "a", "@prod"), await follower(session, "b", "latest")
+        await create_service(session, ME, VAULT, "pinned", Wish(model="iris", version="@prod"), Description())
+        assert await behind(session) == []
+        third = await add(session, model, ready=False)
+        assert await behind(session) == []
+        await make_ready(session, third)
+        assert await behind(session) == [by_age.id]
+        await set_alias(session, ME, model, "prod", third)
+        assert await behind(session) == [by_alias.id, by_age.id]
+        assert await behind(session, by_age.id) == [by_age.id]
+        await act(session, ME, by_age, "delete")
+        assert await behind(session) == [by_alias.id]
+
+
+async def test_who_rolls_on_keeps_the_rest_and_is_no_longer_behind(database: Database) -> None:
+    async with database.write() as session:
+        model = await iris(session)
+        service = await follower(session, "a", "latest")
+        third = await add(session, model)
+        await roll_on(session, ME, VAULT, [service])
+        assert (await behind(session), service.followed_id, service.version_ref) == ([], third.id, "latest")
+        before = service.revision_id
+        await roll_on(session, ME, VAULT, [service])
+        assert service.revision_id == before
+
+
+async def test_the_followers_of_one_alias_of_one_model_are_held(database: Database) -> None:
+    async with database.write() as session:
+        model = await iris(session)
+        other = await create_model(session, ME, "wine", Description())
+        first, second = [await follower(session, name, "@prod") for name in ("a", "b")]
+        await follower(session, "c", "latest")
+        assert [each.id for each in await hold_followers(session, model, "@prod", 10)] == [first.id, second.id]
+        assert [each.id for each in await hold_followers(session, model, "@prod", 1)] == [first.id]
+        assert await hold_followers(session, other, "@prod", 10) == []
+
+
+async def test_an_alias_that_moves_while_its_follower_is_changed_waits_for_it(database: Database) -> None:
+    async with database.write() as session:
+        await iris(session)
+        await follower(session, "a", "@prod")
+    has_begun = asyncio.Event()
+
+    async def change() -> None:
+        async with database.write() as session:
+            service = await hold_service(session, ME, "a")
+            has_begun.set()
+            await somebody_waits_for_a_lock(database)
+            service.version_ref = service.followed_id = None  # it follows no more
+
+    async def move() -> None:
+        await has_begun.wait()
+        async with database.write() as session:
+            model = await hold_model(session, ME, "iris")
+            followers = await hold_followers(session, model, "@prod", 10)
+            await set_alias(session, ME, model, "prod", await hold_ready_version(session, model, "2"))
+            await roll_on(session, ME, VAULT, followers)
+
+    await asyncio.gather(change(), move())
+    async with database.write() as session:
+        service = await hold_service(session, ME, "a")
+        assert (service.generation, (await lock(session, Service, service.id)).version_ref) == (1, None)
