@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         gt=0,
         description="How long samples of predictions and processes are kept, from which a service's metrics are told.",
     )
-    sample_s: float = Field(10, gt=0, description="How often gateways and the node write such samples.")
+    sample_s: float = Field(10, gt=0, description="How often gateways, workers and the node write such samples.")
     log_days: int = Field(7, gt=0, description="How long a replica's log is kept that nobody writes to any more.")
     blob_idle_s: float = Field(3600, gt=0, description="How long a blob that nothing refers to lives on, and a sixth.")
     sweep_s: float = Field(60, gt=0, description="How often the sweeper looks for what nobody needs any more.")

@@ -15,6 +15,7 @@ from core.errors import Json
 from core.secrets import Vault
 from core.settings import Settings
 from state.database import Database
+from state.sampling import Sampler
 from state.worktables import LANES
 from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
@@ -73,7 +74,9 @@ class WorkerHost:
         wakeups: WakeUps,
         caretakers: Caretakers,
         exchange: Exchange | None,
+        sampler: Sampler,
     ) -> None:
+        self._sampler = sampler
         self._workers, self._executor, self._relay = workers, executor, relay
         self._wakeups, self._caretakers, self._exchange = wakeups, caretakers, exchange
         self._relaying: asyncio.Task[None] | None = None
@@ -95,6 +98,7 @@ class WorkerHost:
             await self._exchange.start()
         self._relaying = asyncio.create_task(self._relay.run(list(self._executor.slots)), name="relay")
         self._caretakers.start()
+        self._sampler.start()
 
     async def stop(self, grace_s: float) -> None:
         """Claim nothing more, wait for running work within the grace, hand the rest back, dismiss the threads."""
@@ -104,10 +108,12 @@ class WorkerHost:
         async with asyncio.TaskGroup() as stopping:
             stopping.create_task(self._executor.stop(grace_s))  # first: it claims until it hears of this
             stopping.create_task(self._caretakers.stop())
+            stopping.create_task(self._sampler.stop())
             if self._exchange is not None:
                 stopping.create_task(self._exchange.deafen())
         if self._relaying is not None:
             await asyncio.gather(self._relaying, return_exceptions=True)
+        await self._sampler.finish()
         # Not joined: nothing runs any more, the threads are daemons, and each sees its flag within IDLE_MS.
         for worker in self._workers:
             worker.stop(timeout=0)
@@ -152,7 +158,8 @@ async def build(
     )
     workers = [_lane(lane, executor, wakeups) for lane in executor.slots]
     relay = Relay(database, wakeups, executor.free, settings.poll_s, metrics)
-    return WorkerHost(workers, executor, relay, wakeups, _caretakers(resources, owner), exchange)
+    sampler = Sampler(database, resources.traffic.take, settings.sample_s)
+    return WorkerHost(workers, executor, relay, wakeups, _caretakers(resources, owner), exchange, sampler)
 
 
 def build_nudger(settings: Settings, database: Database, registry: CollectorRegistry | None = None) -> Nudger:

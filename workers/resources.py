@@ -8,6 +8,7 @@ from core.settings import Settings
 from state.claims import Claim, ClaimLost
 from state.database import Database
 from state.queries.predictions import Destination
+from state.traffic import TrafficCounter
 from state.worktables import Work
 from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
@@ -28,6 +29,7 @@ class Resources:
     vault: Vault
     metrics: WorkMetrics = field(default_factory=unseen)
     replicas: ReplicaClients = field(default_factory=ReplicaClients)
+    traffic: TrafficCounter = field(default_factory=TrafficCounter)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,6 @@ from api.gateway.forward import ClientGone, Exchange, passed_on
 from api.gateway.holding import BETWEEN, Holding, unavailable
 from api.gateway.metrics import UNROUTED, StatusSeen, Tallies
 from api.gateway.table import Route, RoutingTable
-from api.gateway.traffic import TrafficCounter
 from core.errors import (
     Conflict,
     InvalidField,
@@ -26,6 +25,7 @@ from core.errors import (
 )
 from core.ids import new_id
 from core.logs import log_context
+from state.traffic import TrafficCounter
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +114,8 @@ class Gateway:
             await self._predict(scope, receive, seen, name, target, oip=oip, request_id=request_id)
         finally:
             took_s = self.tallies.ended(name if self.table.knows(name) else UNROUTED, seen.status_code, began)
-            if seen.service is not None:
-                self.traffic.count(seen.service, seen.replica_id, seen.status_code, took_s)
+            if (service := seen.service) is not None:
+                self.traffic.count(service.tenant_id, service.id, seen.replica_id, seen.status_code, took_s)
 
     async def _predict(
         self,

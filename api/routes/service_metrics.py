@@ -24,8 +24,8 @@ async def get_service_metrics(
     context: ContextOf, session: Reading, who: WhoAsks, service: str, window: Window = None
 ) -> Response:
     """Predictions, errors, latencies, processor time and memory of the last minute, five minutes and hour; or of one
-    window, up to the time for which samples are kept. Asynchronous predictions do not go through a gateway, and are not
-    counted."""
+    window, up to the time for which samples are kept. Asynchronous predictions are among them, once they are answered.
+    """
     row = await find_service(session, who.tenant_id, service)
     windows_s = WINDOWS_S if window is None else (_seconds(window, context.settings.sample_hours),)
     return JSONResponse(metrics_document(row.name, windows_s, await service_figures(session, row, windows_s)))

@@ -24,12 +24,14 @@ class WindowShown(BaseModel):
     """The predictions and processes of the last `window_s` seconds; what was not seen is null."""
 
     window_s: int
-    count: int = Field(description="Predictions that went through a gateway, and ended.")
+    count: int = Field(description="Predictions that ended, whoever asked and how.")
     rps: float = Field(description="Predictions per second, on average over the window.")
     errors: int = Field(description="Answers of 500 and more.")
     refused: int = Field(description="Answers of 400 to 499, but for clients that went away before there was one.")
     error_rate: float | None = Field(description="Errors of all predictions, from 0 to 1.")
-    latency_ms: LatencyShown = Field(description="As the gateway sees it, until the end of a replica's answer.")
+    latency_ms: LatencyShown = Field(
+        description="Until the end of a replica's answer, as the gateway sees it; or the worker."
+    )
     cpu: float | None = Field(description="Cores in use, on average.")
     memory_bytes: int | None = Field(description="The most that was in use at once.")
 

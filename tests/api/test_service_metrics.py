@@ -4,16 +4,15 @@ import pytest
 from httpx2 import AsyncClient
 
 from api.dependencies import Context
-from api.gateway.traffic import TrafficCounter
 from api.schemas.service_metrics import ServiceMetricsShown
 from core.settings import Settings
 from state.advance import advance
 from state.history import By
 from state.migrate import DEFAULT_TENANT
-from state.queries.routing import RoutedService
 from state.queries.services import find_service
 from state.sampling import Sampler, Usage
 from state.tables import Replica
+from state.traffic import TrafficCounter
 from tests.api.catalogue import add_ready_versions, add_replica, is_running, running_service
 from tests.api.iris import IRIS
 from tests.api.platform import add_user, is_problem, work_on
@@ -41,13 +40,13 @@ class Gateway:
     """What one api process counts and writes."""
 
     def __init__(self, context: Context, replica: Replica) -> None:
-        self._service = RoutedService(replica.service_id, DEFAULT_TENANT, "iris", "running", ())
-        self._replica_id, self._traffic = replica.id, TrafficCounter()
+        self._replica, self._traffic = replica, TrafficCounter()
         self._sampler = Sampler(context.database, self._traffic.take, 10)
 
     async def served(self, count: int, status: int = 200, took_s: float = 0.01, *, itself: bool = False) -> None:
         for _ in range(count):
-            self._traffic.count(self._service, None if itself else self._replica_id, status, took_s)
+            replica_id = None if itself else self._replica.id
+            self._traffic.count(DEFAULT_TENANT, self._replica.service_id, replica_id, status, took_s)
         await self._sampler.write()
 
 

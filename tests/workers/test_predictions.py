@@ -15,6 +15,7 @@ from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.observing import Mode, Timing
 from state.predicting import Submission, submit_prediction
+from state.queries.samples import service_figures
 from state.tables import Prediction, Replica, Revision, Service
 from tests.workers.platform import WHO, Platform, wait_for
 from workers.boot import owner_name
@@ -119,6 +120,17 @@ async def test_a_prediction_takes_three_transactions(platform: Platform, replica
     ended = await platform.now(prediction)
     assert (ended.status, ended.output, ended.attempt) == ("succeeded", [1], 1)
     assert await platform.moves(prediction) == ["create", "start", "succeed"]
+
+
+async def test_each_prediction_is_counted_for_its_service_once_it_is_answered(platform: Platform, replica: str) -> None:
+    service = await serve(platform, replica)
+    host = await platform.start({"predict": predict})
+    for row in [await submit(platform, service) for _ in range(5)]:
+        await platform.until(row, "succeeded")
+    await host.stop(5.0)  # writes what it has counted
+    async with platform.database.read() as session:
+        (minute,) = (await service_figures(session, service, (60,))).windows
+    assert (minute.requests, minute.errors, minute.refused, sum(minute.latency.values())) == (5, 0, 0, 5)
 
 
 async def test_many_predictions_take_fewer_transactions_than_that(

@@ -4,6 +4,7 @@ import json
 import random
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -48,19 +49,23 @@ async def predict(held: Held, resources: Resources) -> Outcome:
         return _failed(error.as_problem())
     failpoint("before_effect")
     started = time.monotonic()
+    replica = random.choice(where.replicas)  # noqa: S311 - spreads load, guards nothing
+    count = partial(resources.traffic.count, row.tenant_id, row.service_id, replica.id)
     try:
-        replica = random.choice(where.replicas)  # noqa: S311 - spreads load, guards nothing
         token = resources.vault.replica_token(replica.id)
         response = await resources.replicas.predict(replica.address, token, body)
     except (httpx2.ConnectError, httpx2.ConnectTimeout):
         # Nobody took it: a replica that died a moment ago, and whose row does not say so yet. No attempt was made.
         return _wait(row, where)
     except httpx2.TimeoutException:
+        count(ReplicaUnavailable.status, PREDICT_TIMEOUT_S)
         return _failed(ReplicaUnavailable(f"the model did not answer within {PREDICT_TIMEOUT_S:g} s").as_problem())
     except httpx2.TransportError as error:
         return Retry(f"the replica broke off: {type(error).__name__}", after=timedelta(seconds=0.2))
     took_s = time.monotonic() - started
     failpoint("after_effect")
+    if response.status_code not in PASSING:  # those are asked again, and counted then
+        count(response.status_code, took_s)
     if response.status_code == 200:
         return Done(row={"output": json.loads(response.content)["outputs"], "predict_time_s": took_s})
     if response.status_code in PASSING:

@@ -1,7 +1,7 @@
 """What predictions did since the last samples, service by service and replica by replica.
 
-Counted in plain integers on the event loop, which a prediction waits for: one look-up and one search for each. A
-service's metrics are told from the samples (see `state.sampling`), whichever process answers.
+Counted in plain integers on the event loop, by a gateway for those that it forwards, which wait for this (one look-up
+and one search for each), and by a worker for the asynchronous ones. See `state.sampling` for what becomes of it.
 """
 
 from bisect import bisect_right
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from state.latencies import BOUNDS, BUCKETS
-from state.queries.routing import RoutedService
 from state.sampling import Traffic
 
 LEFT = 499  # the client did not wait: neither our error nor refused
@@ -17,7 +16,8 @@ LEFT = 499  # the client did not wait: neither our error nor refused
 
 @dataclass(slots=True)
 class _Count:
-    service: RoutedService
+    tenant_id: str
+    service_id: str
     requests: int = 0
     errors: int = 0
     refused: int = 0
@@ -25,22 +25,22 @@ class _Count:
 
 
 class TrafficCounter:
-    """Counts the predictions of one gateway."""
+    """Counts the predictions of one process."""
 
     def __init__(self) -> None:
         self._of_replicas: dict[str, _Count] = {}
         self._of_services: dict[str, _Count] = {}
 
-    def count(self, service: RoutedService, replica_id: str | None, status: int, took_s: float) -> None:
-        """A prediction is answered, by this replica or by the gateway itself; that takes no time that says anything."""
+    def count(self, tenant_id: str, service_id: str, replica_id: str | None, status: int, took_s: float) -> None:
+        """A prediction is answered, by this replica or by none; the time of the latter says nothing."""
         if replica_id is None:
-            found = self._of_services.get(service.id)
+            found = self._of_services.get(service_id)
             if found is None:
-                found = self._of_services[service.id] = _Count(service)
+                found = self._of_services[service_id] = _Count(tenant_id, service_id)
         else:
             found = self._of_replicas.get(replica_id)
             if found is None:
-                found = self._of_replicas[replica_id] = _Count(service)
+                found = self._of_replicas[replica_id] = _Count(tenant_id, service_id)
             found.latency[bisect_right(BOUNDS, took_s)] += 1
         found.requests += 1
         if status >= 400:
@@ -58,10 +58,9 @@ class TrafficCounter:
 
 
 def _traffic(replica_id: str | None, count: _Count) -> Traffic:
-    service = count.service
     return Traffic(
-        service.tenant_id,
-        service.id,
+        count.tenant_id,
+        count.service_id,
         replica_id,
         count.requests,
         count.errors,
