@@ -59,6 +59,11 @@ def count(given: object) -> str | None:
     return "must be a whole number, 1 or more"
 
 
+def truth(given: object) -> str | None:
+    """True or false."""
+    return None if isinstance(given, bool) else "must be true or false"
+
+
 def texts(given: object) -> str | None:
     """A list of texts."""
     if isinstance(given, list) and all(isinstance(each, str) for each in given):
@@ -104,6 +109,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "name": name,
         "model": name,
         "version": version,
+        "follow": truth,
         "replicas": count,
         "resources": resources,
         "env": variables,

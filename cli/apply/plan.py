@@ -66,9 +66,12 @@ def _model(platform: Platform, one: Declared) -> Change:
 
 def _service(platform: Platform, one: Declared, models: Mapping[str, Change]) -> Change:
     service = platform.find(f"{COLLECTIONS['service']}/{quote(one.name, safe='')}")
-    version = _version(platform, one, models, is_new=service is None)
+    follows = bool(one.fields.get("follow"))
+    version = (
+        one.fields.get("version", "latest") if follows else _version(platform, one, models, is_new=service is None)
+    )
     wish: dict[str, Any] = {"model": one.fields["model"], **({} if version is None else {"version": version})}
-    wish |= {name: one.fields[name] for name in ("replicas", "resources", "env") if name in one.fields}
+    wish |= {name: one.fields[name] for name in ("follow", "replicas", "resources", "env") if name in one.fields}
     wish |= _about(one, service)
     if service is None:
         after = {**wish, "env": sorted(wish["env"])} if "env" in wish else wish
@@ -130,6 +133,8 @@ def _both(name: str, service: Document, wish: Mapping[str, Any]) -> tuple[object
         return service["env_names"], sorted(wanted)
     if name == "tags":
         return sorted(service["tags"]), sorted(wanted)
+    if name == "version" and wish.get("follow"):
+        return service["version_ref"], wanted  # what it means is the platform's to know
     if name == "resources":
         shown = service["resources"] or {}
         return {part: shown.get(part) for part in wanted}, {part: SPELL[part](wanted[part]) for part in wanted}

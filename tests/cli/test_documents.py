@@ -17,6 +17,7 @@ MISTAKES = [
     (SERVICE + "replica: 2\n", "x.yaml:4: document 1, field 'replica': a service has no such field; did you mean 'rep"),
     (SERVICE + "replicas: two\n", "x.yaml:4: document 1, field 'replicas': must be a whole number"),
     (SERVICE + "replicas: true\n", "must be a whole number"),
+    (SERVICE + "follow: 1\n", "must be true or false"),
     (SERVICE + "description: 1.0\n", "put it in quotes"),
     (SERVICE + "version: 0\n", "must be a version"),
     (SERVICE + "tags: team-a\n", "must be a list of texts"),

@@ -10,12 +10,13 @@ from tests.e2e.commands import data
 from tests.e2e.platform import RunningPlatform, until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+APPLIED = "kind: service\nname: iris\nmodel: iris\nversion: '@prod'\nfollow: true\n"
 IRIS = "/api/v1/services/iris"
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path)
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    platform = RunningPlatform.start(tmp_path_factory.mktemp("followed"))
     try:
         data(platform, "deploy", str(EXAMPLES / "iris.onnx"))
         yield platform
@@ -34,7 +35,9 @@ def serves(platform: Platform, version: str) -> None:
     until(look, 60, f"the update to version {version}")
 
 
-def test_a_service_goes_where_its_alias_goes_and_on_to_the_newest_version(running: RunningPlatform) -> None:
+def test_a_service_goes_where_its_alias_goes_and_on_to_the_newest_version(
+    running: RunningPlatform, tmp_path: Path
+) -> None:
     with running.client() as platform:
         data(running, "models", "alias", "iris@1", "prod")
         platform.call("PATCH", IRIS, {"version": "@prod", "follow": True})
@@ -47,5 +50,10 @@ def test_a_service_goes_where_its_alias_goes_and_on_to_the_newest_version(runnin
         other = next(file for file in sorted(EXAMPLES.glob("*.onnx")) if file.stem not in ("iris", "diabetes"))
         data(running, "models", "upload", str(other), "--name", "iris")
         serves(platform, "3")
+        (tmp_path / "iris.yaml").write_text(APPLIED)
+        assert "~ service iris" in data(running, "apply", "-f", str(tmp_path), "--dry-run")
+        data(running, "apply", "-f", str(tmp_path))
+        serves(platform, "2")
+        assert "No change" in data(running, "apply", "-f", str(tmp_path))
         newest, older = platform.get("/api/v1/operations", kind="service.update")["items"][:2]
         assert newest["status"] == older["status"] == "succeeded"
