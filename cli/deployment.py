@@ -90,6 +90,8 @@ def _submit(plan: Plan, platform: Platform, service: Document | None, version: D
         return operation_of(platform, answer)
     answer = platform.call("PATCH", plan.path, wish)
     output.say(f"Rolling from version {service['version']} of {service['model']} to version {version['version']}")
+    if service.get("version_ref"):
+        output.say(f"{plan.service} no longer follows {service['version_ref']}")
     if service["status"] == "paused":
         output.say(f"{plan.service} was paused: resuming it")
         answer = platform.call("POST", f"{plan.path}:resume")

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from cli.client import Platform
 from cli.failure import CommandFailed
 from cli.output import Columns, Output
-from cli.words import age_in_words
+from cli.words import age_in_words, minute_in_a_line
 
 HISTORY_SHOWN = 10
 ENDED = ("stopped", "failed")
@@ -50,7 +50,10 @@ def show_service(platform: Platform, name: str, output: Output) -> None:
     reason = f" ({service['reason']}: {service['message'] or ''})" if service.get("reason") else ""
     output.data(f"{name} is {service['status']}{reason} since {age_in_words(service['since'])}")
     follows = f" (it follows {service['version_ref']})" if service.get("version_ref") else ""
-    output.data(f"serves {service['model']} version {service['version']}{follows} at {service['url']}\n")
+    output.data(f"serves {service['model']} version {service['version']}{follows} at {service['url']}")
+    if metrics := platform.find(f"{path}/metrics"):
+        output.data(minute_in_a_line(metrics))
+    output.data("")
     replicas = [replica for replica in platform.get(f"{path}/replicas")["items"] if replica["status"] not in ENDED]
     rows = [(str(r["id"]), str(r["status"]), age_in_words(r["since"]), r.get("message") or "") for r in replicas]
     output.table(("replica", "status", "since", "message"), rows)

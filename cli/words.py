@@ -30,6 +30,15 @@ def window_in_words(seconds: int) -> str:
     return f"{seconds}s"
 
 
+def minute_in_a_line(metrics: Document) -> str:
+    """`last 1m: 120 predictions, 2 per second, 0 errors, p50 3.1 ms, p99 12.0 ms`."""
+    minute = metrics["windows"][0]
+    parts = [f"{minute['count']} predictions", f"{minute['rps']:g} per second", f"{minute['errors']} errors"]
+    latency = minute["latency_ms"]
+    parts += [f"{p} {seconds_in_words(latency[p] / 1000)}" for p in ("p50", "p99") if latency[p] is not None]
+    return f"last {window_in_words(int(minute['window_s']))}: {', '.join(parts)}"
+
+
 def target_in_words(operation: Document) -> str:
     """`service iris`, `version iris@3`."""
     target = operation["target"]

@@ -10,6 +10,7 @@ from cli.words import (
     age_in_words,
     answer_in_words,
     field_names,
+    minute_in_a_line,
     overview_in_words,
     seconds_in_words,
     window_in_words,
@@ -36,6 +37,15 @@ def test_durations_are_readable(seconds: float, words: str) -> None:
 )
 def test_a_window_has_the_largest_unit_that_divides_it(seconds: int, words: str) -> None:
     assert window_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("latency", "words"),
+    [({"p50": 3.1, "p99": 250.0}, ", p50 3.1 ms, p99 0.25 s"), ({"p50": None, "p99": None}, "")],
+)
+def test_a_services_last_minute_is_a_line(latency: dict[str, float | None], words: str) -> None:
+    minute = {"window_s": 60, "count": 120, "rps": 2.0, "errors": 1, "latency_ms": latency}
+    assert minute_in_a_line({"windows": [minute]}) == f"last 1m: 120 predictions, 2 per second, 1 errors{words}"
 
 
 @pytest.mark.parametrize(

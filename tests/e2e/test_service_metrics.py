@@ -1,6 +1,7 @@
 """A real platform tells what a service did: every prediction once, whoever asks and also after a restart."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,9 @@ def test_the_figures_are_shown_to_people_and_to_scripts(running: RunningPlatform
     said = data(running, "services", "metrics", "iris")
     for word in ("1m", "5m", "1h", "p99", "refused", "ready", " ms", "MB"):
         assert word in said, said
+    assert re.search(
+        r"last 1m: \d+ predictions, [\d.]+ per second, 0 errors, p50 .* ms", data(running, "status", "iris")
+    )
     printed = json.loads(data(running, "services", "metrics", "iris", "--window", "5m", "--json"))
     assert [window["window_s"] for window in printed["windows"]] == [300]
     refused = verb(running, "services", "metrics", "iris", "--window", "5")
