@@ -247,7 +247,8 @@ MANY: list[object] = [-1, 1.5, 10**30, [1], [[[{}]]], True, "x" * 100_000]
 FIELDS = [
     ("POST", MODELS, {"name": "bad"}, ["display_name", "description", "tags", "nmae"]),
     ("POST", MODELS, {}, ["name"]),
-    ("POST", SERVICES, {"name": "bad", "model": "iris"}, ["replicas", "resources", "env", "gpu", "runtime", "follow"]),
+    ("POST", SERVICES, {"name": "bad", "model": "iris"}, ["replicas", "resources", "env", "gpu", "runtime"]),
+    ("POST", SERVICES, {"name": "bad", "model": "iris", "version": 1}, ["follow", "autoscaling"]),
     ("PATCH", f"{SERVICES}/iris", {}, ["resources", "replicas", "tags", "env", "autoscaling", "status"]),
     ("PATCH", f"{MODELS}/iris/versions/1", {}, ["task", "tags", "metrics", "features", "digest"]),
     ("POST", "/api/v1/webhooks", {"url": "http://localhost:9/"}, ["events", "description", "secret"]),
