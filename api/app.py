@@ -14,6 +14,7 @@ from api.routes import (
     events,
     files,
     health,
+    histories,
     me,
     models,
     operations,
@@ -61,7 +62,7 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
-    others = (files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
+    others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.
     for router in (*(module.router for module in (*resources, *others)), health.metered):
