@@ -13,6 +13,7 @@ from typing import BinaryIO
 from serving.process import SMALLEST_MB, end_after, end_with_parent, limit_memory, limit_threads, take_stdout
 
 DATA_ERROR = 65
+PINS = {"engine": "--engine", "engine_version": "--engine-version", "python": "--python-version"}
 OUT_OF_TIME = b'{"code":"time_limit_exceeded","message":"the model took longer than allowed","hint":"%s"}\n'
 
 TOO_LITTLE_MEMORY = b'{"code":"memory_limit_exceeded","message":"a model server needs at least %d MB","hint":""}\n'
@@ -48,6 +49,8 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-name", default=os.environ.get("PORTSIDE_MODEL"), help="likewise (env PORTSIDE_MODEL)")
     parser.add_argument("--token-env", metavar="NAME", help="the variable with the bearer token that TCP clients need")
     parser.add_argument("--max-body-mb", type=int, default=64, help="the largest request body (default: %(default)s)")
+    for flag in PINS.values():
+        parser.add_argument(flag, help="serve with this and nothing else: 1.31 is any 1.31.x")
     parser.add_argument("--grace-s", type=float, default=10, help="for requests to finish (default: %(default)s)")
     _add_limits(parser)
     return parser
@@ -110,9 +113,23 @@ def _serve(options: argparse.Namespace) -> int:
     if token == "":
         sys.stderr.write(f"--token-env names {options.token_env}, which is not set: set it to the token\n")
         return 2
+    if missing := _missing_runtime(options):
+        sys.stderr.write(f"{missing}\n")
+        return DATA_ERROR
     from serving.command import serve
 
     return serve(options, token, out)
+
+
+def _missing_runtime(options: argparse.Namespace) -> str | None:
+    """A refusal where this is not the runtime that was asked for; costs nothing where none was."""
+    given = {part: getattr(options, flag.removeprefix("--").replace("-", "_")) for part, flag in PINS.items()}
+    wanted = {part: value for part, value in given.items() if value}
+    if not wanted:
+        return None
+    from serving.runtimes import missing_runtime
+
+    return missing_runtime(wanted, options.model)
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -1,9 +1,15 @@
-"""`python -m serving runtimes`: the engines that this interpreter has, by their packages, without loading one."""
+"""The engines that this interpreter has, by their packages, without loading one: told by `python -m serving runtimes`,
+and compared with what a server is asked to be."""
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import BinaryIO
+
+from serving.engines.base import InvalidModel
+from serving.engines.open import detect_format
 
 # The engine, which its package is named after, and the formats that it runs.
 ENGINES = {"onnxruntime": ("onnx",), "pypmml": ("pmml",)}
@@ -11,13 +17,42 @@ ENGINES = {"onnxruntime": ("onnx",), "pypmml": ("pmml",)}
 
 def tell_runtimes(out: BinaryIO) -> int:
     """Write a JSON list of `{"engine","engine_version","formats","python"}`, without engines that are not there."""
-    found = []
-    for engine, formats in ENGINES.items():
-        try:
-            engine_version = version(engine)
-        except PackageNotFoundError:
-            continue
-        python = platform.python_version()
-        found.append({"engine": engine, "engine_version": engine_version, "formats": formats, "python": python})
+    found = [{**_runtime(engine), "formats": formats} for engine, formats in ENGINES.items() if _version(engine)]
     out.write(json.dumps(found).encode() + b"\n")
     return 0
+
+
+def missing_runtime(wanted: Mapping[str, str], model: Path) -> str | None:
+    """A refusal in JSON where a model is to run with another `engine`, `engine_version` or `python` than there is.
+
+    `1.31` is any 1.31.x. A file that is no model is left to whoever loads it.
+    """
+    try:
+        there = _runtime(_engine(detect_format(model)))
+    except InvalidModel:
+        return None
+    if all(f"{there[part]}.".startswith(f"{given}.") for part, given in wanted.items()):
+        return None
+    asked = ", ".join(f"{part} {given}" for part, given in wanted.items())
+    found = f"{there['engine']} {there['engine_version'] or '(not installed)'} on Python {there['python']}"
+    document = {
+        "code": "runtime_missing",
+        "message": f"the model is to run with {asked}, and here is {found}",
+        "hint": "Pin a runtime that is there, or none.",
+    }
+    return json.dumps(document)
+
+
+def _engine(file_format: str) -> str:
+    return next((engine for engine, formats in ENGINES.items() if file_format in formats), file_format)
+
+
+def _runtime(engine: str) -> dict[str, str]:
+    return {"engine": engine, "engine_version": _version(engine), "python": platform.python_version()}
+
+
+def _version(engine: str) -> str:
+    try:
+        return version(engine)
+    except PackageNotFoundError:
+        return ""

@@ -3,17 +3,14 @@
 A new wish raises the generation, which fences older holders, and supersedes their operations (ARCHITECTURE, section 4).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
-from core.clock import Micros, now_micros, to_micros
+from core.clock import now_micros
 from core.errors import Conflict, IllegalMove, NameTaken, NotFound
 from core.ids import new_id
 from core.secrets import Vault
 from state.advance import advance, illegal, lock
-from state.cataloguing import Description, Value, VersionNotReady, amend, hold_ready_version
+from state.cataloguing import Description, VersionNotReady, amend, hold_ready_version
 from state.database import WriteSession
 from state.history import By, begin
 from state.machines import SERVICE
@@ -28,10 +25,10 @@ from state.queries.services import (
     wanted_revision,
 )
 from state.references import LATEST, remember
-from state.revisions import Resources, Spec, add_revision, run_the_same, variables_of
+from state.revisions import Spec, add_revision, run_the_same, spec_of
 from state.tables import Operation, Replica, Revision, Service, Version
+from state.wishes import Wish, changed, check_spec
 
-V = TypeVar("V")
 Verb = Literal["pause", "resume", "restart", "delete"]
 # In these a wish is only remembered: nothing runs, and `:resume` brings it up.
 AT_REST: Final = ("paused", "pausing")
@@ -51,52 +48,13 @@ class SameRevision(Conflict):
     code, title = "same_revision", "The service is at this revision"
 
 
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """When a service is to be deleted by the platform; never without `after`."""
-
-    after: timedelta | None
-
-    @property
-    def at(self) -> Micros | None:
-        """The instant, counted from now."""
-        return None if self.after is None else now_micros() + to_micros(self.after)
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked of a service; None leaves a part as it is. In `resources` and `env` a None removes the entry.
-
-    `clears_env` removes all variables that are not given. An `expiry` counts from when the wish is taken. With `follow`
-    the service is to run what `version`, a reference, means from now on (see `state.references`).
-    """
-
-    model: str | None = None
-    version: str | None = None
-    replicas: int | None = None
-    resources: Resources | None = None
-    env: Mapping[str, str | None] | None = None
-    clears_env: bool = False
-    about: Mapping[str, Value] = field(default_factory=dict)
-    expiry: Expiry | None = None
-    follow: bool | None = None
-
-    @property
-    def named_version(self) -> str | None:
-        """The version as the wish spells it; another model's newest where it names only the model."""
-        return self.version or (None if self.model is None else LATEST)
-
-    @property
-    def is_about_running(self) -> bool:
-        """Whether it says anything about what runs, and not only about descriptions."""
-        parts = (self.model, self.version, self.replicas, self.resources, self.env)
-        return self.clears_env or any(part is not None for part in parts)
-
-
 async def create_service(
     session: WriteSession, who: Who, vault: Vault, name: str, wish: Wish, about: Description
 ) -> tuple[Service, Operation]:
-    """A service and its first deployment. Raises `NameTaken`, `NotFound`, `VersionNotReady`."""
+    """A service and its first deployment.
+
+    Raises `NameTaken`, `NotFound`, `VersionNotReady`, `InvalidField`, `RuntimesUnknown`.
+    """
     if await seek_service(session, who.tenant_id, name) is not None:
         raise NameTaken(
             f"a service named '{name}' exists; PATCH changes it, or take another name",
@@ -105,7 +63,8 @@ async def create_service(
     model = await find_model(session, who.tenant_id, wish.model or "")
     named = wish.version or LATEST
     version = await hold_ready_version(session, model, named)
-    spec = Spec(model, version, _merged(wish.resources or {}), _merged(wish.env or {}))
+    spec = changed(Spec(model, version, {}, {}, {}, {}), model, version, wish)
+    await check_spec(session, spec)
     now = now_micros()
     service = Service(
         id=new_id("svc"),
@@ -142,7 +101,7 @@ async def seek_held_service(session: WriteSession, who: Who, name: str) -> Servi
 
 
 async def change_service(session: WriteSession, who: Who, vault: Vault, service: Service, wish: Wish) -> Operation:
-    """A merge patch of a locked service. Raises `IllegalMove` while it is deleted, `NotFound`, `VersionNotReady`."""
+    """A merge patch of a locked service. Raises `IllegalMove` while it is deleted, and what `create_service` does."""
     if service.status == "deleting":
         raise held_by(illegal(service, "update"), await unfinished(session, service.id))
     before = await wanted_revision(session, service)
@@ -223,7 +182,7 @@ async def roll_back(
 
 async def _revision_before(session: WriteSession, vault: Vault, service: Service, wanted: Revision) -> Revision:
     """The live one while another is rolled out, else the newest earlier one that runs something else."""
-    for earlier in await earlier_revisions(session, service, wanted):
+    async for earlier in earlier_revisions(session, service, wanted):
         if not run_the_same(vault, earlier, wanted):
             return earlier
     raise NoEarlierRevision(
@@ -242,8 +201,7 @@ async def _repeated(session: WriteSession, vault: Vault, service: Service, targe
             f"{version.status}; name a revision whose version is still there",
             current_status=version.status,
         )
-    spec = Spec(model, version, target.resources, variables_of(vault, target))
-    return await add_revision(session, vault, service, spec)
+    return await add_revision(session, vault, service, spec_of(vault, target, model, version))
 
 
 async def _bring_about(session: WriteSession, who: Who, service: Service, *, is_same_revision: bool) -> Operation:
@@ -285,16 +243,12 @@ async def _revised(
 ) -> Revision:
     """The revision that the wish asks for: a new one only where it would run something else."""
     model, version = await model_of(session, before)
+    old = spec_of(vault, before, model, version)
     if (named := wish.named_version) is not None:
         model = model if wish.model is None else await find_model(session, who.tenant_id, wish.model)
         version = await hold_ready_version(session, model, named)
-    resources = _merged({**before.resources, **(wish.resources or {})})
-    old_env = variables_of(vault, before)
-    env = _merged({**({} if wish.clears_env else old_env), **(wish.env or {})})
-    if version.id == before.version_id and resources == before.resources and env == old_env:
+    new = changed(old, model, version, wish)
+    if new == old:
         return before
-    return await add_revision(session, vault, service, Spec(model, version, resources, env))
-
-
-def _merged(values: Mapping[str, V | None]) -> dict[str, V]:
-    return {name: value for name, value in values.items() if value is not None}
+    await check_spec(session, new, old)
+    return await add_revision(session, vault, service, new)

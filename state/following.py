@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from core.secrets import Vault
 from state.database import WriteSession
-from state.deploying import Wish, change_service
+from state.deploying import change_service
 from state.operations import Who
 from state.queries.following import behind
 from state.switches import read_switches
 from state.tables import Service
+from state.wishes import Wish
 
 AT_ONCE = 20  # services that roll in the transaction that moves an alias; a caretaker sees to the others
 

@@ -58,6 +58,11 @@ def _insert(session: WriteSession) -> Callable[[type[Placement]], sqlite.Insert 
     return postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
 
 
+async def placed_generation(session: Session, service_id: str) -> int:
+    """The generation that was applied last, 0 before the first; a placement's spec may be large and is not read."""
+    return await session.scalar(select(Placement.generation).where(Placement.service_id == service_id)) or 0
+
+
 async def replicas_of(session: Session, service_id: str, generation: int) -> Sequence[Replica]:
     """The replicas that are not final, and the final ones of this generation, oldest first."""
     query = select(Replica).where(

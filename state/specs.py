@@ -30,6 +30,8 @@ class ServiceSpec:
     cpu: float
     memory_mb: int | None
     env_sealed: str | None
+    config_sealed: str | None = None
+    runtime: Mapping[str, str] | None = None  # what is pinned of the engine and its Python
     fresh_since: int = 0  # replicas made before this instant (microseconds) are replaced
     replacing: str | None = None  # and this one
 
@@ -73,4 +75,6 @@ async def _spec(
         cpu=revision.resources.get("cpu") or DEFAULT_CPU,
         memory_mb=revision.resources.get("memory_mb"),
         env_sealed=revision.env_sealed,
+        config_sealed=revision.config_sealed,
+        runtime=revision.runtime,
     )

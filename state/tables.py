@@ -188,6 +188,9 @@ class Revision(Base, Owned):
     resources: Mapped[dict[str, Any]]
     env_sealed: Mapped[str | None] = mapped_column(Text)
     env_names: Mapped[list[Any]]
+    config_sealed: Mapped[str | None] = mapped_column(Text)
+    config_names: Mapped[dict[str, Any] | None]  # each file's size in bytes
+    runtime: Mapped[dict[str, Any] | None]  # what is pinned: some of engine, engine_version, python
     __table_args__ = (UniqueConstraint("service_id", "number"), Index("ix_revisions_version", "version_id"))
 
 

@@ -5,16 +5,9 @@ from pydantic import BaseModel
 
 from api.dependencies import Reading, WhoAsks
 from api.routing import PlatformRoute
-from core.errors import Unavailable
-from state.queries.installation import known_runtimes
+from state.runtimes import offered_runtimes
 
 router = APIRouter(prefix="/api/v1/runtimes", tags=["services"], route_class=PlatformRoute)
-
-
-class RuntimesUnknown(Unavailable):
-    """No node is there, or it has just started."""
-
-    code, title = "runtimes_unknown", "No node has said what it can run"
 
 
 class RuntimeShown(BaseModel):
@@ -35,11 +28,6 @@ class RuntimePage(BaseModel):
 
 @router.get("", operation_id="list_runtimes")
 async def list_runtimes(session: Reading, who: WhoAsks) -> RuntimePage:
-    """The engines that the nodes have, with their versions and Python's."""
-    found = await known_runtimes(session)
-    if found is None:
-        raise RuntimesUnknown(
-            "no node has said yet what it can run; ask again in a few seconds, and where that does not help start one: "
-            "portside node"
-        )
+    """The engines that the nodes have, with their versions and Python's: what a service may pin as its `runtime`."""
+    found = await offered_runtimes(session)
     return RuntimePage(items=[RuntimeShown.model_validate(dict(each)) for each in found])

@@ -15,6 +15,7 @@ from api.nearest import hint
 from api.pages import Listing, document
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
+from api.schemas.config_files import check_config_files
 from api.schemas.environment import check_env
 from api.schemas.history import HistoryPage
 from api.schemas.models import require_name
@@ -23,6 +24,7 @@ from api.schemas.services import (
     ResourcesBody,
     RevisionPage,
     RollbackBody,
+    RuntimeBody,
     ServiceCreate,
     ServicePage,
     ServicePatch,
@@ -37,9 +39,7 @@ from core.errors import FieldProblem, InvalidField, UnknownField
 from state.cataloguing import Description, Value
 from state.database import ReadSession, WriteSession
 from state.deploying import (
-    Expiry,
     Verb,
-    Wish,
     act,
     change_service,
     create_service,
@@ -52,6 +52,7 @@ from state.queries.history import list_changes
 from state.queries.lists import Condition, View
 from state.revisions import Resources
 from state.tables import Operation, Service
+from state.wishes import Expiry, Wish
 
 router = APIRouter(prefix="/api/v1/services", tags=["services"], route_class=PlatformRoute)
 LIST = Listing(
@@ -245,6 +246,7 @@ def _whole_wish(body: ServiceSpecBody) -> tuple[Wish, Description]:
     """Everything that can be wished, said or not; the description once more, for a service that is new."""
     env = body.env or {}
     check_env(env)
+    check_config_files(body.config_files or {})
     about = Description(body.display_name, body.description, body.tags or ())
     wish = Wish(
         model=body.model,
@@ -253,6 +255,9 @@ def _whole_wish(body: ServiceSpecBody) -> tuple[Wish, Description]:
         resources={**EVERYTHING, **_resources(body.resources)},
         env=env,
         clears_env=True,
+        config_files=body.config_files or {},
+        clears_config_files=True,
+        runtime={**_runtime(None), **_runtime(body.runtime)},
         about={name: getattr(body, name) for name in DESCRIBED},
         expiry=Expiry(body.expires_after),
         follow=body.follow,
@@ -267,6 +272,7 @@ def _wish(body: ServicePatch) -> Wish:
             detail = f"a service cannot be without a {name}"
             raise InvalidField(detail, fields=[FieldProblem(f"/{name}", detail, "leave the field out to keep it")])
     check_env(body.env or {})
+    check_config_files(body.config_files or {})
     about: dict[str, Value] = {name: getattr(body, name) for name in DESCRIBED if name in given}
     resources = _resources(body.resources) if body.resources else (EVERYTHING if "resources" in given else None)
     return Wish(
@@ -276,6 +282,9 @@ def _wish(body: ServicePatch) -> Wish:
         resources=resources,
         env=body.env,
         clears_env="env" in given and body.env is None,
+        config_files=body.config_files,
+        clears_config_files="config_files" in given and body.config_files is None,
+        runtime=_runtime(body.runtime) if "runtime" in given else None,
         about=about,
         expiry=Expiry(body.expires_after) if "expires_after" in given else None,
         follow=bool(body.follow) if "follow" in given else None,
@@ -288,6 +297,11 @@ def _resources(body: ResourcesBody | None) -> Resources:
         return {}
     columns = {"cpu": ("cpu", body.cpu), "memory": ("memory_mb", body.memory)}
     return {column: value for name, (column, value) in columns.items() if name in body.model_fields_set}
+
+
+def _runtime(body: RuntimeBody | None) -> dict[str, str | None]:
+    """The parts that were given; nothing at all removes every part, as a null does each."""
+    return RuntimeBody().model_dump() if body is None else body.model_dump(exclude_unset=True)
 
 
 def _show(call: Call, status: int | None = 200) -> Show:

@@ -8,6 +8,7 @@ from pydantic.config import JsonDict
 
 from api.links import Links
 from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as
+from api.schemas.config_files import FILES
 from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
 from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Replicas, VersionName
@@ -22,6 +23,7 @@ MOST_REVISIONS: Final = 2**31 - 1  # what the column holds
 Follow = Annotated[
     bool, Field(description="Update the service when `version`, `latest` or an `@alias`, means another one.")
 ]
+RuntimePart = Annotated[str | None, Field(min_length=1, max_length=40)]
 FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
 
 CHURN: Final[JsonDict] = {
@@ -41,6 +43,14 @@ class ResourcesBody(Body):
     gpu: Gpu = None
 
 
+class RuntimeBody(Body):
+    """What is pinned of the runtime, out of `/runtimes`: `1.31` is any 1.31.x; what is left out is as it comes."""
+
+    engine: RuntimePart = None
+    engine_version: RuntimePart = None
+    python: RuntimePart = None
+
+
 class ServiceSpecBody(Body):
     """All that is wanted of a service but its name."""
 
@@ -52,8 +62,8 @@ class ServiceSpecBody(Body):
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
-    runtime: Later = None
-    config_files: Later = None
+    runtime: RuntimeBody | None = None
+    config_files: Annotated[dict[str, str] | None, FILES] = None
     autoscaling: Later = None
     follow: Follow = False
     expires_after: Lifetime = None
@@ -79,7 +89,10 @@ class ServicePut(ServiceSpecBody):
 
 
 class ServicePatch(Body):
-    """A merge patch (RFC 7396), also inside `resources` and `env`; null removes, or gives the default back."""
+    """A merge patch (RFC 7396), also inside `resources`, `runtime`, `env` and `config_files`.
+
+    null removes, or gives the default back.
+    """
 
     model_config = shown_as(
         {"version": "4"}, {"replicas": 3, "resources": {"memory": "1Gi"}, "env": {"THRESHOLD": "0.7", "OLD": None}}
@@ -93,8 +106,8 @@ class ServicePatch(Body):
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
-    runtime: Later = None
-    config_files: Later = None
+    runtime: RuntimeBody | None = None
+    config_files: Annotated[dict[str, str | None] | None, FILES] = None
     autoscaling: Later = None
     follow: Follow | None = None
     expires_after: Lifetime = None
@@ -117,14 +130,16 @@ class ResourcesShown(BaseModel):
 
 
 class RevisionShown(BaseModel):
-    """One immutable deployment spec; the values of `env` are never shown."""
+    """One immutable deployment spec; of `env` and `config_files` only names are shown, and sizes in bytes."""
 
     id: str
     number: int
     model: str
     version: str
     resources: ResourcesShown
+    runtime: RuntimeBody | None
     env_names: list[str]
+    config_file_names: dict[str, int]
     created_at: Instant
 
 
@@ -159,7 +174,9 @@ class ServiceShown(BaseModel):
     replicas: int
     ready_replicas: int
     resources: ResourcesShown | None
+    runtime: RuntimeBody | None
     env_names: list[str]
+    config_file_names: dict[str, int]
     expires_at: Instant | None
     follow: bool
     version_ref: str | None = Field(description="What it follows: `latest` or an `@alias`.")
@@ -231,7 +248,9 @@ def revision_document(facts: RevisionFacts) -> dict[str, Json]:
         "model": facts.model,
         "version": str(facts.version),
         "resources": resources_document(facts.resources),
+        "runtime": dict(facts.runtime) if facts.runtime else None,
         "env_names": list(facts.env_names),
+        "config_file_names": dict(facts.config_names),
         "created_at": instant(facts.created_at),
     }
 
@@ -251,7 +270,9 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
         "replicas": row.replicas,
         "ready_replicas": facts.ready_replicas,
         "resources": running.get("resources"),
+        "runtime": running.get("runtime"),
         "env_names": running.get("env_names", []),
+        "config_file_names": running.get("config_file_names", {}),
         "expires_at": instant(row.expires_at),
         "follow": row.version_ref is not None,
         "version_ref": row.version_ref,

@@ -1,10 +1,11 @@
 """Services: what one is made of, as the workers and the API read it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.orm import defer
 
 from core.clock import Micros
 from core.errors import Json, NotFound
@@ -16,9 +17,21 @@ from state.tables import Model, Operation, Replica, Revision, Service, Version
 MOST_EARLIER = 100  # whoever tried the same in vain more often must name the revision
 
 
+# Without what is sealed: it may be large.
+SHOWN_COLUMNS = (
+    Revision.id,
+    Revision.number,
+    Revision.resources,
+    Revision.env_names,
+    Revision.config_names,
+    Revision.runtime,
+    Revision.created_at,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RevisionFacts:
-    """A revision with the names of what it runs; never its environment's values."""
+    """A revision with the names of what it runs; never what its environment and its config files say."""
 
     id: str
     number: int
@@ -26,6 +39,8 @@ class RevisionFacts:
     version: int
     resources: dict[str, float]
     env_names: tuple[str, ...]
+    config_names: Mapping[str, int]
+    runtime: Mapping[str, str] | None
     created_at: Micros
 
 
@@ -93,7 +108,9 @@ async def describe(session: Session, services: Sequence[Service]) -> list[Servic
 
 async def list_revisions(session: Session, service: Service, view: View) -> Page[RevisionFacts]:
     """The revisions of a service."""
-    found = await page(session, select(Revision).where(Revision.service_id == service.id), Revision, view)
+    query = select(Revision).where(Revision.service_id == service.id)
+    light = query.options(defer(Revision.env_sealed), defer(Revision.config_sealed))
+    found = await page(session, light, Revision, view)
     facts = {facts.id: facts for facts in await _revision_facts(session, Revision.id.in_([r.id for r in found.rows]))}
     return Page([facts[revision.id] for revision in found.rows], found.next, found.total)
 
@@ -115,16 +132,18 @@ async def find_revision(session: Session, service: Service, number: int) -> Revi
     return revision
 
 
-async def earlier_revisions(session: Session, service: Service, revision: Revision) -> Sequence[Revision]:
-    """The live revision while another one is wanted, then those before `revision`, the newest first."""
+async def earlier_revisions(session: Session, service: Service, revision: Revision) -> AsyncIterator[Revision]:
+    """The live revision while another one is wanted, then those before `revision`, the newest first.
+
+    One by one: the first is mostly what is looked for, and what is sealed in all of them may be large.
+    """
     is_before = and_(Revision.service_id == service.id, Revision.number < revision.number)
-    found = list(
-        await session.scalars(select(Revision).where(is_before).order_by(Revision.number.desc()).limit(MOST_EARLIER))
-    )
-    if service.live_revision_id in (None, revision.id):
-        return found
-    live = select(Revision).where(Revision.id == service.live_revision_id)
-    return [*await session.scalars(live), *found]
+    newest_first = select(Revision.id).where(is_before).order_by(Revision.number.desc()).limit(MOST_EARLIER)
+    ids = list(await session.scalars(newest_first))
+    if service.live_revision_id not in (None, revision.id):
+        ids.insert(0, service.live_revision_id)
+    for id in ids:
+        yield (await session.scalars(select(Revision).where(Revision.id == id))).one()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +207,24 @@ async def list_replicas(session: Session, service: Service, view: View) -> Page[
 
 async def _revision_facts(session: Session, which: Any) -> list[RevisionFacts]:
     query = (
-        select(Revision, Model.name, Version.number)
+        select(*SHOWN_COLUMNS, Model.name, Version.number)
         .join(Version, Version.id == Revision.version_id)
         .join(Model, Model.id == Revision.model_id)
         .where(which)
     )
     return [
-        RevisionFacts(row.id, row.number, model, number, row.resources, tuple(row.env_names), row.created_at)
-        for row, model, number in await session.execute(query)
+        RevisionFacts(
+            id=id,
+            number=number,
+            model=model,
+            version=version,
+            resources=resources,
+            env_names=tuple(env_names),
+            config_names=config_names or {},
+            runtime=runtime,
+            created_at=created_at,
+        )
+        for id, number, resources, env_names, config_names, runtime, created_at, model, version in (
+            await session.execute(query)
+        )
     ]

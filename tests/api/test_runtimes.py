@@ -1,14 +1,18 @@
-"""`/runtimes`: what the nodes that are alive have said, each engine once."""
+"""`/runtimes`: what the nodes that are alive have said, each engine once, and services that pin one."""
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from httpx2 import AsyncClient
 
 from api.dependencies import Context
 from api.routes.runtimes import RuntimePage
+from api.schemas.services import RuntimeBody
 from core.errors import Json
 from state.processes import Presence, Self
-from tests.api.platform import is_problem
+from tests.api.catalogue import add_ready_versions, is_running, running_service
+from tests.api.iris import IRIS, deploy, shown
+from tests.api.platform import is_problem, work_on
 
 RUNTIMES = "/api/v1/runtimes"
 ONNX: Mapping[str, Json] = {
@@ -42,3 +46,53 @@ async def test_without_a_word_of_a_node_one_is_told_to_come_again(client: AsyncC
     assert (await client.get(RUNTIMES)).json() == {"items": [], "next_page_token": None}
     await node.stop()
     is_problem(await client.get(RUNTIMES), 503, "runtimes_unknown")
+
+
+async def test_what_a_node_has_can_be_pinned_and_is_shown(client: AsyncClient, context: Context) -> None:
+    await add_ready_versions(context, 2)
+    node = await says(context, "one", PMML, ONNX)
+    await running_service(client, context, runtime={"engine": "onnxruntime", "engine_version": "1.31"})
+    assert (await shown(client)).runtime == RuntimeBody(engine="onnxruntime", engine_version="1.31")
+    assert (await client.patch(IRIS, json={"runtime": {"engine_version": "1.31"}})).status_code == 200
+    assert (await client.patch(IRIS, json={"runtime": {"engine": None, "python": "3.11.2"}})).status_code == 202
+    await work_on(context, is_running)
+    assert (await shown(client)).runtime == RuntimeBody(engine_version="1.31", python="3.11.2")
+    assert (await client.put(IRIS, json={"model": "iris", "runtime": {"python": "3"}})).status_code == 202
+    assert (await shown(client)).runtime == RuntimeBody(python="3")
+    await client.patch(IRIS, json={"runtime": None})
+    assert (await shown(client)).runtime is None
+    pinned = (await client.get(f"{IRIS}/revisions", params={"order_by": "number"})).json()["items"]
+    assert pinned[0]["runtime"] == {"engine": "onnxruntime", "engine_version": "1.31"}
+    await node.stop()
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [{"engine": "pypmml"}, {"engine_version": "1.3"}, {"engine_version": "1.31.0.1"}, {"python": "3.12"}],
+)
+async def test_what_no_node_has_for_the_format_is_refused_with_what_there_is(
+    client: AsyncClient, context: Context, pin: dict[str, str]
+) -> None:
+    await add_ready_versions(context, 1)
+    node = await says(context, "one", PMML, ONNX)
+    problem = is_problem(await deploy(client, runtime=pin), 422, "invalid_field")
+    assert "there is: onnxruntime 1.31.0 on Python 3.11.2" in str(problem["detail"])
+    assert "'pointer': '/runtime'" in str(problem["errors"])
+    await node.stop()
+
+
+async def test_nothing_can_be_pinned_while_no_node_says_what_it_has(client: AsyncClient, context: Context) -> None:
+    await add_ready_versions(context, 1)
+    is_problem(await deploy(client, runtime={"python": "3.11"}), 503, "runtimes_unknown")
+    assert (await deploy(client)).status_code == 202
+
+
+async def test_a_pin_is_compared_again_only_where_it_or_the_version_changes(
+    client: AsyncClient, context: Context
+) -> None:
+    await add_ready_versions(context, 2)
+    node = await says(context, "one", ONNX)
+    await running_service(client, context, version=1, runtime={"python": "3.11"})
+    await node.stop()
+    assert (await client.patch(IRIS, json={"env": {"A": "1"}})).status_code == 202
+    is_problem(await client.patch(IRIS, json={"version": 2}), 503, "runtimes_unknown")

@@ -13,10 +13,11 @@ from state.cataloguing import (
     set_alias,
 )
 from state.database import Database, WriteSession
-from state.deploying import Wish, act, create_service, hold_service
+from state.deploying import act, create_service, hold_service
 from state.following import roll_on
 from state.queries.following import behind, hold_followers
 from state.tables import Model, Service, Version
+from state.wishes import Wish
 from tests.state.rows import ME, TEST, VAULT, somebody_waits_for_a_lock
 
 NEW = NewVersion(digest=f"sha256:{'ab' * 32}", size_bytes=3, format="onnx")

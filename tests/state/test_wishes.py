@@ -23,7 +23,6 @@ from state.database import Database, WriteSession
 from state.deploying import (
     NoEarlierRevision,
     SameRevision,
-    Wish,
     act,
     change_service,
     create_service,
@@ -39,6 +38,7 @@ from state.queries.versions import find_version, list_versions
 from state.revisions import run_the_same, variables_of
 from state.sweeping import bury, condemn, doom
 from state.tables import Blob, Model
+from state.wishes import Wish
 from tests.state.rows import ME, TEST, VAULT
 
 DIGEST = f"sha256:{'ab' * 32}"

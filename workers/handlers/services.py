@@ -17,7 +17,11 @@ from workers.targets.base import SeenReplica
 
 LOOK_AGAIN = timedelta(seconds=1)  # the watcher wakes us at once; this is for a lost signal
 CRASHES_BEFORE_FAILURE = 3
-HOPELESS = ("model_refused", "out_of_memory")  # another try with the same file and limits ends the same
+HOPELESS = (
+    "model_refused",
+    "runtime_missing",
+    "out_of_memory",
+)  # another try with the same file and limits ends the same
 
 
 class DeployFailed(Rejected):

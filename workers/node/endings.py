@@ -5,7 +5,8 @@ import signal
 from dataclasses import dataclass
 
 REFUSED = 65  # the model server's exit code for a model that it cannot serve: the file is at fault
-NEEDS_MEMORY = "memory_limit_exceeded"
+# Where not the file is at fault: another limit can help, or another runtime.
+OTHER_FAULTS = {"memory_limit_exceeded": "out_of_memory", "runtime_missing": "runtime_missing"}
 # How the parts of a model server say that an allocation was refused (RLIMIT_DATA, -Xmx).
 MEMORY_WORDS = ("MemoryError", "bad_alloc", "OutOfMemoryError", "insufficient memory", "Cannot allocate memory")
 
@@ -51,8 +52,7 @@ def _refusal(last_lines: str) -> Ending:
         except ValueError:
             continue
         if isinstance(document, dict) and "message" in document:
-            # A file that needs more memory than it may have is not at fault: another limit can help.
-            reason = "out_of_memory" if document.get("code") == NEEDS_MEMORY else "model_refused"
+            reason = OTHER_FAULTS.get(document.get("code", ""), "model_refused")
             hint = f" ({document['hint']})" if document.get("hint") else ""
             return Ending(reason, f"{document['message']}{hint}")
     return Ending("model_refused", with_log("the model was refused", last_lines))

@@ -3,23 +3,28 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
 from core.secrets import Vault
 from core.settings import MIB, Settings
+from state.revisions import config_of
 from state.specs import ServiceSpec
 from storage.cache import ArtifactCache
 from storage.digests import Digest
 from workers.children import child_environment, serving_command
+from workers.node.config_files import write_config_files
 from workers.node.processes import Program
 from workers.node.sockets import http_address
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a model server is told on its command line. `memory_mb` None is without a limit, `socket` None is TCP."""
+    """What a model server is told on its command line. `memory_mb` None is without a limit, `socket` None is TCP.
+
+    `runtime` is what it must be: some of `engine`, `engine_version`, `python`.
+    """
 
     replica_id: str
     service: str
@@ -31,6 +36,7 @@ class Launch:
     threads: int
     memory_mb: int | None
     parent_fd: int
+    runtime: Mapping[str, str] = field(default_factory=dict)
 
 
 Command = Callable[[Launch], Sequence[str]]
@@ -58,6 +64,9 @@ def model_server(settings: Settings) -> Command:
             "--max-body-mb": ceil(settings.max_predict_bytes / MIB),
             "--grace-s": settings.drain_s,
             "--parent-fd": launch.parent_fd,
+            "--engine": launch.runtime.get("engine"),
+            "--engine-version": launch.runtime.get("engine_version"),
+            "--python-version": launch.runtime.get("python"),
         }
         given = [(name, str(value)) for name, value in arguments.items() if value is not None]
         return serving_command(settings, *(part for pair in given for part in pair))
@@ -80,6 +89,11 @@ class Place:
         """The unix socket that its model server listens on."""
         return self.folder / "s" if self.host is None else None
 
+    @property
+    def config(self) -> Path:
+        """Where its config files lie."""
+        return self.folder / "config"
+
     def address(self, port: int | None) -> str | None:
         """What gateways read in its row; `port` is that of its process, once there is one."""
         if self.host is None:
@@ -94,6 +108,8 @@ async def prepare(
     model_file = await cache.path(Digest.parse(spec.digest))
     signature_file = place.folder / "signature.json"
     await asyncio.to_thread(_write_files, place, signature_file, spec.signature)
+    config_files = config_of(vault, spec.config_sealed, spec.revision_id)
+    await asyncio.to_thread(write_config_files, place.config, config_files)
     threads = max(1, ceil(spec.cpu))
     launch = Launch(
         replica_id=replica_id,
@@ -106,8 +122,9 @@ async def prepare(
         threads=threads,
         memory_mb=spec.memory_mb,
         parent_fd=place.parent_fd,
+        runtime=spec.runtime or {},
     )
-    variables = _variables(spec, replica_id, threads, vault)
+    variables = {**_variables(spec, replica_id, threads, vault), "PORTSIDE_CONFIG_DIR": str(place.config)}
     if place.host is not None:
         variables[TOKEN_VARIABLE] = vault.replica_token(replica_id)
     environment = child_environment(place.cache, variables)

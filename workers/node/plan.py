@@ -17,6 +17,7 @@ LONGEST_BACKOFF = 30 * SECOND
 # A replica that had answered works between its crashes: waiting longer than this serves nobody.
 LONGEST_BACKOFF_ONCE_READY = 2 * SECOND
 STEADY = 60 * SECOND  # who lived this long and answered begins a new count with its end
+REFUSALS = ("model_refused", "runtime_missing")
 MOST_REFUSALS = 3
 PLATFORM_REASONS = ("platform_restarted", "platform_stopped")  # not the model's fault
 
@@ -90,7 +91,7 @@ def _may_start(wanted: WantedService, replicas: Sequence[ReplicaFacts], now: Mic
     failures = _failures(wanted, replicas)
     if not failures:
         return True
-    refusals = sum(failure.reason == "model_refused" for failure in failures)
+    refusals = sum(failure.reason in REFUSALS for failure in failures)
     if refusals >= MOST_REFUSALS and not any(_has_served(wanted, replica) for replica in replicas):
         return False
     last = failures[0].ended_at or 0

@@ -8,9 +8,9 @@ from core.errors import NotFound
 from core.settings import Settings
 from state.claims import Claim, held
 from state.database import Database
-from state.placements import FINAL, displace, place, replicas_of
+from state.placements import FINAL, displace, place, placed_generation, replicas_of
 from state.specs import ServiceSpec
-from state.tables import Placement, Replica
+from state.tables import Replica
 from workers.node.logs import log_path, read_added, read_tail
 from workers.targets.base import SeenReplica
 
@@ -51,8 +51,7 @@ class NodeTarget:
     async def observe(self, service_id: str) -> Sequence[SeenReplica]:
         """The replicas that are not final, and the final ones of the generation that was applied last, oldest first."""
         async with self._database.read() as session:
-            placement = await session.get(Placement, service_id)
-            rows = await replicas_of(session, service_id, placement.generation if placement else 0)
+            rows = await replicas_of(session, service_id, await placed_generation(session, service_id))
         return [
             SeenReplica(
                 id=row.id,
@@ -97,5 +96,7 @@ class NodeTarget:
 
 
 def _kept(spec: ServiceSpec) -> dict[str, object]:
-    """What replicas are started from; a node of the release before knows nothing of `replacing`."""
-    return {name: value for name, value in asdict(spec).items() if name != "replacing"}
+    """What replicas are started from; a node of the release before knows nothing of `replacing`, config files, pins."""
+    kept = {name: value for name, value in asdict(spec).items() if name != "replacing"}
+    unknown = [name for name in ("config_sealed", "runtime") if kept[name] is None]
+    return {name: value for name, value in kept.items() if name not in unknown}

@@ -14,6 +14,11 @@ def test_a_refusal_without_words_shows_the_log() -> None:
     assert describe(65, "[]\nhm", None) == Ending("model_refused", "the model was refused\n[]\nhm")
 
 
+def test_another_runtime_than_the_pinned_one_is_no_fault_of_the_model() -> None:
+    line = '{"code": "runtime_missing", "message": "here is 1.30", "hint": "Pin another."}'
+    assert describe(65, line, 256) == Ending("runtime_missing", "here is 1.30 (Pin another.)")
+
+
 def test_a_refusal_for_want_of_memory_is_no_fault_of_the_model() -> None:
     line = '{"code": "memory_limit_exceeded", "message": "it needs more memory", "hint": "Raise the limit."}'
     assert describe(65, line, 256) == Ending("out_of_memory", "it needs more memory (Raise the limit.)")

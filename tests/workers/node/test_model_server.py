@@ -3,19 +3,22 @@
 import asyncio
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.workers.node.world import World, is_running, open_world
+from tests.workers.node.world import World, is_running, open_world, until
 from workers.node.launch import model_server
 from workers.node.life import Rhythm
+from workers.targets.base import SeenReplica
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +82,23 @@ async def test_a_file_that_is_no_model_is_refused_with_the_reason(data: Path, si
         [first, *_] = await world.ended("failed")
         assert first.reason == "model_refused"
         assert first.message
+
+
+async def test_a_replica_starts_only_on_the_runtime_that_is_pinned(iris: World, signature: dict[str, Any]) -> None:
+    await iris.ready(1)
+    engine_version, python = signature["engine_version"], platform.python_version()
+    pinned = {"engine": "onnxruntime", "engine_version": engine_version, "python": python.rpartition(".")[0]}
+    wish = partial(iris.spec, signature=signature, memory_mb=1024, cpu=1.0)
+    await iris.target.apply(wish(generation=2, revision_id="rev_2", runtime=pinned))
+
+    async def replaced() -> list[SeenReplica]:
+        return [replica for replica in await iris.seen("ready") if replica.revision_id == "rev_2"]
+
+    [second] = await until(replaced, 20)
+    await iris.target.apply(wish(generation=3, revision_id="rev_3", runtime={**pinned, "engine_version": "0.1"}))
+    [failed, *_] = await iris.ended("failed")
+    assert failed.reason == "runtime_missing"
+    assert f"engine_version 0.1, python {pinned['python']}, and here is onnxruntime {engine_version}" in str(
+        failed.message
+    )
+    assert [replica.id for replica in await iris.seen("ready")] == [second.id]

@@ -158,8 +158,9 @@ def test_failures_before_a_restart_do_not_count() -> None:
     assert steps(before, replace(ONE, fresh_since=NOW - SECOND)) == [Start()]
 
 
-def test_a_refused_model_is_not_tried_for_ever() -> None:
-    refused = [failure(number, ended_s_ago=600, reason="model_refused") for number in range(3)]
+@pytest.mark.parametrize("reason", ["model_refused", "runtime_missing"])
+def test_what_is_refused_is_not_tried_for_ever(reason: str) -> None:
+    refused = [failure(number, ended_s_ago=600, reason=reason) for number in range(3)]
     assert steps(refused[:2], ONE) == [Start()]
     assert steps(refused, ONE) == []
 

@@ -89,8 +89,10 @@ class World:
         self.nodes.append(node)
         return node
 
-    def spec(self, *, variables: dict[str, str] | None = None, **changes: Any) -> ServiceSpec:
-        """A wish; `variables` are the user's environment."""
+    def spec(
+        self, *, variables: dict[str, str] | None = None, files: dict[str, str] | None = None, **changes: Any
+    ) -> ServiceSpec:
+        """A wish; `variables` are the user's environment, `files` the config files."""
         revision = changes.get("revision_id", "rev_1")
         sealed = VAULT.seal(json.dumps(variables), f"revision:{revision}") if variables else None
         values: dict[str, Any] = {
@@ -107,6 +109,7 @@ class World:
             "cpu": 1.5,
             "memory_mb": None,
             "env_sealed": sealed,
+            "config_sealed": VAULT.seal(json.dumps(files), f"config:{revision}") if files else None,
         }
         return ServiceSpec(**(values | changes))
 

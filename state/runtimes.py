@@ -1,0 +1,52 @@
+"""Pinned runtimes: a service may ask for an engine's version and Python's, out of what the nodes say they have."""
+
+from collections.abc import Mapping, Sequence
+
+from core.errors import FieldProblem, InvalidField, Json, Unavailable
+from state.database import Session
+from state.queries.installation import known_runtimes
+from state.tables import Version
+
+
+class RuntimesUnknown(Unavailable):
+    """No node is there, or it has just started."""
+
+    code, title = "runtimes_unknown", "No node has said what it can run"
+
+
+async def offered_runtimes(session: Session) -> Sequence[Mapping[str, Json]]:
+    """What a service may pin. Raises `RuntimesUnknown`."""
+    found = await known_runtimes(session)
+    if found is None:
+        raise RuntimesUnknown(
+            "no node has said yet what it can run; ask again in a few seconds, and where that does not help start one: "
+            "portside node"
+        )
+    return found
+
+
+async def check_pinned(session: Session, pinned: Mapping[str, str], version: Version) -> None:
+    """Raises `InvalidField` naming what there is where nothing pinned is here, and `RuntimesUnknown`."""
+    found = await offered_runtimes(session)
+    fitting = [each for each in found if version.format in _formats(each)]
+    if any(_is(pinned, each) for each in fitting):
+        return
+    wanted = ", ".join(f"{part} {pinned[part]}" for part in sorted(pinned))
+    there = "; ".join(_words(each) for each in fitting) or "none"
+    detail = f"no node runs {version.format} with {wanted}; there is: {there}"
+    problem = FieldProblem("/runtime", detail, "GET /api/v1/runtimes lists what may be pinned")
+    raise InvalidField(f"'/runtime' cannot be used: {detail}", fields=[problem])
+
+
+def _formats(runtime: Mapping[str, Json]) -> Sequence[str]:
+    formats = runtime["formats"]
+    return [str(each) for each in formats] if isinstance(formats, list) else []
+
+
+def _is(pinned: Mapping[str, str], runtime: Mapping[str, Json]) -> bool:
+    """Whether it is what is pinned; `1.31` is any 1.31.x."""
+    return all(f"{runtime[part]}.".startswith(f"{given}.") for part, given in pinned.items())
+
+
+def _words(runtime: Mapping[str, Json]) -> str:
+    return f"{runtime['engine']} {runtime['engine_version']} on Python {runtime['python']}"
