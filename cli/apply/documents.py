@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cli.apply.fields import FIELDS, REQUIRED
+from cli.apply.fields import FIELDS, REQUIRED, SEALED
 from cli.failure import CommandFailed, Exit
 
 SHOWN = 80  # characters of a wrong value
@@ -147,7 +147,7 @@ def _wrong(kind: str, field: str, given: object) -> str | None:
         hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(checks)}"
         return f"a {kind} has no such field; {hint}"
     wrong = checks[field](given)
-    shown = "" if field == "env" else f", not {str(given)[:SHOWN]!r}"  # a variable's value may be a secret
+    shown = "" if field in SEALED else f", not {str(given)[:SHOWN]!r}"
     return wrong and f"{wrong}{shown}"
 
 

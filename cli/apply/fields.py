@@ -78,6 +78,14 @@ def variables(given: object) -> str | None:
     return "must be names with texts: put numbers, yes and no in quotes"
 
 
+def runtime(given: object) -> str | None:
+    """What is pinned of a runtime."""
+    parts = ("engine", "engine_version", "python")
+    if isinstance(given, dict) and all(part in parts and isinstance(given[part], str) for part in given):
+        return None
+    return f"must have {', '.join(parts)} or some of them, each a text in quotes"
+
+
 def resources(given: object) -> str | None:
     """`cpu` and `memory` as Kubernetes writes them."""
     if not isinstance(given, dict) or not set(given) <= {"cpu", "memory", "gpu"}:
@@ -112,8 +120,12 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "follow": truth,
         "replicas": count,
         "resources": resources,
+        "runtime": runtime,
         "env": variables,
+        "config_files": variables,
         **ABOUT,
     },
 }
+# What they say is never shown: it may be secret.
+SEALED = ("env", "config_files")
 REQUIRED: Mapping[str, tuple[str, ...]] = {"model": ("name",), "service": ("name", "model")}

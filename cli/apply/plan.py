@@ -8,13 +8,15 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from cli.apply.documents import Declared
-from cli.apply.fields import cores, memory
+from cli.apply.fields import SEALED, cores, memory
 from cli.apply.sources import artifact_digest
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 
 MARK = "managed-by=portside-apply"
-ENV_MARK = "portside-apply-env="  # values of `env` are never shown: so it is known whether they have changed
+# What they say is never shown: so it is known whether it has changed.
+DIGEST_MARKS = {"env": "portside-apply-env=", "config_files": "portside-apply-config="}
+NAMES = {"env": "env_names", "config_files": "config_file_names"}
 NEW = "the new one"
 SPELL: Mapping[str, Callable[[Any], object]] = {"cpu": cores, "memory": memory, "gpu": int}
 COLLECTIONS = {"model": "/api/v1/models", "service": "/api/v1/services"}
@@ -71,10 +73,11 @@ def _service(platform: Platform, one: Declared, models: Mapping[str, Change]) ->
         one.fields.get("version", "latest") if follows else _version(platform, one, models, is_new=service is None)
     )
     wish: dict[str, Any] = {"model": one.fields["model"], **({} if version is None else {"version": version})}
-    wish |= {name: one.fields[name] for name in ("follow", "replicas", "resources", "env") if name in one.fields}
+    given = ("follow", "replicas", "resources", "runtime", *SEALED)
+    wish |= {name: one.fields[name] for name in given if name in one.fields}
     wish |= _about(one, service)
     if service is None:
-        after = {**wish, "env": sorted(wish["env"])} if "env" in wish else wish
+        after = {**wish, **{name: sorted(wish[name]) for name in SEALED if name in wish}}
         return _change(one, None, {}, after, wish)
     before: dict[str, Any] = {}
     after = {}
@@ -87,20 +90,19 @@ def _about(one: Declared, found: Document | None) -> dict[str, Any]:
     """Names and tags to send: what is made now gets the mark; an old mark stays, whatever tags are given."""
     about = {name: one.fields[name] for name in ("display_name", "description") if name in one.fields}
     kept = [MARK] if found is None or MARK in found["tags"] else []
-    if one.fields.get("env"):
-        kept.append(ENV_MARK + _env_digest(one))
+    kept += [mark + _digest(one, name) for name, mark in DIGEST_MARKS.items() if one.fields.get(name)]
     given = one.fields.get("tags")
     if given is None:
         given = [] if found is None else [tag for tag in found["tags"] if not _is_mark(tag)]
     return {**about, "tags": [*given, *(tag for tag in kept if tag not in given)]}
 
 
-def _env_digest(one: Declared) -> str:
-    return hashlib.sha256(json.dumps([one.name, one.fields["env"]], sort_keys=True).encode()).hexdigest()[:12]
+def _digest(one: Declared, name: str) -> str:
+    return hashlib.sha256(json.dumps([one.name, one.fields[name]], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _is_mark(tag: str) -> bool:
-    return tag == MARK or tag.startswith(ENV_MARK)
+    return tag == MARK or tag.startswith(tuple(DIGEST_MARKS.values()))
 
 
 def _version(platform: Platform, one: Declared, models: Mapping[str, Change], *, is_new: bool) -> str | None:
@@ -129,8 +131,8 @@ def _version(platform: Platform, one: Declared, models: Mapping[str, Change], *,
 def _both(name: str, service: Document, wish: Mapping[str, Any]) -> tuple[object, object]:
     """A field as it is and as it shall be, spelled alike."""
     wanted = wish[name]
-    if name == "env":
-        return service["env_names"], sorted(wanted)
+    if name in SEALED:
+        return sorted(service[NAMES[name]]), sorted(wanted)
     if name == "tags":
         return sorted(service["tags"]), sorted(wanted)
     if name == "version" and wish.get("follow"):
@@ -138,16 +140,21 @@ def _both(name: str, service: Document, wish: Mapping[str, Any]) -> tuple[object
     if name == "resources":
         shown = service["resources"] or {}
         return {part: shown.get(part) for part in wanted}, {part: SPELL[part](wanted[part]) for part in wanted}
+    if name == "runtime":
+        return {part: text for part, text in (service["runtime"] or {}).items() if text}, wanted
     return service[name], wanted
 
 
 def _patch(
     service: Document, wish: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What differs; a variable that is no longer declared is removed (RFC 7396)."""
+    """What differs; what is no longer declared in a mapping is removed (RFC 7396)."""
     changed = {name: wish[name] for name in wish if before[name] != after[name]}
-    if "env" in wish and (changed.keys() & {"env", "tags"}):
-        changed["env"] = {**dict.fromkeys(service["env_names"]), **wish["env"]}
+    for name in SEALED:
+        if name in wish and (changed.keys() & {name, "tags"}):
+            changed[name] = {**dict.fromkeys(service[NAMES[name]]), **wish[name]}
+    if "runtime" in changed:
+        changed["runtime"] = {**dict.fromkeys(service["runtime"] or {}), **wish["runtime"]} or None
     return changed
 
 

@@ -23,6 +23,7 @@ model: flowers
 replicas: {replicas}
 resources: {{cpu: 500m, memory: 1Gi}}
 env: {{GREETING: {greeting}}}
+config_files: {{limits.yaml: "most: {most}"}}
 tags: [team-a]
 """
 
@@ -57,9 +58,9 @@ class Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def write(folder: Path, *, file: str = "iris.onnx", replicas: int = 1, greeting: str = "hello") -> None:
+def write(folder: Path, *, file: str = "iris.onnx", replicas: int = 1, greeting: str = "hello", most: int = 3) -> None:
     shutil.copyfile(EXAMPLES / file, folder / "flowers.onnx")
-    (folder / "flowers.yaml").write_text(MODEL + SERVICE.format(replicas=replicas, greeting=greeting))
+    (folder / "flowers.yaml").write_text(MODEL + SERVICE.format(replicas=replicas, greeting=greeting, most=most))
 
 
 def changes(running: RunningPlatform, folder: Path, *words: str) -> dict[str, str]:
@@ -106,6 +107,22 @@ def test_another_value_of_a_variable_rolls_out(running: RunningPlatform, folder:
     data(running, "apply", "-f", str(folder))
     assert len(data(running, "services", "revisions", "flowers", "-o", "name").split()) == revisions + 1
     assert changes(running, folder) == {}
+
+
+def test_another_text_of_a_config_file_rolls_out_and_is_not_shown(running: RunningPlatform, folder: Path) -> None:
+    write(folder, greeting="bye", most=4)
+    said = data(running, "apply", "-f", str(folder))
+    assert "~ service flowers" in said
+    assert "most: 4" not in said
+    assert changes(running, folder) == {}
+    pin = "runtime: {engine: onnxruntime}\n"
+    (folder / "flowers.yaml").write_text((folder / "flowers.yaml").read_text() + pin)
+    data(running, "apply", "-f", str(folder))
+    assert changes(running, folder) == {}
+    shown = json.loads(data(running, "services", "show", "flowers", "--json"))
+    assert (shown["runtime"], shown["config_file_names"]) == ({"engine": "onnxruntime"}, {"limits.yaml": 7})
+    write(folder, greeting="bye")
+    data(running, "apply", "-f", str(folder))
 
 
 def test_another_file_becomes_a_version_and_the_old_file_goes_back_to_the_old_one(
