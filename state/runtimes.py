@@ -29,13 +29,20 @@ async def check_pinned(session: Session, pinned: Mapping[str, str], version: Ver
     """Raises `InvalidField` naming what there is where nothing pinned is here, and `RuntimesUnknown`."""
     found = await offered_runtimes(session)
     fitting = [each for each in found if version.format in _formats(each)]
-    if any(_is(pinned, each) for each in fitting):
+    if running_on(found, version.format, pinned) is not None:
         return
     wanted = ", ".join(f"{part} {pinned[part]}" for part in sorted(pinned))
     there = "; ".join(_words(each) for each in fitting) or "none"
     detail = f"no node runs {version.format} with {wanted}; there is: {there}"
     problem = FieldProblem("/runtime", detail, "GET /api/v1/runtimes lists what may be pinned")
     raise InvalidField(f"'/runtime' cannot be used: {detail}", fields=[problem])
+
+
+def running_on(
+    found: Sequence[Mapping[str, Json]], file_format: str, pinned: Mapping[str, str]
+) -> Mapping[str, Json] | None:
+    """Which of the runtimes that there are runs a file of this format, as it is pinned, if any does."""
+    return next((each for each in found if file_format in _formats(each) and _is(pinned, each)), None)
 
 
 def _formats(runtime: Mapping[str, Json]) -> Sequence[str]:

@@ -152,7 +152,10 @@ class RevisionPage(BaseModel):
 
 
 class ServiceShown(BaseModel):
-    """A service: what is wanted of it, what is live, and how it is. `url` takes predictions."""
+    """A service: what is wanted of it, what is live, and how it is. `url` takes predictions.
+
+    `runtime` is what is pinned, `runs_on` what the node has for it.
+    """
 
     id: str
     name: str
@@ -175,6 +178,7 @@ class ServiceShown(BaseModel):
     ready_replicas: int
     resources: ResourcesShown | None
     runtime: RuntimeBody | None
+    runs_on: RuntimeBody | None
     env_names: list[str]
     config_file_names: dict[str, int]
     expires_at: Instant | None
@@ -271,6 +275,7 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
         "ready_replicas": facts.ready_replicas,
         "resources": running.get("resources"),
         "runtime": running.get("runtime"),
+        "runs_on": {part: facts.runs_on[part] for part in RuntimeBody.model_fields} if facts.runs_on else None,
         "env_names": running.get("env_names", []),
         "config_file_names": running.get("config_file_names", {}),
         "expires_at": instant(row.expires_at),

@@ -11,7 +11,9 @@ from core.clock import Micros
 from core.errors import Json, NotFound
 from state.database import Session
 from state.features import named_sample
+from state.queries.installation import known_runtimes
 from state.queries.lists import Page, View, page
+from state.runtimes import running_on
 from state.tables import Model, Operation, Replica, Revision, Service, Version
 
 MOST_EARLIER = 100  # whoever tried the same in vain more often must name the revision
@@ -41,18 +43,23 @@ class RevisionFacts:
     env_names: tuple[str, ...]
     config_names: Mapping[str, int]
     runtime: Mapping[str, str] | None
+    format: str
     created_at: Micros
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """A service with the revision that is wanted, the one that was last ready, and what happens to it now."""
+    """A service with the revision that is wanted, the one that was last ready, and what happens to it now.
+
+    `runs_on` is the runtime of the latter, as the node tells it.
+    """
 
     row: Service
     wanted: RevisionFacts | None
     live: RevisionFacts | None
     ready_replicas: int
     operation_id: str | None
+    runs_on: Mapping[str, Json] | None = None
 
 
 async def find_service(session: Session, tenant_id: str, name: str) -> Service:
@@ -84,7 +91,7 @@ def serves_any(tenant_id: str, models: Sequence[str]) -> ColumnElement[bool]:
 
 
 async def describe(session: Session, services: Sequence[Service]) -> list[ServiceFacts]:
-    """Everything that is shown of services, in three queries however many they are."""
+    """Everything that is shown of services, in a handful of queries however many they are."""
     ids = [service.id for service in services]
     revision_ids = {id for service in services for id in (service.revision_id, service.live_revision_id) if id}
     facts = {found.id: found for found in await _revision_facts(session, Revision.id.in_(sorted(revision_ids)))}
@@ -94,13 +101,15 @@ async def describe(session: Session, services: Sequence[Service]) -> list[Servic
         Operation.target_id.in_(ids), Operation.status.in_(["queued", "running"])
     )
     holders = dict((await session.execute(busy.order_by(Operation.id.desc()))).all())
+    offered = await known_runtimes(session) or () if facts else ()
     return [
         ServiceFacts(
             service,
             facts.get(service.revision_id or ""),
-            facts.get(service.live_revision_id or ""),
+            live := facts.get(service.live_revision_id or ""),
             counts.get(service.id, 0),
             holders.get(service.id),
+            running_on(offered, live.format, live.runtime or {}) if live else None,
         )
         for service in services
     ]
@@ -207,7 +216,7 @@ async def list_replicas(session: Session, service: Service, view: View) -> Page[
 
 async def _revision_facts(session: Session, which: Any) -> list[RevisionFacts]:
     query = (
-        select(*SHOWN_COLUMNS, Model.name, Version.number)
+        select(*SHOWN_COLUMNS, Model.name, Version.number, Version.format)
         .join(Version, Version.id == Revision.version_id)
         .join(Model, Model.id == Revision.model_id)
         .where(which)
@@ -222,9 +231,10 @@ async def _revision_facts(session: Session, which: Any) -> list[RevisionFacts]:
             env_names=tuple(env_names),
             config_names=config_names or {},
             runtime=runtime,
+            format=format,
             created_at=created_at,
         )
-        for id, number, resources, env_names, config_names, runtime, created_at, model, version in (
+        for id, number, resources, env_names, config_names, runtime, created_at, model, version, format in (
             await session.execute(query)
         )
     ]

@@ -87,6 +87,19 @@ async def test_nothing_can_be_pinned_while_no_node_says_what_it_has(client: Asyn
     assert (await deploy(client)).status_code == 202
 
 
+async def test_a_service_without_a_pin_says_what_it_runs_on(client: AsyncClient, context: Context) -> None:
+    await add_ready_versions(context, 1)
+    node = await says(context, "one", PMML, ONNX)
+    await deploy(client)
+    assert (await shown(client)).runs_on is None
+    await work_on(context, is_running)
+    found = await shown(client)
+    assert found.runtime is None
+    assert found.runs_on == RuntimeBody(engine="onnxruntime", engine_version="1.31.0", python="3.11.2")
+    await node.stop()
+    assert (await shown(client)).runs_on is None
+
+
 async def test_a_pin_is_compared_again_only_where_it_or_the_version_changes(
     client: AsyncClient, context: Context
 ) -> None:

@@ -66,5 +66,6 @@ def test_a_service_is_pinned_to_what_its_node_says_it_has(platform: Platform) ->
 
     [onnx] = until(told, 30, "the node's word")
     pin = {part: onnx[part] for part in ("engine", "engine_version", "python")}
+    assert platform.get(ROLLED)["runs_on"] == pin
     change(platform, runtime=pin)
     assert platform.get(ROLLED)["live"]["runtime"] == pin
