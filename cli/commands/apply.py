@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import AsJson, FormatOption, Quiet, Timeout, Wait, Yes, confirm, connect, output_of
-from cli.format import Format
+from cli.commands.target import Yes, confirm
+from cli.commands.verb import Call, client_verb
 
 
+@client_verb(waits_s=300)
 def apply(
-    context: typer.Context,
+    call: Call,
     source: Annotated[
         Path,
         typer.Option("--file", "-f", metavar="FILE|DIR", help="YAML, or a folder of it.", show_default=False),
@@ -20,11 +21,6 @@ def apply(
         bool, typer.Option("--prune", help="Delete what an earlier apply made and nothing declares any more.")
     ] = False,
     yes: Yes = False,
-    wait: Wait = True,
-    timeout: Timeout = 300,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Make models and services as YAML documents say: show the difference, then do it. Again it changes nothing.
 
@@ -35,14 +31,12 @@ def apply(
     from cli.apply.plan import make_plan
     from cli.apply.steps import carry_out, show_plan
 
-    out = output_of(output, as_json, quiet)
     declared = read_documents(source)
-    with connect(context) as platform:
-        changes = make_plan(platform, declared, prune=prune)
-        show_plan(changes, out, dry_run=dry_run)
-        if dry_run:
-            return
-        gone = [f"{change.kind} {change.name}" for change in changes if change.action == "delete"]
-        if gone:
-            confirm(f"Delete {', '.join(gone)}?", yes)
-        carry_out(changes, platform, out, waits=wait, timeout_s=timeout)
+    changes = make_plan(call.platform, declared, prune=prune)
+    show_plan(changes, call.output, dry_run=dry_run)
+    if dry_run:
+        return
+    gone = [f"{change.kind} {change.name}" for change in changes if change.action == "delete"]
+    if gone:
+        confirm(f"Delete {', '.join(gone)}?", yes)
+    carry_out(changes, call.platform, call.output, waits=call.waits, timeout_s=call.timeout_s)

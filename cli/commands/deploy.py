@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import AsJson, FileOrUrl, FormatOption, Quiet, Timeout, Wait, connect, output_of
-from cli.format import Format
+from cli.commands.target import FileOrUrl
+from cli.commands.verb import Call, client_verb
 
 
+@client_verb(waits_s=180)
 def deploy(
-    context: typer.Context,
+    call: Call,
     file: FileOrUrl,
     name: Annotated[
         str | None, typer.Option("--name", help="The service's name.", show_default="from the file's name")
@@ -21,11 +22,6 @@ def deploy(
         int | None,
         typer.Option("--replicas", min=1, help="Model servers.", show_default="1, or as many as there are now"),
     ] = None,
-    wait: Wait = True,
-    timeout: Timeout = 180,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Make a service of a model file: upload, inspect, deploy, try, and show its URL.
 
@@ -34,6 +30,4 @@ def deploy(
     """
     from cli.deployment import Plan, carry_out
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        carry_out(Plan.make(file, name, model, replicas, wait, timeout), platform, out)
+    carry_out(Plan.make(file, name, model, replicas, call.waits, call.timeout_s), call.platform, call.output)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import AsJson, FormatOption, Quiet, connect, output_of
-from cli.format import Format
+from cli.commands.target import connect, output_of
+from cli.commands.verb import Call, client_verb
 
 
 class Turn(StrEnum):
@@ -16,15 +16,12 @@ class Turn(StrEnum):
     ON = "on"
 
 
-def system(
-    context: typer.Context, output: FormatOption = Format.TABLE, as_json: AsJson = False, quiet: Quiet = False
-) -> None:
+@client_verb()
+def system(call: Call) -> None:
     """Show the whole installation: its processes, lanes, caretakers, pools, disk and switches."""
     from cli.operating import show_system
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_system(platform, out)
+    show_system(call.platform, call.output)
 
 
 def open_(context: typer.Context) -> None:
@@ -35,8 +32,9 @@ def open_(context: typer.Context) -> None:
         open_platform(platform, output_of())
 
 
+@client_verb()
 def switch(
-    context: typer.Context,
+    call: Call,
     turn: Annotated[Turn | None, typer.Argument(help="Which way.", show_default="show all switches")] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="schedules, webhooks, deploys or read_only.")
@@ -46,22 +44,17 @@ def switch(
         str | None,
         typer.Option("--for", metavar="DURATION", help="30m, 2h, 1d.", show_default="until it is switched on"),
     ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Switch something off for a while, and on again: `switch off webhooks --reason 'receiver moves' --for 1h`."""
     from cli.operating import show_switches, switch_off, switch_on
 
-    out = output_of(output, as_json, quiet)
     if turn is not None and name is None:
         raise typer.BadParameter("which one? schedules, webhooks, deploys or read_only", param_hint="NAME")
-    with connect(context) as platform:
-        if turn is None or name is None:
-            show_switches(platform, out)
-        elif turn is Turn.ON:
-            switch_on(platform, name, out)
-        elif reason is None:
-            raise typer.BadParameter("say why: everybody who meets the switch is told", param_hint="--reason")
-        else:
-            switch_off(platform, name, reason, duration, out)
+    if turn is None or name is None:
+        show_switches(call.platform, call.output)
+    elif turn is Turn.ON:
+        switch_on(call.platform, name, call.output)
+    elif reason is None:
+        raise typer.BadParameter("say why: everybody who meets the switch is told", param_hint="--reason")
+    else:
+        switch_off(call.platform, name, reason, duration, call.output)

@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import AsJson, FormatOption, Limit, Quiet, StatusFilter, Timeout, Wait, connect, output_of
-from cli.format import Format
+from cli.commands.target import Limit, StatusFilter
+from cli.commands.verb import Call, client_verb, filters
 
 OperationId = Annotated[str, typer.Argument(metavar="ID", help="The operation, op_….", show_default=False)]
 
 
+@client_verb()
 def list_(
-    context: typer.Context,
+    call: Call,
     status: StatusFilter = None,
     kind: Annotated[
         str | None, typer.Option("--kind", help="Only this kind, such as service.deploy.", show_default=False)
@@ -20,77 +21,41 @@ def list_(
         str | None, typer.Option("--of", metavar="NAME", help="Only those of this resource.", show_default=False)
     ] = None,
     limit: Limit = 50,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """List the operations, the newest first."""
     from cli.operations import list_operations
 
-    out = output_of(output, as_json, quiet)
-    wanted = {"status": status, "kind": kind, "target_name": target}
-    with connect(context) as platform:
-        list_operations(platform, {name: value for name, value in wanted.items() if value}, limit, out)
+    wanted = filters(status=status, kind=kind, target_name=target)
+    list_operations(call.platform, wanted, limit, call.output)
 
 
-def show(
-    context: typer.Context,
-    operation: OperationId,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def show(call: Call, operation: OperationId) -> None:
     """Show how an operation is, and why."""
     from cli.operations import show_operation
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_operation(platform, operation, out)
+    show_operation(call.platform, operation, call.output)
 
 
-def wait(
-    context: typer.Context,
-    operation: OperationId,
-    timeout: Timeout = 180,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb(waits_s=180, always_waits=True)
+def wait(call: Call, operation: OperationId) -> None:
     """Wait for an operation; the exit status is as it ends, 124 when the time is over."""
     from cli.operations import await_operation
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        await_operation(platform, operation, timeout, out)
+    await_operation(call.platform, operation, call.timeout_s, call.output)
 
 
-def cancel(
-    context: typer.Context,
-    operation: OperationId,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def cancel(call: Call, operation: OperationId) -> None:
     """Ask an operation to stop; one that has ended stays as it is."""
     from cli.operations import cancel_operation
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        cancel_operation(platform, operation, out)
+    cancel_operation(call.platform, operation, call.output)
 
 
-def retry(
-    context: typer.Context,
-    operation: OperationId,
-    wait: Wait = True,
-    timeout: Timeout = 180,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb(waits_s=180)
+def retry(call: Call, operation: OperationId) -> None:
     """Try a failed operation again."""
     from cli.operations import retry_operation
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        retry_operation(platform, operation, out, wait_s=timeout if wait else 0)
+    retry_operation(call.platform, operation, call.output, wait_s=call.wait_s)

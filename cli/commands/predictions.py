@@ -4,26 +4,15 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import (
-    AsJson,
-    FormatOption,
-    Limit,
-    Quiet,
-    ServiceName,
-    StatusFilter,
-    Timeout,
-    Wait,
-    complete_service,
-    connect,
-    output_of,
-)
-from cli.format import Format
+from cli.commands.target import Limit, ServiceName, StatusFilter, complete_service
+from cli.commands.verb import Call, client_verb, filters
 
 PredictionId = Annotated[str, typer.Argument(metavar="ID", help="The prediction, prd_….", show_default=False)]
 
 
+@client_verb()
 def list_(
-    context: typer.Context,
+    call: Call,
     status: StatusFilter = None,
     service: Annotated[
         str | None,
@@ -32,36 +21,25 @@ def list_(
         ),
     ] = None,
     limit: Limit = 50,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """List the predictions, the newest first."""
     from cli.submissions import list_predictions
 
-    out = output_of(output, as_json, quiet)
-    wanted = {"status": status, "service": service}
-    with connect(context) as platform:
-        list_predictions(platform, {name: value for name, value in wanted.items() if value}, limit, out)
+    wanted = filters(status=status, service=service)
+    list_predictions(call.platform, wanted, limit, call.output)
 
 
-def show(
-    context: typer.Context,
-    prediction: PredictionId,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def show(call: Call, prediction: PredictionId) -> None:
     """Show a prediction with its answer."""
     from cli.submissions import show_prediction
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_prediction(platform, prediction, out)
+    show_prediction(call.platform, prediction, call.output)
 
 
+@client_verb(waits_s=60)
 def create(
-    context: typer.Context,
+    call: Call,
     name: ServiceName,
     given: Annotated[
         list[str] | None,
@@ -75,46 +53,24 @@ def create(
     webhook: Annotated[
         str | None, typer.Option("--webhook", metavar="URL", help="Who is told of it.", show_default=False)
     ] = None,
-    wait: Wait = True,
-    timeout: Timeout = 60,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Submit a prediction that outlives every process, and wait for its answer; the input is as for `predict`."""
     from cli.submissions import submit
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        submit(platform, name, [*(given or []), *(values or [])], webhook, out, wait_s=timeout if wait else 0)
+    submit(call.platform, name, [*(given or []), *(values or [])], webhook, call.output, wait_s=call.wait_s)
 
 
-def wait(
-    context: typer.Context,
-    prediction: PredictionId,
-    timeout: Timeout = 60,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb(waits_s=60, always_waits=True)
+def wait(call: Call, prediction: PredictionId) -> None:
     """Wait for a prediction; the exit status is as it ends, 124 when the time is over."""
     from cli.submissions import await_prediction
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        await_prediction(platform, prediction, timeout, out)
+    await_prediction(call.platform, prediction, call.timeout_s, call.output)
 
 
-def cancel(
-    context: typer.Context,
-    prediction: PredictionId,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def cancel(call: Call, prediction: PredictionId) -> None:
     """Stop a prediction; one that has ended stays as it is."""
     from cli.submissions import cancel_prediction
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        cancel_prediction(platform, prediction, out)
+    cancel_prediction(call.platform, prediction, call.output)

@@ -6,99 +6,69 @@ from typing import Annotated
 import typer
 
 from cli.commands.target import (
-    AsJson,
-    FormatOption,
     Limit,
-    Quiet,
     ServiceName,
     Timeout,
-    Wait,
     Yes,
     complete_service,
     confirm,
     connect,
-    output_of,
 )
-from cli.format import Format
+from cli.commands.verb import Call, client_verb
 
 
-def list_services(
-    context: typer.Context, output: FormatOption = Format.TABLE, as_json: AsJson = False, quiet: Quiet = False
-) -> None:
+@client_verb()
+def list_services(call: Call) -> None:
     """List the services: what they serve, how they are, where they answer."""
     from cli.listing import show_services
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_services(platform, out)
+    show_services(call.platform, call.output)
 
 
+@client_verb()
 def status(
-    context: typer.Context,
+    call: Call,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME]", help="A service.", show_default=False, autocompletion=complete_service),
     ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Tell how the platform is, or how one service is and what happened to it."""
     from cli.listing import show_platform, show_service
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        if name is None:
-            show_platform(platform, out)
-        else:
-            show_service(platform, name, out)
+    if name is None:
+        show_platform(call.platform, call.output)
+    else:
+        show_service(call.platform, name, call.output)
 
 
-def show(
-    context: typer.Context,
-    name: ServiceName,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def show(call: Call, name: ServiceName) -> None:
     """Show how one service is, its replicas, and what happened to it last."""
-    status(context, name, output, as_json, quiet)
+    from cli.listing import show_service
+
+    show_service(call.platform, name, call.output)
 
 
-def history(
-    context: typer.Context,
-    name: ServiceName,
-    limit: Limit = 50,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def history(call: Call, name: ServiceName, limit: Limit = 50) -> None:
     """List each change of a service's status: from, to, by whom, why; the newest first."""
     from cli.fleet import show_history
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_history(platform, name, limit, out)
+    show_history(call.platform, name, limit, call.output)
 
 
-def revisions(
-    context: typer.Context,
-    name: ServiceName,
-    limit: Limit = 50,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+@client_verb()
+def revisions(call: Call, name: ServiceName, limit: Limit = 50) -> None:
     """List all that was ever deployed as a service, the newest first."""
     from cli.fleet import show_revisions
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_revisions(platform, name, limit, out)
+    show_revisions(call.platform, name, limit, call.output)
 
 
+@client_verb()
 def metrics(
-    context: typer.Context,
+    call: Call,
     name: ServiceName,
     window: Annotated[
         str | None,
@@ -106,32 +76,23 @@ def metrics(
             "--window", metavar="DURATION", help="30s, 5m, 1h.", show_default="a minute, five minutes and an hour"
         ),
     ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Show what a service and its replicas did lately: predictions, errors, latencies, processor, memory."""
     from cli.service_metrics import show_metrics
 
-    out = output_of(output, as_json, quiet)
-    with connect(context) as platform:
-        show_metrics(platform, name, window, out)
+    show_metrics(call.platform, name, window, call.output)
 
 
+@client_verb(documents=False, waits_s=180)
 def scale(
-    context: typer.Context,
+    call: Call,
     name: ServiceName,
     replicas: Annotated[int, typer.Argument(min=1, metavar="REPLICAS", help="How many.", show_default=False)],
-    wait: Wait = True,
-    timeout: Timeout = 180,
-    quiet: Quiet = False,
 ) -> None:
     """Give a service more replicas, or fewer."""
     from cli.fleet import scale_service
 
-    out = output_of(quiet=quiet)
-    with connect(context) as platform:
-        scale_service(platform, name, replicas, out, wait_s=timeout if wait else 0)
+    scale_service(call.platform, name, replicas, call.output, wait_s=call.wait_s)
 
 
 def predict(
@@ -179,65 +140,45 @@ def curl(context: typer.Context, name: ServiceName) -> None:
         typer.echo(curl_for(platform, name))
 
 
-def pause(
-    context: typer.Context, name: ServiceName, wait: Wait = True, timeout: Timeout = 60, quiet: Quiet = False
-) -> None:
+@client_verb(documents=False, waits_s=60)
+def pause(call: Call, name: ServiceName) -> None:
     """Free a service's processes and keep the service."""
-    _change(context, name, "pause", wait, timeout, quiet)
+    _change(call, name, "pause")
 
 
-def resume(
-    context: typer.Context, name: ServiceName, wait: Wait = True, timeout: Timeout = 180, quiet: Quiet = False
-) -> None:
+@client_verb(documents=False, waits_s=180)
+def resume(call: Call, name: ServiceName) -> None:
     """Bring a paused service back."""
-    _change(context, name, "resume", wait, timeout, quiet)
+    _change(call, name, "resume")
 
 
-def restart(
-    context: typer.Context, name: ServiceName, wait: Wait = True, timeout: Timeout = 180, quiet: Quiet = False
-) -> None:
+@client_verb(documents=False, waits_s=180)
+def restart(call: Call, name: ServiceName) -> None:
     """Replace a service's processes by fresh ones."""
-    _change(context, name, "restart", wait, timeout, quiet)
+    _change(call, name, "restart")
 
 
+@client_verb(documents=False, waits_s=180)
 def rollback(
-    context: typer.Context,
+    call: Call,
     name: ServiceName,
     to: Annotated[
         int | None,
         typer.Option("--to", min=1, metavar="N", help="The revision.", show_default="what ran before"),
     ] = None,
-    wait: Wait = True,
-    timeout: Timeout = 180,
-    quiet: Quiet = False,
 ) -> None:
     """Let a service run again what an earlier revision ran; no request fails meanwhile."""
-    _change(context, name, "rollback", wait, timeout, quiet, None if to is None else {"revision": to})
+    _change(call, name, "rollback", None if to is None else {"revision": to})
 
 
-def delete(
-    context: typer.Context,
-    name: ServiceName,
-    yes: Yes = False,
-    wait: Wait = True,
-    timeout: Timeout = 60,
-    quiet: Quiet = False,
-) -> None:
+@client_verb(documents=False, waits_s=60)
+def delete(call: Call, name: ServiceName, yes: Yes = False) -> None:
     """Delete a service. Its model and versions stay."""
     confirm(f"Delete the service {name}?", yes)
-    _change(context, name, "delete", wait, timeout, quiet)
+    _change(call, name, "delete")
 
 
-def _change(
-    context: typer.Context,
-    name: str,
-    verb: str,
-    wait: bool,
-    timeout_s: float,
-    quiet: bool,
-    body: Mapping[str, int] | None = None,
-) -> None:
+def _change(call: Call, name: str, verb: str, body: Mapping[str, int] | None = None) -> None:
     from cli.changes import change_service
 
-    with connect(context) as platform:
-        change_service(platform, name, verb, output_of(quiet=quiet), wait_s=timeout_s if wait else 0, body=body)
+    change_service(call.platform, name, verb, call.output, wait_s=call.wait_s, body=body)
