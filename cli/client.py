@@ -112,10 +112,12 @@ class Platform:
         with _as_failures(path):
             return finish(self._session.send(Request(method, path, query or {}, given, content, repeat), timeout_s))
 
-    def stream(self, path: str, **query: str | int) -> Iterator[str]:
-        """The text of an answer as it comes, for as long as it comes."""
+    def stream(
+        self, path: str, *, headers: Mapping[str, str] | None = None, idle_s: float | None = None, **query: str | int
+    ) -> Iterator[str]:
+        """The text of an answer as it comes, for as long as it comes; `idle_s` is the longest silence."""
         with _as_failures(path):
-            yield from self._transport.stream(path, query, self.token)
+            yield from self._transport.stream(path, query, self.token, headers or {}, idle_s)
 
 
 @contextmanager

@@ -2,18 +2,19 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 from cli.format import Format
 from cli.output import Columns, Output, name_of
+from cli.server_sent import messages
 
 EVENTS = "/api/v1/events"
 LOOK_S = 0.5
-# Transactions do not commit in the order of their events' times: a look begins this long before the newest one seen.
-OVERLAP = timedelta(seconds=5)
+SILENCE_S = 45.0  # the platform says every 15 s that it is still there
+MOST_REMEMBERED = 20_000  # a platform that is asked to go on repeats what happened in the last seconds
 COLUMNS: Columns = {
     "time": lambda event: _clock(event),
     "event": lambda event: str(event["type"]),
@@ -47,34 +48,67 @@ def follow_events(platform: Platform, filters: Mapping[str, str], last: int, out
 def news(platform: Platform, filters: Mapping[str, str], last: int, output: Output) -> Iterator[Document]:
     """Each event once, the oldest first, for ever; a platform that is away for a while is waited for.
 
-    Raises `CommandFailed` when it refuses, and when it cannot be reached at the first look.
+    Raises `CommandFailed` when it refuses, and when it cannot be reached the first time.
     """
-    found = list(platform.get(EVENTS, page_size=500, **filters)["items"])[::-1]
-    seen = {str(event["id"]): _time(event) for event in found}
-    newest = max(seen.values(), default=None)
-    yield from found[-last:]
-    is_away = False
+    reader, has_begun, is_away = _Reader(platform, filters, last), False, False
     while True:
-        time.sleep(LOOK_S)
-        since = {} if newest is None else {"created_at.ge": (newest - OVERLAP).isoformat()}
+        is_told = False
         try:
-            looked = list(platform.items(EVENTS, page_size=500, order_by="created_at", **filters, **since))
+            for event in reader.listen():
+                if is_away:
+                    output.say("The platform is back.")
+                has_begun, is_told, is_away = True, True, False
+                if event is not None:
+                    yield event
         except CommandFailed as failed:
-            if failed.exit_status in (Exit.AUTH, Exit.USAGE, Exit.NOT_FOUND):
+            if not has_begun or failed.exit_status in (Exit.AUTH, Exit.USAGE, Exit.NOT_FOUND):
                 raise
-            if not is_away:
+            if not is_told and not is_away:
                 output.say(f"{failed.message} Looking again until it is back.")
-            is_away = True
-            continue
-        if is_away:
-            output.say("The platform is back.")
-            is_away = False
-        for event in looked:
-            if str(event["id"]) not in seen:
+                is_away = True
+        if not has_begun:
+            raise CommandFailed(f"{platform.url} does not tell events as they happen: update the platform.")
+        time.sleep(LOOK_S)
+
+
+class _Reader:
+    """Follows the stream of events, one connection after the other, and remembers what it has told."""
+
+    def __init__(self, platform: Platform, filters: Mapping[str, str], last: int) -> None:
+        self._platform, self._filters, self._last = platform, filters, last
+        self._told: dict[str, None] = {}
+        self._has_begun, self._last_id = False, ""
+
+    def listen(self) -> Iterator[Document | None]:
+        """What one connection tells: nothing (None) as a sign of life, and each event that was not told before."""
+        headers = {"accept": "text/event-stream"} | ({"last-event-id": self._last_id} if self._last_id else {})
+        stream = self._platform.stream(EVENTS, headers=headers, idle_s=SILENCE_S, **self._filters)
+        is_behind = not self._last_id  # then what happened before it stood is in the list alone
+        for message in messages(stream):
+            yield None
+            if is_behind:  # from now on the stream tells all, so that nothing falls between list and stream
+                is_behind = False
+                yield from self._unless_told(self._listed())
+            if message is not None:
+                yield from self._unless_told([json.loads(message.data)])
+
+    def _listed(self) -> Sequence[Document]:
+        """The first time the last few; later all, for there were none that match."""
+        if self._has_begun:
+            return list(self._platform.items(EVENTS, page_size=500, order_by="created_at", **self._filters))
+        self._has_begun = True
+        page = list(self._platform.get(EVENTS, page_size=500, **self._filters)["items"])[::-1]
+        self._told = {str(event["id"]): None for event in page[: -self._last]}
+        return page[-self._last :]
+
+    def _unless_told(self, events: Sequence[Document]) -> Iterator[Document]:
+        for event in events:
+            self._last_id = str(event["id"])
+            if self._last_id not in self._told:
+                self._told[self._last_id] = None
                 yield event
-            seen[str(event["id"])] = _time(event)
-        newest = max(seen.values(), default=None)
-        seen = {key: at for key, at in seen.items() if newest is None or at >= newest - OVERLAP}
+        while len(self._told) > MOST_REMEMBERED:
+            del self._told[next(iter(self._told))]
 
 
 def _time(event: Document) -> datetime:

@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx2
@@ -41,12 +41,18 @@ class BlockingTransport:
             )
         return Reply(response.status_code, response.headers, response.content)
 
-    def stream(self, path: str, query: Query, token: str | None) -> Iterator[str]:
-        """The text of an answer as it comes, for as long as it comes. Raises `ConnectionFailed` and `ApiError`."""
-        patience = httpx2.Timeout(CONNECT_S, read=None)
+    def stream(
+        self, path: str, query: Query, token: str | None, headers: Mapping[str, str], idle_s: float | None
+    ) -> Iterator[str]:
+        """The text of an answer as it comes, for as long as it comes; without `idle_s` it may be silent for ever.
+
+        Raises `ConnectionFailed` and `ApiError`.
+        """
+        patience = httpx2.Timeout(CONNECT_S, read=idle_s)
+        sent = {**headers, **bearer(token)}
         with (
-            mapped(self.url, CONNECT_S),
-            self._http.stream("GET", path, params=query, headers=bearer(token), timeout=patience) as response,
+            mapped(self.url, idle_s or CONNECT_S),
+            self._http.stream("GET", path, params=query, headers=sent, timeout=patience) as response,
         ):
             if not response.is_success:
                 raise refusal_of(Reply(response.status_code, response.headers, response.read()))
