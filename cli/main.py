@@ -20,6 +20,7 @@ from cli.commands import (
     platform,
     predictions,
     services,
+    tokens,
     webhooks,
 )
 from cli.commands.platform import print_version
@@ -79,12 +80,16 @@ def _groups() -> dict[str, typer.Typer]:
     _add(of_webhooks, None, webhooks.create, webhooks.show, webhooks.delete)
     of_webhooks.command("test")(webhooks.send_test)
     _add(of_webhooks, None, webhooks.rotate_secret, webhooks.deliveries, webhooks.redeliver)
+    of_tokens = _group(help="Tokens: who may talk to the platform.")
+    _listed(of_tokens, tokens.list_)
+    _add(of_tokens, None, tokens.create, tokens.revoke)
     return {
         "models": of_models,
         "services": of_services,
         "operations": of_operations,
         "predictions": of_predictions,
         "webhooks": of_webhooks,
+        "tokens": of_tokens,
     }
 
 
