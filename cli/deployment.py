@@ -1,7 +1,7 @@
 """`portside deploy`: upload, inspect, deploy, try. What is there already is not done again."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +10,7 @@ from cli.failure import CommandFailed, Exit
 from cli.operations import operation_of, wait_for
 from cli.output import Output
 from cli.prediction import curl_command, predict_path
-from cli.registry import made_version
+from cli.registry import Features, made_version, name_features
 from cli.upload import Artifact
 from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, seconds_in_words
 from portside.deploying import UP, service_name
@@ -27,6 +27,7 @@ class Plan:
     waits: bool
     timeout_s: float
     origins: tuple[str, ...]
+    features: Features = field(default_factory=dict)
 
     @classmethod
     def make(
@@ -63,7 +64,9 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
     service = platform.find(plan.path)
     version = made_version(platform, plan.artifact, plan.model, output, wait_s=plan.timeout_s)
     output.progress_table(FIELD_COLUMNS, field_rows(version))
-    if service is not None and _serves(service, version, plan):
+    named = name_features(platform, version, plan.features, output)
+    is_as_before, version = named is version, named
+    if is_as_before and service is not None and _serves(service, version, plan):
         output.say(f"No change: {plan.service} serves version {version['version']} of {plan.model} already.")
     else:
         operation = _submit(plan, platform, service, version, output)
@@ -88,6 +91,9 @@ def _submit(plan: Plan, platform: Platform, service: Document | None, version: D
         answer = platform.call("POST", "/api/v1/services", {"name": plan.service, **wish})
         output.say(f"Deploying with {plan.replicas or 1} replica(s)")
         return operation_of(platform, answer)
+    if _serves(service, version, plan):
+        output.say(f"Restarting {plan.service} with the new names")
+        return operation_of(platform, platform.call("POST", f"{plan.path}:restart"))
     answer = platform.call("PATCH", plan.path, wish)
     output.say(f"Rolling from version {service['version']} of {service['model']} to version {version['version']}")
     if service.get("version_ref"):

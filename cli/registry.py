@@ -1,9 +1,10 @@
 """Models, their versions and aliases, as the command line shows and changes them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote
 
 from cli.client import Document, Platform
@@ -16,6 +17,8 @@ from cli.words import FIELD_COLUMNS, age_in_words, field_rows, overview_in_words
 from portside.sources import digest_of
 
 MODELS = "/api/v1/models"
+# By input: names for the places of a vector.
+Features: TypeAlias = Mapping[str, Sequence[str]]
 VERSIONS: Columns = {
     "version": lambda version: str(version["version"]),
     "status": lambda version: str(version["status"]),
@@ -106,9 +109,16 @@ def _size(version: Document) -> str:
     return "" if version["size_bytes"] is None else size_in_words(int(version["size_bytes"]))
 
 
-def upload_model(platform: Platform, artifact: Artifact, model: str, output: Output, *, wait_s: float | None) -> None:
+def upload_model(
+    platform: Platform, artifact: Artifact, model: str, output: Output, *, wait_s: float | None, features: Features
+) -> None:
     """Make a version of a file, unless a ready one has these bytes, and print it. Raises `CommandFailed`."""
     made = made_version(platform, artifact, model, output, wait_s=wait_s)
+    if "target" not in made:
+        made = name_features(platform, made, features, output)
+    elif features:
+        version = platform.get(f"{MODELS}/{quote(model, safe='')}/versions/{made['target']['name']}")
+        name_features(platform, version, features, output)
     if output.is_for_scripts:
         output.document(made)
     else:
@@ -149,6 +159,19 @@ def ready_version(platform: Platform, file: Path, model: str, output: Output, *,
     version = platform.get(f"{versions}/{number}")
     output.say(f"Inspected: {overview_in_words(version)}")
     return version
+
+
+def name_features(platform: Platform, version: Document, features: Features, output: Output) -> Document:
+    """The version with these names for the places of its vectors; the same one where it has them.
+
+    Raises `CommandFailed`.
+    """
+    if not features or version.get("features") == features:
+        return version
+    path = f"{MODELS}/{version['model']}/versions/{version['version']}"
+    changed = platform.call("PATCH", path, {"features": features}).document
+    output.say(f"Named the places of {', '.join(features)}")
+    return changed
 
 
 def delete_model(platform: Platform, text: str, output: Output) -> None:

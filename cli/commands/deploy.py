@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import FileOrUrl
+from cli.commands.target import FeatureNames, FileOrUrl
 from cli.commands.verb import Call, client_verb
 
 
@@ -22,12 +22,17 @@ def deploy(
         int | None,
         typer.Option("--replicas", min=1, help="Model servers.", show_default="1, or as many as there are now"),
     ] = None,
+    features: FeatureNames = None,
 ) -> None:
     """Make a service of a model file: upload, inspect, deploy, try, and show its URL.
 
     The same file again changes nothing; a new file becomes a new version, and the service rolls over to it. What the
     platform fetches from a URL is a new version each time.
     """
-    from cli.deployment import Plan, carry_out
+    from dataclasses import replace
 
-    carry_out(Plan.make(file, name, model, replicas, call.waits, call.timeout_s), call.platform, call.output)
+    from cli.deployment import Plan, carry_out
+    from cli.statements import read_features
+
+    plan = Plan.make(file, name, model, replicas, call.waits, call.timeout_s)
+    carry_out(replace(plan, features=read_features(features or [])), call.platform, call.output)

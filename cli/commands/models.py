@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import FileOrUrl, ModelName, Yes, confirm
+from cli.commands.target import FeatureNames, FileOrUrl, ModelName, Yes, confirm
 from cli.commands.verb import Call, client_verb
 
 
@@ -31,6 +31,7 @@ def upload(
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name.", show_default="from the file's name")
     ] = None,
+    features: FeatureNames = None,
 ) -> None:
     """Upload a file as a new version and inspect it, without deploying it. The same file again changes nothing.
 
@@ -38,11 +39,44 @@ def upload(
     """
     from cli.deployment import name_from
     from cli.registry import upload_model
+    from cli.statements import read_features
     from cli.upload import Artifact
 
-    artifact = Artifact.read(file)
-    model = name or name_from(artifact.file)
-    upload_model(call.platform, artifact, model, call.output, wait_s=call.timeout_s if call.waits else None)
+    artifact, named = Artifact.read(file), read_features(features or [])
+    model, wait_s = name or name_from(artifact.file), call.timeout_s if call.waits else None
+    upload_model(call.platform, artifact, model, call.output, wait_s=wait_s, features=named)
+
+
+@client_verb()
+def update(
+    call: Call,
+    name: ModelName,
+    description: Annotated[str | None, typer.Option("--description", show_default=False)] = None,
+    display_name: Annotated[str | None, typer.Option("--display-name", show_default=False)] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", help="All its tags from now on; may be repeated.", show_default=False)
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Overrides what the inspection found.", show_default=False)
+    ] = None,
+    features: FeatureNames = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="JSON | @FILE.json", help="Merged key by key.", show_default=False),
+    ] = None,
+) -> None:
+    """Change what is said about a model or, for `iris@3`, about that version. An empty text (`''`) removes it."""
+    from cli.statements import read_features, read_object, say_about
+
+    wish = {
+        "description": description,
+        "display_name": display_name,
+        "tags": [tag for tag in tags if tag] if tags else None,
+        "task": task,
+        "features": read_features([each for each in features if each]) if features else None,
+        "metrics": read_object(metrics, "--metrics") if metrics else metrics,
+    }
+    say_about(call.platform, name, {key: value for key, value in wish.items() if value is not None}, call.output)
 
 
 @client_verb()

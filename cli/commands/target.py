@@ -49,13 +49,32 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is d
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most, the newest first.")]
 StatusFilter = Annotated[str | None, typer.Option("--status", help="Only those with this status.", show_default=False)]
-ServiceName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The service.", show_default=False, autocompletion=complete_service)
-]
+SERVICE = typer.Argument(metavar="NAME", help="The service.", show_default=False, autocompletion=complete_service)
+ServiceName = Annotated[str, SERVICE]
 FileOrUrl = Annotated[
     str,
     typer.Argument(
         metavar="FILE|URL", help="An ONNX or PMML model, here or where the platform fetches it.", show_default=False
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="All for which this holds, with the names that lists are filtered by; may be repeated.",
+        show_default=False,
+    ),
+]
+Everything = Annotated[bool, typer.Option("--all", help="All for which it can be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --where or --all: only say what would become of each.")]
+FeatureNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="INPUT=NAME,… | @FILE.json",
+        help="Names for the places of a vector; may be repeated.",
+        show_default=False,
     ),
 ]
 ModelName = Annotated[

@@ -49,6 +49,7 @@ def test_client_verbs_load_no_server() -> None:
     code = (
         "import sys, cli.main, cli.deployment, cli.listing, cli.operating, cli.prediction, cli.changes, cli.output\n"
         "import cli.registry, cli.fleet, cli.operations, cli.submissions, cli.webhooks, cli.events, cli.nearest\n"
+        "import cli.many, cli.questions, cli.statements, cli.tokens\n"
         "import cli.apply.documents, cli.apply.plan, cli.apply.steps, cli.yaml_text, cli.service_metrics\n"
         "cli.main.build()\n"
         f"print(*sorted(set(sys.modules) & set({SERVERS!r})))"
