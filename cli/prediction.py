@@ -12,13 +12,6 @@ from cli.failure import CommandFailed, Exit
 FORMS = ("inputs", "columns", "tensors")  # the keys by which a whole body is known
 
 
-def ask(platform: Platform, name: str, given: list[str], timeout_s: float) -> None:
-    """Print the answer to the given input, or to the model's sample. Raises `CommandFailed`."""
-    body = read_body(given) if given else sample_body(platform, name)
-    answer = platform.call("POST", predict_path(name), body, timeout_s=timeout_s)
-    print(json.dumps(answer.document, ensure_ascii=False, indent=2))
-
-
 def curl_for(platform: Platform, name: str) -> str:
     """The command that asks the service with its model's sample. Raises `CommandFailed`."""
     return curl_command(platform, name, sample_body(platform, name))

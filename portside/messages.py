@@ -66,3 +66,4 @@ class Answer:
     status: int
     document: Document
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""

@@ -136,7 +136,7 @@ class Session:
             raise UnexpectedAnswer(
                 f"What answers at {self._transport.url} is no Portside platform: look at the address."
             )
-        return Answer(reply.status, document, reply.headers)
+        return Answer(reply.status, document, reply.headers, reply.body)
 
 
 def finish(work: Awaitable[Found]) -> Found:

@@ -1,6 +1,7 @@
 """Verbs about services."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,6 +16,13 @@ from cli.commands.target import (
     connect,
 )
 from cli.commands.verb import Call, client_verb
+
+
+class OnError(StrEnum):
+    """What a record that does not fit spoils."""
+
+    FAIL = "fail"
+    RECORD = "record"
 
 
 @client_verb()
@@ -101,23 +109,34 @@ def predict(
     given: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="@FILE.json | - | NAME=VALUE…", help="The input.", show_default="the model's own sample"
+            metavar="@FILE.json | @FILE.csv | - | NAME=VALUE…", help="The input.", show_default="the model's own sample"
         ),
     ] = None,
     values: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="One value of the record.")
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option("--form", "-F", metavar="NAME=VALUE | NAME=@FILE", help="One part of a form; may be repeated."),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="The file, or stdin, is CSV whatever its name says.")] = False,
+    on_error: Annotated[
+        OnError | None,
+        typer.Option("--on-error", help="What a bad record spoils: all, or itself.", show_default="fail"),
     ] = None,
     timeout: Timeout = 60,
 ) -> None:
     """Ask a service: `predict iris -i age=42 -i job=clerk`, `predict iris @body.json`, or `-` for stdin.
 
     A value that reads as JSON is taken so (`4.2`, `[1, 2]`, `true`), any other is text. Without an input the model's
-    own sample is sent. stdout is the answer.
+    own sample is sent. `predict iris @rows.csv` (or .tsv) sends rows and prints rows; `-F photo=@photo.npy` sends a
+    form. stdout is the answer.
     """
-    from cli.prediction import ask
+    from cli.questions import ask, read_question
 
+    asked = read_question([*(given or []), *(values or [])], parts or [], is_csv=csv)
     with connect(context) as platform:
-        ask(platform, name, [*(given or []), *(values or [])], timeout)
+        ask(platform, name, asked, on_error, timeout)
 
 
 def logs(
