@@ -45,17 +45,17 @@ def wait(call: Call, operation: OperationId) -> None:
     await_operation(call.platform, operation, call.timeout_s, call.output)
 
 
-@client_verb()
+@client_verb(for_many="operations:cancel")
 def cancel(call: Call, operation: OperationId) -> None:
-    """Ask an operation to stop; one that has ended stays as it is."""
+    """Ask an operation to stop; one that has ended stays as it is. `--where status=queued` asks many."""
     from cli.operations import cancel_operation
 
     cancel_operation(call.platform, operation, call.output)
 
 
-@client_verb(waits_s=180)
+@client_verb(waits_s=180, for_many="operations:retry")
 def retry(call: Call, operation: OperationId) -> None:
-    """Try a failed operation again."""
+    """Try a failed operation again, or with `--where kind=version.inspect` all failed ones of that kind."""
     from cli.operations import retry_operation
 
     retry_operation(call.platform, operation, call.output, wait_s=call.wait_s)

@@ -68,9 +68,9 @@ def wait(call: Call, prediction: PredictionId) -> None:
     await_prediction(call.platform, prediction, call.timeout_s, call.output)
 
 
-@client_verb()
+@client_verb(for_many="predictions:cancel")
 def cancel(call: Call, prediction: PredictionId) -> None:
-    """Stop a prediction; one that has ended stays as it is."""
+    """Stop a prediction; one that has ended stays as it is. `--where service=iris` stops all of that service."""
     from cli.submissions import cancel_prediction
 
     cancel_prediction(call.platform, prediction, call.output)

@@ -159,15 +159,15 @@ def curl(context: typer.Context, name: ServiceName) -> None:
         typer.echo(curl_for(platform, name))
 
 
-@client_verb(documents=False, waits_s=60)
+@client_verb(documents=False, waits_s=60, for_many="services:pause")
 def pause(call: Call, name: ServiceName) -> None:
-    """Free a service's processes and keep the service."""
+    """Free a service's processes and keep the service. `--where model=iris` means many."""
     _change(call, name, "pause")
 
 
-@client_verb(documents=False, waits_s=180)
+@client_verb(documents=False, waits_s=180, for_many="services:resume")
 def resume(call: Call, name: ServiceName) -> None:
-    """Bring a paused service back."""
+    """Bring a paused service back, or with `--all` every one."""
     _change(call, name, "resume")
 
 

@@ -49,8 +49,9 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is d
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most, the newest first.")]
 StatusFilter = Annotated[str | None, typer.Option("--status", help="Only those with this status.", show_default=False)]
-SERVICE = typer.Argument(metavar="NAME", help="The service.", show_default=False, autocompletion=complete_service)
-ServiceName = Annotated[str, SERVICE]
+ServiceName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The service.", show_default=False, autocompletion=complete_service)
+]
 FileOrUrl = Annotated[
     str,
     typer.Argument(

@@ -1,17 +1,19 @@
 """What verbs have in common is declared once, and reaches each of them."""
 
 import inspect
+from typing import Annotated
 
 import pytest
 import typer
 
 from cli.commands.target import PlatformAddress
 from cli.commands.verb import Call, client_verb
+from cli.failure import CommandFailed, Exit
 from cli.format import Format
 from cli.main import build
 from tests.cli.test_main import verbs
 
-COMMON = {"context", "output", "as_json", "quiet", "wait", "timeout"}
+COMMON = {"context", "output", "as_json", "quiet", "wait", "timeout", "many_where", "many_all", "many_dry_run"}
 
 
 def called(verb: typer.Typer, *words: str) -> None:
@@ -57,6 +59,24 @@ def test_a_verb_that_only_waits_takes_a_time_and_no_choice() -> None:
     with pytest.raises(SystemExit) as refused:
         app(["--no-wait"])
     assert refused.value.code == 2
+
+
+def test_a_verb_for_many_takes_one_or_a_choice_and_an_empty_name_is_no_choice() -> None:
+    seen: list[str] = []
+    app = typer.Typer()
+
+    @app.command()
+    @client_verb(for_many="services:pause")
+    def pause(call: Call, name: Annotated[str, typer.Argument()]) -> None:
+        seen.append(name)
+
+    called(app, "iris")
+    called(app, "")
+    assert seen == ["iris", ""]
+    for words in ((), ("iris", "--all"), ("--all", "--where", "a=b"), ("iris", "--dry-run"), ("--where", "a")):
+        with pytest.raises(CommandFailed) as refused:
+            called(app, *words)
+        assert refused.value.exit_status is Exit.USAGE
 
 
 def test_no_verb_declares_for_itself_what_is_common() -> None:

@@ -15,7 +15,7 @@ from tests.e2e.commands import at_a_terminal, data, following, verb
 from tests.e2e.platform import RunningPlatform
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-LISTS = ("models", "services", "operations", "predictions", "webhooks")
+LISTS = ("models", "services", "operations", "predictions", "webhooks", "tokens")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,65 @@ def test_a_prediction_that_fails_is_a_failure_that_names_the_field(running: Runn
     done = verb(running, "predictions", "create", "iris", "float_input=x")
     assert (done.exit_status, done.out) == (1, "")
     assert "/inputs/float_input" in done.err
+
+
+def test_places_of_a_vector_are_named_and_rows_are_answered_by_rows(running: RunningPlatform, tmp_path: Path) -> None:
+    iris, places = str(EXAMPLES / "iris.onnx"), "float_input=a,b,c,d"
+    assert data(running, "models", "upload", iris, "--name", "named", "--features", places) == "named@1\n"
+    shown = json.loads(data(running, "models", "show", "named@1", "--json"))
+    assert (shown["features"], list(shown["sample"])) == ({"float_input": ["a", "b", "c", "d"]}, ["a", "b", "c", "d"])
+    assert "Restarting iris with the new names" in verb(running, "deploy", iris, "--features", places).err
+    assert "No change" in verb(running, "deploy", iris, "--features", places).err
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("d\tc\tb\ta\n0.2\t1.4\t3.5\t5.1\n1.5\tlong\t3.1\t6.9\n")
+    refused = verb(running, "predict", "iris", f"@{rows}")
+    assert (refused.exit_status, refused.out) == (1, "")
+    assert "/inputs/1/c" in refused.err
+    answer = data(running, "predict", "iris", f"@{rows}", "--on-error", "record").splitlines()
+    assert [line.split(",")[0] for line in answer] == ["label", "setosa", ""]
+    assert '"setosa"' in data(running, "predict", "iris", "-F", "a=5.1", "-F", "b=3.5", "-F", "c=1.4", "-F", "d=0.2")
+
+
+def test_what_is_said_of_a_model_and_of_a_version_is_changed_and_forgotten(running: RunningPlatform) -> None:
+    data(running, "models", "update", "named", "--description", "flowers", "--tag", "x", "--tag", "y")
+    assert "description  flowers" in data(running, "models", "show", "named")
+    changed = json.loads(data(running, "models", "update", "named", "--description", "", "--tag", "", "--json"))
+    assert (changed["description"], changed["tags"]) == (None, [])
+    words = ("--metrics", '{"auc": 0.9}', "--task", "tensor", "--features", "")
+    version = json.loads(data(running, "models", "update", "named@1", *words, "--json"))
+    assert (version["metrics"], version["task"], version["features"]) == ({"auc": 0.9}, "tensor", None)
+    assert verb(running, "models", "update", "named@1", "--features", "float_input=a").exit_status == 1
+    data(running, "models", "delete", "named", "--yes")
+
+
+def test_a_token_is_shown_once_and_revoked(running: RunningPlatform) -> None:
+    made = verb(running, "tokens", "create", "ci", "--expires-in", "1d")
+    assert made.out.startswith("pst_")
+    assert made.out.count("\n") == 1
+    assert "not shown again" in made.err
+    (token,) = names(running, "tokens", "ls")
+    assert token in made.err
+    listed = data(running, "tokens", "ls", "--json")
+    assert made.out.strip() not in listed
+    assert verb(running, "tokens", "create", "ci", "-o", "name").exit_status == 2
+    data(running, "tokens", "revoke", token, "--yes")
+    assert names(running, "tokens", "ls") == []
+    assert verb(running, "--token", made.out.strip(), "ls").exit_status == 5
+
+
+def test_many_are_paused_and_resumed_with_a_look_before(running: RunningPlatform) -> None:
+    tried = verb(running, "pause", "--where", "model=iris", "--dry-run")
+    assert "1 would be accepted" in tried.err
+    assert names(running, "services", "ls") == ["iris"]
+    assert "iris is running" in data(running, "status", "iris")
+    assert "accepted" in data(running, "pause", "--where", "model=iris")
+    assert "iris is paused" in data(running, "status", "iris")
+    assert "accepted" in data(running, "services", "resume", "--all")
+    assert "iris is running" in data(running, "status", "iris")
+    assert verb(running, "operations", "retry", "--where", "kind=version.inspect").err.startswith("There is none")
+    assert verb(running, "predictions", "cancel", "--where", "service=iris", "-o", "json").out == "[]\n"
+    for words in (("iris", "--all"), (), ("iris", "--dry-run"), ("--where", "status")):
+        assert verb(running, "pause", *words).exit_status == 2
 
 
 def test_a_webhook_is_made_tried_and_forgotten(running: RunningPlatform) -> None:
