@@ -55,11 +55,11 @@ def _fault(url: str, rule: _Rule) -> str | None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        return f"it is no URL ({error})"
+        return f"it is no URL ({error}); write it as https://HOST/PATH"
     if parts.scheme not in ("http", "https"):
         return "it must begin with http:// or https://, nothing else is served yet"
     if not host:
-        return "it names no host"
+        return "it names no host; write it as https://HOST/PATH"
     if parts.username is not None or parts.password is not None:
         return f"it must not carry a user name or password; {rule.instead} instead"
     return _host_fault(host, rule)
@@ -68,12 +68,13 @@ def _fault(url: str, rule: _Rule) -> str | None:
 def _host_fault(host: str, rule: _Rule) -> str | None:
     if rule.allows_all:
         return None
+    back = f"leads back to this machine; {rule.setting}=true opens it"
     address = _literal(host)
     if address is None:
         is_local = host == "localhost" or host.endswith(".localhost")
-        return "it leads back to this machine" if is_local and not rule.may_loop else None
+        return f"{host} {back}" if is_local and not rule.may_loop else None
     if address.is_loopback:
-        return None if rule.may_loop else f"{host} leads back to this machine"
+        return None if rule.may_loop else f"{host} {back}"
     is_carrier = isinstance(address, ipaddress.IPv6Address) and any(address in network for network in CARRIERS)
     if address.is_global and not address.is_multicast and not is_carrier:
         return None

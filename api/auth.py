@@ -154,9 +154,13 @@ def _refuse_strangers(sent: _Credentials) -> None:
             "use one of these or send a token"
         )
     if sent.origin is not None and _origin_name(sent.origin) not in LOCAL_NAMES:
-        raise ForeignOrigin(f"without a token, pages of the origin '{sent.origin[:100]}' may not call this API")
+        raise ForeignOrigin(
+            f"without a token, pages of the origin '{sent.origin[:100]}' may not call this API; send one"
+        )
     if sent.fetch_site is not None and sent.fetch_site.lower() == "cross-site":
-        raise ForeignOrigin("without a token, pages of other sites may not call this API (Sec-Fetch-Site: cross-site)")
+        raise ForeignOrigin(
+            "without a token, pages of other sites may not call this API (Sec-Fetch-Site: cross-site); send one"
+        )
 
 
 def host_name(host: str) -> str:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from api.validation import rejection
+from api.validation import model_in, rejection
 from core.errors import Json, MalformedBody, NotFound, PlatformError, Unauthenticated, Unavailable
 
 PROBLEM = "application/problem+json"
@@ -110,10 +110,10 @@ def too_deep() -> MalformedBody:
 
 
 def body_model_of(route: object) -> type[BaseModel] | None:
-    """The pydantic class of a route's body, where it has one."""
+    """The pydantic class of a route's body, where it has one, also of one that may be left out."""
     field = getattr(route, "body_field", None)
     annotation = getattr(getattr(field, "field_info", None), "annotation", None)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return model_in(annotation)
 
 
 async def _on_platform_error(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ from api.flights import Flight
 from api.headers import check_if_match, read_idempotency_key, read_prefer
 from api.links import Links, links_for
 from api.schemas.operations import FINAL, operation_document
-from core.errors import DatabaseBusy, IdempotencyInProgress, Json, NotFound
+from core.errors import DatabaseBusy, FieldProblem, IdempotencyInProgress, InvalidField, Json, NotFound
 from core.failpoints import failpoint
 from core.logs import note_in_log_context
 from state.commits import commit
@@ -76,10 +76,18 @@ class Call:
         self.links: Links = links_for(request, context.settings)
         self.prefer = read_prefer(request)
         self.key = read_idempotency_key(request)
+        self._has_condition = request.headers.get("if-match", "*") != "*"
 
     def check_if_match(self, current_etag: str | None) -> None:
         """Raises `StaleEtag`; call it in the work, on the locked row, or with None where there is no row yet."""
+        self._has_condition = False
         check_if_match(self.request, current_etag)
+
+    def refuse_condition(self) -> None:
+        """Raises `InvalidField` for an If-Match that nothing was held against: it is never silently ignored."""
+        if self._has_condition:
+            detail = "what this call changes has no etag to hold against If-Match; leave it out"
+            raise InvalidField(detail, fields=[FieldProblem("/If-Match", detail)])
 
     def wait_s(self, default_s: int = 0) -> float:
         """How long this answer may be held."""
@@ -89,7 +97,8 @@ class Call:
 
     @asynccontextmanager
     async def receiving(self) -> AsyncIterator[None]:
-        """Around a body that streams: a duplicate meanwhile meets `IdempotencyInProgress`."""
+        """Around a body that streams and makes something: a duplicate meanwhile meets `IdempotencyInProgress`."""
+        self.refuse_condition()
         slot = None if self.key is None else (*self._scope, self.key)
         if slot is None:
             yield
@@ -118,15 +127,21 @@ class Call:
         transaction, and not for a replay; it must be safe to do twice. Raises what both raise, and
         `IdempotencyKeyReused`.
         """
+
+        async def on_condition(session: WriteSession) -> Effect[Work]:
+            effect = await work(session)
+            self.refuse_condition()
+            return effect
+
         if self.key is None:
             if prepare is not None:
                 await prepare()
-            effect = await commit(self.context.database, work)
+            effect = await commit(self.context.database, on_condition)
             return _noted(Made(effect.row, effect.resource_id, replayed=False))
         slot = idempotency.Slot(*self._scope, self.key, await self._fingerprint(body_sha256))
 
         async def lead() -> Made[Work]:
-            return await self._fresh_or_earlier(table, work, slot, prepare)
+            return await self._fresh_or_earlier(table, on_condition, slot, prepare)
 
         landed = await self.context.flights.join((*self._scope, self.key), slot.body_sha256, lead)
         made, flight = landed.result, landed.joined

@@ -32,7 +32,10 @@ TAGS = (
 STEERING = (
     ("Idempotency-Key", "The same key and body give the same answer, with `Idempotent-Replayed: true`."),
     ("Prefer", "`wait=N` holds the answer for up to N seconds (at most 60) until the operation is done."),
-    ("If-Match", "The `etag` that the change is meant for; 412 when the resource is another by now."),
+    (
+        "If-Match",
+        "The `etag` that the change is meant for; 412 when the resource is another by now, 422 where there is none.",
+    ),
 )
 
 

@@ -37,6 +37,7 @@ HUGE_EXPONENT = re.compile(rb"[eE]\+?0*[1-9]\d\d")
 MANY_DIGITS = re.compile(rb"[.eE](?<=\d{200}.)")
 # Of any JSON body but a prediction's: what the event loop reads in a few milliseconds, and more than any has to say.
 CONTROL_BODY_BYTES = 1024 * 1024
+TAKES_NONE = "this call takes none; leave it out"
 SAFE = ("GET", "HEAD", "OPTIONS")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -96,7 +97,7 @@ def read_json(body: bytes) -> Json:
         document: Json = json.loads(body, parse_constant=_refuse_constant)
         lowered = body.lower()
         if HUGE_EXPONENT.search(body) or MANY_DIGITS.search(body):
-            json.dumps(document, allow_nan=False)  # 1e999 is JSON and becomes infinity, which nobody can be shown
+            _refuse_infinity(document)
         if b"\\ud" in lowered:
             json.dumps(document, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -105,7 +106,7 @@ def read_json(body: bytes) -> Json:
             f"the body is not JSON: {error.msg} at {where}", line=error.lineno, column=error.colno
         ) from error
     except UnicodeError as error:
-        raise MalformedBody("the body is not JSON: its text is not valid Unicode (UTF-8)") from error
+        raise MalformedBody("the body is not JSON: its text is not valid Unicode; send UTF-8") from error
     except RecursionError as error:
         raise MalformedBody("the JSON is nested too deeply to be read; flatten it") from error
     except ValueError as error:  # a number of more than 4,300 digits
@@ -113,6 +114,14 @@ def read_json(body: bytes) -> Json:
     if b"\\u0000" in lowered or b"\x00" in body:
         raise MalformedBody("the body has a NUL character (\\u0000), which cannot be stored; leave it out")
     return document
+
+
+def _refuse_infinity(document: Json) -> None:
+    """1e999 is JSON and becomes infinity, which nobody can be shown."""
+    try:
+        json.dumps(document, allow_nan=False)
+    except ValueError as error:
+        raise MalformedBody("the body has a number beyond the range of a double; use one below 1.8e308") from error
 
 
 def _refuse_constant(name: str) -> float:
@@ -208,7 +217,9 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         problems = [
-            FieldProblem(f"/{name[:100]}", f"there is no query parameter '{name[:100]}'", hint(name, known))
+            FieldProblem(
+                f"/{name[:100]}", f"there is no query parameter '{name[:100]}'", hint(name, known) or TAKES_NONE
+            )
             for name in unknown[:20]
         ]
         raise UnknownField(f"unknown query parameter '{unknown[0][:100]}'", fields=problems)

@@ -1,7 +1,7 @@
 """From pydantic's complaints to field problems: a JSON pointer, a sentence, and the nearest name we know."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -65,14 +65,15 @@ def _known(model: type[BaseModel], path: Iterable[str | int]) -> Iterable[str]:
     here: type[BaseModel] | None = model
     for step in path:
         if here is not None and step in here.model_fields:
-            here = _model_in(here.model_fields[str(step)].annotation)
+            here = model_in(here.model_fields[str(step)].annotation)
     return [field.alias or name for name, field in here.model_fields.items()] if here is not None else ()
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: object) -> type[BaseModel] | None:
+    """The pydantic class that an annotation is, or has as its first part."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
+    return next((model for part in get_args(annotation) if (model := model_in(part)) is not None), None)
 
 
 def escaped(step: str) -> str:

@@ -10,7 +10,8 @@ PlatformError
 └─ Unavailable     503 504 507               StoreUnavailable, DatabaseBusy, DatabaseFull, DiskFull, …
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -215,3 +216,13 @@ class ReplicaUnavailable(Unavailable):
     """No replica of the service can answer now."""
 
     code, title = "service_unavailable", "The service is not ready"
+
+
+@contextmanager
+def named_by(pointer: str) -> Iterator[None]:
+    """Around looking up what a field of the request names: a `NotFound` or a `Conflict` then points to that field."""
+    try:
+        yield
+    except (NotFound, Conflict) as error:
+        error.fields = error.fields or (FieldProblem(pointer, error.message),)
+        raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, select
 
 from core.clock import now_micros
-from core.errors import Conflict, InUse, NameTaken, NotFound
+from core.errors import Conflict, FieldProblem, InUse, NameTaken, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
 from state.database import WriteSession
@@ -60,6 +60,7 @@ async def create_model(session: WriteSession, who: Who, name: str, about: Descri
     if taken is not None:
         raise NameTaken(
             f"a model named '{name}' exists; upload a version to it, or take another name",
+            fields=[FieldProblem("/name", f"a model named '{name}' exists", "upload a version to it, or use another")],
             holder=f"/api/v1/models/{name}",
         )
     now = now_micros()
@@ -181,7 +182,9 @@ async def remove_alias(session: WriteSession, who: Who, model: Model, name: str)
     query = select(Alias).where(Alias.model_id == model.id, Alias.name == name)
     alias = (await session.execute(query)).scalar_one_or_none()
     if alias is None:
-        raise NotFound(f"model '{model.name}' has no alias '{name[:60]}'")
+        raise NotFound(
+            f"model '{model.name}' has no alias '{name[:60]}'; GET /api/v1/models/{model.name}/versions tells them"
+        )
     await session.delete(alias)
     amend(model, {})
     return await record(session, who, "model.remove_alias", model, alias=name)

@@ -6,7 +6,7 @@ A new wish raises the generation, which fences older holders, and supersedes the
 from typing import Final, Literal
 
 from core.clock import now_micros
-from core.errors import Conflict, IllegalMove, NameTaken, NotFound
+from core.errors import Conflict, FieldProblem, IllegalMove, NameTaken, NotFound, named_by
 from core.ids import new_id
 from core.secrets import Vault
 from state.advance import advance, illegal, lock
@@ -58,11 +58,14 @@ async def create_service(
     if await seek_service(session, who.tenant_id, name) is not None:
         raise NameTaken(
             f"a service named '{name}' exists; PATCH changes it, or take another name",
+            fields=[FieldProblem("/name", f"a service named '{name}' exists", "take another name, or PATCH that one")],
             holder=f"/api/v1/services/{name}",
         )
-    model = await find_model(session, who.tenant_id, wish.model or "")
+    with named_by("/model"):
+        model = await find_model(session, who.tenant_id, wish.model or "")
     named = wish.version or LATEST
-    version = await hold_ready_version(session, model, named)
+    with named_by("/version"):
+        version = await hold_ready_version(session, model, named)
     spec = changed(Spec(model, version, {}, {}, {}, {}), model, version, wish)
     await check_spec(session, spec)
     now = now_micros()
@@ -164,12 +167,13 @@ async def roll_back(
     if number is None:
         target = await _revision_before(session, vault, service, wanted)
     else:
-        target = await find_revision(session, service, number)
-        if run_the_same(vault, target, wanted):
-            raise SameRevision(
-                f"service '{service.name}' is asked to run what revision {number} runs already (it is at revision "
-                f"{wanted.number}); ':restart' makes fresh replicas of it"
-            )
+        with named_by("/revision"):
+            target = await find_revision(session, service, number)
+            if run_the_same(vault, target, wanted):
+                raise SameRevision(
+                    f"service '{service.name}' is asked to run what revision {number} runs already (it is at revision "
+                    f"{wanted.number}); ':restart' makes fresh replicas of it"
+                )
     # What is live already is wanted again as it is: none of its replicas has to be replaced.
     after = target if target.id == service.live_revision_id else await _repeated(session, vault, service, target)
     amend(service, {})
@@ -245,8 +249,10 @@ async def _revised(
     model, version = await model_of(session, before)
     old = spec_of(vault, before, model, version)
     if (named := wish.named_version) is not None:
-        model = model if wish.model is None else await find_model(session, who.tenant_id, wish.model)
-        version = await hold_ready_version(session, model, named)
+        with named_by("/model"):
+            model = model if wish.model is None else await find_model(session, who.tenant_id, wish.model)
+        with named_by("/version"):
+            version = await hold_ready_version(session, model, named)
     new = changed(old, model, version, wish)
     if new == old:
         return before

@@ -71,6 +71,7 @@ async def cancel_predictions(call: Calling, body: ManyBody) -> Response:
 
 
 async def _do(call: Call, body: ManyBody, kind: str, wanted: Wanted) -> Response:
+    call.refuse_condition()
     if body.dry_run:  # nothing is kept of it, and so it takes no key
         return JSONResponse(batch_document(await _outcome(call, body, kind, wanted), call.links))
     found: dict[str, Json] = {}

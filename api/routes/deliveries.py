@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import Reading, WhoAsks
+from api.headers import etag
 from api.mutations import Calling, Effect
 from api.pages import Listing, document
 from api.routes.webhooks import show_delivery
@@ -13,6 +14,7 @@ from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.webhooks import DeliveryPage, DeliveryShown, Redelivery, delivery_document
 from core.clock import from_rfc3339
+from core.errors import FieldProblem, InvalidField
 from state.database import WriteSession
 from state.operations import record
 from state.queries import webhooks
@@ -53,6 +55,7 @@ async def redeliver(call: Calling, webhook_id: str, delivery_id: str) -> Respons
 
     async def work(session: WriteSession) -> Effect[Operation]:
         endpoint = await webhooks.hold(session, call.who.tenant_id, webhook_id)
+        call.check_if_match(etag(endpoint.edition))
         delivery = await webhooks.redeliver(session, call.who, endpoint, delivery_id)
         operation = await record(session, call.who, "webhook.redeliver", endpoint, deliveries=[delivery.id])
         return Effect(operation, delivery.id)
@@ -65,8 +68,15 @@ async def redeliver_range(call: Calling, webhook_id: str, body: Redelivery) -> R
     """Send the finished deliveries of a range of time again, at most 1,000; the operation's target is the endpoint."""
     since, until = from_rfc3339(body.since), None if body.until is None else from_rfc3339(body.until)
 
+    if until is not None and until < since:
+        detail = "'until' is before 'since': no delivery is in that range"
+        raise InvalidField(
+            detail, fields=[FieldProblem("/until", detail, "write a later time, or leave it out for now")]
+        )
+
     async def work(session: WriteSession) -> Effect[Operation]:
         endpoint = await webhooks.hold(session, call.who.tenant_id, webhook_id)
+        call.check_if_match(etag(endpoint.edition))
         ids = await webhooks.finished_between(session, endpoint, since, until, only_failed=body.status == "failed")
         for delivery_id in ids:
             await webhooks.redeliver(session, call.who, endpoint, delivery_id)

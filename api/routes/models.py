@@ -26,7 +26,7 @@ from api.schemas.operations import OperationShown
 from api.schemas.quantities import VersionName
 from api.uploads import is_form, is_json
 from api.validation import read_body
-from core.errors import Json, UnsupportedMediaType
+from core.errors import Json, UnsupportedMediaType, named_by
 from state.cataloguing import (
     Description,
     amend,
@@ -141,9 +141,11 @@ async def put_alias(call: Calling, model: str, alias: str, body: AliasBody) -> R
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_model(session, call.who, model)
+        call.check_if_match(etag(row.edition))
         # Services before versions, as every other writer does: the other order could end in a deadlock on PostgreSQL.
         followers = await hold_followers(session, row, f"@{alias}", AT_ONCE)
-        version = await hold_ready_version(session, row, body.version)
+        with named_by("/version"):
+            version = await hold_ready_version(session, row, body.version)
         operation = await set_alias(session, call.who, row, alias, version)
         await roll_on(session, call.who, call.context.vault, followers)
         return Effect(operation, row.id)
@@ -157,6 +159,7 @@ async def delete_alias(call: Calling, model: str, alias: str) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_model(session, call.who, model)
+        call.check_if_match(etag(row.edition))
         return Effect(await remove_alias(session, call.who, row, alias), row.id)
 
     return await call.mutate(work, show_nothing)
@@ -182,7 +185,7 @@ async def _read_body(request: Request) -> Json:
     given = request.headers.get("content-type")
     if given is not None and not is_json(request):
         raise UnsupportedMediaType(
-            f"a model is created from application/json, or from multipart/form-data with its file, not '{given[:100]}'"
+            f"a model is not made from '{given[:100]}'; send application/json, or multipart/form-data with its file"
         )
     return read_json(await request.body())
 

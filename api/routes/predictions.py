@@ -15,7 +15,7 @@ from api.routing import SubmissionRoute
 from api.schemas.predictions import PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
 from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id, output_of
 from api.submissions import FINAL, preferred, submit
-from core.errors import FieldProblem, InvalidField
+from core.errors import FieldProblem, InvalidField, named_by
 from state.database import WriteSession
 from state.documents import prediction_document
 from state.predicting import cancel_prediction, find_prediction, list_predictions
@@ -41,7 +41,8 @@ async def create_prediction(call: Calling, service: str, body: PredictionCreate)
 @router.post("/predictions", operation_id="create_prediction_by_version", status_code=202, responses=CREATED)
 async def create_prediction_by_version(call: Calling, body: PredictionOfService) -> Response:
     """The same as Replicate's clients send it: `version` names the service."""
-    return await submit(call, body.version, body)
+    with named_by("/version"):
+        return await submit(call, body.version, body)
 
 
 @router.post(

@@ -10,7 +10,8 @@ from api.mutations import Calling, Effect, Shown
 from api.pages import Listing, document
 from api.routing import PlatformRoute
 from api.schemas.tokens import TokenCreate, TokenPage, TokenShown, token_document
-from core.clock import from_rfc3339
+from core.clock import from_rfc3339, now_micros
+from core.errors import FieldProblem, InvalidField
 from core.secrets import hash_token, new_token
 from state.database import ReadSession, WriteSession
 from state.operations import record
@@ -40,6 +41,10 @@ async def create_token(call: Calling, body: TokenCreate) -> Response:
     made: list[str] = []
 
     async def work(session: WriteSession) -> Effect[Operation]:
+        if expires_at is not None and expires_at <= now_micros():
+            detail = f"'{body.expires_at}' is in the past"
+            problem = FieldProblem("/expires_at", detail, "write a time to come; without an end leave it out")
+            raise InvalidField(f"a token cannot expire before it is made: {detail}", fields=[problem])
         row = await tokens.add(session, call.who, body.name, hash_token(text), expires_at)
         made[:] = [row.id]
         return Effect(await record(session, call.who, "token.create", row), row.id)

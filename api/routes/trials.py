@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from api.headers import etag
 from api.lending import check_files
 from api.mutations import Calling, Effect, Shown
 from api.routing import PlatformRoute
@@ -44,6 +45,7 @@ async def test_version(call: Calling, model: str, version: str) -> Response:
     async def work(session: WriteSession) -> Effect[Operation]:
         owner = await hold_model(session, call.who, model)
         row = await hold_ready_version(session, owner, version)
+        call.check_if_match(etag(row.edition))
         await check_files(session, call.who.tenant_id, arguments.get("body"))
         operation = await submit(session, call.who, "version.test", row, **arguments)
         return Effect(operation, operation.id)

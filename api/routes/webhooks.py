@@ -134,6 +134,7 @@ async def test_webhook(call: Calling, webhook_id: str) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await webhooks.hold(session, call.who.tenant_id, webhook_id)
+        call.check_if_match(etag(row.edition))
         delivery = await webhooks.send_test(session, row)
         return Effect(await record(session, call.who, "webhook.test", row), delivery.id)
 

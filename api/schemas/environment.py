@@ -37,7 +37,7 @@ def _env_fault(name: str, value: str) -> str | None:
         return "a name has letters, digits and '_', no digit first, at most 200 characters"
     for pattern, why in RESERVED_ENV:
         if pattern.fullmatch(name):
-            return f"this variable cannot be set: {why}"
+            return f"this variable cannot be set: {why}; use another name"
     if len(value.encode()) > LARGEST_ENV_VALUE:
         return f"a value has at most {LARGEST_ENV_VALUE} bytes"
     return None

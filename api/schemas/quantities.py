@@ -53,7 +53,7 @@ def read_memory_mb(given: object) -> object:
 def read_gpu(given: object) -> object:
     """Nothing here has one yet."""
     if isinstance(given, int) and given > 0:
-        raise PydanticCustomError("gpu", "no GPU can be given here yet: services run on this machine's processors")
+        raise PydanticCustomError("gpu", "no GPU can be given here yet; leave gpu out: services run on processors")
     return given
 
 

@@ -76,7 +76,7 @@ def check_features(features: dict[str, list[str]]) -> dict[str, list[str]]:
             raise PydanticCustomError("features", "{sentence}", {"sentence": sentence})
     names = [place for places in features.values() for place in places]
     if len(set(names)) < len(names):
-        raise PydanticCustomError("features", "a name may stand for one place only")
+        raise PydanticCustomError("features", "a name may stand for one place only; give each its own")
     return features
 
 

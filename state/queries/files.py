@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from core.clock import now_micros
-from core.errors import Json, NotFound
+from core.errors import Json
 from core.ids import new_id
 from state.blobs import hold_blob
 from state.database import Session, WriteSession
 from state.operations import Who
 from state.queries.lists import Page, View, page
-from state.queries.rows import owned
+from state.queries.rows import nowhere, owned
 from state.tables import File
 
 DEEPEST = 64
@@ -83,7 +83,7 @@ async def hold(session: WriteSession, tenant_id: str, file_id: str) -> File:
     query = select(File).where(File.id == file_id, File.tenant_id == tenant_id)
     row = (await session.execute(query.with_for_update())).scalar_one_or_none()
     if row is None:
-        raise NotFound(f"no file has the id '{file_id[:60]}'")
+        raise nowhere("file", file_id)
     return row
 
 

@@ -22,10 +22,16 @@ async def by_ids(session: Session, table: type[Row], ids: Sequence[str]) -> dict
     return found
 
 
+def nowhere(noun: str, row_id: str) -> NotFound:
+    """The error that no `noun` has this id, with the list that tells those there are."""
+    where = "/api/v1/webhooks/{webhook_id}/deliveries" if noun == "delivery" else f"/api/v1/{noun}s"
+    return NotFound(f"no {noun} has the id '{row_id[:60]}'; GET {where} lists them")
+
+
 async def owned(session: Session, table: type[Row], tenant_id: str, row_id: str, noun: str) -> Row:
     """The tenant's row. Raises `NotFound`, also for another tenant's."""
     query: Any = select(table).where(table.id == row_id, table.tenant_id == tenant_id)
     row: Row | None = (await session.execute(query)).scalar_one_or_none()
     if row is None:
-        raise NotFound(f"no {noun} has the id '{row_id[:60]}'")
+        raise nowhere(noun, row_id)
     return row

@@ -11,6 +11,7 @@ from core.ids import new_id
 from state.database import Session, WriteSession
 from state.operations import Who
 from state.queries.lists import Page, View, page
+from state.queries.rows import nowhere
 from state.tables import Token, User
 
 
@@ -69,7 +70,7 @@ async def find(session: Session, tenant_id: str, token_id: str) -> Token:
     query = select(Token).where(Token.id == token_id, Token.tenant_id == tenant_id, Token.revoked_at.is_(None))
     token = (await session.execute(query)).scalar_one_or_none()
     if token is None:
-        raise NotFound(f"no token has the id '{token_id[:60]}'")
+        raise nowhere("token", token_id)
     return token
 
 

@@ -19,7 +19,7 @@ from state.events import event_body, send
 from state.history import By
 from state.operations import Who
 from state.queries.lists import Page, View, page
-from state.queries.rows import owned
+from state.queries.rows import nowhere, owned
 from state.tables import Circuit, Delivery, Event, Tenant, WebhookEndpoint
 
 # Both secrets sign for a day, so that receivers can change theirs without missing an event.
@@ -68,7 +68,7 @@ async def hold(session: WriteSession, tenant_id: str, endpoint_id: str) -> Webho
     query = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.tenant_id == tenant_id)
     row = (await session.execute(query.with_for_update())).scalar_one_or_none()
     if row is None:
-        raise NotFound(f"no webhook has the id '{endpoint_id[:60]}'")
+        raise nowhere("webhook", endpoint_id)
     return row
 
 
@@ -122,7 +122,10 @@ async def find_delivery(session: Session, tenant_id: str, endpoint_id: str, deli
     """One delivery to the tenant's endpoint. Raises `NotFound`."""
     row = await owned(session, Delivery, tenant_id, delivery_id, "delivery")
     if row.endpoint_id != endpoint_id:
-        raise NotFound(f"no delivery to this webhook has the id '{delivery_id[:60]}'")
+        raise NotFound(
+            f"no delivery to this webhook has the id '{delivery_id[:60]}'; "
+            f"GET /api/v1/webhooks/{endpoint_id}/deliveries lists them"
+        )
     return row
 
 

@@ -1,0 +1,169 @@
+"""A platform with one of everything that a path can name, and a body that each mutating route takes."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from httpx2 import ASGITransport, AsyncClient
+
+from api.app import build_app, openapi_document
+from api.dependencies import Context
+from api.gateway.description import PREDICT_PATH
+from core.settings import Settings
+from state.claims import end, held, take
+from state.history import By
+from state.operations import submit
+from state.queries.models import find_model
+from state.queries.services import find_service
+from state.queries.versions import find_version
+from tests.api.catalogue import ONNX, add_ready_versions, add_replica, is_running, running_service
+from tests.api.platform import LOCAL, add_operation, fails, open_context, work_on
+
+V1 = "/api/v1"
+FORM = b'--b\r\nContent-Disposition: form-data; name="content"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n'
+SINCE = "2020-01-01T00:00:00Z"
+# What is sent to each route; a name in braces is something that the world below has.
+BODIES: Mapping[str, object] = {
+    "retry_operations": {"ids": ["{failed}"]},
+    "cancel_operations": {"ids": ["{queued}"]},
+    "pause_services": {"ids": ["iris"]},
+    "resume_services": {"filter": {"status": "paused"}},
+    "cancel_predictions": {"filter": {"service": "iris"}},
+    "create_model": {"name": "fresh"},
+    "update_model": {"description": "said anew"},
+    "delete_model": None,
+    "set_alias": {"version": "1"},
+    "delete_alias": None,
+    "upload_version": ONNX,
+    "update_version": {"description": "said anew"},
+    "delete_version": None,
+    "test_version": {"inputs": {"x": [1, 2, 3, 4]}},
+    "create_service": {"name": "other", "model": "iris"},
+    "put_service": {"model": "iris", "replicas": 2},
+    "update_service": {"replicas": 2},
+    "delete_service": None,
+    "pause_service": None,
+    "resume_service": None,
+    "restart_service": None,
+    "rollback_service": {"revision": 1},
+    "restart_replica": None,
+    "create_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
+    "create_prediction_by_version": {"version": "iris", "input": {"x": [1, 2, 3, 4]}},
+    "create_deployment_prediction": {"input": {"x": [1, 2, 3, 4]}},
+    "put_prediction": {"inputs": {"x": [1, 2, 3, 4]}},
+    "cancel_prediction": None,
+    "cancel_prediction_by_verb": None,
+    "cancel_operation": None,
+    "retry_operation": None,
+    "create_file": FORM,
+    "delete_file": None,
+    "create_webhook": {"url": "https://example.com/"},
+    "update_webhook": {"description": "said anew"},
+    "delete_webhook": None,
+    "rotate_webhook_secret": None,
+    "test_webhook": None,
+    "redeliver": None,
+    "redeliver_range": {"since": SINCE, "status": "all"},
+    "create_token": {"name": "another"},
+    "revoke_token": None,
+    "switch_off": {"reason": "a test"},
+    "switch_on": None,
+}
+
+
+@cache
+def mutations() -> dict[str, tuple[str, str]]:
+    """Method and path of each route that changes something, by its operation id; to predict changes nothing."""
+    paths = openapi_document()["paths"]
+    assert isinstance(paths, dict)
+    return {
+        operation["operationId"]: (method.upper(), path)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if method != "get" and path != PREDICT_PATH
+    }
+
+
+@dataclass(frozen=True)
+class Made:
+    """A database with one of everything that a path can name, and the names."""
+
+    file: Path
+    names: Mapping[str, str]
+
+
+def make_world(folder: Path, migrated: Path) -> Made:
+    """Made once in this folder; each test has a copy."""
+    shutil.copy(migrated, folder / "portside.db")
+
+    async def make() -> Mapping[str, str]:
+        async with open_context(Settings(data=folder)) as context:
+            transport = ASGITransport(build_app(context))
+            async with AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await _make_world(client, context)
+
+    names = asyncio.run(make())
+    return Made(folder / "portside.db", names)
+
+
+async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str]:
+    await add_ready_versions(context, 2)
+    await running_service(client, context, version=1)
+    await client.patch(f"{V1}/services/iris", json={"version": 2})
+    await work_on(context, is_running)
+    await running_service(client, context, "asleep", version=2)
+    await client.post(f"{V1}/services/asleep:pause")
+    await work_on(context, is_running)
+    failed = await add_operation(context, "spare")
+    await work_on(context, fails)
+    await client.put(f"{V1}/models/iris/aliases/best", json={"version": "1"})
+    webhook = (await client.post(f"{V1}/webhooks", json={"url": "https://example.com/"})).json()["id"]
+    delivery = (await client.post(f"{V1}/webhooks/{webhook}:test")).json()["id"]
+    await _deliver(context)
+    token = (await client.post(f"{V1}/tokens", json={"name": "old"})).json()["id"]
+    file = (await client.post(f"{V1}/files", files={"content": ("a.txt", b"hello")})).json()["id"]
+    prediction = (await client.post(f"{V1}/services/iris/predictions", json=BODIES["create_prediction"])).json()["id"]
+    async with context.database.write() as session:
+        replica = await add_replica(session, await find_service(session, LOCAL.tenant_id, "iris"))
+        version = await find_version(session, await find_model(session, LOCAL.tenant_id, "iris"), "2")
+        queued = await submit(session, LOCAL, "version.test", version, model="iris")
+    return {
+        "model": "iris",
+        "version": "2",
+        "alias": "best",
+        "service": "iris",
+        "replica": replica.id,
+        "failed": failed.id,
+        "operation_id": failed.id,
+        "event_id": (await client.get(f"{V1}/events?page_size=1")).json()["items"][0]["id"],
+        "queued": queued.id,
+        "webhook_id": webhook,
+        "delivery_id": delivery,
+        "token_id": token,
+        "prediction": prediction,
+        "switch": "schedules",
+        "owner": "anybody",
+        "file_id": file,
+    }
+
+
+async def _deliver(context: Context) -> None:
+    taken = await take(context.database, "deliver", "worker", 10_000_000)
+    assert taken is not None
+    async with context.database.write() as session:
+        await end(session, await held(session, taken[0]), "deliver", By("worker"), attempts=[])
+
+
+def path_of(operation_id: str, template: str, world: Mapping[str, str]) -> str:
+    own = {
+        "delete_model": {"model": "spare"},
+        "resume_service": {"service": "asleep"},
+        "put_prediction": {"prediction": "prd_own"},
+        "delete_version": {"version": "1"},
+        "retry_operation": {"operation_id": world["failed"]},
+        "cancel_operation": {"operation_id": world["queued"]},
+    }.get(operation_id, {})
+    return template.format(**{**world, **own})
