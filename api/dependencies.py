@@ -53,6 +53,7 @@ class Context:
     read_logs: ReadLogs = no_logs
     is_routing_ready: Callable[[], bool] = lambda: True
     is_leaving: Callable[[], bool] = lambda: False  # asked to stop: requests are answered, more should go elsewhere
+    port_fault: Callable[[int], str | None] = lambda port: None  # why a service's own port is not open here
     checks: Mapping[str, Check] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     refresh_metrics: Callable[[], Awaitable[None]] = nothing_to_look_up

@@ -1,6 +1,7 @@
 """Absolute URLs: what the client called us, or `PORTSIDE_PUBLIC_URL`."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -17,6 +18,11 @@ class Links:
     def to(self, path: str) -> str:
         """The absolute URL of a path that begins with a slash."""
         return self.base + path
+
+    def at_port(self, port: int) -> str:
+        """The root of another port of the same host."""
+        host = urlsplit(self.base).hostname or "localhost"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def operation(self, operation_id: str) -> str:
         """Where an operation is polled."""

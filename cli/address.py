@@ -18,15 +18,23 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises `AddressUnusable`.
     """
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise AddressUnusable(_why_not(host, port, error)) from error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The same. Raises `OSError`."""
     bare = host.strip("[]")
     listener = socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((bare, port))
         listener.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise AddressUnusable(_why_not(host, port, error)) from error
+        raise
     listener.setblocking(False)
     return listener
 

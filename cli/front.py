@@ -15,6 +15,7 @@ from api.gateway.metrics import GatewayMetrics
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
 from cli.backends import Backends
+from cli.service_ports import ServicePorts
 from core.settings import Settings
 from state.sampling import Sampler
 
@@ -51,6 +52,7 @@ async def start_front(
     table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget, token_of=token_of)
     await table.start()
     stack.push_async_callback(table.stop)
+    faults: dict[int, str] = {}
     context = dataclasses.replace(
         compose(settings, backends.database, backends.store, backends.vault),
         read_logs=read_logs,
@@ -59,6 +61,7 @@ async def start_front(
         refresh_metrics=backends.metrics.refresh,
         checks=checks,
         is_leaving=is_leaving,
+        port_fault=faults.get,
     )
     await context.start()
     stack.push_async_callback(context.close)
@@ -67,11 +70,11 @@ async def start_front(
         return context.authenticator.authenticate(scope["headers"]).tenant_id
 
     backends.metrics.watch_lanes(backends.database)
-    gateway = Gateway(
-        build_app(context), Holding(table, settings.hold_s), pool, tenant_of, settings.max_predict_bytes, version
-    )
+    holding = Holding(table, settings.hold_s)
+    gateway = Gateway(build_app(context), holding, pool, tenant_of, settings.max_predict_bytes, version)
     GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
     _sample(gateway, backends, settings, stack)
+    await _open_ports(gateway, settings, faults, stack)
     return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context)
 
 
@@ -80,3 +83,10 @@ def _sample(gateway: Gateway, backends: Backends, settings: Settings, stack: Asy
     sampler = Sampler(backends.database, gateway.traffic.take, settings.sample_s)
     sampler.start()
     stack.push_async_callback(sampler.finish)
+
+
+async def _open_ports(gateway: Gateway, settings: Settings, faults: dict[int, str], stack: AsyncExitStack) -> None:
+    """Listen on services' own ports as well, until `stack` ends it."""
+    service_ports = ServicePorts(gateway, settings, faults)
+    await service_ports.start()
+    stack.push_async_callback(service_ports.stop)

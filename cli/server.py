@@ -10,6 +10,7 @@ import uvicorn
 from api.cors import CrossOrigin
 from api.farewell import Farewell
 from api.gateway.split import Gateway
+from api.gateway.surface import ServiceSurface
 from cli.connection import ClientConnection
 from cli.leaving import Leaving
 
@@ -25,7 +26,9 @@ class Server(uvicorn.Server):
         yield
 
 
-def http_server(app: Gateway | CrossOrigin | Leaving, drain_s: float, trusted_proxies: Sequence[str]) -> Server:
+def http_server(
+    app: Gateway | CrossOrigin | Leaving | ServiceSurface, drain_s: float, trusted_proxies: Sequence[str]
+) -> Server:
     """A server for `app` that is not started yet."""
     config = uvicorn.Config(
         Farewell(app),

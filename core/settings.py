@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on. Any other than loopback requires a token.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     require_token: bool = Field(False, description="Ask for a token on a loopback address too, as behind a proxy.")
+    service_ports: str = Field(
+        "31000-50000",
+        pattern=r"^(\d{1,5}-\d{1,5})?$",
+        description="Ports that services may have for themselves, `FIRST-LAST`; empty: none may.",
+    )
     public_url: str | None = Field(None, description="What clients call us, for absolute URLs behind a proxy.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
@@ -171,12 +176,26 @@ class Settings(BaseSettings):
                 raise ValueError(f"{network} is no address or network: write 10.0.0.7 or 10.0.0.0/8") from error
         return value
 
+    @field_validator("service_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        if value and not 1 <= int(first) <= int(last) <= 65535:
+            raise ValueError(f"{value} is no range of ports: write FIRST-LAST, both from 1 to 65535")
+        return value
+
     @field_validator("node_host")
     @classmethod
     def _refuse_wildcard(cls, value: str | None) -> str | None:
         if value in ("0.0.0.0", "::", "*"):  # noqa: S104  (what we refuse)
             raise ValueError(f"{value} is no address that others can reach: give the machine's own name or address")
         return value or None
+
+    @property
+    def port_range(self) -> range:
+        """The ports of `service_ports`, from the lowest; empty where services may have none."""
+        first, _, last = self.service_ports.partition("-")
+        return range(int(first), int(last) + 1) if last else range(0)
 
     @property
     def database(self) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+HELD_PORT = text("port IS NOT NULL AND status <> 'deleted'")
 MORTAL = text("expires_at IS NOT NULL AND status <> 'deleted'")
 FOLLOWING = text("version_ref IS NOT NULL AND status <> 'deleted'")
 NAMED = text("status <> 'deleted'")
@@ -168,12 +169,14 @@ class Service(Base, Resource):
     expires_at: Mapped[int | None]  # then the watcher deletes it
     version_ref: Mapped[str | None] = mapped_column(String(80))  # what it follows: `latest` or `@alias`
     followed_id: Mapped[str | None] = mapped_column(String(40))  # the version that this meant when it was last given
+    port: Mapped[int | None]  # of its own, in the whole installation
     __table_args__ = (
         Index("uq_services_name", "tenant_id", "name", unique=True, sqlite_where=NAMED, postgresql_where=NAMED),
         Index("ix_services_list", "tenant_id", "created_at", "id"),
         Index("ix_services_status", "status"),
         Index("ix_services_expiry", "expires_at", sqlite_where=MORTAL, postgresql_where=MORTAL),
         Index("ix_services_following", "version_ref", sqlite_where=FOLLOWING, postgresql_where=FOLLOWING),
+        Index("uq_services_port", "port", unique=True, sqlite_where=HELD_PORT, postgresql_where=HELD_PORT),
     )
 
 

@@ -97,12 +97,12 @@ class Gateway:
         try:
             self.tenant_of(scope)
         except PlatformError as error:
-            await _refuse(scope, send, error, oip=True)
+            await refuse(scope, send, error, oip=True)
             return
         if server is None:
-            await _refuse(scope, send, NotFound(f"there is no {path} in the Open Inference Protocol here"), oip=True)
+            await refuse(scope, send, NotFound(f"there is no {path} in the Open Inference Protocol here"), oip=True)
         elif scope["method"] not in ("GET", "HEAD"):
-            await _refuse(scope, send, MethodNotAllowed(f"{path} takes GET"), oip=True, allow="GET, HEAD")
+            await refuse(scope, send, MethodNotAllowed(f"{path} takes GET"), oip=True, allow="GET, HEAD")
         else:
             answers = {"/health/live": {"live": True}, "/health/ready": {"ready": self.table.is_loaded}}
             answer = answers.get(server.group(1) or "", {**SERVER_METADATA, "version": self.version})
@@ -149,7 +149,7 @@ class Gateway:
                 seen.status_code = error.status
                 raise  # the answer is cut: only closing the connection can still say so
             allow = error.extensions.pop("allow", None)
-            await _refuse(scope, send, error, oip=oip, allow=str(allow) if allow else None, request_id=request_id)
+            await refuse(scope, send, error, oip=oip, allow=str(allow) if allow else None, request_id=request_id)
         except (ClientGone, ConnectionBroken) as error:
             with log_context(request_id=request_id.decode(), resource_type="service", resource_name=name):
                 log.info("%s %s was broken off: %r", scope["method"], scope["path"], error)
@@ -222,7 +222,7 @@ def _tagged(send: Send, request_id: bytes) -> Send:
     return tagged
 
 
-async def _refuse(
+async def refuse(
     scope: Scope, send: Send, error: PlatformError, *, oip: bool, allow: str | None = None, request_id: bytes = b""
 ) -> None:
     """Answer an error in the words of the protocol: a problem document, or `{"error": …}` on /v2."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -70,6 +70,7 @@ class RoutingTable:
         self._version = -1
         self._routes: dict[tuple[str, str], Route] = {}
         self._names: frozenset[str] = frozenset()
+        self._ports: dict[int, RoutedService] = {}
         self._looked_at = time.monotonic()
         self._look_now = asyncio.Event()
         self._has_changed = asyncio.Event()
@@ -96,6 +97,15 @@ class RoutingTable:
     def knows(self, name: str) -> bool:
         """Whether any tenant has a service of that name."""
         return name in self._names
+
+    @property
+    def ports(self) -> Collection[int]:
+        """The ports that services have for themselves."""
+        return self._ports
+
+    def service_at(self, port: int) -> RoutedService | None:
+        """The service that has this port, or nothing."""
+        return self._ports.get(port)
 
     def route(self, tenant_id: str, name: str) -> Route | None:
         """The service of that name, or nothing."""
@@ -167,6 +177,7 @@ class RoutingTable:
         known = {backend.id: backend for route in self._routes.values() for backend in route.backends}
         self._routes = {(service.tenant_id, service.name): self._route(service, known) for service in services}
         self._names = frozenset(service.name for service in services)
+        self._ports = {service.port: service for service in services if service.port is not None}
         self._version, self._looked_at = version, time.monotonic()
         self._has_changed.set()
         self._has_changed = asyncio.Event()  # those who wait have the old one

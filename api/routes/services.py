@@ -20,6 +20,7 @@ from api.schemas.environment import check_env
 from api.schemas.history import HistoryPage
 from api.schemas.models import require_name
 from api.schemas.operations import OperationShown
+from api.schemas.service_ports import check_port
 from api.schemas.services import (
     ResourcesBody,
     RevisionPage,
@@ -51,6 +52,7 @@ from state.queries import services
 from state.queries.history import list_changes
 from state.queries.lists import Condition, View
 from state.revisions import Resources
+from state.service_ports import take_port
 from state.tables import Operation, Service
 from state.wishes import Expiry, Wish
 
@@ -84,7 +86,9 @@ async def list_services(
     found = await services.list_services(
         session, who.tenant_id, replace(view, conditions=own), models_in(view.conditions)
     )
-    items = [service_document(facts, links) for facts in await services.describe(session, found.rows)]
+    items = [
+        service_document(facts, links, context.port_fault) for facts in await services.describe(session, found.rows)
+    ]
     return JSONResponse(document(request, found, items))
 
 
@@ -92,9 +96,11 @@ async def list_services(
 async def deploy(call: Calling, body: ServiceCreate) -> Response:
     """Deploy a ready version as a service."""
     wish, about = _whole_wish(body)
+    ports = check_port(body.port, call.context.settings)
 
     async def work(session: WriteSession) -> Effect[Operation]:
         service, operation = await create_service(session, call.who, call.context.vault, body.name, wish, about)
+        await take_port(session, service, body.port, ports)
         return Effect(operation, service.id)
 
     return await call.mutate(work, _show(call, status=201))
@@ -113,14 +119,17 @@ async def put_service(call: Calling, service: str, body: ServicePut) -> Response
         detail = f"the body names '{body.name}', the path '{service}'"
         raise InvalidField(detail, fields=[FieldProblem("/name", detail, "leave it out, or let both agree")])
     wish, about = _whole_wish(body)
+    ports = check_port(body.port, call.context.settings)
 
     async def work(session: WriteSession) -> Effect[Operation]:
         vault = call.context.vault
         row = await seek_held_service(session, call.who, service)
         call.check_if_match(None if row is None else etag(row.edition))
         if row is not None:
-            return Effect(await change_service(session, call.who, vault, row, wish), row.id)
-        row, operation = await create_service(session, call.who, vault, service, wish, about)
+            operation = await change_service(session, call.who, vault, row, wish)
+        else:
+            row, operation = await create_service(session, call.who, vault, service, wish, about)
+        await take_port(session, row, body.port, ports)
         return Effect(operation, row.id)
 
     return await call.mutate(work, _show(call, status=None))
@@ -132,7 +141,7 @@ async def get_service(request: Request, context: ContextOf, session: Reading, wh
     row = await services.find_service(session, who.tenant_id, service)
     facts = (await services.describe(session, [row]))[0]
     tag = etag(row.edition)
-    shown = service_document(facts, links_for(request, context.settings))
+    shown = service_document(facts, links_for(request, context.settings), context.port_fault)
     # No 304: how many replicas answer changes without another edition of the service.
     return answer(Shown(shown, etag=tag))
 
@@ -141,11 +150,15 @@ async def get_service(request: Request, context: ContextOf, session: Reading, wh
 async def update_service(call: Calling, service: str, body: ServicePatch) -> Response:
     """Change a service (merge patch): another version, size or environment rolls out; the newest wish wins."""
     wish = _wish(body)
+    ports = check_port(body.port, call.context.settings)
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_service(session, call.who, service)
         call.check_if_match(etag(row.edition))
-        return Effect(await change_service(session, call.who, call.context.vault, row, wish), row.id)
+        operation = await change_service(session, call.who, call.context.vault, row, wish)
+        if "port" in body.model_fields_set:
+            await take_port(session, row, body.port, ports)
+        return Effect(operation, row.id)
 
     return await call.mutate(work, _show(call))
 
@@ -312,6 +325,6 @@ def _show(call: Call, status: int | None = 200) -> Show:
         facts = (await services.describe(session, [row]))[0]
         found = status or (201 if row.generation == 1 else 200)
         where = call.links.to(f"/api/v1/services/{row.name}") if found == 201 else None
-        return Shown(service_document(facts, call.links), found, where, etag(row.edition))
+        return Shown(service_document(facts, call.links, call.context.port_fault), found, where, etag(row.edition))
 
     return show

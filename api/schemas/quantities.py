@@ -75,6 +75,13 @@ def read_lifetime(given: object) -> object:
     return lifetime
 
 
+def read_port(given: object) -> object:
+    """`"auto"`, a port's number or nothing."""
+    if given is None or given == "auto" or (isinstance(given, int) and not isinstance(given, bool)):
+        return given
+    raise PydanticCustomError("port", "port is 'auto', a number such as 31000, or null for none")
+
+
 def read_version(given: object) -> object:
     """A version's number may come as a number."""
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
@@ -95,6 +102,17 @@ Lifetime = Annotated[
             "anyOf": [{"type": "string", "pattern": r"^\d{1,9}[smhd]$"}, {"type": "null"}],
             "examples": ["12h"],
             "description": "The platform deletes the service after this time, counted from the request that says it.",
+        }
+    ),
+]
+Port = Annotated[
+    int | Literal["auto"] | None,
+    BeforeValidator(read_port),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string", "enum": ["auto"]}, {"type": "null"}],
+            "examples": ["auto", 31000],
+            "description": "A port on which the gateway serves this service alone; `auto`: the lowest free one.",
         }
     ),
 ]

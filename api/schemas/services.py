@@ -1,6 +1,6 @@
 """Services: what a request may say and how rows are shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
@@ -11,7 +11,7 @@ from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags
 from api.schemas.config_files import FILES
 from api.schemas.environment import MOST_ENV
 from api.schemas.later import Later
-from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Replicas, VersionName
+from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Port, Replicas, VersionName
 from api.schemas.resource import about
 from core.errors import Json
 from state.documents import instant
@@ -67,6 +67,7 @@ class ServiceSpecBody(Body):
     autoscaling: Later = None
     follow: Follow = False
     expires_after: Lifetime = None
+    port: Port = None
 
 
 class ServiceCreate(ServiceSpecBody):
@@ -111,6 +112,7 @@ class ServicePatch(Body):
     autoscaling: Later = None
     follow: Follow | None = None
     expires_after: Lifetime = None
+    port: Port = None
 
 
 class RollbackBody(Body):
@@ -151,6 +153,14 @@ class RevisionPage(BaseModel):
     total: int | None = None
 
 
+class PortShown(BaseModel):
+    """The port that a service has for itself; `fault` says why it is not open."""
+
+    number: int
+    url: str
+    fault: str | None
+
+
 class ServiceShown(BaseModel):
     """A service: what is wanted of it, what is live, and how it is. `url` takes predictions.
 
@@ -186,6 +196,7 @@ class ServiceShown(BaseModel):
     version_ref: str | None = Field(description="What it follows: `latest` or an `@alias`.")
     url: str
     address: str
+    port: PortShown | None
     operation: str | None
 
 
@@ -259,8 +270,8 @@ def revision_document(facts: RevisionFacts) -> dict[str, Json]:
     }
 
 
-def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
-    """The service object."""
+def service_document(facts: ServiceFacts, links: Links, fault: Callable[[int], str | None]) -> dict[str, Json]:
+    """The service object; `fault` says of a port why it is not open."""
     row, wanted = facts.row, facts.wanted
     running: dict[str, Any] = revision_document(wanted) if wanted else {}
     return {
@@ -283,8 +294,13 @@ def service_document(facts: ServiceFacts, links: Links) -> dict[str, Json]:
         "version_ref": row.version_ref,
         "url": predict_url(links, row.name),
         "address": links.to(f"/v2/models/{row.name}"),
+        "port": None if row.port is None else _port_document(row.port, links, fault(row.port)),
         "operation": links.operation(facts.operation_id) if facts.operation_id else None,
     }
+
+
+def _port_document(port: int, links: Links, fault: str | None) -> dict[str, Json]:
+    return {"number": port, "url": links.at_port(port), "fault": fault}
 
 
 def replica_documents(rows: Sequence[Replica], service: str, links: Links) -> list[dict[str, Json]]:

@@ -11,13 +11,14 @@ from state.tables import Replica, Service
 
 @dataclass(frozen=True, slots=True)
 class RoutedService:
-    """One service as a gateway sees it; `replicas` maps replica ids to addresses."""
+    """One service as a gateway sees it; `replicas` maps replica ids to addresses, `port` is its own, if any."""
 
     id: str
     tenant_id: str
     name: str
     status: str
     replicas: tuple[tuple[str, str], ...]
+    port: int | None = None
 
 
 async def routing_version(session: Session) -> int:
@@ -31,8 +32,8 @@ async def routed_services(session: Session) -> list[RoutedService]:
     addresses: dict[str, list[tuple[str, str]]] = {}
     for service_id, replica_id, address in await session.execute(ready):
         addresses.setdefault(service_id, []).append((replica_id, address or ""))
-    services = select(Service.id, Service.tenant_id, Service.name, Service.status).where(Service.status != "deleted")
+    services = select(Service.id, Service.tenant_id, Service.name, Service.status, Service.port)
     return [
-        RoutedService(id, tenant, name, status, tuple(addresses.get(id, ())))
-        for id, tenant, name, status in await session.execute(services)
+        RoutedService(id, tenant, name, status, tuple(addresses.get(id, ())), port)
+        for id, tenant, name, status, port in await session.execute(services.where(Service.status != "deleted"))
     ]

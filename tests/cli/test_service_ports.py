@@ -1,0 +1,123 @@
+"""Services' own ports over real sockets: opened and closed as the routing table says, a busy one said and retried."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from api.dependencies import no_logs
+from cli.backends import open_backends
+from cli.front import Front, start_front
+from core.settings import Settings
+from state.migrate import migrate
+from state.queries.services import find_service
+from state.service_ports import take_port
+from tests.api.gateway.replicas import FakeReplica, replica
+from tests.api.gateway.test_gateway import make_replica, make_service
+from tests.api.platform import LOCAL, until
+
+SERVICES = "/api/v1/services"
+
+
+@pytest.fixture
+async def fake(tmp_path: Path) -> AsyncIterator[FakeReplica]:
+    async with replica(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def front(tmp_path: Path, fake: FakeReplica) -> AsyncIterator[Front]:
+    """A front whose service `iris` runs on a replica, and whose service `rose` does not."""
+    async with AsyncExitStack() as stack:
+        settings = Settings(data=tmp_path / "data")
+        settings.data.mkdir()
+        backends = open_backends(settings, stack)
+        await migrate(backends.database, backends.vault)
+        iris = await make_service(backends.database, ["deploy", "ready"])
+        await make_service(backends.database, ["deploy"], "rose")
+        await make_replica(backends.database, iris, fake.address)
+        yield await start_front(settings, backends, stack, read_logs=no_logs, signalled=True, version="1")
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found
+
+
+async def give(front: Front, name: str, port: int | None) -> None:
+    async with front.context.database.write() as session:
+        await take_port(session, await find_service(session, LOCAL.tenant_id, name), port, range(0))
+
+
+async def status_of(port: int, path: str = "/healthz", method: str = "GET") -> int:
+    """0 where nobody listens."""
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            return (await client.request(method, path, content=b"{}" if method == "POST" else None)).status_code
+    except httpx2.ConnectError:
+        return 0
+
+
+async def opens(port: int) -> None:
+    async def answers() -> bool:
+        return await status_of(port) == 200
+
+    await until(answers)
+
+
+async def test_a_services_own_port_serves_it_alone_at_the_root(front: Front, fake: FakeReplica) -> None:
+    port = a_free_port()
+    await give(front, "iris", port)
+    await opens(port)
+    assert await status_of(port, "/predict", "POST") == 200
+    assert await status_of(port, "/v2/models/iris/infer", "POST") == 200
+    assert await status_of(port, "/v2/models/iris", "GET") == 200
+    assert [seen.line.split()[1] for seen in fake.seen] == [
+        f"{SERVICES}/iris/predict",
+        "/v2/models/iris/infer",
+        "/v2/models/iris",
+    ]
+    assert await status_of(port, "/v2/health/live") == 200
+    for path in ("/v2/models/rose", "/api/v1/services", "/metrics", "/", "/v1/models/rose"):
+        assert await status_of(port, path) == 404
+    assert await status_of(port, "/predict") == 405
+
+
+async def test_a_port_without_its_service_is_closed(front: Front) -> None:
+    port = a_free_port()
+    await give(front, "iris", port)
+    await opens(port)
+    await give(front, "iris", None)
+
+    async def is_closed() -> bool:
+        return await status_of(port) == 0
+
+    await until(is_closed)
+
+
+async def test_who_may_ask_is_the_same_on_every_port(front: Front) -> None:
+    port = a_free_port()
+    await give(front, "iris", port)
+    await opens(port)
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        for headers in ({"Authorization": "Bearer pst_wrong"}, {"Host": "evil.example"}):
+            assert (await client.post("/predict", content=b"{}", headers=headers)).status_code in (401, 403)
+
+
+async def test_a_busy_port_is_said_and_tried_again(front: Front) -> None:
+    busy = socket.create_server(("127.0.0.1", 0))
+    port = busy.getsockname()[1]
+    await give(front, "iris", port)
+
+    async def is_said() -> bool:
+        return "in use" in (front.context.port_fault(port) or "")
+
+    await until(is_said)
+    busy.close()
+    await opens(port)
+    assert front.context.port_fault(port) is None
