@@ -27,7 +27,9 @@ class ServiceSurface:
         except PlatformError as error:
             await refuse(scope, send, error, oip=oip)
             return
-        await self.gateway({**scope, "path": target, "raw_path": target.encode()}, receive, send)
+        if target != path:  # else the path goes on as it came, undecoded
+            scope = {**scope, "path": target, "raw_path": target.encode()}
+        await self.gateway(scope, receive, send)
 
     def _target(self, path: str, tenant_id: str) -> str:
         """The same path where the gateway has it. Raises `NotFound` for what is not this service's."""

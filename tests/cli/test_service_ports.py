@@ -17,7 +17,7 @@ from state.queries.services import find_service
 from state.service_ports import take_port
 from tests.api.gateway.replicas import FakeReplica, replica
 from tests.api.gateway.test_gateway import make_replica, make_service
-from tests.api.platform import LOCAL, until
+from tests.api.platform import LOCAL, add_user, until
 
 SERVICES = "/api/v1/services"
 
@@ -107,6 +107,26 @@ async def test_who_may_ask_is_the_same_on_every_port(front: Front) -> None:
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         for headers in ({"Authorization": "Bearer pst_wrong"}, {"Host": "evil.example"}):
             assert (await client.post("/predict", content=b"{}", headers=headers)).status_code in (401, 403)
+
+
+async def test_another_tenants_token_finds_nothing_at_a_port(front: Front, fake: FakeReplica) -> None:
+    port = a_free_port()
+    await give(front, "iris", port)
+    await opens(port)
+    headers = await add_user(front.context, "other", "olga")
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, headers=headers) as client:
+        assert (await client.post("/predict", content=b"{}")).status_code == 404
+        assert (await client.get("/v2/models/iris")).status_code == 404
+    assert fake.seen == []
+
+
+async def test_a_path_reaches_the_replica_as_it_was_written(front: Front, fake: FakeReplica) -> None:
+    port = a_free_port()
+    await give(front, "iris", port)
+    await opens(port)
+    await status_of(port, "/v2/models/iris/versions/1%0d%0aX: y/infer", "POST")
+    assert [seen.line for seen in fake.seen] == ["POST /v2/models/iris/versions/1%0d%0aX:%20y/infer HTTP/1.1"]
+    assert "x" not in fake.seen[0].headers
 
 
 async def test_a_busy_port_is_said_and_tried_again(front: Front) -> None:
