@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
-from api.dependencies import ContextOf, Reading, WhoAsks
+from api.dependencies import ContextOf, Reading, WhoAsks, is_operator
 from api.headers import etag
 from api.links import links_for
 from api.mutations import Calling, Effect
@@ -38,7 +38,8 @@ async def list_replicas(
     """The model servers of a service, the newest first, ended ones too; `status.in=starting,ready` narrows."""
     row = await services.find_service(session, who.tenant_id, service)
     found = await services.list_replicas(session, row, view)
-    items = replica_documents(found.rows, row.name, links_for(request, context.settings))
+    links = links_for(request, context.settings)
+    items = replica_documents(found.rows, row.name, links, with_address=is_operator(who))
     return JSONResponse(document(request, found, items))
 
 

@@ -227,6 +227,7 @@ class ReplicaShown(BaseModel):
     generation: int
     revision: str
     pid: int | None
+    address: str | None = Field(description="Where it listens, for the operator; null for others and once it ended.")
     created_at: Instant
     ended_at: Instant | None
     logs: str
@@ -303,8 +304,10 @@ def _port_document(port: int, links: Links, fault: str | None) -> dict[str, Json
     return {"number": port, "url": links.at_port(port), "fault": fault}
 
 
-def replica_documents(rows: Sequence[Replica], service: str, links: Links) -> list[dict[str, Json]]:
-    """The replica objects; where they listen is nobody's business but the gateway's."""
+def replica_documents(
+    rows: Sequence[Replica], service: str, links: Links, *, with_address: bool
+) -> list[dict[str, Json]]:
+    """The replica objects; where they listen is nobody's business but the gateway's and the operator's."""
     return [
         {
             "id": row.id,
@@ -315,6 +318,7 @@ def replica_documents(rows: Sequence[Replica], service: str, links: Links) -> li
             "generation": row.generation,
             "revision": row.revision_id,
             "pid": row.pid,
+            "address": row.address if with_address and row.ended_at is None else None,
             "created_at": instant(row.created_at),
             "ended_at": instant(row.ended_at),
             "logs": links.to(f"/api/v1/services/{service}/replicas/{row.id}/logs"),

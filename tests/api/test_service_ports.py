@@ -7,9 +7,13 @@ from httpx2 import ASGITransport, AsyncClient
 
 from api.app import build_app
 from api.dependencies import Context
+from core.clock import now_micros
+from core.secrets import hash_token, new_token
 from core.settings import Settings
-from tests.api.catalogue import add_ready_versions, is_running
-from tests.api.platform import is_problem, work_on
+from state.queries.services import find_service
+from state.tables import Token, User
+from tests.api.catalogue import add_ready_versions, add_replica, is_running
+from tests.api.platform import LOCAL, is_problem, work_on
 
 SERVICES = "/api/v1/services"
 
@@ -102,3 +106,22 @@ async def test_a_ports_fault_is_shown(context: Context) -> None:
         await deploy(client, "first", "auto")
         shown = (await client.get(f"{SERVICES}/first")).json()
         assert shown["port"]["fault"] == "it is in use"
+
+
+async def test_an_operator_sees_where_a_replica_listens_and_nobody_else(client: AsyncClient, context: Context) -> None:
+    await deploy(client, "first", None)
+    await work_on(context, is_running)
+    async with context.database.write() as session:
+        row = await add_replica(session, await find_service(session, LOCAL.tenant_id, "first"))
+        row.address = "unix:///run/r.sock"
+    shown = (await client.get(f"{SERVICES}/first/replicas")).json()["items"]
+    assert [replica["address"] for replica in shown] == ["unix:///run/r.sock"]
+    token = new_token()
+    async with context.database.write() as session:
+        common = {"tenant_id": LOCAL.tenant_id, "created_at": now_micros()}
+        session.add(User(id="usr_m", name="mia", role="member", **common))
+        await session.flush()
+        session.add(Token(id="tok_m", user_id="usr_m", name="first", hash=hash_token(token), **common))
+    await context.authenticator.refresh()
+    answer = await client.get(f"{SERVICES}/first/replicas", headers={"Authorization": f"Bearer {token}"})
+    assert [replica["address"] for replica in answer.json()["items"]] == [None]
