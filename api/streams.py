@@ -131,7 +131,8 @@ async def _news_of(
             return
         async with context.database.read() as session:
             found: Sequence[History] = await changes(session, row_id, seen)
-        seen = max((seen, *(change.sequence for change in found)))
+        # Where no history is left there is nothing to wait for: the row is as new as what we have seen.
+        seen = max((seen, *(change.sequence for change in found))) if found else max(seen, row.sequence)
         has_ended = row.status in finals and seen >= row.sequence
         yield News(row, found, has_ended)
         if has_ended:

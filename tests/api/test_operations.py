@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 from httpx2 import AsyncClient, Response
+from sqlalchemy import Engine, delete, event
 
 from api.dependencies import Context
 from state.claims import take
 from state.database import open_database
+from state.tables import History
 from tests.api.platform import add_operation, add_user, fails, is_problem, succeeds, work_on
 
 OPERATIONS = "/api/v1/operations"
@@ -173,6 +175,34 @@ async def test_the_stream_tells_each_change_and_ends_with_the_operation(client: 
     assert (found[-1][1], found[-1][2]["status"]) == ("done", "succeeded")
     resumed = await _events(client, path, {"Last-Event-ID": "2"})
     assert [event_id for event_id, _, _ in resumed] == ["3", "3"]
+
+
+async def test_a_stream_whose_history_is_gone_rests_until_the_operation_ends(
+    client: AsyncClient, context: Context
+) -> None:
+    operation = await add_operation(context)
+    async with context.database.write() as session:
+        await session.execute(delete(History))
+    looks = 0
+
+    def count(*_: object) -> None:
+        nonlocal looks
+        looks += 1
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        streaming = asyncio.create_task(client.get(f"{OPERATIONS}/{operation.id}/events"))
+        await asyncio.sleep(0.05)
+        before = looks
+        await asyncio.sleep(0.05)
+        assert looks - before < 10
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    await work_on(context, succeeds)
+    async with asyncio.timeout(10):
+        text = (await streaming).text
+    assert text.count(": still here") == 1
+    assert "event: done" in text
 
 
 async def test_thousands_of_waiters_share_one_look(context: Context) -> None:
