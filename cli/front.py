@@ -48,10 +48,7 @@ async def start_front(
     """
     pool = ConnectionPool(CONNECTIONS_MAX_IDLE)
     stack.callback(pool.close)
-    token_of = backends.vault.replica_token
-    table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget, token_of=token_of)
-    await table.start()
-    stack.push_async_callback(table.stop)
+    table = await _routing(backends, pool, stack, signalled=signalled)
     faults: dict[int, str] = {}
     context = dataclasses.replace(
         compose(settings, backends.database, backends.store, backends.vault),
@@ -76,6 +73,17 @@ async def start_front(
     _sample(gateway, backends, settings, stack)
     await _open_ports(gateway, settings, faults, stack)
     return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context)
+
+
+async def _routing(
+    backends: Backends, pool: ConnectionPool, stack: AsyncExitStack, *, signalled: bool
+) -> RoutingTable:
+    """Where predictions go, kept up to date until `stack` ends it."""
+    token_of = backends.vault.replica_token
+    table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget, token_of=token_of)
+    await table.start()
+    stack.push_async_callback(table.stop)
+    return table
 
 
 def _sample(gateway: Gateway, backends: Backends, settings: Settings, stack: AsyncExitStack) -> None:

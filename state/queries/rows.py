@@ -1,13 +1,14 @@
 """Rows by id, whatever their table: what waiters look at together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 
 from core.errors import NotFound
+from state.compiled import among, listed
 from state.database import Session
-from state.tables import Owned
+from state.tables import Claimable, Owned
 
 Row = TypeVar("Row", bound=Owned)
 MOST_IDS = 500  # per query; SQLite counts 32,766 variables, but a plan for so many is slow to make
@@ -20,6 +21,15 @@ async def by_ids(session: Session, table: type[Row], ids: Sequence[str]) -> dict
         query: Any = select(table).where(table.id.in_(ids[start : start + MOST_IDS]))
         found |= {row.id: row for row in await session.scalars(query)}
     return found
+
+
+async def sequences(session: Session, table: type[Claimable], ids: Sequence[str]) -> Mapping[str, int]:
+    """How often the status of each has changed; of the rows that exist. One query, however many they are."""
+    dialect = session.get_bind().dialect.name
+    column: Any = table.id
+    query = select(table.id, table.sequence).where(among(column, "ids", dialect))
+    found = await session.execute(query, {"ids": listed(ids, dialect)})
+    return {row.id: row.sequence for row in found}
 
 
 def nowhere(noun: str, row_id: str) -> NotFound:
