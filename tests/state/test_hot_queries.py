@@ -47,6 +47,20 @@ HOT = {
         "SELECT id FROM models WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
         "ix_models_list",
     ),
+    "models in the order of their names": (
+        "SELECT id FROM models WHERE tenant_id = 't' AND status <> 'deleted' ORDER BY name, id LIMIT 50",
+        "uq_models_name",
+    ),
+    "models made since": (
+        "SELECT id FROM models WHERE tenant_id = 't' AND status <> 'deleted' AND created_at > 2900 "
+        "ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_models_list",
+    ),
+    "models whose names contain something": (
+        "SELECT id FROM models WHERE tenant_id = 't' AND status <> 'deleted' AND lower(name) LIKE '%9%' "
+        "ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_models_list",
+    ),
     "who uses a digest": ("SELECT id FROM versions WHERE digest = 'sha256:7'", "ix_versions_digest"),
 }
 # What a claim asks, lane by lane: the query itself, its parameters and its index.
