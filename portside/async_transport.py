@@ -7,7 +7,7 @@ import httpx2
 
 from portside.messages import Reply, Request
 from portside.sources import Source
-from portside.transport import addressed, bearer, mapped, uses_environment
+from portside.transport import addressed, bearer, mapped, trusted, uses_environment
 
 
 class AsyncTransport:
@@ -17,7 +17,7 @@ class AsyncTransport:
         """Raises `InvalidAddress`."""
         self.url = url
         with addressed(url):
-            self._http = httpx2.AsyncClient(base_url=url, trust_env=uses_environment(url))
+            self._http = httpx2.AsyncClient(base_url=url, trust_env=uses_environment(url), verify=trusted(url))
 
     async def exchange(self, request: Request, token: str | None, idle_s: float) -> Reply:
         """Send it once. Raises `ConnectionFailed`."""

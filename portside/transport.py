@@ -1,5 +1,6 @@
 """The door to httpx2: the transport that blocks, and what both transports have in common."""
 
+import ssl
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ class BlockingTransport:
         """Raises `InvalidAddress`."""
         self.url = url
         with addressed(url):
-            self._http = httpx2.Client(base_url=url, trust_env=uses_environment(url))
+            self._http = httpx2.Client(base_url=url, trust_env=uses_environment(url), verify=trusted(url))
         # `Portside().deploy(…)` leaves nobody who could close it; the connections go with the last object that has it.
         weakref.finalize(self, self._http.close)
 
@@ -74,6 +75,11 @@ class BlockingTransport:
 def uses_environment(url: str) -> bool:
     """Whether proxies of the environment may be asked: none of them can reach this machine's loopback."""
     return not is_loopback(url)
+
+
+def trusted(url: str) -> ssl.SSLContext | bool:
+    """Whose certificates are believed: nobody's where the address has no TLS, for reading them takes 20 ms and more."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else True
 
 
 def bearer(token: str | None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The platform is found by argument, environment and default, and a token is shown to nobody else."""
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from core.settings import Settings
 from portside import InvalidAddress, InvalidInput, Portside, Unauthorized
 from portside.address import Address, data_folder, folder_token
+from portside.transport import trusted
 from tests.portside.documents import problem, service
 from tests.portside.scripted import Say, asking, scripted
 
@@ -51,6 +53,14 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: p
     monkeypatch.delenv("NO_PROXY", raising=False)
     with asking(Say(200, service())) as (_, platform):
         assert platform.services.get("iris").status == "running"
+
+
+def test_a_plain_address_waits_for_no_certificates_and_believes_none() -> None:
+    plain = trusted("http://127.0.0.1:8000")
+    assert isinstance(plain, ssl.SSLContext)
+    assert (plain.verify_mode, plain.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert plain.cert_store_stats()["x509_ca"] == 0
+    assert trusted("https://portside.example") is True
 
 
 def test_the_data_folder_is_the_one_that_the_platform_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
