@@ -6,16 +6,20 @@ import time
 from collections.abc import Callable, Mapping
 
 from benchmarks import (
+    command,
     deploy,
     drain,
     duplicates,
     latency,
+    listing,
     predictions,
     recovery,
+    rolling,
     scale,
     start,
     throughput,
     upload,
+    waiters,
     wakeup,
 )
 from benchmarks.figures import Figure, load_in_words, print_table
@@ -33,6 +37,10 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "drain": drain.measure,
     "scale": scale.measure,
     "recovery": recovery.measure,
+    "rolling": rolling.measure,
+    "listing": listing.measure,
+    "waiters": waiters.measure,
+    "command": command.measure,
 }
 
 

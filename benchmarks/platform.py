@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ STOP_S = 30.0
 LOOK_S = 0.005
 WAIT_S = 60
 MIB = 1024 * 1024
+PROGRAM = ("-m", "portside")
 
 
 class Broken(Exception):
@@ -100,6 +101,15 @@ def predict_path(service: str) -> str:
     return f"/api/v1/services/{service}/predict"
 
 
+def processor_s(pids: Sequence[int]) -> float:
+    """The processor time that processes have used; other work on the machine does not count in it."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def fresh_folder() -> Iterator[Path]:
     """A data folder that does not exist yet and is gone afterwards."""
@@ -108,23 +118,43 @@ def fresh_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running(data: Path) -> Iterator[OneProcess]:
+def running(data: Path, program: Sequence[str] = PROGRAM) -> Iterator[OneProcess]:
     """A platform on this folder for the length of the block."""
-    port = _free_port()
     read_end, write_end = os.pipe()  # the platform reads its end when we end, however that happens
-    command = [sys.executable, "-P", "-m", "portside", "up", "--data", str(data), "--port", str(port)]
+    port = _free_port()
+    words = [*program, "up", "--data", str(data), "--port", str(port), "--parent-fd", str(read_end)]
+    try:
+        with started(words, port, read_end=read_end) as platform:
+            os.close(read_end)
+            yield platform
+    finally:
+        os.close(write_end)
+
+
+@contextmanager
+def running_api(settings: Mapping[str, str], program: Sequence[str] = PROGRAM) -> Iterator[OneProcess]:
+    """An API of a distributed platform for the length of the block."""
+    port = _free_port()
+    with started([*program, "api"], port, {**settings, "PORTSIDE_PORT": str(port)}) as api:
+        yield api
+
+
+@contextmanager
+def started(
+    words: Sequence[str], port: int, settings: Mapping[str, str] | None = None, read_end: int | None = None
+) -> Iterator[OneProcess]:
+    """A Python process that serves on the port for the length of the block."""
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [*command, "--parent-fd", str(read_end)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-P", *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(settings or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            pass_fds=(read_end,),
+            pass_fds=() if read_end is None else (read_end,),
             start_new_session=True,
         )
-        os.close(read_end)
         try:
             while not _is_ready(port):
                 if process.poll() is not None or time.perf_counter() - began > START_S:
@@ -134,7 +164,6 @@ def running(data: Path) -> Iterator[OneProcess]:
             yield OneProcess(process, port, time.perf_counter() - began)
         finally:
             _end(process)
-            os.close(write_end)
 
 
 def _is_ready(port: int) -> bool:

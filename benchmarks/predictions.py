@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from pathlib import Path
 
 from benchmarks.figures import Figure, median, quantile
-from benchmarks.platform import EXAMPLES, Broken, Platform, fresh_folder, running, sample_body
+from benchmarks.platform import EXAMPLES, Broken, Platform, fresh_folder, processor_s, running, sample_body
 from benchmarks.wakeup import MIGRATE_S, role_process
 from benchmarks.wire import Connection, request
 from deploy.stack.child import StackFailed
@@ -47,9 +46,9 @@ def measure() -> list[Figure]:
 def _figures(where: str, platform: Platform, pids: Sequence[int], bar_ms: float | None) -> list[Figure]:
     platform.serve(MODEL, "iris")
     took = _one_by_one(platform)
-    before = _processor_s(pids)
+    before = processor_s(pids)
     rate = _rate(platform)
-    spent_ms = 1000 * (_processor_s(pids) - before) / (CLIENTS * EACH)
+    spent_ms = 1000 * (processor_s(pids) - before) / (CLIENTS * EACH)
     p50 = median(took)
     target, ok = ("", None) if bar_ms is None else (f"p50 ≤ {bar_ms:g} ms", p50 <= bar_ms)
     told = f"p50 {p50:.1f} ms, p99 {quantile(took, 0.99):.1f} of {TRIES}"
@@ -72,15 +71,6 @@ def _one_by_one(platform: Platform) -> list[float]:
                 raise Broken(f"answered {answer.status}: {answer.body[:500].decode(errors='replace')}")
             took.append(1000 * (_seconds(answer.document["completed_at"]) - _seconds(answer.document["created_at"])))
     return took[WARM_UP:]
-
-
-def _processor_s(pids: Sequence[int]) -> float:
-    """The processor time that processes have used; other work on the machine does not count in it."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _seconds(instant: str) -> float:
