@@ -120,41 +120,34 @@ def fresh_folder() -> Iterator[Path]:
 @contextmanager
 def running(data: Path, program: Sequence[str] = PROGRAM) -> Iterator[OneProcess]:
     """A platform on this folder for the length of the block."""
-    read_end, write_end = os.pipe()  # the platform reads its end when we end, however that happens
     port = _free_port()
-    words = [*program, "up", "--data", str(data), "--port", str(port), "--parent-fd", str(read_end)]
-    try:
-        with started(words, port, read_end=read_end) as platform:
-            os.close(read_end)
-            yield platform
-    finally:
-        os.close(write_end)
+    with _started([*program, "up", "--data", str(data), "--port", str(port)], port, {}) as platform:
+        yield platform
 
 
 @contextmanager
 def running_api(settings: Mapping[str, str], program: Sequence[str] = PROGRAM) -> Iterator[OneProcess]:
     """An API of a distributed platform for the length of the block."""
     port = _free_port()
-    with started([*program, "api"], port, {**settings, "PORTSIDE_PORT": str(port)}) as api:
+    with _started([*program, "api"], port, {**settings, "PORTSIDE_PORT": str(port)}) as api:
         yield api
 
 
 @contextmanager
-def started(
-    words: Sequence[str], port: int, settings: Mapping[str, str] | None = None, read_end: int | None = None
-) -> Iterator[OneProcess]:
-    """A Python process that serves on the port for the length of the block."""
+def _started(words: Sequence[str], port: int, settings: Mapping[str, str]) -> Iterator[OneProcess]:
+    read_end, write_end = os.pipe()  # the platform reads its end when we end, however that happens
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-P", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(settings or {})},
+            [sys.executable, "-P", *words, "--parent-fd", str(read_end)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            pass_fds=() if read_end is None else (read_end,),
+            pass_fds=(read_end,),
             start_new_session=True,
         )
+        os.close(read_end)
         try:
             while not _is_ready(port):
                 if process.poll() is not None or time.perf_counter() - began > START_S:
@@ -164,6 +157,7 @@ def started(
             yield OneProcess(process, port, time.perf_counter() - began)
         finally:
             _end(process)
+            os.close(write_end)
 
 
 def _is_ready(port: int) -> bool:
