@@ -75,9 +75,7 @@ async def start_front(
     return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context)
 
 
-async def _routing(
-    backends: Backends, pool: ConnectionPool, stack: AsyncExitStack, *, signalled: bool
-) -> RoutingTable:
+async def _routing(backends: Backends, pool: ConnectionPool, stack: AsyncExitStack, *, signalled: bool) -> RoutingTable:
     """Where predictions go, kept up to date until `stack` ends it."""
     token_of = backends.vault.replica_token
     table = RoutingTable(backends.database, signalled=signalled, on_change=pool.forget, token_of=token_of)
