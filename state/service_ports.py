@@ -3,7 +3,7 @@
 No two services of the installation have the same one, whatever their tenants.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Sequence
 
 from sqlalchemy import select
 
@@ -28,7 +28,7 @@ class NoFreePort(Conflict):
     code, title = "no_free_port", "No port is free"
 
 
-async def take_port(session: WriteSession, service: Service, wanted: int | str | None, ports: range) -> None:
+async def take_port(session: WriteSession, service: Service, wanted: int | str | None, ports: Sequence[int]) -> None:
     """Give a locked service this port, with `auto` the one it has or the lowest free one of `ports`, or none.
 
     Raises `PortTaken` with the service that has it, and `NoFreePort`.
@@ -47,7 +47,7 @@ async def take_port(session: WriteSession, service: Service, wanted: int | str |
     await session.flush()
 
 
-def _lowest(ports: Iterable[int], held: Container[int]) -> int:
+def _lowest(ports: Sequence[int], held: Container[int]) -> int:
     free = next((port for port in ports if port not in held), None)
     if free is None:
         detail = "each port of PORTSIDE_SERVICE_PORTS has its service; widen the range, or take a port from a service"

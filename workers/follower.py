@@ -27,8 +27,8 @@ class Follower:
             late = await behind(session)
             if not late or "deploys" in await read_switches(session):
                 return
-        for service_id in late:
-            await self._roll_on(service_id)
+        for each in late:
+            await self._roll_on(each.service_id)
 
     async def _roll_on(self, service_id: str) -> None:
         async with self._database.write() as session:

@@ -1,18 +1,33 @@
 """Services that follow a reference, and those for which it means another version by now."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, select
+from sqlalchemy.orm import aliased
 
 from state.database import Session, WriteSession
 from state.references import LATEST
-from state.tables import FOLLOWING, Alias, Model, Revision, Service, Version
+from state.tables import FOLLOWING, Alias, Model, Operation, Revision, Service, Version
+from state.worktables import OPERATIONS
 
 AT_ONCE = 50  # of one look
 
 
-async def behind(session: Session, service_id: str | None = None) -> list[str]:
-    """The services whose reference means a ready version that they were not given yet; all (the first), or one."""
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A service, and the version that its reference means and that it was not given yet."""
+
+    service_id: str
+    version_id: str
+
+
+async def behind(session: Session, service_id: str | None = None) -> list[Late]:
+    """The services whose reference means a ready version that they were not given yet; all (the first), or one.
+
+    A reference is one to the model of the version that was given last. A service that was taken back to another model
+    (a failed change of its model, a rollback) stays there until somebody says what it shall follow.
+    """
     ready = Version.status == "ready"
     newest = select(Version.id).where(Version.model_id == Revision.model_id, ready).order_by(Version.number.desc())
     named = (
@@ -24,16 +39,21 @@ async def behind(session: Session, service_id: str | None = None) -> list[str]:
         (Service.version_ref == LATEST, newest.limit(1).correlate(Revision).scalar_subquery()),
         else_=named.correlate(Revision, Service).scalar_subquery(),
     )
-    query = select(Service.id).join(Revision, Revision.id == Service.revision_id)
+    given = aliased(Version)
+    of_another = exists().where(given.id == Service.followed_id, given.model_id != Revision.model_id)
+    query = select(Service.id, means).join(Revision, Revision.id == Service.revision_id).where(~of_another)
     # A failed update is not tried again: what the service was given last is not what it runs.
     query = query.where(FOLLOWING, Service.status != "deleting", means.is_not(None), means != Service.followed_id)
     if service_id is not None:
         query = query.where(Service.id == service_id)
-    return list(await session.scalars(query.order_by(Service.id).limit(AT_ONCE)))
+    return [Late(*row) for row in await session.execute(query.order_by(Service.id).limit(AT_ONCE))]
 
 
 async def hold_followers(session: WriteSession, model: Model, reference: str, limit: int) -> Sequence[Service]:
-    """At most so many services that follow this reference to the model, locked."""
+    """At most so many services that follow this reference to the model, locked, and what is under way on them.
+
+    A change also raises the routing version, which everybody writes; who claims holds operations while it waits for it.
+    """
     query = (
         select(Service)
         .join(Revision, Revision.id == Service.revision_id)
@@ -42,4 +62,10 @@ async def hold_followers(session: WriteSession, model: Model, reference: str, li
         .limit(limit)
         .with_for_update(of=Service)
     )
-    return list(await session.scalars(query))
+    held = list(await session.scalars(query))
+    unfinished = (
+        Operation.target_id.in_([service.id for service in held]),
+        Operation.status.in_([OPERATIONS.waiting, OPERATIONS.working]),
+    )
+    await session.execute(select(Operation.id).where(*unfinished).order_by(Operation.id).with_for_update())
+    return held

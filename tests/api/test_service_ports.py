@@ -7,7 +7,9 @@ from httpx2 import ASGITransport, AsyncClient
 
 from api.app import build_app
 from api.dependencies import Context
+from api.schemas.service_ports import check_port
 from core.clock import now_micros
+from core.errors import InvalidField
 from core.secrets import hash_token, new_token
 from core.settings import Settings
 from state.queries.services import find_service
@@ -125,3 +127,10 @@ async def test_an_operator_sees_where_a_replica_listens_and_nobody_else(client: 
     await context.authenticator.refresh()
     answer = await client.get(f"{SERVICES}/first/replicas", headers={"Authorization": f"Bearer {token}"})
     assert [replica["address"] for replica in answer.json()["items"]] == [None]
+
+
+def test_the_platforms_own_ports_are_nobodys() -> None:
+    settings = Settings(port=31000, metrics_port=31001, service_ports="31000-31002")
+    assert list(check_port("auto", settings)) == [31002]
+    with pytest.raises(InvalidField, match="none of those that services may use"):
+        check_port(31001, settings)
