@@ -180,7 +180,7 @@ async def test_a_file_goes_at_its_time_and_its_bytes_after_it(platform: Platform
 async def test_samples_go_after_the_time_for_which_metrics_are_told(platform: Platform) -> None:
     kept = timedelta(hours=platform.resources.settings.sample_hours)
     async with platform.database.write() as session:
-        for age, requests in ((kept * 1.1, 1), (kept * 0.9, 2)):
+        for age, requests in ((kept * 1.2, 1), (kept * 1.05, 2)):
             at = now_micros() - to_micros(age)
             words = {"tenant_id": DEFAULT_TENANT, "service_id": "svc_1", "requests": requests}
             session.add(Sample(id=id_at("smp", at), created_at=at, **words))
