@@ -21,8 +21,13 @@ OWNER_VERBS = frozenset(
 
 
 async def lock(session: WriteSession, table: type[Row], row_id: str) -> Row:
-    """The row, held against other writers until this transaction ends. Raises `NotFound`."""
-    query = select(table).where(table.id == row_id).with_for_update().execution_options(populate_existing=True)
+    """The row, held against other writers until this transaction ends. Raises `NotFound`.
+
+    Keys never change, so rows that refer to this one may come meanwhile (`FOR NO KEY UPDATE`): who checks a foreign
+    key would wait for us otherwise, and we perhaps for its transaction.
+    """
+    query = select(table).where(table.id == row_id).with_for_update(key_share=True)
+    query = query.execution_options(populate_existing=True)
     row = (await session.execute(query)).scalar_one_or_none()
     if row is None:
         raise NotFound(f"no {MACHINE_OF[table].name} has the id '{row_id}'")

@@ -127,9 +127,13 @@ def _meanwhile() -> Conflict:
 async def _hold_services(session: WriteSession, ids: Sequence[str]) -> None:
     """All of them, and what is under way on them, before the first changes: a change also raises the routing version,
     which everybody writes. Who claims holds operations while it waits for that."""
-    await session.execute(select(Service.id).where(Service.id.in_(ids)).order_by(Service.id).with_for_update())
+    await session.execute(
+        select(Service.id).where(Service.id.in_(ids)).order_by(Service.id).with_for_update(key_share=True)
+    )
     unfinished = (Operation.target_id.in_(ids), Operation.status.in_([OPERATIONS.waiting, OPERATIONS.working]))
-    await session.execute(select(Operation.id).where(*unfinished).order_by(Operation.id).with_for_update())
+    await session.execute(
+        select(Operation.id).where(*unfinished).order_by(Operation.id).with_for_update(key_share=True)
+    )
 
 
 async def _hold_targets(session: WriteSession, ids: Sequence[str]) -> None:
@@ -139,8 +143,12 @@ async def _hold_targets(session: WriteSession, ids: Sequence[str]) -> None:
     for kind in ("model", "service", "version"):
         table, wanted = TARGETS[kind], [id for type_, id in targets if type_ == kind]
         if wanted:
-            await session.execute(select(table.id).where(table.id.in_(wanted)).order_by(table.id).with_for_update())
-    await session.execute(select(Operation.id).where(Operation.id.in_(ids)).order_by(Operation.id).with_for_update())
+            await session.execute(
+                select(table.id).where(table.id.in_(wanted)).order_by(table.id).with_for_update(key_share=True)
+            )
+    await session.execute(
+        select(Operation.id).where(Operation.id.in_(ids)).order_by(Operation.id).with_for_update(key_share=True)
+    )
 
 
 async def _hold_nothing(session: WriteSession, ids: Sequence[str]) -> None:

@@ -142,12 +142,13 @@ async def hold_ready_version(session: WriteSession, model: Model, given: str) ->
 
 async def delete_model(session: WriteSession, who: Who, model: Model) -> Operation:
     """Delete a locked model with all its versions. Raises `InUse` naming the services that need it."""
+    living = await living_versions(session, model.id)  # who deploys one of them holds it until it is seen to use it
     users = await users_of_model(session, model.id)
     if users:
         raise _in_use(f"model '{model.name}'", users)
     operation = await record(session, who, "model.delete", model)
     by = By(who.actor, operation_id=operation.id)
-    for version in await living_versions(session, model.id):
+    for version in living:
         await _remove(session, version, operation, by)
     await advance(session, model, "delete", by)
     await advance(session, model, "deleted", by, deleted_at=now_micros())

@@ -172,4 +172,4 @@ def locking(table: type[Base], dialect: str, waits: bool) -> Query:
     """The query that locks rows by id."""
     id = table.__table__.c.id
     query = every_column(table).where(among(id, "ids", dialect)).order_by(id)
-    return compiled(query.with_for_update(skip_locked=not waits), dialect)
+    return compiled(query.with_for_update(skip_locked=not waits, key_share=True), dialect)

@@ -75,7 +75,9 @@ async def record(session: WriteSession, who: Who, kind_name: str, target: Target
 async def unfinished(session: Session, target_id: str) -> list[Operation]:
     """The queued and running operations on a target, oldest first."""
     query = select(Operation).where(Operation.target_id == target_id, Operation.status.in_(["queued", "running"]))
-    return list(await session.scalars(query.order_by(Operation.created_at, Operation.id).with_for_update()))
+    return list(
+        await session.scalars(query.order_by(Operation.created_at, Operation.id).with_for_update(key_share=True))
+    )
 
 
 async def supersede(session: WriteSession, older: list[Operation], newer: Operation, by: By) -> None:

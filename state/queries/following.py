@@ -54,18 +54,23 @@ async def hold_followers(session: WriteSession, model: Model, reference: str, li
 
     A change also raises the routing version, which everybody writes; who claims holds operations while it waits for it.
     """
-    query = (
-        select(Service)
+    follow = (FOLLOWING, Service.version_ref == reference)
+    found = (
+        select(Service.id)
         .join(Revision, Revision.id == Service.revision_id)
-        .where(FOLLOWING, Service.version_ref == reference, Revision.model_id == model.id)
+        .where(*follow, Revision.model_id == model.id)
         .order_by(Service.id)
         .limit(limit)
-        .with_for_update(of=Service)
     )
+    # By their ids: PostgreSQL leaves out of a locking join what got another revision while it was waited for.
+    query = select(Service).where(*follow, Service.id.in_(list(await session.scalars(found)))).order_by(Service.id)
+    query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
     held = list(await session.scalars(query))
     unfinished = (
         Operation.target_id.in_([service.id for service in held]),
         Operation.status.in_([OPERATIONS.waiting, OPERATIONS.working]),
     )
-    await session.execute(select(Operation.id).where(*unfinished).order_by(Operation.id).with_for_update())
+    await session.execute(
+        select(Operation.id).where(*unfinished).order_by(Operation.id).with_for_update(key_share=True)
+    )
     return held

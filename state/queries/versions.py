@@ -77,7 +77,7 @@ async def alias_names(session: Session, version_ids: Sequence[str]) -> Mapping[s
 async def living_versions(session: Session, model_id: str) -> Sequence[Version]:
     """The versions of a model that are not deleted, locked, oldest first."""
     query = select(Version).where(Version.model_id == model_id, Version.status != "deleted")
-    return list(await session.scalars(query.order_by(Version.number).with_for_update()))
+    return list(await session.scalars(query.order_by(Version.number).with_for_update(key_share=True)))
 
 
 async def inspection_of(session: Session, version_id: str) -> str | None:

@@ -127,6 +127,34 @@ async def test_an_alias_that_moves_while_its_follower_is_changed_waits_for_it(da
         assert (service.generation, (await lock(session, Service, service.id)).version_ref) == (1, None)
 
 
+async def test_an_alias_that_moves_while_its_follower_gets_a_revision_waits_for_it(database: Database) -> None:
+    """A new revision refers to the model that whoever moves the alias holds: that must not make one wait for itself."""
+    async with database.write() as session:
+        await iris(session)
+        await follower(session, "a", "@prod")
+    has_begun = asyncio.Event()
+
+    async def change() -> None:
+        async with database.write() as session:
+            service = await hold_service(session, ME, "a")
+            has_begun.set()
+            await somebody_waits_for_a_lock(database)
+            await change_service(session, ME, VAULT, service, Wish(env={"A": "2"}))
+
+    async def move() -> None:
+        await has_begun.wait()
+        async with database.write() as session:
+            model = await hold_model(session, ME, "iris")
+            followers = await hold_followers(session, model, "@prod", 10)
+            await set_alias(session, ME, model, "prod", await hold_ready_version(session, model, "2"))
+            await roll_on(session, ME, VAULT, followers)
+
+    await asyncio.gather(change(), move())
+    async with database.write() as session:
+        assert await late(session) == []
+        assert (await hold_service(session, ME, "a")).generation == 3
+
+
 async def pin(session: WriteSession, service: Service, engine: str) -> None:
     revision = (await session.scalars(select(Revision).where(Revision.id == service.revision_id))).one()
     revision.runtime = {"engine": engine}
