@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import now_micros
 from core.ids import new_id
-from state.advance import advance
+from state.advance import advance, lock
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT
 from state.observing import Mode, Timing
@@ -131,6 +131,21 @@ async def test_each_prediction_is_counted_for_its_service_once_it_is_answered(pl
     async with platform.database.read() as session:
         (minute,) = (await service_figures(session, service, (60,))).windows
     assert (minute.requests, minute.errors, minute.refused, sum(minute.latency.values())) == (5, 0, 0, 5)
+
+
+async def test_a_prediction_that_no_replica_can_answer_any_more_is_counted_too(
+    platform: Platform, executor: Executor, replica: str
+) -> None:
+    service = await serve(platform, replica)
+    prediction = await submit(platform, service)
+    async with platform.database.write() as session:
+        row = await lock(session, Service, service.id)
+        for move in ("pause", "paused"):
+            await advance(session, row, move, TEST)
+    assert not await executor.work_next("predict")
+    await platform.until(prediction, "failed")
+    (counted,) = await platform.resources.traffic.take()
+    assert (counted.service_id, counted.replica_id, counted.requests, counted.refused) == (service.id, None, 1, 1)
 
 
 async def test_many_predictions_take_fewer_transactions_than_that(

@@ -24,6 +24,7 @@ RESTING = ("paused", "failed", "deleting", "deleted")  # no replica will come by
 LOOK_AGAIN = timedelta(seconds=0.5)
 PATIENCE_S = 600.0  # how long a prediction waits for a replica of a service that should have one
 FILE_MARK = b'"$file"'  # most inputs name no file, and are not looked through
+BROKEN_OFF = 502
 PASSING = (401, 502, 503, 504)  # 401: another replica has the address by now
 
 
@@ -40,9 +41,10 @@ async def predict(held: Held, resources: Resources) -> Outcome:
     where = held.destination
     assert where is not None, "the claim of a prediction brings where it can be sent"
     if where.status in RESTING:
+        resources.traffic.count(row.tenant_id, row.service_id, None, ServiceGone.status, 0.0)
         return _failed(ServiceGone(f"service '{where.name}' is {where.status}").as_problem())
     if not where.replicas:
-        return _wait(row, where)
+        return _wait(row, where, resources)
     try:
         body = await _body(row, resources)
     except InvalidField as error:
@@ -56,11 +58,13 @@ async def predict(held: Held, resources: Resources) -> Outcome:
         response = await resources.replicas.predict(replica.address, token, body)
     except (httpx2.ConnectError, httpx2.ConnectTimeout):
         # Nobody took it: a replica that died a moment ago, and whose row does not say so yet. No attempt was made.
-        return _wait(row, where)
+        return _wait(row, where, resources)
     except httpx2.TimeoutException:
         count(ReplicaUnavailable.status, PREDICT_TIMEOUT_S)
         return _failed(ReplicaUnavailable(f"the model did not answer within {PREDICT_TIMEOUT_S:g} s").as_problem())
     except httpx2.TransportError as error:
+        if held.claim.attempt >= resources.settings.max_attempts:  # there is no other one
+            count(BROKEN_OFF, time.monotonic() - started)
         return Retry(f"the replica broke off: {type(error).__name__}", after=timedelta(seconds=0.2))
     took_s = time.monotonic() - started
     failpoint("after_effect")
@@ -69,12 +73,13 @@ async def predict(held: Held, resources: Resources) -> Outcome:
     if response.status_code == 200:
         return Done(row={"output": json.loads(response.content)["outputs"], "predict_time_s": took_s})
     if response.status_code in PASSING:
-        return _wait(row, where)
+        return _wait(row, where, resources)
     return _failed({**json.loads(response.content), "instance": f"/api/v1/predictions/{row.id}"})
 
 
-def _wait(row: Prediction, where: Destination) -> Outcome:
+def _wait(row: Prediction, where: Destination, resources: Resources) -> Outcome:
     if now_micros() - row.created_at > PATIENCE_S * 1_000_000:
+        resources.traffic.count(row.tenant_id, row.service_id, None, ReplicaUnavailable.status, 0.0)
         return _failed(ReplicaUnavailable(f"service '{where.name}' had no ready replica in time").as_problem())
     return Wait(LOOK_AGAIN, f"service '{where.name}' is {where.status}: no replica is ready")
 

@@ -14,7 +14,7 @@ from state.specs import ServiceSpec
 from storage.cache import ArtifactCache
 from storage.digests import Digest
 from workers.children import child_environment, serving_command
-from workers.node.config_files import write_config_files
+from workers.node.config_files import lay_out
 from workers.node.processes import Program
 from workers.node.sockets import http_address
 
@@ -109,7 +109,7 @@ async def prepare(
     signature_file = place.folder / "signature.json"
     await asyncio.to_thread(_write_files, place, signature_file, spec.signature)
     config_files = config_of(vault, spec.config_sealed, spec.revision_id)
-    await asyncio.to_thread(write_config_files, place.config, config_files)
+    await lay_out(place.config, config_files)
     threads = max(1, ceil(spec.cpu))
     launch = Launch(
         replica_id=replica_id,

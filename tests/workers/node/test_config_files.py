@@ -7,7 +7,7 @@ import pytest
 
 from core.secrets import SecretUnreadable, Vault
 from tests.workers.node.world import World, until
-from workers.node.config_files import write_config_files
+from workers.node.config_files import lay_out, write_config_files
 from workers.targets.base import SeenReplica
 
 FILES = {"limits.yaml": "most: 3\n", "rules/deep/prices.csv": "ä,1\r\n", "empty": ""}
@@ -36,6 +36,20 @@ def test_files_are_written_as_they_are_and_only_their_owner_can_read_them(tmp_pa
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_config_files(tmp_path, FILES)
+
+
+async def test_who_is_cancelled_leaves_when_nothing_is_written_any_more(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    laying = asyncio.create_task(lay_out(folder, {f"{number}.txt": "x" * 200_000 for number in range(50)}))
+
+    async def begun() -> bool:
+        return folder.exists()
+
+    await until(begun)
+    laying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await laying
+    assert len(tree(folder)) == 50
 
 
 async def test_a_replica_finds_its_files_and_they_go_with_it(world: World) -> None:
