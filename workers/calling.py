@@ -37,9 +37,16 @@ def target_of(url: str) -> httpx2.URL:
         target = httpx2.URL(url)
     except httpx2.InvalidURL as error:
         raise AddressRefused(f"{url.partition('?')[0][:200]!r} is not a URL: {error}") from error
-    if target.scheme not in ("http", "https") or not target.host:
+    if not is_callable(target):
         raise AddressRefused(f"{url.partition('?')[0][:200]!r} is not an http or https URL with a host")
     return target
+
+
+def is_callable(target: httpx2.URL) -> bool:
+    """Whether it is http(s) with a host, and with a port that there is if it names one."""
+    # `raw_host` here and below, because `host` raises for some names with `xn--` in them, which it tries to read.
+    has_port = target.port is None or 1 <= target.port <= 65535
+    return target.scheme in ("http", "https") and bool(target.raw_host) and has_port
 
 
 @asynccontextmanager
@@ -58,7 +65,7 @@ async def called(
     The name is resolved once, and the connection goes to an address that was checked then: what the name means a moment
     later does not matter (DNS rebinding). Raises `AddressRefused` for what may not be reached, and `Unreached`.
     """
-    addresses = check_addresses(target.host, await _resolve(target, resolve), guard)
+    addresses = check_addresses(target.raw_host.decode("ascii"), await _resolve(target, resolve), guard)
     context = await asyncio.to_thread(_tls_context) if target.scheme == "https" else False
     # No connection is kept: the next call to this address may have another host's certificate to check.
     limits = httpx2.Limits(max_keepalive_connections=0)
@@ -87,11 +94,11 @@ def retry_after(text: str | None, longest: timedelta) -> timedelta | None:
 
 
 async def _resolve(target: httpx2.URL, resolve: Resolve) -> Sequence[str]:
-    port = target.port or (443 if target.scheme == "https" else 80)
+    host, port = target.raw_host.decode("ascii"), target.port or (443 if target.scheme == "https" else 80)
     try:
-        return await resolve(target.raw_host.decode("ascii"), port)
+        return await resolve(host, port)
     except (OSError, UnicodeError) as error:
-        raise Unreached(f"the name {target.host} cannot be resolved: {error}") from error
+        raise Unreached(f"the name {host} cannot be resolved: {error}") from error
 
 
 async def _first_answer(
@@ -118,6 +125,8 @@ async def _first_answer(
             reason = f"cannot connect to {address}: {error}"
         except httpx2.TransportError as error:
             raise Unreached(f"{type(error).__name__}: {error}") from error
+        except UnicodeError as error:  # httpx2 reads the host of a `Location` also where it is not followed
+            raise Unreached(f"its answer cannot be read: {error}") from error
     raise Unreached(reason)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -17,7 +17,7 @@ import httpx2
 from core.errors import FieldProblem, Rejected, TooLarge, Unavailable
 from storage.base import ArtifactStore, Stored
 from workers.addresses import AddressRefused, Guard
-from workers.calling import Resolve, Unreached, called, resolve_by_system, retry_after, target_of
+from workers.calling import Resolve, Unreached, called, is_callable, resolve_by_system, retry_after, target_of
 
 POINTER: Final = "/source_uri"
 MOST_REDIRECTS: Final = 5
@@ -184,8 +184,8 @@ class _Source:
         if status in TEMPORARY or status >= 500:
             raise _Busy(response)
         if at_bytes > 0:
-            if status == 206 and _begins_at(response, at_bytes, offer):
-                return offer
+            if status == 206 and (continued := _continued(response, at_bytes, offer)) is not None:
+                return continued
             if status in (200, 206, 416):  # another file by now, or a source that cannot continue
                 raise _StartOver
         if status != 200:
@@ -222,8 +222,8 @@ def next_hop(target: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
     except (KeyError, httpx2.InvalidURL) as error:
         detail = f"{where} answers {response.status_code} without saying where the file is"
         raise _told(SourceRefused, detail) from error
-    if hop.scheme not in ("http", "https") or not hop.host:
-        raise _told(SourceForbidden, f"{where} redirects to what is no http or https URL")
+    if not is_callable(hop):
+        raise _told(SourceForbidden, f"{where} redirects to what is no http or https URL with a host")
     if target.scheme == "https" and hop.scheme != "https":
         raise _told(
             SourceForbidden, f"{where} redirects from https to http, where anybody on the way can change the file"
@@ -233,11 +233,22 @@ def next_hop(target: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
     return hop
 
 
-def _begins_at(response: httpx2.Response, at_bytes: int, offer: _Offer) -> bool:
+def _continued(response: httpx2.Response, at_bytes: int, offer: _Offer) -> _Offer | None:
+    """The offer with what this 206 adds to it; nothing unless it surely is of the same file and goes on at this byte.
+
+    A source may not know `If-Range`, and a cache between may answer of what it has. Without a length, here or in the
+    first answer, nobody can tell a part of the rest from the rest.
+    """
     match = CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
-    if match is None or int(match[1]) != at_bytes:
-        return False
-    return offer.total_bytes is None or match[2] in ("*", str(offer.total_bytes))
+    if match is None or int(match[1]) != at_bytes or offer.validator is None:
+        return None
+    name = "etag" if offer.validator.startswith('"') else "last-modified"
+    if response.headers.get(name, offer.validator) != offer.validator:
+        return None
+    total_bytes = offer.total_bytes if match[2] == "*" else int(match[2])
+    if total_bytes is None or offer.total_bytes not in (None, total_bytes):
+        return None
+    return replace(offer, total_bytes=total_bytes)
 
 
 def _validator(response: httpx2.Response) -> str | None:

@@ -16,9 +16,13 @@ class FileSource:
     contents: Sequence[bytes]
     cuts: Sequence[int] = ()  # after how many bytes the connection ends
     statuses: Sequence[str] = ("200 OK",)
-    ranges: str = "honoured"  # or `none`, as it says itself, or `ignored`
-    validator: str = "etag"  # or `weak`, or the time of its last change
+    # Or `none`, as it says itself, or `ignored`, or `unconditional`: honoured whatever `If-Range` says.
+    ranges: str = "honoured"
+    most_at_once: int | None = None  # bytes of one answer to a range
+    validator: str | Sequence[str] = "etag"  # or `weak`, or the time of its last change; of each request
+    range_said: str | None = None  # in place of the true `Content-Range`
     says_length: bool = True
+    is_chunked: bool = False  # without a length, the first answer has an end that can be told from a cut
     extra_head: str = ""
     stall: asyncio.Event | None = None  # waited for before the last byte
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -54,20 +58,32 @@ class FileSource:
         self.asked.append({**headers, "path": lines[0].split(" ")[1]})
         content = self.contents[min(number, len(self.contents) - 1)]
         status = self.statuses[min(number, len(self.statuses) - 1)]
-        tag, start = f'"{hashlib.sha256(content).hexdigest()[:8]}"', 0
+        tag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
         head = f"accept-ranges: {'none' if self.ranges == 'none' else 'bytes'}\r\n{self.extra_head}"
-        if self.validator in ("etag", "weak"):
-            head += f"etag: {'W/' if self.validator == 'weak' else ''}{tag}\r\n"
+        validators = [self.validator] if isinstance(self.validator, str) else self.validator
+        validator = validators[min(number, len(validators) - 1)]
+        if validator in ("etag", "weak"):
+            head += f"etag: {'W/' if validator == 'weak' else ''}{tag}\r\n"
         else:
-            tag = self.validator
+            tag = validator
             head += f"date: {NOW}\r\nlast-modified: {tag}\r\n"
-        if self.ranges == "honoured" and headers.get("if-range") == tag:
+        part = content
+        if "range" in headers and (self.ranges == "unconditional" or self._is_same(headers, tag)):
             start, status = int(headers["range"].removeprefix("bytes=").removesuffix("-")), "206 Partial Content"
-            head += f"content-range: bytes {start}-{len(content) - 1}/{len(content)}\r\n"
-        if self.says_length:
-            head += f"content-length: {len(content) - start}\r\n"
-        cut = self.cuts[number] if number < len(self.cuts) else None
-        await self._send(writer, f"HTTP/1.1 {status}\r\nconnection: close\r\n{head}\r\n".encode(), content[start:], cut)
+            part = content[start:][: self.most_at_once]
+            said = self.range_said or f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+            head += f"content-range: {said}\r\n"
+        is_chunked = self.is_chunked and part is content
+        head += "transfer-encoding: chunked\r\n" if is_chunked else ""
+        if self.says_length and not is_chunked:
+            head += f"content-length: {len(part)}\r\n"
+        head = f"HTTP/1.1 {status}\r\nconnection: close\r\n{head}\r\n"
+        if is_chunked:
+            head, part = f"{head}{len(part):x}\r\n", part + b"\r\n0\r\n\r\n"
+        await self._send(writer, head.encode(), part, self.cuts[number] if number < len(self.cuts) else None)
+
+    def _is_same(self, headers: dict[str, str], tag: str) -> bool:
+        return self.ranges == "honoured" and headers.get("if-range") == tag
 
     async def _send(self, writer: asyncio.StreamWriter, head: bytes, body: bytes, cut: int | None) -> None:
         if self.stall is not None:

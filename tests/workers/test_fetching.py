@@ -116,6 +116,32 @@ async def test_a_file_that_changes_between_two_tries_is_never_mixed(store: Local
     assert await blobs(store) == [stored(OTHER)]
 
 
+@pytest.mark.parametrize("validator", ["etag", "Sun, 04 Jan 2026 12:00:00 GMT"])
+async def test_a_source_that_continues_another_file_of_the_same_length_is_not_believed(
+    store: LocalStore, validator: str
+) -> None:
+    now = "etag" if validator == "etag" else "Mon, 05 Jan 2026 11:00:00 GMT"
+    async with open_source(FILE, OTHER, cuts=[4000], ranges="unconditional", validator=[validator, now]) as source:
+        await fetched(store, source)
+    assert await blobs(store) == [stored(OTHER)]
+    assert source.ranges_asked == [None, "bytes=4000-", None]
+
+
+async def test_a_part_of_the_rest_is_not_taken_for_the_end(store: LocalStore) -> None:
+    async with open_source(FILE, cuts=[4000], is_chunked=True, most_at_once=3000) as source:
+        await fetched(store, source)
+    assert await blobs(store) == [stored(FILE)]
+    assert source.ranges_asked == [None, "bytes=4000-", "bytes=7000-", "bytes=10000-"]
+
+
+@pytest.mark.parametrize("range_said", ["bytes 4000-6999/*", "bytes 4001-6999/10240", "bytes 4000-6999"])
+async def test_a_range_that_does_not_say_where_it_lies_continues_nothing(store: LocalStore, range_said: str) -> None:
+    async with open_source(FILE, cuts=[4000], is_chunked=True, most_at_once=3000, range_said=range_said) as source:
+        await fetched(store, source)
+    assert await blobs(store) == [stored(FILE)]
+    assert source.ranges_asked == [None, "bytes=4000-", None]
+
+
 async def test_only_tries_that_bring_nothing_new_are_counted(store: LocalStore) -> None:
     async with open_source(FILE, cuts=[1000] * 10) as source:
         found = await fetched(store, source)
@@ -180,7 +206,12 @@ async def test_a_redirect_is_followed_and_continued_from_the_beginning_of_the_wa
     assert (len(source.asked), end.ranges_asked) == (2, [None, "bytes=4000-"])
 
 
-@pytest.mark.parametrize("where", ["http://10.0.0.7/m.onnx", "http://169.254.169.254/latest", "file:///etc/passwd"])
+NOWHERE = ["http://models.example:0/m.onnx", "http://models.example:65536/m.onnx"]
+
+
+@pytest.mark.parametrize(
+    "where", [*NOWHERE, "http://10.0.0.7/m.onnx", "http://169.254.169.254/latest", "file:///etc/passwd"]
+)
 async def test_a_redirect_to_where_we_must_not_go_is_not_followed(store: LocalStore, where: str) -> None:
     async with open_source(b"", statuses=["307 There"], extra_head=f"location: {where}\r\n") as source:
         with pytest.raises(SourceForbidden):
@@ -193,6 +224,17 @@ async def test_redirects_have_an_end(store: LocalStore) -> None:
         with pytest.raises(SourceRefused, match="more than 5 times"):
             await fetched(store, source)
     assert len(source.asked) == 6
+
+
+async def test_a_name_that_cannot_be_shown_is_called_and_where_one_is_redirected_to_is_told(store: LocalStore) -> None:
+    strange = "xn--a.b-.example"  # no label ends so (RFC 5891, 4.2.3.1), but names that do resolve
+    async with open_source(FILE) as source, open_names(["127.0.0.1"]) as names:
+        url = f"http://{strange}:{source.port}/m.onnx"
+        found = await fetch(url, store, LIMITS, LOOPBACK, nobody_watches, resolve=names.resolve)
+    assert (str(found.digest), names.asked) == (stored(FILE), [strange])
+    async with open_source(b"", statuses=["302 Found"], extra_head=f"location: {url}\r\n") as source:
+        with pytest.raises(SourceUnavailable, match="cannot be read"):
+            await fetched(store, source)
 
 
 def test_a_redirect_may_not_leave_tls_or_bring_a_password() -> None:
