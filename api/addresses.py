@@ -28,7 +28,7 @@ def check_webhook_url(url: str, settings: Settings, pointer: str) -> None:
 
 def check_source_uri(url: str, settings: Settings, pointer: str) -> None:
     """Raises `InvalidField` unless a model file may be fetched from the URL."""
-    fault = _fault(url, _Rule.of(settings.allow_private_sources, settings, "SOURCES", "sign the URL"))
+    fault = _fault(url, _Rule.of(settings.opens_private_sources, settings, "SOURCES", "sign the URL"))
     if fault is not None:
         raise InvalidField(f"the source cannot be used: {fault}", fields=[FieldProblem(pointer, fault)])
 

@@ -119,8 +119,8 @@ class Settings(BaseSettings):
     )
     allow_private_sources: bool | None = Field(
         None,
-        description="Let a `source_uri` be fetched from loopback and private addresses; default: loopback only, when "
-        "bound to it.",
+        description="Let a `source_uri` be fetched from loopback and private addresses; default: loopback only, for a "
+        "platform on SQLite that is bound to it and requires no token.",
     )
     source_timeout_s: float = Field(3600, gt=0, description="Time limit for fetching one `source_uri`.")
     idempotency_hours: int = Field(24, ge=24, description="How long an Idempotency-Key is remembered.")
@@ -168,13 +168,8 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _refuse_no_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            try:
-                ip_network(network, strict=False)
-            except ValueError as error:
-                raise ValueError(f"{network} is no address or network: write 10.0.0.7 or 10.0.0.0/8") from error
-        return value
+    def _read_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_network(each) for each in value)
 
     @field_validator("service_ports")
     @classmethod
@@ -203,6 +198,25 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data.absolute() / 'portside.db'}"
 
     @property
+    def opens_private_sources(self) -> bool | None:
+        """`allow_private_sources`, where nothing was said the default; None: loopback only, while bound to it.
+
+        A process that shares its database may fetch what another one was asked for, and where tokens are asked for
+        somebody else than this machine's owner may ask.
+        """
+        is_for_one = self.database.startswith("sqlite:") and not self.require_token
+        return False if self.allow_private_sources is None and not is_for_one else self.allow_private_sources
+
+    @property
     def artifacts(self) -> str:
         """The artifact store's URL, the default filled in."""
         return self.artifacts_url or f"file://{self.data.absolute() / 'artifacts'}"
+
+
+def _network(text: str) -> str:
+    """As the server reads it, which refuses a network with bits behind its prefix."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{text} is no address or network: write 10.0.0.7 or 10.0.0.0/8") from error
+    return str(network) if "/" in text else text

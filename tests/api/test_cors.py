@@ -71,6 +71,8 @@ def test_origins_and_proxies_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings()
     assert settings.cors_origins == ("http://localhost:5173", "https://a.example.com")
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    monkeypatch.setenv("PORTSIDE_TRUSTED_PROXIES", "10.1.2.3/8,10.0.0.7,2001:DB8::1/32")  # the server reads strictly
+    assert Settings().trusted_proxies == ("10.0.0.0/8", "10.0.0.7", "2001:db8::/32")
     monkeypatch.setenv("PORTSIDE_TRUSTED_PROXIES", "proxy")
     with pytest.raises(ValueError, match="is no address or network"):
         Settings()

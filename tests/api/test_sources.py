@@ -3,8 +3,11 @@
 import pytest
 from httpx2 import AsyncClient
 
+from api.addresses import check_source_uri
 from api.dependencies import Context
 from api.schemas.versions import VersionShown
+from core.errors import InvalidField
+from core.settings import Settings
 from tests.api.catalogue import ONNX, left_behind
 from tests.api.platform import is_problem
 
@@ -63,6 +66,19 @@ async def test_a_wrong_body_names_its_field_and_leaves_nothing_behind(client: As
     assert pointer in [error["pointer"] for error in problem["errors"]]  # type: ignore[attr-defined]  # a list of JSON
     assert "secret" not in str(problem)
     assert (await client.get(MODELS)).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "shared", [{"require_token": True}, {"database_url": "postgresql://db/portside"}, {"host": "0.0.0.0"}]
+)
+def test_this_machine_is_a_source_only_for_a_platform_of_its_own(settings: Settings, shared: dict[str, object]) -> None:
+    check_source_uri("http://127.0.0.1:8091/iris.onnx", settings, "/source_uri")
+    theirs = settings.model_copy(update=shared)
+    for host in ("127.0.0.1", "localhost", "[::1]"):
+        with pytest.raises(InvalidField, match="PORTSIDE_ALLOW_PRIVATE_SOURCES=true opens"):
+            check_source_uri(f"http://{host}:8091/iris.onnx", theirs, "/source_uri")
+    opened = theirs.model_copy(update={"allow_private_sources": True})
+    check_source_uri("http://127.0.0.1:8091/iris.onnx", opened, "/source_uri")
 
 
 async def test_what_is_served_is_said_to_who_asks_for_more(client: AsyncClient) -> None:

@@ -56,7 +56,13 @@ class Installation:
 
     async def _process(self, name: str, lanes: str) -> Platform:
         platform = await self.stack.enter_async_context(
-            open_platform(self.folder / name, database_url=self.database_url, broker_url=self.redis.url, lanes=lanes)
+            open_platform(
+                self.folder / name,
+                database_url=self.database_url,
+                broker_url=self.redis.url,
+                lanes=lanes,
+                allow_private_sources=True,
+            )
         )
         notices = Notices(platform.database, self.database_url)
         await notices.start()

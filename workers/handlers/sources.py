@@ -42,7 +42,7 @@ async def fetch_source(held: Held, resources: Resources, source_uri: str) -> Out
 
 def guard(settings: Settings) -> Guard:
     """What sources may reach."""
-    return Guard.of(settings.allow_private_sources, settings.host, "PORTSIDE_ALLOW_PRIVATE_SOURCES")
+    return Guard.of(settings.opens_private_sources, settings.host, "PORTSIDE_ALLOW_PRIVATE_SOURCES")
 
 
 async def _keep(resources: Resources, stored: Stored) -> None:
