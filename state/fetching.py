@@ -30,5 +30,6 @@ async def record_fetched(session: WriteSession, claim: Claim, row: Operation, di
     version.edition += 1
     version.updated_at = now_micros()
     operation.lane = KINDS[operation.kind].lane
+    operation.attempt = 1  # as if this were its first one: what the source took is not taken from the inspection
     operation.progress = {"percent": 0, "stage": "inspecting", "detail": None}
     session.tell("changed", "operation", operation.id)

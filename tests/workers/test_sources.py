@@ -123,6 +123,15 @@ async def test_a_fetch_that_fails_at_any_step_is_made_again(platform: Platform, 
     assert [str(digest) async for digest in platform.resources.store.list()] == [DIGEST]
 
 
+async def test_what_the_source_took_is_not_taken_from_the_inspection(platform: Platform) -> None:
+    async with open_source(ONNX) as source:
+        operation = await submitted(platform, source.url)
+        await platform.set_operation(operation.id, quietly=True, attempt=4)
+        await platform.start(HANDLERS)
+        done = await platform.until(operation, "succeeded")
+    assert (done.lane, done.attempt) == ("control", 1)
+
+
 async def test_a_source_that_stays_away_is_told_as_such_after_the_last_attempt(platform: Platform) -> None:
     async with open_source(b"", statuses=["503 Busy"]) as source:
         operation = await submitted(platform, source.url)
@@ -191,5 +200,7 @@ async def test_private_addresses_are_opened_by_a_setting_of_their_own(platform: 
         return guard(platform.resources.settings.model_copy(update=said)).reach
 
     assert (reached(), reached(host="0.0.0.0")) == ("loopback", "public")
+    assert (reached(require_token=True), reached(database_url="postgresql://db/portside")) == ("public", "public")
+    assert reached(require_token=True, allow_private_sources=True) == "all"
     assert reached(host="0.0.0.0", allow_private_webhooks=True) == "public"
     assert (reached(allow_private_sources=False), reached(allow_private_sources=True)) == ("public", "all")
