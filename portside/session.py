@@ -72,8 +72,8 @@ class Retries:
             return (error.was_sent or self.waits_for_start) and (request.repeat is Repeat.ALWAYS or not error.was_sent)
         if not isinstance(error, ApiError):
             return False
-        if error.status == 503:
-            return True
+        if error.status == 503:  # where nothing could begin, unless the server stopped in the middle of it
+            return error.code != "stopping" or request.repeat is Repeat.ALWAYS
         # In progress is our own first attempt, whose connection was lost on the way.
         is_passing = error.status in REPEATED_STATUSES or error.code == "idempotency_in_progress"
         return is_passing and request.repeat is Repeat.ALWAYS

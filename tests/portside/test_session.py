@@ -111,6 +111,16 @@ def test_a_prediction_that_may_have_begun_is_not_sent_again(fault: Step) -> None
         platform.services.get("iris").predict({"x": 1})
 
 
+def test_a_prediction_that_a_stopping_server_broke_off_is_not_sent_again_but_what_has_a_key_is() -> None:
+    stopped = Say(503, problem(503, code="stopping"), {"retry-after": "0"})
+    with asking(Say(200, service()), stopped, stopped, ACCEPTED) as (server, platform):
+        iris = platform.services.get("iris")
+        with pytest.raises(Unavailable):
+            iris.predict({"x": 1})
+        assert len(server.seen) == 2
+        assert iris.pause().id == "op_1"
+
+
 def test_where_nobody_listens_it_is_tried_again_and_then_said_how_to_start() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
