@@ -3,6 +3,7 @@ tenant's events. `Last-Event-ID` resumes."""
 
 import json
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from api.dependencies import Context
+from api.feed import OVERLAP
 from api.schemas.events import event_document
-from core.clock import to_micros
+from core.clock import now_micros, to_micros
 from core.errors import Json
 from core.ids import id_at, micros_of
 from state.documents import instant
@@ -23,7 +25,7 @@ from state.queries.lists import View
 from state.tables import Event, History, Operation, Prediction
 
 Row = TypeVar("Row", Operation, Prediction)
-KEEP_ALIVE_S = 15.0
+KEEP_ALIVE_S: Final = 15.0
 # Of a route that streams, in the API's description.
 EVENT_STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/event-stream": {"schema": {"description": "Server-sent events, until it has ended."}}}}
@@ -31,7 +33,10 @@ EVENT_STREAM: Final[dict[int | str, dict[str, Any]]] = {
 STILL_HERE: Final = b": still here\n\n"
 EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
 # Who comes again may have missed an event that was made before the last one it saw, and committed after it.
-AGAIN: Final = to_micros(timedelta(seconds=2))
+AGAIN: Final = OVERLAP
+# What was made longer ago than this the feed does not tell any more.
+RECENT: Final = to_micros(timedelta(minutes=1))
+LINE_END: Final = re.compile(r"\r\n|\r|\n")  # those of 9.2.5: to a client no other character ends a line
 
 
 def history_document(row: History) -> dict[str, Json]:
@@ -62,7 +67,7 @@ def encode(event_id: str | int, name: str, document: Json) -> bytes:
 
 def encode_text(event_id: str | int, name: str, text: str) -> bytes:
     """One event whose data is a text of any lines."""
-    data = "".join(f"data: {line}\n" for line in (text.splitlines() or [""]))
+    data = "".join(f"data: {line}\n" for line in LINE_END.split(text))
     return f"id: {event_id}\nevent: {name}\n{data}\n".encode()
 
 
@@ -145,23 +150,69 @@ def last_event(request: Request) -> str | None:
     return given if EVENT_ID.fullmatch(given) else None
 
 
-async def events_of(context: Context, tenant_id: str, view: View, last: str | None) -> AsyncGenerator[bytes, None]:
-    """A tenant's events that the view's filters let pass: those behind `last`, then each new one, without an end."""
-    told: set[str] = set() if last is None else {last}
-    async for ids in context.feed.follow(tenant_id, KEEP_ALIVE_S):
-        if last is not None:  # the first time: from now on nothing is missed
-            async for row in _events_since(context, tenant_id, view, id_at("evt", micros_of(last) - AGAIN)):
-                if row.id not in told:
-                    yield _event(row)
-                told.add(row.id)
-            last = None
+class Told:
+    """The events of a replay that the feed may tell once more, as few as these are."""
+
+    def __init__(self, last: str | None) -> None:
+        """`last`: the event behind which the replay begins."""
+        self._ids = set() if last is None else {last}
+        self._least_id = id_at("evt", now_micros() - RECENT)
+
+    def add(self, event_id: str) -> None:
+        """Remember it, if it is not too old to come again."""
+        if event_id >= self._least_id:
+            self._ids.add(event_id)
+
+    def __contains__(self, event_id: object) -> bool:
+        return event_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+async def events_of(
+    context: Context,
+    tenant_id: str,
+    view: View,
+    last: str | None,
+    is_admitted: Callable[[], bool] = lambda: True,
+    keep_alive_s: float = KEEP_ALIVE_S,
+) -> AsyncGenerator[bytes, None]:
+    """A tenant's events that the view's filters let pass: those behind `last`, then each new one.
+
+    Ends as soon as its reader is admitted no more. No silence is longer than `keep_alive_s`: twice in that time it is
+    looked whether anything was said, because of most events a filter may let none pass.
+    """
+    told, turn_s = Told(last), keep_alive_s / 2
+    silent_since = float("-inf")
+    async for ids in context.feed.follow(tenant_id, turn_s):
+        if not is_admitted():
+            return
         new = [event_id for event_id in ids if event_id not in told]
-        async with context.database.read() as session:
-            found = await events.chosen(session, tenant_id, view, new) if new else ()
-        for row in found:
+        async for row in _news(context, tenant_id, view, last, told, new):
             yield _event(row)
-        if not ids:
+            silent_since = time.monotonic()
+        last = None
+        if time.monotonic() - silent_since >= turn_s:
             yield STILL_HERE
+            silent_since = time.monotonic()
+
+
+async def _news(
+    context: Context, tenant_id: str, view: View, last: str | None, told: Told, new: Sequence[str]
+) -> AsyncIterator[Event]:
+    """What is behind `last`, the first time: from now on nothing is missed; then those of the new ones."""
+    if last is not None:
+        least_id = id_at("evt", max(0, micros_of(last) - AGAIN))
+        async for row in _events_since(context, tenant_id, view, least_id):
+            if row.id not in told:
+                yield row
+            told.add(row.id)
+    if new:
+        async with context.database.read() as session:
+            found = await events.chosen(session, tenant_id, view, new)
+        for row in found:
+            yield row
 
 
 async def _events_since(context: Context, tenant_id: str, view: View, least_id: str) -> AsyncIterator[Event]:

@@ -16,6 +16,7 @@ EDGES = (
     "api/gateway/table.py",  # predictions are routed by the last table until the next can be read
     "api/auth.py",  # without the loop a revoked token would be good for ever
     "state/processes.py",  # a process that fell silent for good would be taken for dead
+    "api/feed.py",  # without the loop every stream of events would fall silent
     "api/switchboard.py",  # without the loop a switch that is on again would stay off for ever
     "state/sampling.py",  # without the loop every service would seem to rest
     "api/edge.py",  # a bug is a 500 with nothing leaked
