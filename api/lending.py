@@ -70,16 +70,16 @@ async def _receive(request: Request, context: Context) -> Lent:
 
 
 async def check_files(session: WriteSession, tenant_id: str, document: Json) -> None:
-    """Raises `InvalidField` naming where an input means a file that is not there."""
+    """Raises `InvalidField` naming where an input means a file that is not there, or too many."""
     named = named_files(document)
     if not named:
         return
-    there = await stored_files(session, tenant_id, set(named.values()))
+    there = await stored_files(session, tenant_id, {each.file_id for each in named})
     hint = "upload it at /api/v1/files"
     fields = [
-        FieldProblem(pointer, f"there is no file '{file_id[:60]}'", hint)
-        for pointer, file_id in named.items()
-        if file_id not in there
+        FieldProblem(each.pointer, f"there is no file '{each.file_id[:60]}'", hint)
+        for each in named
+        if each.file_id not in there
     ]
     if fields:
         raise InvalidField(f"{fields[0].pointer}: {fields[0].detail}; {hint}", fields=fields[:20])

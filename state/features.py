@@ -46,8 +46,9 @@ def named_sample(signature: Signature, said: Features | None) -> dict[str, Json]
     record: dict[str, Json] = {}
     for name, value in sample.items():
         places = features.get(name)
-        if places and isinstance(value, list) and len(value) == len(places):
-            record.update(zip(places, value, strict=True))
+        values = value if isinstance(value, list) else [value]  # one place may stand without its list
+        if places and len(values) == len(places):
+            record.update(zip(places, values, strict=True))
         else:
             record[name] = value
     return record

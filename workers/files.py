@@ -1,6 +1,7 @@
 """Puts the bytes of files into an input that names them: `{"$file": "file_…"}` becomes `{"$base64": "…"}`."""
 
 import base64
+import json
 from collections.abc import Mapping
 
 from core.errors import FieldProblem, InvalidField, Json
@@ -13,22 +14,24 @@ from workers.resources import Resources
 async def with_files(document: Mapping[str, Json], tenant_id: str, resources: Resources) -> dict[str, Json]:
     """The document with bytes in place of the names of files.
 
-    Raises `InvalidField` where a file is gone or all of them together are too large for a prediction.
+    Raises `InvalidField` where a file is gone or they make the document too large for a prediction.
     """
     named = named_files(document)
     if not named:
         return dict(document)
     async with resources.database.read() as session:
-        files = await stored_files(session, tenant_id, set(named.values()))
-    left = resources.settings.max_predict_bytes
+        files = await stored_files(session, tenant_id, {each.file_id for each in named})
+    limit = resources.settings.max_predict_bytes
+    # A file's name has more characters than what is written around its bytes.
+    left = limit - len(json.dumps(document))
     encoded: dict[str, str] = {}
-    for pointer, file_id in named.items():
+    for each in named:
+        pointer, file_id = each.pointer, each.file_id
         file = files.get(file_id)
         if file is None:
             raise _refused(pointer, f"there is no file '{file_id[:60]}' any more", "upload it again at /api/v1/files")
-        left -= file.size_bytes * 4 // 3
+        left -= -(-file.size_bytes // 3) * 4
         if left < 0:
-            limit = resources.settings.max_predict_bytes
             raise _refused(
                 pointer, f"the files are larger than the {limit} bytes of a prediction", "send less at a time"
             )

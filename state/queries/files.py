@@ -1,12 +1,12 @@
 """Files that clients keep here for their inputs: rows only, the bytes are blobs (see `state.blobs`)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from core.clock import now_micros
-from core.errors import Json
+from core.errors import FieldProblem, InvalidField, Json
 from core.ids import new_id
 from state.blobs import hold_blob
 from state.database import Session, WriteSession
@@ -16,26 +16,44 @@ from state.queries.rows import nowhere, owned
 from state.tables import File
 
 DEEPEST = 64
+MOST_FILES = 1_000  # of one input; PostgreSQL takes 32,767 parameters
 
 
-def named_files(value: Json, pointer: str = "", depth: int = DEEPEST) -> dict[str, str]:
-    """The ids of the files that an input names as `{"$file": "file_…"}`, by the pointer to each.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file that an input names, and where: long names are cut in the pointer, so that two may be alike."""
 
-    No input has so many dimensions that there could be one below `depth` levels.
-    """
-    found: dict[str, str] = {}
+    pointer: str
+    file_id: str
+
+
+def named_files(document: Json) -> list[Named]:
+    """The files that an input names as `{"$file": "file_…"}`. Raises `InvalidField` where they are too many."""
+    found: list[Named] = []
+    for named in _named(document, "", DEEPEST):
+        if len(found) == MOST_FILES:
+            detail, hint = f"an input names at most {MOST_FILES} files", "send less at a time"
+            fields = [FieldProblem(named.pointer, detail, hint)]
+            raise InvalidField(f"{named.pointer}: {detail}; {hint}", fields=fields)
+        found.append(named)
+    return found
+
+
+def _named(value: Json, pointer: str, depth: int) -> Iterator[Named]:
+    """No input has so many dimensions that there could be one below `depth` levels."""
     if not depth:
-        return found
+        return
     if isinstance(value, list):
         for at, each in enumerate(value):
-            found |= named_files(each, f"{pointer}/{at}", depth - 1) if isinstance(each, list | dict) else {}
+            if isinstance(each, list | dict):
+                yield from _named(each, f"{pointer}/{at}", depth - 1)
     elif isinstance(value, dict):
         if value.keys() == {"$file"} and isinstance(value["$file"], str):
-            return {pointer: value["$file"]}
+            yield Named(pointer, value["$file"])
+            return
         for name, each in value.items():
-            inside = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')[:100]}"
-            found |= named_files(each, inside, depth - 1) if isinstance(each, list | dict) else {}
-    return found
+            if isinstance(each, list | dict):
+                yield from _named(each, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')[:100]}", depth - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,3 +220,22 @@ async def test_another_tenants_file_is_not_here(client: AsyncClient, context: Co
     theirs = FileShown.model_validate((await client.post(FILES, files=form, headers=stranger)).json())
     answer = await client.post("/api/v1/services/iris/predictions", json={"inputs": {"x": {"$file": theirs.id}}})
     is_problem(answer, 422, "invalid_field")
+
+
+async def test_an_input_may_not_name_files_without_end(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)
+    await running_service(client, context)
+    body = {"inputs": [{"x": {"$file": f"file_{number}"}} for number in range(1_001)]}
+    problem = is_problem(await client.post("/api/v1/services/iris/predictions", json=body), 422, "invalid_field")
+    assert "/inputs/1000/x" in str(problem["errors"])
+
+
+async def test_files_under_long_names_that_begin_alike_are_all_looked_for(
+    client: AsyncClient, context: Context
+) -> None:
+    await ready_version(client, context)
+    await running_service(client, context)
+    shown = await put(client)
+    record = {"x" * 100 + "1": {"$file": "file_0"}, "x" * 100 + "2": {"$file": shown.id}}
+    answer = await client.post("/api/v1/services/iris/predictions", json={"inputs": record})
+    is_problem(answer, 422, "invalid_field")

@@ -29,6 +29,8 @@ def test_a_model_server_is_given_the_names_that_hold() -> None:
 def test_the_sample_uses_the_names_that_hold() -> None:
     assert named_sample(SIGNATURE, None) == {"a": 1, "b": 2, "age": 3, "free": [4]}
     assert named_sample(SIGNATURE, {"free": ["x", "y"]}) == SIGNATURE["sample"]
+    one = {"inputs": [{"name": "v", "shape": [-1, 1]}], "sample": {"v": 7}}
+    assert named_sample(one, {"v": ["x"]}) == {"x": 7}
     assert named_sample({}, {"free": ["x"]}) is None
 
 

@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 
+import pytest
+
 from core.clock import now_micros, to_micros
-from core.errors import Json
+from core.errors import InvalidField, Json
 from state.blobs import touch_blob
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
@@ -76,3 +78,18 @@ async def test_a_list_is_paged_back_as_it_was_paged_forth(database: Database) ->
         assert [row.id for row in back.rows] == [row.id for row in second.rows]
         assert ([row.id for row in begin.rows], begin.previous, begin.next) == (wanted[:2], None, first.next)
         assert (third.next, first.previous) == (None, None)
+
+
+def test_files_at_pointers_that_are_cut_alike_are_all_found() -> None:
+    names = ["n" * 100 + end for end in "ab"]
+    found = files.named_files({"inputs": [{name: {"$file": f"file_{name[-1]}"} for name in names}]})
+    assert [each.file_id for each in found] == ["file_a", "file_b"]
+    assert {each.pointer for each in found} == {f"/inputs/0/{'n' * 100}"}
+
+
+def test_an_input_names_a_thousand_files_at_most() -> None:
+    names: list[Json] = [{"$file": "file_1"}] * files.MOST_FILES
+    assert len(files.named_files({"inputs": names})) == files.MOST_FILES
+    with pytest.raises(InvalidField) as caught:
+        files.named_files({"inputs": [*names, {"$file": "file_2"}]})
+    assert caught.value.fields[0].pointer == f"/inputs/{files.MOST_FILES}"
