@@ -9,7 +9,7 @@ from serving.engines.base import InvalidModel
 from serving.engines.onnx_algorithm import read_algorithm
 from serving.engines.onnx_batch import batch_of
 from serving.engines.onnx_categories import Categories, categorical_sample, read_categories
-from serving.engines.onnx_features import with_features
+from serving.engines.onnx_features import FEATURES_KEY, with_features
 from serving.engines.onnx_graph import Graph, nodes, number
 from serving.engines.onnx_limits import domain_name
 from serving.engines.onnx_outputs import infer_outputs, unwrap_outputs
@@ -53,7 +53,7 @@ def describe_model(model: onnx.ModelProto) -> Signature:
         metadata=metadata,
         sample=categorical_sample(fields, categories, batch),
     )
-    return with_features(signature)
+    return with_features(signature, _properties(model).get(FEATURES_KEY))
 
 
 def _format_version(model: onnx.ModelProto) -> dict[str, int | dict[str, int]]:
@@ -135,11 +135,14 @@ def _metadata(model: onnx.ModelProto) -> dict[str, str]:
         "model_version": str(model.model_version) if model.model_version else "",
     }
     found = {key: text for key, text in about.items() if text}
-    for entry in model.metadata_props:
-        text = _text(entry.value)
+    for key, text in _properties(model).items():
         whole = len(text) <= _LONGEST_METADATA
-        found[_text(entry.key)] = text if whole else f"{text[:200]}… ({len(text)} characters)"
+        found[key] = text if whole else f"{text[:200]}… ({len(text)} characters)"
     return found
+
+
+def _properties(model: onnx.ModelProto) -> dict[str, str]:
+    return {_text(entry.key): _text(entry.value) for entry in model.metadata_props}
 
 
 def _text(value: str | bytes) -> str:

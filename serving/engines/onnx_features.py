@@ -12,12 +12,13 @@ from serving.signature import Signature
 FEATURES_KEY: Final = "portside.features"
 
 
-def with_features(signature: Signature) -> Signature:
+def with_features(signature: Signature, written: str | None) -> Signature:
     """The signature with the names that the metadata key `portside.features` gives: a JSON object of lists by input.
+
+    `written` is its whole text, which the signature's own metadata cuts where it is long.
 
     Raises `InvalidModel` for a bad key.
     """
-    written = signature.metadata.get(FEATURES_KEY)
     if written is None:
         return signature
     try:

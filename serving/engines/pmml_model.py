@@ -112,8 +112,10 @@ def _column(output: OutputField, values: list[Value]) -> NDArray[np.generic]:
     if output.role in _ESSENTIAL:
         empty = next((index for index, value in enumerate(values) if value is None or value != value), None)
         if empty is not None:
+            # Who asks record by record counts them himself.
+            which = "this record" if len(values) == 1 else f"record {empty}"
             raise PredictionRefused(
-                f"the model has no answer for record {empty}: a value is missing, or is not one the model knows"
+                f"the model has no answer for {which}: a value is missing, or is not one the model knows"
             )
     if output.datatype == "BYTES":
         column = np.empty(len(values), np.object_)

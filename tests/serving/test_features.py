@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from serving.engines.base import InvalidModel
-from serving.engines.onnx_features import FEATURES_KEY, with_features
+from serving.engines.onnx_features import with_features
 from serving.features import UnfitFeatures, check_features
 from serving.problems import Problem
 from serving.signature import InputField, Signature
@@ -125,8 +125,7 @@ def test_a_free_vector_takes_as_many_names_as_are_given() -> None:
 
 def described(written: str) -> Signature:
     signature = signature_of((InputField("flower", "FP32", (-1, 2)), scalar("age")))
-    signature.metadata[FEATURES_KEY] = written
-    return with_features(signature)
+    return with_features(signature, written)
 
 
 def test_an_onnx_file_may_name_them_in_its_metadata() -> None:

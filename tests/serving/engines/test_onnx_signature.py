@@ -1,5 +1,6 @@
 """What the ONNX engine reads from a model: inputs, outputs, batch, labels, metadata."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ def test_metadata_too_long_to_keep_is_cut_and_says_so(tmp_path: Path) -> None:
     made = identity()
     made.metadata_props.add(key="notes", value="x" * 100_000)
     assert described(made, tmp_path).metadata["notes"].endswith("(100000 characters)")
+
+
+def test_the_names_of_many_places_are_read_whole_however_long(tmp_path: Path) -> None:
+    names = [f"{number}-{'x' * 50}" for number in range(2000)]
+    made = model([node("Identity", "x", "y")], [tensor("x", [None, 2000])])
+    made.metadata_props.add(key="portside.features", value=json.dumps({"x": names}))
+    signature = described(made, tmp_path)
+    assert signature.inputs[0].features == tuple(names)
+    assert signature.metadata["portside.features"].endswith(" characters)")
 
 
 def test_weights_are_no_inputs_even_where_the_graph_lists_them(tmp_path: Path) -> None:

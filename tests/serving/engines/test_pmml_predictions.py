@@ -192,6 +192,8 @@ def test_a_record_that_the_model_cannot_answer_is_refused(load: Load) -> None:
     _, model = load(texts.REGRESSION)
     with pytest.raises(PredictionRefused, match="no answer for record 1"):
         model.predict({"size": numbers(1, math.nan), "color": words("red", "red")})
+    with pytest.raises(PredictionRefused, match="no answer for this record"):
+        model.predict({"size": numbers(math.nan), "color": words("red")})
 
 
 def test_one_record_and_many_answer_alike(load: Load) -> None:
