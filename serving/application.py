@@ -22,7 +22,7 @@ from serving.messages import Request, Response
 from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token
 from serving.protocols.oip_rest import OipModel, error_text
-from serving.score import Identity, Scorer
+from serving.score import Identity, Scorer, too_much
 
 Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
@@ -94,6 +94,8 @@ class ModelServer:
             return handler(request)
         except Problem as problem:
             return self._refused(request, problem)
+        except MemoryError:
+            return self._refused(request, too_much())
         except Exception:
             # A bug of ours: the caller learns nothing of it, the log everything.
             traceback.print_exc(file=sys.stderr)

@@ -136,16 +136,19 @@ class _Walk:
                 self._errors.add(pointer, "is missing in this record only", "give it in every record or in none")
             return None
         block: list[Value] = []
-        self._descend(value, 0, pointer, block)
+        self._descend(value, 0, pointer, block, opens=self._opens)
         return block
 
-    def _descend(self, value: object, axis: int, pointer: str, block: list[Value]) -> None:
+    def _descend(self, value: object, axis: int, pointer: str, block: list[Value], *, opens: bool) -> None:
+        """`opens` is false inside what was a file: its texts are no files again, and no pointer leads into it."""
         if self._errors.is_full:
             return
+        is_file = not opens
         try:
-            if self._opens and isinstance(value, dict | str):
+            if opens and isinstance(value, dict | str | bytes):
                 data = bytes_of(value)
-                value = value if data is None else value_of(data, self._field, self._shape[axis:])
+                if data is not None:
+                    value, is_file = value_of(data, self._field, self._shape[axis:]), True
             if axis == len(self._shape) or (self._shape == (1,) and not isinstance(value, list | dict)):
                 block.append(self._convert(value))
                 return
@@ -160,7 +163,7 @@ class _Walk:
             return
         self._dimensions[axis] = len(value)
         for index, each in enumerate(value):
-            self._descend(each, axis + 1, f"{pointer}/{index}", block)
+            self._descend(each, axis + 1, pointer if is_file else f"{pointer}/{index}", block, opens=not is_file)
 
     def _wrong_length(self, value: list[object], axis: int, pointer: str) -> None:
         if value and self._shape[axis] < 0:

@@ -51,6 +51,8 @@ def compile_element(field: InputField) -> Element:
     array = _array(field)
 
     def convert_one(value: object) -> Value:
+        if may_miss and type(value) is float and math.isnan(value):
+            return None  # JSON has no NaN: it comes from an array
         if value is None:
             if may_miss:
                 return None

@@ -1,23 +1,22 @@
 """Values that come as bytes: a form's file, `{"$base64": …}`, a data URI (RFC 2397).
 
-What the bytes mean depends on the input: text for a string, an array where they are a .npy file (NumPy Enhancement
-Proposal 1), else the bytes themselves for a vector of UINT8.
+What the bytes mean depends on the input: text for a string, an array where they are a .npy file, else the bytes
+themselves for a vector of UINT8.
 """
 
 import base64
 import binascii
-import io
 import re
 from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
-
 from serving.elements import Unfit
+from serving.npy import NPY_MAGIC, array_of
 from serving.signature import InputField
 
-NPY_MAGIC: Final = b"\x93NUMPY"
-DATA_URI: Final = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+-]+=[\w.+%\"-]+)*;base64,", re.ASCII)
+# Each repeated class ends where the next part begins, so that a text that is no data URI is given up in one pass.
+DATA_URI: Final = re.compile(r"data:[\w.+-]*(?:/[\w.+-]*)?(?:;[\w.+-]+=[\w.+%\"-]+)*;base64,", re.ASCII)
+LONGEST_HEAD: Final = 500  # characters before a data URI's data
 NOT_HERE = (
     "a file of the platform is read by durable predictions and by tests of a version; "
     'here send {"$base64": "…"}, or a form with the file'
@@ -25,9 +24,11 @@ NOT_HERE = (
 
 
 def bytes_of(value: object) -> bytes | None:
-    """The bytes that a JSON value stands for; `None` where it is an ordinary value. Raises `Unfit`."""
+    """The bytes that a JSON value or a form's file stands for; `None` for an ordinary value. Raises `Unfit`."""
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, str):
-        head = DATA_URI.match(value)
+        head = DATA_URI.match(value, 0, LONGEST_HEAD)
         return None if head is None else _decoded(value[head.end() :], "the data URI")
     if not isinstance(value, Mapping) or len(value) != 1:
         return None
@@ -44,7 +45,7 @@ def bytes_of(value: object) -> bytes | None:
 def value_of(data: bytes, field: InputField, shape: tuple[int, ...]) -> object:
     """What these bytes are, as JSON would have brought it; `shape` is that of one record's value. Raises `Unfit`."""
     if data.startswith(NPY_MAGIC):
-        return _array(data)
+        return array_of(data, shape)
     if field.datatype == "BYTES" and shape in ((), (1,)):
         try:
             return data.decode()
@@ -57,15 +58,6 @@ def value_of(data: bytes, field: InputField, shape: tuple[int, ...]) -> object:
     expected = ", ".join("any" if size < 0 else str(size) for size in shape)
     hint = f"send a .npy file (numpy.save) with an array of {field.datatype} and the shape [{expected}]"
     raise Unfit(f"is a file of {len(data)} bytes that this input cannot take", hint)
-
-
-def _array(data: bytes) -> object:
-    try:
-        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False).tolist()
-    except (ValueError, EOFError, OSError) as error:
-        raise Unfit(
-            f"is a .npy file that cannot be read: {error}", "write it with numpy.save, without objects"
-        ) from error
 
 
 def _decoded(text: str, what: str) -> bytes:

@@ -78,10 +78,10 @@ class Scorer:
             return self._model.predict(columns)
         except PredictionRefused as error:
             if is_out_of_memory(error):
-                raise _too_much() from error
+                raise too_much() from error
             raise Problem(422, "prediction_refused", f"the model refuses this input: {error}") from error
         except MemoryError as error:
-            raise _too_much() from error
+            raise too_much() from error
         except Exception as error:
             # The input matched the signature, so a reader of the log wants to know where the engine gave up.
             traceback.print_exc(file=sys.stderr)
@@ -102,7 +102,8 @@ class Scorer:
             raise Problem(422, "prediction_failed", detail, hint='ask with "tensors" for the raw outputs') from error
 
 
-def _too_much() -> Problem:
+def too_much() -> Problem:
+    """The problem of a request that is larger than the memory."""
     detail = "this process' memory does not suffice for this request"
     return Problem(422, "memory_limit_exceeded", detail, hint="send fewer records at a time, or raise the limit")
 

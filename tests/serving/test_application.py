@@ -1,6 +1,8 @@
 """The routes: what exists, what is refused, and in which words."""
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from serving.engines.base import Columns, PredictionRefused
 from serving.score import Scorer
@@ -163,3 +165,18 @@ async def test_no_engine_error_is_the_servers_fault(
     assert str(error) in reply.json["detail"]
     # What nobody expected is in the log with its place.
     assert ("Traceback" in capsys.readouterr().err) == (code == "prediction_failed")
+
+
+class Exhausted(dict[str, NDArray[np.generic]]):
+    """Columns for which there is no memory."""
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        raise MemoryError
+
+
+async def test_a_lack_of_memory_is_told_as_such_wherever_it_shows(start_server: StartServer) -> None:
+    signature = signature_of((scalar("x"),), (OutputField("y", "FP64", (-1,)),))
+    wire = await (await start_server(Scorer(signature, PythonModel(lambda columns: Exhausted()), IDENTITY)))()
+    wire.send(request("POST", "/predict", {"inputs": {"x": 1}}))
+    reply = await wire.reply()
+    assert (reply.status, reply.json["code"]) == (422, "memory_limit_exceeded")
