@@ -80,10 +80,9 @@ def _answer_others(scorer: Scorer, asked: Asked) -> Outcome:
     assert asked.check is not None
     faults: dict[int, Problem] = {}
     good: list[int] = []
-    form: Form = "table" if asked.prefix == "/data" else "records"
     for index in range(asked.count):
         try:
-            form = asked.check([index]).form
+            asked.check([index])
             good.append(index)
         except Problem as problem:
             faults[index] = problem
@@ -98,7 +97,7 @@ def _answer_others(scorer: Scorer, asked: Asked) -> Outcome:
             except Problem as problem:
                 faults[index] = problem
     told = [_fault(index, faults[index], asked.prefix) for index in sorted(faults)]
-    return Outcome(form, [answers.get(index) for index in range(asked.count)], told)
+    return Outcome(asked.form, [answers.get(index) for index in range(asked.count)], told)
 
 
 def _fault(index: int, problem: Problem, prefix: str) -> dict[str, object]:

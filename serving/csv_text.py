@@ -3,8 +3,10 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -14,33 +16,62 @@ from serving.texts import read_column
 from serving.validate import Validator
 
 CSV = "text/csv"
-TYPES = (CSV, "text/tab-separated-values")
+TABBED = "text/tab-separated-values"
+TYPES = (CSV, TABBED)
 DELIMITERS = ",;\t|"
+# The first line that says something, quoted line ends and all, and what is quoted in it.
+FIRST_LINE: Final = re.compile(r'[\r\n]*((?:[^"\r\n]+|"[^"]*(?:"|\Z))*)')
+LONGEST_GUESS: Final = 64 * 1024  # characters of it that are looked at
+QUOTED: Final = re.compile(r'"[^"]*(?:"|\Z)')
+# Python knows a hundred more, some of which are no charsets, or refuse in ways of their own.
+CHARSETS: Final = {
+    "utf-8": "utf-8-sig", "utf8": "utf-8-sig", "utf-8-sig": "utf-8-sig", "us-ascii": "ascii", "ascii": "ascii",
+    "latin-1": "latin-1", "latin1": "latin-1", "iso-8859-1": "latin-1", "iso-8859-15": "iso-8859-15",
+    "windows-1252": "cp1252", "cp1252": "cp1252", "utf-16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be",
+}  # fmt: skip
 NO_ROWS = "send a line of names and at least one line of values"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of values in the types of the inputs that their columns feed, each as long as `columns`."""
+    """Rows of values in the types of the inputs that their columns feed, each as long as `columns`.
+
+    `lengths` tells how long those rows are that came with another length; they are empty here.
+    """
 
     columns: list[str]
     rows: list[list[object]]
+    lengths: Mapping[int, int] = field(default_factory=dict)
+
+    def chosen(self, some: Sequence[int]) -> list[list[object]]:
+        """These rows. Raises `Problem` 422 where one has not the length of the others."""
+        for at, index in enumerate(some if self.lengths else ()):
+            if index in self.lengths:
+                detail = f"has {self.lengths[index]} values where {len(self.columns)} columns are named"
+                raise invalid_input(f"/inputs/{at}", detail, "quote a value that has the delimiter in it")
+        return [self.rows[index] for index in some]
 
 
-def read_table(validator: Validator, body: bytes, options: Mapping[str, str]) -> Table:
+def read_table(validator: Validator, body: bytes, options: Mapping[str, str], *, is_tabbed: bool = False) -> Table:
     """Read a CSV body; `options` are the parameters of its content type (`charset`, `header=absent`).
 
-    Raises `Problem` 400 for what is no CSV, 422 for columns that do not fit.
+    Raises `Problem` 400 for what is no CSV, 415 for another charset, 422 for columns that do not fit.
     """
-    columns, lines = _read(validator, body, options)
+    columns, lines = _read(validator, body, options, is_tabbed=is_tabbed)
     header = validator.header
     header.sources(columns)  # refuses what is unknown or missing
+    width = len(columns)
+    lengths = {index: len(line) for index, line in enumerate(lines) if len(line) != width}
+    if lengths:
+        lines = [line for line in lines if len(line) == width]
     typed: list[list[object]] = []
-    for name, texts in zip(columns, zip(*lines, strict=True), strict=True):
-        field = header.field_of(name, columns)
-        is_scalar = header.is_place(name, columns) or validator.takes_scalar(field.name)
-        typed.append(read_column(field, texts, is_scalar=is_scalar))
-    return Table(columns, [list(row) for row in zip(*typed, strict=True)])
+    for feed, texts in zip(header.feeds(columns), zip(*lines, strict=True) if lines else [()] * width, strict=True):
+        is_scalar = feed.is_place or validator.takes_scalar(feed.field.name)
+        typed.append(read_column(feed.field, texts, is_scalar=is_scalar))
+    rows = [list(row) for row in zip(*typed, strict=True)]
+    for index in lengths:  # in their order, so that each is put where it came from
+        rows.insert(index, [])
+    return Table(columns, rows, lengths)
 
 
 def csv_of(columns: Sequence[str], data: Sequence[Sequence[object]]) -> bytes:
@@ -62,10 +93,13 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
-def _read(validator: Validator, body: bytes, options: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+def _read(
+    validator: Validator, body: bytes, options: Mapping[str, str], *, is_tabbed: bool
+) -> tuple[list[str], list[list[str]]]:
     text = _decoded(body, options.get("charset", "utf-8"))
+    delimiter = "\t" if is_tabbed else _delimiter(text)
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True))
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise Problem(
             400, "malformed_csv", f"the body is not CSV: {error}", hint='double the quotes: "a ""b"" c"'
@@ -76,10 +110,6 @@ def _read(validator: Validator, body: bytes, options: Mapping[str, str]) -> tupl
         del lines[:1]
     if not lines:
         raise invalid_input("/inputs", "has no rows", NO_ROWS)
-    for index, line in enumerate(lines):
-        if len(line) != len(columns):
-            detail = f"has {len(line)} values where {len(columns)} columns are named"
-            raise invalid_input(f"/inputs/{index}", detail, "quote a value that has the delimiter in it")
     return columns, lines
 
 
@@ -99,11 +129,12 @@ def _names(validator: Validator, lines: list[list[str]], options: Mapping[str, s
 
 
 def _decoded(body: bytes, charset: str) -> str:
+    known = CHARSETS.get(charset.strip().lower())
+    if known is None:
+        hint = "send utf-8; also read are us-ascii, iso-8859-1, iso-8859-15, windows-1252 and utf-16"
+        raise Problem(415, "unsupported_media_type", f"the charset {charset[:40]!r} is not read here", hint=hint)
     try:
-        return body.decode("utf-8-sig" if charset.lower() in ("utf-8", "utf8") else charset)
-    except LookupError as error:
-        hint = "send UTF-8"
-        raise Problem(415, "unsupported_media_type", f"the charset {charset[:40]!r} is not known", hint=hint) from error
+        return body.decode(known)
     except UnicodeDecodeError as error:
         detail = f"byte {error.start} of the body is not {charset[:40]}"
         raise Problem(400, "malformed_csv", detail, hint="say the charset: text/csv; charset=latin-1") from error
@@ -111,5 +142,6 @@ def _decoded(body: bytes, charset: str) -> str:
 
 def _delimiter(text: str) -> str:
     """The separator of the first line: a comma, unless there is none and there is another one's."""
-    head = text.partition("\n")[0]
+    found = FIRST_LINE.match(text, 0, LONGEST_GUESS)
+    head = QUOTED.sub("", found[1] if found else "")
     return max(DELIMITERS, key=lambda each: (head.count(each) > 0 and each == ",", head.count(each)))

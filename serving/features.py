@@ -69,6 +69,8 @@ class FeatureNames:
                 continue
             if len(given) < len(places):
                 for place in places:
+                    if errors.is_full:
+                        break
                     if place not in record:
                         hint = f"the input {shorten(name)!r} has these places: {', '.join(map(shorten, places[:12]))}"
                         errors.add(f"{pointer}/{pointer_token(place)}", "is missing", hint)

@@ -2,6 +2,8 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 
 from serving.features import FeatureNames, vector_width
 from serving.problems import FieldErrors, shorten
@@ -9,6 +11,15 @@ from serving.signature import InputField, Signature
 
 # An input's name: the index of its column, or those of its places. An input without a column is not in it.
 Sources = Mapping[str, int | tuple[int, ...]]
+MOST_COMPARED = 500  # names that a wrong one is compared with, which takes some 10 µs for each
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The input that a column belongs to, and whether the column is only one place of it."""
+
+    field: InputField
+    is_place: bool
 
 
 class Header:
@@ -45,15 +56,16 @@ class Header:
                 found[name] = tuple(at[place] for place in places)
         return found
 
-    def field_of(self, column: str, columns: Sequence[str] = ()) -> InputField:
-        """The input that a known column belongs to, whole or as one of its places. Raises `KeyError`."""
+    def feeds(self, columns: Sequence[str]) -> list[Feed]:
+        """What each of a table's known columns belongs to. Raises `KeyError`."""
         if self.fills_vector(columns):
-            return self._fields[str(self._vector)]
-        return self._fields[self._features.of_feature.get(column, column)]
+            return [Feed(self._fields[str(self._vector)], is_place=True)] * len(columns)
+        return [self.feed(column) for column in columns]
 
-    def is_place(self, column: str, columns: Sequence[str] = ()) -> bool:
-        """Whether a column is one place of a vector."""
-        return self.fills_vector(columns) or column in self._features.of_feature
+    def feed(self, name: str) -> Feed:
+        """What a known name belongs to. Raises `KeyError`."""
+        whole = self._features.of_feature.get(name)
+        return Feed(self._fields[name if whole is None else whole], is_place=whole is not None)
 
     def fills_vector(self, columns: Sequence[str]) -> bool:
         """Whether these columns fill the model's only input, a vector whose places have no names, by position."""
@@ -61,7 +73,8 @@ class Header:
 
     def unknown_hint(self, name: str) -> str:
         """The nearest input that the model does have."""
-        near = difflib.get_close_matches(name[:80], [*self._features.flat, *self._fields], n=1)
+        candidates = islice(chain(self._features.flat, self._fields), MOST_COMPARED)
+        near = difflib.get_close_matches(name[:80], [each for each in candidates if len(each) <= 160], n=1)
         return f"did you mean {near[0]!r}?" if near else f"this model takes: {self.known()}"
 
     def known(self) -> str:
@@ -86,6 +99,8 @@ class Header:
                 break
             seen.add(name)
         for name in self._lacking(at):
+            if errors.is_full:
+                break
             errors.add("/columns", f"lacks the input {shorten(name)!r}", f"this model takes: {self.known()}")
         errors.raise_if_any()
 
@@ -101,9 +116,11 @@ class Header:
 
     def _refuse_twice(self, columns: Sequence[str]) -> None:
         errors = FieldErrors()
+        seen: set[str] = set()
         for index, name in enumerate(columns):
-            if name in columns[:index]:
+            if name in seen:
                 errors.add(f"/columns/{index}", f"{shorten(name)!r} is named twice")
             if errors.is_full:
                 break
+            seen.add(name)
         errors.raise_if_any()

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from email.message import Message
 
 from serving import csv_text, forms
 from serving.json_text import parse
+from serving.parameters import parameters
 from serving.problems import Problem
-from serving.validate import Question, Validator
+from serving.validate import Form, Question, Validator
 
 Check = Callable[[Sequence[int]], Question]
 
@@ -23,13 +23,17 @@ class Asked:
     count: int = 1
     check: Check | None = None  # None: it asks one thing, which cannot be taken apart
     prefix: str = "/inputs"
+    form: Form = "records"  # of the answer to those that are taken apart
 
 
 def read_body(validator: Validator, body: bytes, content_type: bytes) -> Asked:
     """Read a body by its content type. Raises `Problem` 400, 415, 422."""
     kind = content_type.partition(b";")[0].strip().lower().decode("ascii", "replace")
     if kind in csv_text.TYPES:
-        return _asked_by_csv(validator, body, _options(content_type))
+        options = _options(content_type)
+        return _asked_by_csv(
+            validator, csv_text.read_table(validator, body, options, is_tabbed=kind == csv_text.TABBED)
+        )
     if kind == forms.FORM:
         return Asked(lambda: forms.question_of_form(validator, body, content_type))
     if kind.startswith(("multipart/", "image/", "audio/", "video/")):
@@ -54,21 +58,26 @@ def asked_by_json(validator: Validator, body: object) -> Asked:
         def rows(some: Sequence[int]) -> Question:
             return validator.question({"columns": columns, "data": [data[at] for at in some]})
 
-        return Asked(whole, len(data), rows, "/data")
+        return Asked(whole, len(data), rows, "/data", "table")
     return Asked(whole)
 
 
-def _asked_by_csv(validator: Validator, body: bytes, options: Mapping[str, str]) -> Asked:
-    table = csv_text.read_table(validator, body, options)
-
+def _asked_by_csv(validator: Validator, table: csv_text.Table) -> Asked:
     def check(some: Sequence[int]) -> Question:
-        return validator.rows("table", table.columns, [table.rows[at] for at in some])
+        return validator.rows("table", table.columns, table.chosen(some))
 
-    return Asked(lambda: validator.rows("table", table.columns, table.rows), len(table.rows), check)
+    count = len(table.rows)
+    return Asked(lambda: check(range(count)), count, check, form="table")
 
 
 def _options(content_type: bytes) -> Mapping[str, str]:
-    """The parameters of a content type."""
-    message = Message()
-    message["content-type"] = content_type.decode("latin-1").replace("\r", "").replace("\n", "")
-    return {name.lower(): value for name, value in message.get_params(failobj=[])[1:]}
+    """The parameters of a content type. Raises `Problem` 415."""
+    try:
+        found = parameters(content_type.decode("latin-1"))
+    except ValueError:
+        found = {"": None}
+    options = {name: value for name, value in found.items() if isinstance(value, str)}
+    if len(options) < len(found):
+        hint = "write it like text/csv; charset=utf-8; header=present"
+        raise Problem(415, "unsupported_media_type", "the content type has malformed parameters", hint=hint)
+    return options

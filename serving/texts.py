@@ -31,7 +31,7 @@ def reader_of(field: InputField, *, is_scalar: bool) -> Read:
 
 def read_column(field: InputField, texts: Sequence[str], *, is_scalar: bool) -> list[object]:
     """Many texts of one field, at C speed where they are plainly numbers."""
-    if is_scalar and field.datatype in FLOATS:
+    if is_scalar and field.datatype in FLOATS and "_" not in "".join(texts):
         try:
             numbers = list(map(float, texts))
         except ValueError:
@@ -43,6 +43,8 @@ def read_column(field: InputField, texts: Sequence[str], *, is_scalar: bool) -> 
 
 def read_float(text: str) -> object:
     """A finite number, nothing where it says that there is none, else the text."""
+    if "_" in text:
+        return text  # Python's own spelling, nobody else's
     try:
         number = float(text)
     except ValueError:
@@ -54,6 +56,8 @@ def read_float(text: str) -> object:
 
 def read_integer(text: str) -> object:
     """A whole number, also written as `3.0`."""
+    if "_" in text:
+        return text
     try:
         return int(text)
     except ValueError:

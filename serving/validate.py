@@ -147,6 +147,8 @@ class Validator:
                 near = difflib.get_close_matches(name[:80], MEMBERS, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else SPELLINGS
                 errors.add(f"/{pointer_token(name)}", "is not a member of a prediction request", hint)
+            if errors.is_full:
+                break
         errors.raise_if_any()
         spelled = [name for name in ("inputs", "columns", "data", "tensors") if name in body]
         if spelled not in (["inputs"], ["columns", "data"], ["tensors"]):
@@ -215,8 +217,12 @@ class Validator:
                 continue
             record = self._features.joined(given, pointer, errors) if self._features else given
             for name in record.keys() - self._name_set:
+                if errors.is_full:
+                    break
                 errors.add(f"{pointer}/{pointer_token(name)}", "is not an input of this model", self.unknown_hint(name))
             for name in self._required - record.keys():
+                if errors.is_full:
+                    break
                 hint = f"this model takes: {self._known()}"
                 errors.add(f"{pointer}/{pointer_token(name)}", "is missing", hint)
             alike.append(record)
@@ -273,6 +279,8 @@ class Validator:
         errors = FieldErrors()
         call: dict[str, NDArray[np.generic]] = {}
         for name, value in tensors.items():
+            if errors.is_full:
+                break
             pointer = f"/tensors/{pointer_token(name)}"
             if name not in self._name_set:
                 errors.add(pointer, "is not an input of this model", self.unknown_hint(name))

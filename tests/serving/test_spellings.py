@@ -9,56 +9,20 @@ import random
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from serving.answering import predict
 from serving.engines.base import Columns, PredictionRefused
 from serving.forms import question_of_form
 from serving.json_text import parse
-from serving.messages import Response
 from serving.problems import Problem
 from serving.score import Scorer
 from serving.signature import InputField, OutputField
 from serving.validate import Validator
+from tests.serving.bodies import form, npy, refused, send, text
 from tests.serving.models import IDENTITY, PythonModel, echo_scorer, scalar, signature_of
 
 FLOWER = InputField("flower", "FP32", (-1, 2), features=("length", "width"))
 JOB = InputField("job", "BYTES", (-1,))
 MIXED = (scalar("age"), JOB, InputField("child", "BOOL", (-1,)), InputField("rooms", "INT32", (-1,)))
-
-
-def send(
-    scorer: Scorer, body: str | bytes, content_type: str = "text/csv", accept: str = "*/*", *, keeps_going: bool = False
-) -> Response:
-    data = body.encode() if isinstance(body, str) else body
-    headers = {b"content-type": content_type.encode(), b"accept": accept.encode()}
-    return predict(scorer, data, headers, keeps_going=keeps_going)
-
-
-def text(response: Response) -> str:
-    assert response.content_type.startswith("text/csv")
-    return response.body.decode()
-
-
-def refused(scorer: Scorer, body: str | bytes, content_type: str = "text/csv") -> Problem:
-    with pytest.raises(Problem) as caught:
-        send(scorer, body, content_type)
-    return caught.value
-
-
-def form(*parts: tuple[str, str, bytes], boundary: str = "XX") -> tuple[bytes, str]:
-    """Parts of a name, what follows it in the head, and bytes."""
-    pieces = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + data + b"\r\n"
-        for name, more, data in parts
-    ]
-    return b"".join(pieces) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
-
-
-def npy(array: NDArray[np.generic]) -> bytes:
-    out = io.BytesIO()
-    np.save(out, array)
-    return out.getvalue()
 
 
 # ---- CSV
@@ -281,6 +245,26 @@ def test_a_forms_bytes_stay_as_they_are() -> None:
         assert call["raw"][0].tobytes() == data
 
 
+def test_a_tab_separates_where_the_type_says_so() -> None:
+    scorer = echo_scorer(JOB, scalar("age, in years"))
+    body = "age, in years\tjob\n1\ta,b\n"
+    assert text(send(scorer, body, "text/tab-separated-values")) == 'job,"age, in years"\r\n"a,b",1.0\r\n'
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\r\n\r\n"])
+def test_a_separator_in_quotes_or_behind_empty_lines_is_told_apart(before: str) -> None:
+    scorer = echo_scorer(JOB, scalar("age, in\nyears"))
+    body = before + '"age, in\nyears";job\n1;a\n'
+    assert text(send(scorer, body)) == 'job,"age, in\nyears"\r\na,1.0\r\n'
+
+
+def test_pythons_own_spelling_of_numbers_is_not_read() -> None:
+    for value in ("age", "rooms"):
+        row = {"age": "1.5", "job": "a", "child": "1", "rooms": "3"} | {value: "1_5"}
+        problem = refused(echo_scorer(*MIXED), f"{','.join(row)}\n{','.join(row.values())}\n")
+        assert (problem.errors[0].pointer, "1_5" in problem.errors[0].detail) == (f"/inputs/0/{value}", True)
+
+
 # ---- the others are answered
 
 
@@ -318,6 +302,22 @@ def test_a_bad_row_of_a_table_or_of_csv_is_empty_and_told() -> None:
     assert (told[1], told[3]) == ("2.0,", "6.0,")
     assert told[2].startswith(",")
     assert "/inputs/1/age" in told[2]
+
+
+def test_a_row_of_another_length_spoils_no_other() -> None:
+    answer = send(doubler(), "age\n1\n2,3\n3\n4,5,6\n", accept="application/json", keeps_going=True)
+    told = json.loads(answer.body)
+    assert told["outputs"] == {"columns": ["twice"], "data": [[2], [None], [6], [None]]}
+    assert [(each["index"], each["errors"][0]["pointer"]) for each in told["errors"]] == [
+        (1, "/inputs/1"), (3, "/inputs/3"),
+    ]  # fmt: skip
+    assert "has 2 values where 1" in told["errors"][0]["detail"]
+
+
+def test_rows_that_are_all_bad_are_still_a_table() -> None:
+    for body in ("age\nx\ny\n", "age\n1,2\n3,4\n"):
+        told = json.loads(send(doubler(), body, accept="application/json", keeps_going=True).body)
+        assert (told["outputs"], len(told["errors"])) == ({"columns": [], "data": [[], []]}, 2)
 
 
 def test_what_is_wrong_with_all_of_it_is_still_refused() -> None:
