@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,18 @@ def test_nan_in_an_array_is_a_missing_value() -> None:
     problem = refused(echo_scorer(IMAGE), json.dumps({"inputs": [{"image": as_json(npy(array))}]}), "")
     # No pointer leads into a file.
     assert [error.pointer for error in problem.errors] == ["/inputs/0/image"]
+
+
+@pytest.mark.parametrize("array", [np.array([[math.nan, 1.0]]), np.array([[1.0, math.inf]]), np.array([["a", "b"]])])
+def test_an_array_of_what_is_no_number_is_refused(array: NDArray[np.generic]) -> None:
+    problem = refused(echo_scorer(IMAGE), json.dumps({"inputs": [{"image": as_json(npy(array))}]}), "")
+    assert {error.pointer for error in problem.errors} == {"/inputs/0/image"}
+
+
+def test_arrays_of_one_request_have_one_shape() -> None:
+    records = [{"image": as_json(npy(np.ones(shape)))} for shape in ((1, 2), (2, 2))]
+    problem = refused(echo_scorer(IMAGE), json.dumps({"inputs": records}), "")
+    assert [error.pointer for error in problem.errors] == ["/inputs/1/image"]
 
 
 def test_a_text_file_is_no_data_uri() -> None:
