@@ -13,7 +13,7 @@ from serving.validate import Question, Validator
 
 FORM = "multipart/form-data"
 MOST_PARTS = 10_000
-LARGEST_HEAD_BYTES = 16 * 1024  # of one part; reading a head takes a microsecond for each byte
+LARGEST_HEAD_BYTES = 16 * 1024  # of one part
 LARGEST_HEADS_BYTES = 2 * 1024 * 1024  # of all parts
 UNENCODED = ("", "7bit", "8bit", "binary")
 FOLD = re.compile(r"\r\n(?=[ \t])")

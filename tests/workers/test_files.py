@@ -37,10 +37,10 @@ def limited(platform: Platform, limit: int) -> Resources:
 async def test_every_file_is_put_in_its_place(platform: Platform) -> None:
     one, two = await kept(platform, b"1"), await kept(platform, b"2")
     long = "n" * 100
-    named: dict[str, Json] = {f"{long}1": {"$file": one}, f"{long}2": {"$file": two}, "again": [{"$file": one}]}
+    named: dict[str, Json] = {f"{long}1": {"$file": one}, f"{long}2": {"$file": two}, "again": [{"$file": two}]}
     found = await with_files({"inputs": [named]}, DEFAULT_TENANT, platform.resources)
     first, second = ({"$base64": base64.b64encode(data).decode()} for data in (b"1", b"2"))
-    assert found == {"inputs": [{f"{long}1": first, f"{long}2": second, "again": [first]}]}
+    assert found == {"inputs": [{f"{long}1": first, f"{long}2": second, "again": [second]}]}
 
 
 @pytest.mark.parametrize("size", [299, 300, 301])
