@@ -65,6 +65,7 @@ def _value(validator: Validator, part: _Part) -> object:
 
 def _parts(body: bytes, content_type: bytes) -> Iterator[_Part]:
     """The form's parts; nothing of any is read before all are counted and their heads measured."""
+    body = b"\r\n" + body  # the first delimiter begins like the others, which lets all be found quickly
     spans: list[tuple[int, int, int]] = []
     total = 0
     for begin, end in _spans(body, _boundary(content_type)):
@@ -84,7 +85,7 @@ def _parts(body: bytes, content_type: bytes) -> Iterator[_Part]:
 
 def _spans(body: bytes, boundary: bytes) -> Iterator[tuple[int, int]]:
     """Where each part begins, after its delimiter's line, and ends (RFC 2046, 5.1.1)."""
-    delimiter = re.compile(rb"(?:\r\n|\A)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r\n|\Z)")
+    delimiter = re.compile(rb"\r\n--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r\n|\Z)")
     begin = -1
     for found in delimiter.finditer(body):
         if begin >= 0:
