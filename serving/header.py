@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -29,11 +30,18 @@ class Header:
         self._fields = {field.name: field for field in signature.inputs}
         self._features = features
         self._required = [field.name for field in signature.inputs if field.required]
+        self._compared = MOST_COMPARED
         self._vector: str | None = None
         self._width = -1
         if len(signature.inputs) == 1 and not features:
             only = signature.inputs[0]
             self._vector, self._width = only.name, vector_width(only, signature) or -1
+
+    def quiet(self) -> "Header":
+        """The same that looks for no near names."""
+        quiet = copy(self)
+        quiet._compared = 0
+        return quiet
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +81,7 @@ class Header:
 
     def unknown_hint(self, name: str) -> str:
         """The nearest input that the model does have."""
-        candidates = islice(chain(self._features.flat, self._fields), MOST_COMPARED)
+        candidates = islice(chain(self._features.flat, self._fields), self._compared)
         near = difflib.get_close_matches(name[:80], [each for each in candidates if len(each) <= 160], n=1)
         return f"did you mean {near[0]!r}?" if near else f"this model takes: {self.known()}"
 

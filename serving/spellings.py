@@ -9,7 +9,7 @@ from serving.parameters import parameters
 from serving.problems import Problem
 from serving.validate import Form, Question, Validator
 
-Check = Callable[[Sequence[int]], Question]
+Check = Callable[[Validator, Sequence[int]], Question]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,22 @@ def asked_by_json(validator: Validator, body: object) -> Asked:
         return Asked(whole)
     inputs, columns, data = body.get("inputs"), body.get("columns"), body.get("data")
     if len(body) == 1 and isinstance(inputs, list):
-        return Asked(whole, len(inputs), lambda some: validator.question({"inputs": [inputs[at] for at in some]}))
+        return Asked(whole, len(inputs), lambda by, some: by.question({"inputs": [inputs[at] for at in some]}))
     if len(body) == 2 and isinstance(columns, list) and isinstance(data, list):
 
-        def rows(some: Sequence[int]) -> Question:
-            return validator.question({"columns": columns, "data": [data[at] for at in some]})
+        def rows(by: Validator, some: Sequence[int]) -> Question:
+            return by.question({"columns": columns, "data": [data[at] for at in some]})
 
         return Asked(whole, len(data), rows, "/data", "table")
     return Asked(whole)
 
 
 def _asked_by_csv(validator: Validator, table: csv_text.Table) -> Asked:
-    def check(some: Sequence[int]) -> Question:
-        return validator.rows("table", table.columns, table.chosen(some))
+    def check(by: Validator, some: Sequence[int]) -> Question:
+        return by.rows("table", table.columns, table.chosen(some))
 
     count = len(table.rows)
-    return Asked(lambda: check(range(count)), count, check, form="table")
+    return Asked(lambda: check(validator, range(count)), count, check, form="table")
 
 
 def _options(content_type: bytes) -> Mapping[str, str]:

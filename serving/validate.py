@@ -5,6 +5,7 @@ A body spells its inputs in one of three ways (records, a table, whole tensors);
 
 import difflib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, cast
@@ -89,6 +90,12 @@ class Validator:
             field.name: compile_column(field, record_shape(field, signature)) for field in signature.inputs
         }
         self._tensors = {field.name: compile_column(field, field.shape) for field in signature.inputs}
+
+    def quiet(self) -> "Validator":
+        """The same without the nearest names in its hints, which take longest to find."""
+        quiet = copy(self)
+        quiet.header = self.header.quiet()
+        return quiet
 
     def question(self, body: object) -> Question:
         """Check a decoded body. Raises `Problem` 422 that names every wrong value, up to a limit."""

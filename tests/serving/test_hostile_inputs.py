@@ -181,6 +181,17 @@ def test_thousands_of_wrong_names_are_soon_refused(body: object) -> None:
     assert len(caught.value.errors) == 20
 
 
+def test_thousands_of_bad_records_are_soon_told_one_by_one() -> None:
+    scorer = echo_scorer(*(scalar(f"field_{number}") for number in range(300)))
+    records = [{f"filed_{number + at}": 1 for at in range(20)} for number in range(1000)]
+    with soon():
+        answer = send(scorer, json.dumps({"inputs": records}), "application/json", keeps_going=True)
+    faults = json.loads(answer.body)["errors"]
+    assert len(faults) == len(records)
+    assert "did you mean" in faults[0]["errors"][0]["hint"]
+    assert "this model takes" in faults[-1]["errors"][0]["hint"]
+
+
 # ---- forms
 
 
