@@ -60,6 +60,16 @@ async def late(session: WriteSession) -> list[str]:
     return [each.service_id for each in await behind(session)]
 
 
+async def move_prod(database: Database, may_begin: asyncio.Event) -> None:
+    """Let `@prod` mean the second version, as the API does."""
+    await may_begin.wait()
+    async with database.write() as session:
+        model = await hold_model(session, ME, "iris")
+        followers = await hold_followers(session, model, "@prod", 10)
+        await set_alias(session, ME, model, "prod", await hold_ready_version(session, model, "2"))
+        await roll_on(session, ME, VAULT, followers)
+
+
 async def test_who_is_behind_is_told_by_what_the_reference_means_now(database: Database) -> None:
     async with database.write() as session:
         model = await iris(session)
@@ -113,15 +123,7 @@ async def test_an_alias_that_moves_while_its_follower_is_changed_waits_for_it(da
             await somebody_waits_for_a_lock(database)
             service.version_ref = service.followed_id = None  # it follows no more
 
-    async def move() -> None:
-        await has_begun.wait()
-        async with database.write() as session:
-            model = await hold_model(session, ME, "iris")
-            followers = await hold_followers(session, model, "@prod", 10)
-            await set_alias(session, ME, model, "prod", await hold_ready_version(session, model, "2"))
-            await roll_on(session, ME, VAULT, followers)
-
-    await asyncio.gather(change(), move())
+    await asyncio.gather(change(), move_prod(database, has_begun))
     async with database.write() as session:
         service = await hold_service(session, ME, "a")
         assert (service.generation, (await lock(session, Service, service.id)).version_ref) == (1, None)
@@ -141,15 +143,7 @@ async def test_an_alias_that_moves_while_its_follower_gets_a_revision_waits_for_
             await somebody_waits_for_a_lock(database)
             await change_service(session, ME, VAULT, service, Wish(env={"A": "2"}))
 
-    async def move() -> None:
-        await has_begun.wait()
-        async with database.write() as session:
-            model = await hold_model(session, ME, "iris")
-            followers = await hold_followers(session, model, "@prod", 10)
-            await set_alias(session, ME, model, "prod", await hold_ready_version(session, model, "2"))
-            await roll_on(session, ME, VAULT, followers)
-
-    await asyncio.gather(change(), move())
+    await asyncio.gather(change(), move_prod(database, has_begun))
     async with database.write() as session:
         assert await late(session) == []
         assert (await hold_service(session, ME, "a")).generation == 3
