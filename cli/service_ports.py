@@ -5,6 +5,7 @@ A port that cannot be opened is said in its service and tried again; nothing els
 
 import asyncio
 import logging
+import resource
 
 from api.cors import CrossOrigin
 from api.gateway.split import Gateway
@@ -18,12 +19,19 @@ log = logging.getLogger(__name__)
 AGAIN_S = 1.0  # a port that is busy may be free by then
 
 
+def most_listeners() -> int:
+    """A quarter of the descriptors that this process may have: connections, the database and files need the others."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return descriptors // 4
+
+
 class ServicePorts:
     """Listens where services have their ports, until `stop`."""
 
     def __init__(self, gateway: Gateway, settings: Settings, faults: dict[int, str]) -> None:
         """`faults` is kept up to date: why this process does not listen at a port, in a sentence."""
         self._gateway, self._settings, self._faults = gateway, settings, faults
+        self._most = most_listeners()
         self._open: dict[int, Server] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -58,14 +66,15 @@ class ServicePorts:
                 self._listen(port)
 
     def _listen(self, port: int) -> None:
+        where = f"port {port} of {self._settings.host}"
+        if len(self._open) >= self._most:
+            many = f"services have more ports than the {self._most} that a process may listen at"
+            self._fail(port, f"{where} is not opened: {many} (a quarter of `ulimit -n`)")
+            return
         try:
             listener = listen(self._settings.host, port)
         except OSError as error:
-            where = f"port {port} of {self._settings.host}"
-            fault = f"{where} cannot be opened ({error.strerror}); it is tried again every second"
-            if self._faults.get(port) != fault:
-                log.warning("%s", fault)
-            self._faults[port] = fault
+            self._fail(port, f"{where} cannot be opened ({error.strerror}); it is tried again every second")
             return
         self._faults.pop(port, None)
         surface, settings = ServiceSurface(self._gateway, port), self._settings
@@ -75,3 +84,8 @@ class ServicePorts:
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
         self._open[port] = server
+
+    def _fail(self, port: int, fault: str) -> None:
+        if self._faults.get(port) != fault:
+            log.warning("%s", fault)
+        self._faults[port] = fault

@@ -1,5 +1,6 @@
 """Services' own ports over real sockets: opened and closed as the routing table says, a busy one said and retried."""
 
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,6 +10,7 @@ import httpx2
 import pytest
 
 from api.dependencies import no_logs
+from cli import service_ports
 from cli.backends import open_backends
 from cli.front import Front, start_front
 from core.settings import Settings
@@ -40,6 +42,12 @@ async def front(tmp_path: Path, fake: FakeReplica) -> AsyncIterator[Front]:
         await make_service(backends.database, ["deploy"], "rose")
         await make_replica(backends.database, iris, fake.address)
         yield await start_front(settings, backends, stack, read_logs=no_logs, signalled=True, version="1")
+
+
+@pytest.fixture
+def one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose descriptors allow one listener; asked for before `front`."""
+    monkeypatch.setattr(service_ports, "most_listeners", lambda: 1)
 
 
 def a_free_port() -> int:
@@ -141,3 +149,23 @@ async def test_a_busy_port_is_said_and_tried_again(front: Front) -> None:
     busy.close()
     await opens(port)
     assert front.context.port_fault(port) is None
+
+
+async def test_a_process_keeps_descriptors_for_its_connections(one_port: None, front: Front) -> None:
+    first, second = a_free_port(), a_free_port()
+    await give(front, "iris", first)
+    await opens(first)
+    await give(front, "rose", second)
+
+    async def is_said() -> bool:
+        return "more ports than the 1 " in (front.context.port_fault(second) or "")
+
+    await until(is_said)
+    assert (await status_of(first), await status_of(second)) == (200, 0)
+    await give(front, "iris", None)
+    await opens(second)
+    assert front.context.port_fault(second) is None
+
+
+def test_most_descriptors_are_left_for_others() -> None:
+    assert 0 < service_ports.most_listeners() <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] / 4
