@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dramatiq
 import pytest
+import redis
 
 from deploy.stack.redis import RedisServer
 from tests.workers.platform import wait_for
@@ -180,6 +181,8 @@ async def test_each_wake_up_of_a_burst_wakes_one_of_them_and_not_all(redis_serve
     async with open_carrier(redis_server) as carrier:
         for number in range(3):
             carrier.hear(hearing(number))
+        with redis.Redis.from_url(redis_server.url) as client:
+            await wait_for(lambda: client.info("clients")["blocked_clients"] == 3)  # all of them listen
         for number in range(60):
             carrier.send("control", f"op_{number}")
         await wait_for(lambda: len(heard) == 60)
