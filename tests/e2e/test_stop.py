@@ -69,8 +69,7 @@ def test_a_stop_in_the_middle_of_work_leaves_nothing_and_the_next_start_goes_on(
 def test_it_can_be_stopped_when_nobody_reads_what_it_says_any_more(tmp_path: Path) -> None:
     platform = RunningPlatform.start(tmp_path)
     assert platform.process.stderr
-    while "portside deploy" not in platform.process.stderr.readline():
-        pass  # the panel, whose last line this is
+    assert any("portside deploy" in line for line in platform.process.stderr)  # the panel, whose last line this is
     platform.process.stderr.close()  # as when the terminal or the other end of a pipe has gone
     platform.send(signal.SIGTERM)
     try:
