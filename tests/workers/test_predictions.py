@@ -39,7 +39,7 @@ class Counting:
 
 @asynccontextmanager
 async def open_replica(folder: Path) -> AsyncIterator[str]:
-    """The address of something that answers as a model server does."""
+    """The address of something that answers as a model server does, and at its end hangs up on whoever is there."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
@@ -47,10 +47,10 @@ async def open_replica(folder: Path) -> AsyncIterator[str]:
             await reader.readexactly(int(length.split(b":")[1]))
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
 
-    connections: set[asyncio.Task[None] | None] = set()
+    connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.current_task())
+        connections[writer] = asyncio.current_task()
         with suppress(asyncio.IncompleteReadError):
             await serve(reader, writer)
         writer.close()
@@ -59,7 +59,9 @@ async def open_replica(folder: Path) -> AsyncIterator[str]:
     server = await asyncio.start_unix_server(until_closed, folder / "replica.sock")
     async with server:
         yield f"unix://{folder / 'replica.sock'}"
-    await asyncio.gather(*(connection for connection in connections if connection is not None))
+    for writer in connections:
+        writer.close()
+    await asyncio.gather(*(connection for connection in connections.values() if connection is not None))
 
 
 async def serve(platform: Platform, address: str) -> Service:
