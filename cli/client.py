@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from cli.failure import CommandFailed, Exit
-from portside.address import DEFAULT_URL, check_url
-from portside.errors import AnswerTimeout, ApiError, ConnectionFailed, InvalidAddress
+from cli.open import open_transport
+from portside.address import DEFAULT_URL, check_url, read_token
+from portside.errors import AnswerTimeout, ApiError, ConnectionFailed, InvalidAddress, InvalidInput
 from portside.messages import Answer, Body, Repeat, Request
 from portside.problems import facts_of, references_of, sentence_of
 from portside.requests import IDEMPOTENCY_KEY, new_key
 from portside.session import TIMEOUT_S, Retries, Session, finish
-from portside.transport import BlockingTransport
 
 # A JSON object of the API, shown or looked into, never kept.
 Document: TypeAlias = Mapping[str, Any]
@@ -37,13 +37,15 @@ class Platform:
 
     def __init__(self, url: str = DEFAULT_API, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
-        self.token = token
         try:
+            self.token = read_token(token)
             check_url(self.url)
-            self._transport = BlockingTransport(self.url)
+            self._transport = open_transport(self.url)
         except InvalidAddress as error:
             raise CommandFailed(f"PORTSIDE_API {error.why}: {self.url!r}", exit_status=Exit.USAGE) from error
-        self._session = Session(self._transport, token, timeout_s, RETRIES)
+        except InvalidInput as error:
+            raise CommandFailed(str(error), exit_status=Exit.USAGE) from error
+        self._session = Session(self._transport, self.token, timeout_s, RETRIES)
 
     def __enter__(self) -> "Platform":
         return self

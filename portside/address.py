@@ -24,15 +24,20 @@ class Address:
         """From what was given, else `PORTSIDE_API` and `PORTSIDE_TOKEN`. Raises `InvalidAddress`, `InvalidInput`."""
         wanted = (url or environment.get("PORTSIDE_API") or DEFAULT_URL).rstrip("/")
         check_url(wanted)
-        known = (token or environment.get("PORTSIDE_TOKEN") or "").strip()
-        if not (known.isascii() and known.isprintable()):
-            raise InvalidInput("The token has characters that no token has: give it as it was shown, pst_… .")
-        return cls(wanted, known or None)
+        return cls(wanted, read_token(token or environment.get("PORTSIDE_TOKEN")))
 
     @property
     def is_loopback(self) -> bool:
         """Whether it is this machine, where no proxy leads."""
         return is_loopback(self.url)
+
+
+def read_token(given: str | None) -> str | None:
+    """The token without the space around it. Raises `InvalidInput` for what cannot be one."""
+    token = (given or "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise InvalidInput("The token has characters that no token has: give it as it was shown, pst_… .")
+    return token or None
 
 
 def check_url(url: str) -> None:

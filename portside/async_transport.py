@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import httpx2
 
 from portside.messages import Reply, Request
+from portside.requests import bearer
 from portside.sources import Source
-from portside.transport import addressed, bearer, mapped, trusted, uses_environment
+from portside.transport import addressed, mapped, trusted, uses_environment
 
 
 class AsyncTransport:

@@ -148,6 +148,23 @@ BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+def nobody_answers(url: str) -> ConnectionFailed:
+    """No connection came about."""
+    start = "start one with `portside up`, or name another with PORTSIDE_API"
+    return ConnectionFailed(f"No platform answers at {url}: {start}.", was_sent=False)
+
+
+def too_late(url: str, idle_s: float, *, was_sent: bool) -> AnswerTimeout:
+    """The silence was longer than it may be."""
+    return AnswerTimeout(f"{url} did not answer within {max(round(idle_s, 2), 0.01):g} s.", was_sent=was_sent)
+
+
+def broken_off(url: str, error: Exception) -> ConnectionFailed:
+    """The connection was lost before the answer was whole."""
+    message = f"The connection to {url} broke off ({type(error).__name__}: {error}); try again."
+    return ConnectionFailed(message, was_sent=True)
+
+
 def refusal_of(reply: Reply) -> ApiError:
     """The error that an answer of the API is."""
     kind = BY_STATUS.get(reply.status, ApiError)

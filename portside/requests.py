@@ -29,6 +29,11 @@ def changing(method: str, path: str, body: Json = None, headers: Mapping[str, st
     return Request(method, path, {}, keyed, content, Repeat.ALWAYS, wants_document=True)
 
 
+def bearer(token: str | None) -> dict[str, str]:
+    """The header that says who asks."""
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
 def new_key() -> str:
     """An Idempotency-Key that nobody else has: 128 random bits (`uuid` would take 6 ms to import)."""
     return os.urandom(16).hex()

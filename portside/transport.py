@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import httpx2
 
 from portside.address import is_loopback
-from portside.errors import AnswerTimeout, ConnectionFailed, InvalidAddress, refusal_of
+from portside.errors import InvalidAddress, broken_off, nobody_answers, refusal_of, too_late
 from portside.messages import Query, Reply, Request
+from portside.requests import bearer
 from portside.sources import Source
 
 CONNECT_S = 30.0
@@ -82,11 +83,6 @@ def trusted(url: str) -> ssl.SSLContext | bool:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else True
 
 
-def bearer(token: str | None) -> dict[str, str]:
-    """The header that says who asks."""
-    return {} if token is None else {"authorization": f"Bearer {token}"}
-
-
 @contextmanager
 def addressed(url: str) -> Iterator[None]:
     """Around making a client: an address that cannot be one becomes `InvalidAddress`."""
@@ -102,12 +98,9 @@ def mapped(url: str, idle_s: float) -> Iterator[None]:
     try:
         yield
     except httpx2.ConnectError as error:
-        start = "start one with `portside up`, or name another with PORTSIDE_API"
-        raise ConnectionFailed(f"No platform answers at {url}: {start}.", was_sent=False) from error
+        raise nobody_answers(url) from error
     except httpx2.TimeoutException as error:
         was_sent = not isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout)
-        message = f"{url} did not answer within {max(round(idle_s, 2), 0.01):g} s."
-        raise AnswerTimeout(message, was_sent=was_sent) from error
+        raise too_late(url, idle_s, was_sent=was_sent) from error
     except httpx2.HTTPError as error:
-        message = f"The connection to {url} broke off ({type(error).__name__}: {error}); try again."
-        raise ConnectionFailed(message, was_sent=True) from error
+        raise broken_off(url, error) from error

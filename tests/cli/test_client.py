@@ -123,3 +123,16 @@ def test_a_file_that_is_sent_again_is_taken_back_from_the_bar(tmp_path: Path) ->
     assert [len(seen.body) for seen in server.seen] == [1_000_000] * 2
     assert max(told) <= 256 * 1024
     assert sum(told) == 1_000_000
+
+
+def test_a_token_is_sent_without_the_line_end_that_a_file_has() -> None:
+    with scripted(Say()) as server, Platform(server.url, "pst_mine\n") as platform:
+        platform.get("/api/v1/services")
+    assert server.seen[0].headers["authorization"] == "Bearer pst_mine"
+
+
+@pytest.mark.parametrize("token", ["pst_é", "pst_\nmine"])
+def test_a_token_with_other_letters_is_a_usage_error(token: str) -> None:
+    with pytest.raises(CommandFailed, match="characters that no token has") as refused:
+        Platform("http://127.0.0.1:9", token)
+    assert refused.value.exit_status is Exit.USAGE
