@@ -1,7 +1,6 @@
 """`portside up`: the whole platform in one process, from the first panel to the last line after Ctrl-C."""
 
 import asyncio
-import gc
 import ipaddress
 import os
 import socket
@@ -15,6 +14,7 @@ from cli.embedded import start_embedded
 from cli.failure import CommandFailed
 from cli.folder import DataFolder
 from cli.front import Front
+from cli.garbage import settle
 from cli.panel import Introduction, show_panel
 from cli.server import http_server, serve_until
 from cli.signals import say, stop_signals
@@ -58,8 +58,7 @@ async def _run(
             introduction = await _introduce(settings, embedded, listener, log)
             await _announce(settings, embedded, owner, version, introduction.url, stack)
             server = http_server(embedded.app, settings.drain_s, settings.trusted_proxies)
-            gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
-            gc.enable()
+            settle()
             folder.address.write_text(introduction.url, "utf-8")
             show_panel(introduction, version)
             await serve_until(server, listener, stop, embedded.context.let_go)

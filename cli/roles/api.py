@@ -1,7 +1,6 @@
 """`portside api`: the API and the gateway; any number of them stand behind one address."""
 
 import asyncio
-import gc
 import socket
 
 from cli.front import start_front
@@ -36,7 +35,6 @@ async def run_api(running: Running, listener: socket.socket) -> None:
     await running.announce("api", address=f"http://{host}:{port}")
     leaving = Leaving(front.app, running.stop, settings.leave_s)
     server = http_server(leaving, settings.drain_s, settings.trusted_proxies)
-    gc.freeze()  # what the start has made stays: no collection shall walk through it while predictions wait
     say(f"Portside {running.version} api on http://{host}:{port}")
     watching = asyncio.create_task(leaving.watch(), name="leaving")
     await serve_until(server, listener, leaving.closed, front.context.let_go)

@@ -12,6 +12,7 @@ import uvloop
 
 from cli.backends import Backends, open_backends
 from cli.failure import CommandFailed, Exit
+from cli.garbage import settle
 from cli.metrics import serve_metrics
 from cli.signals import say, stop_signals
 from cli.versions import version_of
@@ -46,6 +47,7 @@ class Running:
         presence = Presence(self.backends.database, me, details)
         await presence.start()
         self.stack.push_async_callback(presence.stop)
+        settle()
 
 
 # A thread that carries a wake-up waits so long for the loop's thread while that one computes; Python's own is 5 ms, a
