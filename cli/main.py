@@ -1,10 +1,7 @@
 """The `portside` command: its verbs, and the edge where every error becomes a sentence and an exit status."""
 
-import logging
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -23,16 +20,15 @@ from cli.commands import (
     tokens,
     webhooks,
 )
+from cli.commands.command import Group, Verb
 from cli.commands.platform import print_version
 from cli.commands.target import ApiOption, PlatformAddress, TokenOption
 from cli.failure import CommandFailed, Exit
 
-log = logging.getLogger(__name__)
-
 HELP = """From a trained model file to a live, versioned REST service.
 
-Two commands are enough: [bold]portside up[/bold] starts a platform on this machine, and
-[bold]portside deploy model.onnx[/bold] makes a service of a model file. [bold]portside demo[/bold] shows it all.
+Two commands are enough: `portside up` starts a platform on this machine, and `portside deploy model.onnx` makes a
+service of a model file. `portside demo` shows it all.
 
 Data goes to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
 5 token missing or refused, 6 quota, 124 out of time.
@@ -43,12 +39,12 @@ PARTS, MORE = "A platform of several processes", "More"
 
 def build() -> typer.Typer:
     """The command line with all its verbs."""
-    app = _group(name="portside", rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
+    app = _group(name="portside", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
     app.callback(help=HELP)(root)
     _add(app, START, platform.up, platform.demo, deploy.deploy, apply.apply)
-    app.command("ls", rich_help_panel=WORK)(models.list_models)
-    app.command("list", hidden=True)(models.list_models)
-    app.command("ps", rich_help_panel=WORK)(services.list_services)
+    app.command("ls", cls=Verb, rich_help_panel=WORK)(models.list_models)
+    app.command("list", cls=Verb, hidden=True)(models.list_models)
+    app.command("ps", cls=Verb, rich_help_panel=WORK)(services.list_services)
     _add(app, WORK, services.status, services.predict, services.logs, services.curl)
     _add(app, WORK, services.pause, services.resume, services.restart, services.rollback, services.delete)
     for name, group in _groups().items():
@@ -78,7 +74,7 @@ def _groups() -> dict[str, typer.Typer]:
     of_webhooks = _group(help="Webhooks: who is told what, and what became of it.")
     _listed(of_webhooks, webhooks.list_)
     _add(of_webhooks, None, webhooks.create, webhooks.show, webhooks.delete)
-    of_webhooks.command("test")(webhooks.send_test)
+    of_webhooks.command("test", cls=Verb)(webhooks.send_test)
     _add(of_webhooks, None, webhooks.rotate_secret, webhooks.deliveries, webhooks.redeliver)
     of_tokens = _group(help="Tokens: who may talk to the platform.")
     _listed(of_tokens, tokens.list_)
@@ -94,17 +90,17 @@ def _groups() -> dict[str, typer.Typer]:
 
 
 def _group(**about: Any) -> typer.Typer:
-    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, **about)
+    return typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, **about)
 
 
 def _listed(group: typer.Typer, verb: Callable[..., None]) -> None:
-    group.command("ls")(verb)
-    group.command("list", hidden=True)(verb)
+    group.command("ls", cls=Verb)(verb)
+    group.command("list", cls=Verb, hidden=True)(verb)
 
 
 def _add(app: typer.Typer, panel: str | None, *verbs: Callable[..., None]) -> None:
     for verb in verbs:
-        app.command(verb.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(verb)
+        app.command(verb.__name__.rstrip("_").replace("_", "-"), cls=Verb, rich_help_panel=panel)(verb)
 
 
 def root(
@@ -138,10 +134,10 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except Exception as error:
-        print(
-            f"Error: this is a bug of portside ({type(error).__name__}: {error}). {_keep_traceback(error)}",
-            file=sys.stderr,
-        )
+        from cli.bug import keep_traceback
+
+        kept = keep_traceback(error)
+        print(f"Error: this is a bug of portside ({type(error).__name__}: {error}). {kept}", file=sys.stderr)
         return Exit.FAILED
     return Exit.OK
 
@@ -149,13 +145,3 @@ def main(words: Sequence[str] | None = None) -> int:
 def say_failure(failed: CommandFailed) -> None:
     """The sentence and what belongs to it, on stderr."""
     print(f"Error: {failed.message}", *(f"  {line}" for line in failed.details), sep="\n", file=sys.stderr)
-
-
-def _keep_traceback(error: Exception) -> str:
-    """Where the traceback lies: in the platform's log, or in a file of its own where there is no log."""
-    if logging.getLogger().handlers:
-        log.error("a bug of portside", exc_info=error)
-        return "The log has the traceback."
-    with tempfile.NamedTemporaryFile("w", prefix="portside-", suffix=".log", delete=False) as file:
-        traceback.print_exception(error, file=file)
-    return f"The traceback is in {file.name}."

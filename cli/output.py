@@ -30,7 +30,7 @@ class Output:
         self, format: Format = Format.TABLE, *, quiet: bool = False, dump: Callable[[object], str] = to_json
     ) -> None:
         self.format, self.quiet, self.dump = format, quiet, dump
-        self.progress = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.progress = Console(stderr=True, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
 
     @property
     def is_for_scripts(self) -> bool:
@@ -86,7 +86,7 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows as data; in a pipe, where nothing wraps, a line is a row."""
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+        console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000)
         console.print(_table(columns, rows))
 
     def progress_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -9,9 +9,16 @@ from collections.abc import Callable, Iterator
 import pytest
 import typer
 
-from cli.main import build
+from cli.main import GROUPS, MORE, PARTS, START, WORK, build
+from tests.portside.scripted import Say, scripted
 
 SERVERS = ("alembic", "fastapi", "pydantic", "sqlalchemy", "starlette", "uvicorn", "dramatiq")
+# What a command must not wait for that only tells something: each takes 10 to 150 ms, on this machine's busy days.
+SLOW = (
+    *SERVERS,
+    *("anyio", "asyncio", "httpcore2", "httpx2", "importlib.metadata", "yaml"),
+    *("attr", "markdown_it", "pygments", "rich._emoji_codes", "rich.markdown", "rich.progress", "rich.traceback"),
+)
 
 
 def portside(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,6 +33,42 @@ def test_help_names_the_verbs_and_the_exit_statuses() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("up", "deploy", "demo", "predict", "doctor", "124"):
         assert word in done.stdout
+
+
+def test_help_tells_each_verb_whole_under_its_heading() -> None:
+    page = portside("--help").stdout
+    lines = page.splitlines()
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [f"{heading}:" for heading in ("Options", START, WORK, GROUPS, PARTS, MORE)]
+    assert "..." not in page.partition("\n")[2], "a summary was cut"
+    assert max(map(len, lines)) <= 100
+    assert "\x1b" not in page
+
+
+def test_help_has_colours_for_who_watches_and_wants_them() -> None:
+    assert "\x1b[1mModels and services\x1b[0m:" in shown_to_a_person("--help")
+    assert "\x1b" not in shown_to_a_person("--help", NO_COLOR="1")
+
+
+def shown_to_a_person(*words: str, **environment: str) -> str:
+    """What the command writes to a terminal."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "portside", *words]
+    bare = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    with subprocess.Popen(command, env={**bare, **environment}, stdout=theirs, stderr=subprocess.STDOUT):
+        os.close(theirs)
+        pieces = []
+        while piece := _read(ours):
+            pieces.append(piece)
+    os.close(ours)
+    return b"".join(pieces).decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so once nobody holds the other end
+        return b""
 
 
 def test_the_help_of_up_names_its_settings() -> None:
@@ -58,16 +101,36 @@ def test_client_verbs_load_no_server() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_help_loads_no_client() -> None:
-    code = "import sys, cli.main\ncli.main.build()\nprint(*{'httpx2', 'rich.progress', 'yaml'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+def modules_after(*words: str, api: str = "") -> set[str]:
+    """What is loaded once the command has done its work."""
+    code = (
+        "import sys, portside.launcher\n"
+        f"sys.argv = ['portside', *{words!r}]\n"
+        "try:\n    portside.launcher.main()\nexcept SystemExit as done:\n    assert not done.code\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    environment = {**os.environ, **({"PORTSIDE_API": api} if api else {})}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
 
 
-def test_status_loads_neither_progress_bars_nor_yaml() -> None:
-    code = "import sys, cli.listing, cli.output, cli.nearest\nprint(*{'rich.progress', 'yaml'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+@pytest.mark.parametrize("words", [("--help",), ("deploy", "--help"), ("services", "--help")])
+def test_help_loads_nothing_that_takes_long(words: tuple[str, ...]) -> None:
+    loaded = modules_after(*words)
+    assert "cli.commands.services" in loaded
+    assert loaded & {*SLOW, "http.client", "json", "logging", "rich", "ssl"} == set()
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "-o", "json"), ("--api", "URL", "status", "-q")])
+def test_status_loads_nothing_that_takes_long(words: tuple[str, ...]) -> None:
+    lane = {"working": 0, "waiting": 0, "oldest_s": 0.0}
+    ready, system = Say(200, {"status": "ready"}), Say(200, {"version": "1", "lanes": {"run": lane}})
+    with scripted(ready, system) as server:
+        loaded = modules_after(*(server.url if word == "URL" else word for word in words), api=server.url)
+    assert "cli.listing" in loaded
+    assert loaded & set(SLOW) == set()
 
 
 @pytest.mark.parametrize("group", ["models", "services", "operations", "predictions", "webhooks"])
