@@ -103,6 +103,7 @@ class Model(Base, Resource):
     __table_args__ = (
         Index("uq_models_name", "tenant_id", "name", unique=True, sqlite_where=NAMED, postgresql_where=NAMED),
         Index("ix_models_list", "tenant_id", "created_at", "id"),
+        Index("ix_models_changed", "tenant_id", "updated_at", "id"),
     )
 
 

@@ -56,6 +56,16 @@ HOT = {
         "ORDER BY created_at DESC, id DESC LIMIT 50",
         "ix_models_list",
     ),
+    "the models that changed last": (
+        "SELECT id FROM models WHERE tenant_id = 't' AND status <> 'deleted' "
+        "ORDER BY updated_at DESC, id DESC LIMIT 50",
+        "ix_models_changed",
+    ),
+    "models in the order of their last change": (
+        "SELECT id FROM models WHERE tenant_id = 't' AND status <> 'deleted' AND (updated_at, id) > (900, 'mdl_9') "
+        "ORDER BY updated_at, id LIMIT 50",
+        "ix_models_changed",
+    ),
     "models whose names contain something": (
         "SELECT id FROM models WHERE tenant_id = 't' AND status <> 'deleted' AND lower(name) LIKE '%9%' "
         "ORDER BY created_at DESC, id DESC LIMIT 50",
@@ -90,7 +100,7 @@ def _status(waiting: str, working: str, done: str) -> str:
 
 FILL = [
     f"INSERT INTO models ({RESOURCE}, name, last_number) "
-    "SELECT 'mdl_' || n, 't', n, '[]', 1, 1, 'active', 0, 1, 0, 'm' || n, 1 FROM numbers",
+    "SELECT 'mdl_' || n, 't', n, '[]', 1, 1, 'active', 0, 1, n, 'm' || n, 1 FROM numbers",
     f"INSERT INTO versions ({RESOURCE}, model_id, number, digest, size_bytes, format) "
     "SELECT 'ver_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'mdl_' || n, 1, 'sha256:' || n, 1, 'onnx' FROM numbers",
     f"INSERT INTO services ({RESOURCE}, name, replicas, expires_at) "
@@ -130,6 +140,15 @@ async def test_hot_queries_use_their_indexes(full: Database) -> None:
         async with full.read() as session:
             plan = "\n".join(str(tuple(row)) for row in await session.execute(text(explain + query)))
         assert index in plan, f"{what}: {plan}"
+
+
+async def test_pages_of_models_are_read_in_the_order_of_an_index(full: Database) -> None:
+    explain = "EXPLAIN " if full.dialect == "postgresql" else "EXPLAIN QUERY PLAN "
+    for what in ("a page of models", "the models that changed last", "models in the order of their last change"):
+        async with full.read() as session:
+            plan = "\n".join(str(tuple(row)) for row in await session.execute(text(explain + HOT[what][0])))
+        assert "Sort" not in plan, f"{what}: {plan}"
+        assert "TEMP B-TREE" not in plan, f"{what}: {plan}"
 
 
 async def test_what_claims_ask_is_answered_from_their_indexes(full: Database) -> None:
