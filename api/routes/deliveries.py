@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from api.dependencies import Reading, WhoAsks
 from api.headers import etag
 from api.mutations import Calling, Effect
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routes.webhooks import show_delivery
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
@@ -38,7 +38,7 @@ async def list_deliveries(
     """What was sent to the endpoint, newest first, with each attempt's answer."""
     endpoint = await webhooks.find(session, who.tenant_id, webhook_id)
     found = await webhooks.deliveries(session, endpoint, view)
-    return JSONResponse(document(request, found, [delivery_document(row) for row in found.rows]))
+    return listed(request, found, [delivery_document(row) for row in found.rows])
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}", operation_id="get_delivery", responses=SHOWN)

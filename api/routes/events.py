@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import Context, ContextOf, Reading, WhoAsks
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.events import EventPage, EventShown, event_document
 from api.streams import event_stream, events_of, last_event
@@ -40,7 +40,7 @@ async def list_events(
         return event_stream(events_of(context, who.tenant_id, view, last_event(request), is_admitted))
     async with context.database.read() as session:
         found = await events.listing(session, who.tenant_id, view)
-    return JSONResponse(document(request, found, [event_document(row) for row in found.rows]))
+    return listed(request, found, [event_document(row) for row in found.rows])
 
 
 @router.get("/{event_id}", operation_id="get_event", responses={200: {"model": EventShown}})

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.downloads import BYTES, attachment, digest_tag, send_blob
@@ -11,7 +10,7 @@ from api.headers import is_not_modified
 from api.lending import receive_file
 from api.links import links_for
 from api.mutations import Calling, Effect, Shown, answer
-from api.pages import Listing, linked_document
+from api.pages import Listing, listed_with_links
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.files import FilePage, FileShown, file_document
@@ -48,7 +47,7 @@ async def list_files(
     links, hours = links_for(request, context.settings), context.settings.file_hours
     found = await files.listing(session, who.tenant_id, view)
     shown = [file_document(row, links, hours) for row in found.rows]
-    return JSONResponse(linked_document(request, found, shown, links.to(LISTED_AT)))
+    return listed_with_links(request, found, shown, links.to(LISTED_AT))
 
 
 @router.post(

@@ -3,10 +3,9 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.responses import JSONResponse
 
 from api.dependencies import Reading, WhoAsks
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.history import HistoryPage
 from api.streams import history_document
@@ -56,4 +55,4 @@ async def list_prediction_history(
 
 async def _told(request: Request, session: ReadSession, resource_id: str, view: View) -> Response:
     found = await list_changes(session, resource_id, view)
-    return JSONResponse(document(request, found, [history_document(change) for change in found.rows]))
+    return listed(request, found, [history_document(change) for change in found.rows])

@@ -3,14 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.headers import etag, is_not_modified
 from api.intake import FORM_CONTENT, upload_version, version_from_source
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute, read_json
 from api.schemas.base import Body, shown_as
 from api.schemas.models import (
@@ -71,7 +70,7 @@ async def list_models(
     links = links_for(request, context.settings)
     found = await models.list_models(session, who.tenant_id, view)
     summaries = await models.summaries(session, found.rows)
-    return JSONResponse(document(request, found, [model_document(r, summaries[r.id], links) for r in found.rows]))
+    return listed(request, found, [model_document(r, summaries[r.id], links) for r in found.rows])
 
 
 @router.post(

@@ -11,7 +11,7 @@ from api.dependencies import ContextOf, Reading, WhoAsks
 from api.headers import is_not_modified
 from api.links import links_for
 from api.mutations import Call, Calling, Effect
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.operations import FINAL, OperationPage, OperationShown, operation_document
 from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id
@@ -43,7 +43,7 @@ async def list_operations(
     """The operations, newest first."""
     links = links_for(request, context.settings)
     found = await operations.listing(session, who.tenant_id, view)
-    return JSONResponse(document(request, found, [operation_document(row, links) for row in found.rows]))
+    return listed(request, found, [operation_document(row, links) for row in found.rows])
 
 
 @router.get("/{operation_id}", operation_id="get_operation", responses={200: {"model": OperationShown}})

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.links import links_for
 from api.mutations import Call, Calling, Effect
-from api.pages import Listing, linked_document
+from api.pages import Listing, listed_with_links
 from api.routing import SubmissionRoute
 from api.schemas.predictions import PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
 from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id, output_of
@@ -86,7 +86,7 @@ async def list_all_predictions(
     conditions = tuple(replace(c, field=COLUMNS.get(c.field, c.field)) for c in view.conditions)
     found = await list_predictions(session, who.tenant_id, replace(view, conditions=conditions))
     shown = [prediction_document(row) for row in found.rows]
-    return JSONResponse(linked_document(request, found, shown, links_for(request, context.settings).to(LISTED_AT)))
+    return listed_with_links(request, found, shown, links_for(request, context.settings).to(LISTED_AT))
 
 
 @router.get("/predictions/{prediction}", operation_id="get_prediction", responses={200: SHOWN})

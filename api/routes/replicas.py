@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks, is_operator
 from api.headers import etag
 from api.links import links_for
 from api.mutations import Calling, Effect
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.services import ReplicaPage, replica_documents
@@ -40,7 +40,7 @@ async def list_replicas(
     found = await services.list_replicas(session, row, view)
     links = links_for(request, context.settings)
     items = replica_documents(found.rows, row.name, links, with_address=is_operator(who))
-    return JSONResponse(document(request, found, items))
+    return listed(request, found, items)
 
 
 @router.get(

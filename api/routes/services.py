@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.headers import etag
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
 from api.nearest import hint
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.config_files import check_config_files
@@ -89,7 +88,7 @@ async def list_services(
     items = [
         service_document(facts, links, context.port_fault) for facts in await services.describe(session, found.rows)
     ]
-    return JSONResponse(document(request, found, items))
+    return listed(request, found, items)
 
 
 @router.post("", operation_id="create_service", status_code=202, responses={201: SHOWN, 202: ACCEPTED})
@@ -219,7 +218,7 @@ async def list_revisions(
     """Everything that was ever deployed as this service, the newest first."""
     row = await services.find_service(session, who.tenant_id, service)
     found = await services.list_revisions(session, row, view)
-    return JSONResponse(document(request, found, [revision_document(facts) for facts in found.rows]))
+    return listed(request, found, [revision_document(facts) for facts in found.rows])
 
 
 @router.get(
@@ -233,7 +232,7 @@ async def list_service_history(
     """Each change of its status: from, to, who, why, by which operation, when; the newest first."""
     row = await services.find_service(session, who.tenant_id, service)
     found = await list_changes(session, row.id, view)
-    return JSONResponse(document(request, found, [history_document(change) for change in found.rows]))
+    return listed(request, found, [history_document(change) for change in found.rows])
 
 
 async def _act(call: Call, name: str, verb: Verb) -> Response:

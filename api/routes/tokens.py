@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from api.dependencies import Reading, WhoAsks, require_admin
 from api.mutations import Calling, Effect, Shown
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.tokens import TokenCreate, TokenPage, TokenShown, token_document
 from core.clock import from_rfc3339, now_micros
@@ -29,7 +29,7 @@ async def list_tokens(
 ) -> Response:
     """The tenant's tokens, without their text."""
     found = await tokens.listing(session, who.tenant_id, view)
-    return JSONResponse(document(request, found, [token_document(row) for row in found.rows]))
+    return listed(request, found, [token_document(row) for row in found.rows])
 
 
 @router.post("", operation_id="create_token", status_code=201, responses={201: {"model": TokenShown}})

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.downloads import BYTES, attachment, send_blob
@@ -19,7 +18,7 @@ from api.intake import (
 )
 from api.links import links_for
 from api.mutations import Calling, Effect, Shown, answer
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute, read_json
 from api.schemas.operations import OperationShown
@@ -74,7 +73,7 @@ async def list_versions(
     found = await versions.list_versions(session, row, view)
     aliases = await versions.alias_names(session, [version.id for version in found.rows])
     items = [version_document(version, row.name, aliases.get(version.id, []), links) for version in found.rows]
-    return JSONResponse(document(request, found, items))
+    return listed(request, found, items)
 
 
 @router.post(

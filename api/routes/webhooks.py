@@ -9,7 +9,7 @@ from api.addresses import check_webhook_url
 from api.dependencies import ContextOf, Reading, WhoAsks, require_admin
 from api.headers import etag
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
-from api.pages import Listing, document
+from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.webhooks import (
     DeliveryShown,
@@ -42,7 +42,7 @@ async def list_webhooks(
     """The tenant's webhook endpoints."""
     found = await webhooks.listing(session, who.tenant_id, view)
     circuits = await webhooks.circuits_of(session, found.rows)
-    return JSONResponse(document(request, found, [webhook_document(row, circuits.get(row.id)) for row in found.rows]))
+    return listed(request, found, [webhook_document(row, circuits.get(row.id)) for row in found.rows])
 
 
 @router.post("", operation_id="create_webhook", status_code=201, responses={201: SHOWN})

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import BigInteger, CompoundSelect, String, cast, func, null, or_, select, union_all
 
 from core.errors import NotFound
+from state.compiled import among, listed
 from state.database import Session
 from state.queries.lists import Page, View, page
 from state.tables import Alias, Model, Revision, Service, Version
@@ -44,18 +47,37 @@ async def list_models(session: Session, tenant_id: str, view: View) -> Page[Mode
 
 async def summaries(session: Session, models: Sequence[Model]) -> Mapping[str, ModelSummary]:
     """What there is of versions, by the id of the model."""
-    ids = [model.id for model in models]
+    ids, dialect = [model.id for model in models], session.get_bind().dialect.name
+    counts: dict[str, tuple[int, int | None, int | None]] = {}
+    aliases: dict[str, dict[str, int]] = {}
+    for model_id, alias, number, latest, newest in await session.execute(
+        _summing_up(dialect), {"ids": listed(ids, dialect)}
+    ):
+        if alias is None:
+            counts[model_id] = (number, latest, newest)
+        else:
+            aliases.setdefault(model_id, {})[alias] = number
+    by_name = {id: dict(sorted(named.items())) for id, named in aliases.items()}
+    return {id: ModelSummary(*counts.get(id, (0, None, None)), by_name.get(id, {})) for id in ids}
+
+
+@cache
+def _summing_up(dialect: str) -> CompoundSelect[Any]:
+    """The versions of the models `ids` summed up, and a row for each alias with its version; in one question, for each
+    takes a page of models as long as fifty of them."""
     ready = func.max(Version.number).filter(Version.status == "ready")
-    columns = (Version.model_id, func.count(), ready, func.max(Version.number))
-    alive = (Version.model_id.in_(ids), Version.status.not_in(["deleting", "deleted"]))
-    aliases = await _aliases(session, ids)
-    found = {
-        model_id: ModelSummary(count, latest, newest, aliases.get(model_id, {}))
-        for model_id, count, latest, newest in await session.execute(
-            select(*columns).where(*alive).group_by(Version.model_id)
-        )
-    }
-    return {model_id: found.get(model_id, ModelSummary()) for model_id in ids}
+    versions = (
+        select(Version.model_id, cast(null(), String), func.count(), ready, func.max(Version.number))
+        .where(among(Version.model_id, "ids", dialect), Version.status.not_in(["deleting", "deleted"]))
+        .group_by(Version.model_id)
+    )
+    none = cast(null(), BigInteger)
+    aliases = (
+        select(Alias.model_id, Alias.name, Version.number, none, none)
+        .join(Version, Version.id == Alias.version_id)
+        .where(among(Alias.model_id, "ids", dialect))
+    )
+    return union_all(versions, aliases)
 
 
 async def users_of_model(session: Session, model_id: str) -> Sequence[str]:
@@ -72,13 +94,3 @@ async def _users(session: Session, uses: object) -> Sequence[str]:
     either = or_(Revision.id == Service.revision_id, Revision.id == Service.live_revision_id)
     query = select(Service.name).join(Revision, either).where(uses, Service.status != "deleted")  # type: ignore[arg-type]  # a clause
     return list(await session.scalars(query.distinct().order_by(Service.name)))
-
-
-async def _aliases(session: Session, model_ids: Sequence[str]) -> Mapping[str, dict[str, int]]:
-    query = select(Alias.model_id, Alias.name, Version.number).join(Version, Version.id == Alias.version_id)
-    found: dict[str, dict[str, int]] = {}
-    for model_id, name, number in await session.execute(
-        query.where(Alias.model_id.in_(model_ids)).order_by(Alias.name)
-    ):
-        found.setdefault(model_id, {})[name] = number
-    return found

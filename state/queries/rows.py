@@ -1,12 +1,12 @@
 """Rows by id, whatever their table: what waiters look at together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, SQLColumnExpression, select
 
 from core.errors import NotFound
-from state.compiled import among, listed
+from state.compiled import among_these
 from state.database import Session
 from state.tables import Claimable, Owned
 
@@ -23,12 +23,14 @@ async def by_ids(session: Session, table: type[Row], ids: Sequence[str]) -> dict
     return found
 
 
+def among_ids(session: Session, column: SQLColumnExpression[str], ids: Collection[str]) -> ColumnElement[bool]:
+    """The column is one of these ids."""
+    return among_these(column, ids, session.get_bind().dialect.name)
+
+
 async def sequences(session: Session, table: type[Claimable], ids: Sequence[str]) -> Mapping[str, int]:
     """How often the status of each has changed; of the rows that exist. One query, however many they are."""
-    dialect = session.get_bind().dialect.name
-    column: Any = table.id
-    query = select(table.id, table.sequence).where(among(column, "ids", dialect))
-    found = await session.execute(query, {"ids": listed(ids, dialect)})
+    found = await session.execute(select(table.id, table.sequence).where(among_ids(session, table.id, ids)))
     return {row.id: row.sequence for row in found}
 
 

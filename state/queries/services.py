@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.orm import defer
 
 from core.clock import Micros
 from core.errors import Json, NotFound
@@ -13,6 +12,7 @@ from state.database import Session
 from state.features import named_sample
 from state.queries.installation import known_runtimes
 from state.queries.lists import Page, View, page
+from state.queries.rows import among_ids
 from state.runtimes import running_on
 from state.tables import Model, Operation, Replica, Revision, Service, Version
 
@@ -94,11 +94,13 @@ async def describe(session: Session, services: Sequence[Service]) -> list[Servic
     """Everything that is shown of services, in a handful of queries however many they are."""
     ids = [service.id for service in services]
     revision_ids = {id for service in services for id in (service.revision_id, service.live_revision_id) if id}
-    facts = {found.id: found for found in await _revision_facts(session, Revision.id.in_(sorted(revision_ids)))}
-    ready = select(Replica.service_id, func.count()).where(Replica.service_id.in_(ids), Replica.status == "ready")
+    facts = {found.id: found for found in await _revision_facts(session, among_ids(session, Revision.id, revision_ids))}
+    ready = select(Replica.service_id, func.count()).where(
+        among_ids(session, Replica.service_id, ids), Replica.status == "ready"
+    )
     counts = dict((await session.execute(ready.group_by(Replica.service_id))).all())
     busy = select(Operation.target_id, Operation.id).where(
-        Operation.target_id.in_(ids), Operation.status.in_(["queued", "running"])
+        among_ids(session, Operation.target_id, ids), Operation.status.in_(["queued", "running"])
     )
     holders = dict((await session.execute(busy.order_by(Operation.id.desc()))).all())
     offered = await known_runtimes(session) or () if facts else ()
@@ -118,9 +120,11 @@ async def describe(session: Session, services: Sequence[Service]) -> list[Servic
 async def list_revisions(session: Session, service: Service, view: View) -> Page[RevisionFacts]:
     """The revisions of a service."""
     query = select(Revision).where(Revision.service_id == service.id)
-    light = query.options(defer(Revision.env_sealed), defer(Revision.config_sealed))
-    found = await page(session, light, Revision, view)
-    facts = {facts.id: facts for facts in await _revision_facts(session, Revision.id.in_([r.id for r in found.rows]))}
+    found = await page(session, query, Revision, view, without=("env_sealed", "config_sealed"))
+    facts = {
+        facts.id: facts
+        for facts in await _revision_facts(session, among_ids(session, Revision.id, [r.id for r in found.rows]))
+    }
     return Page([facts[revision.id] for revision in found.rows], found.next, found.total)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from core.errors import NotFound
 from state.database import Session
 from state.queries.lists import Page, View, page
+from state.queries.rows import among_ids
 from state.tables import Alias, Model, Operation, Version
 
 GONE = ("deleting", "deleted")
@@ -68,7 +69,7 @@ async def list_versions(session: Session, model: Model, view: View) -> Page[Vers
 async def alias_names(session: Session, version_ids: Sequence[str]) -> Mapping[str, list[str]]:
     """The aliases that name each version."""
     found: dict[str, list[str]] = {}
-    query = select(Alias.version_id, Alias.name).where(Alias.version_id.in_(version_ids)).order_by(Alias.name)
+    query = select(Alias.version_id, Alias.name).where(among_ids(session, Alias.version_id, version_ids))
     for version_id, name in await session.execute(query):
         found.setdefault(version_id, []).append(name)
     return found
