@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from serving.answers import Record
 from serving.csv_text import CSV, TYPES, csv_of
+from serving.json_text import plain
 from serving.messages import Response
 from serving.problems import Problem
 from serving.score import Scorer
@@ -40,6 +43,12 @@ def predict(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes], *, keep
     if in_csv:
         return Response(200, _in_csv(scorer, outcome), CSV_ANSWER)
     return Response(200, scorer.in_json(_outputs(scorer, outcome), outcome.faults))
+
+
+def read(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
+    """Rows or a form in JSON, for who keeps what was asked. Raises `Problem`."""
+    asked = read_body(scorer.validator, body, headers.get(b"content-type", b""))
+    return Response(200, body if asked.in_json is None else msgspec.json.encode(asked.in_json(), enc_hook=plain))
 
 
 def tells_csv(accept: bytes, *, is_asked_in_csv: bool) -> bool:

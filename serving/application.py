@@ -18,11 +18,13 @@ import msgspec
 
 from serving import answering
 from serving.connection import problem_response
+from serving.forms import FIELDS
 from serving.messages import Request, Response
 from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.score import Identity, Scorer, too_much
+from serving.spellings import is_json
 
 Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
@@ -148,13 +150,22 @@ class ModelServer:
         def predict(request: Request) -> Response:
             scorer, headers = self._loaded()[0], request.headers
             keeps_going = _keeps_going(request.target) if b"?" in request.target else False
-            if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not _is_other_content(headers):
+            may_be_other = _is_other_content(headers) or _may_be_fields(request)
+            if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not may_be_other:
                 return Response(200, scorer.predict(request.body))
             _refuse_encoded(headers)
             return answering.predict(scorer, request.body, headers, keeps_going=keeps_going)
 
+        def read(request: Request) -> Response:
+            _refuse_encoded(request.headers)
+            return answering.read(self._loaded()[0], request.body, request.headers)
+
         route = Route({b"POST": predict}, is_work=True)
-        return {b"/predict": route, f"/api/v1/services/{self._identity.name}/predict".encode(): route}
+        return {
+            b"/predict": route,
+            f"/api/v1/services/{self._identity.name}/predict".encode(): route,
+            b"/read": Route({b"POST": read}, is_work=True),  # for the workers, who keep what was asked
+        }
 
     def _tensor_routes(self) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
@@ -226,6 +237,12 @@ def _is_other_content(headers: Mapping[bytes, bytes]) -> bool:
         return False
     kind = headers.get(b"content-type", b"").lower()
     return kind.startswith(_OTHER_KINDS) or len(headers.keys() & _TELLING) > (1 if kind else 0)
+
+
+def _may_be_fields(request: Request) -> bool:
+    """Whether the body is a web page's form; what curl calls so is mostly JSON."""
+    kind = request.headers.get(b"content-type", b"")
+    return kind[:33].lower() == FIELDS.encode() and not is_json(request.body)
 
 
 def _refuse_encoded(headers: Mapping[bytes, bytes]) -> None:

@@ -36,20 +36,24 @@ NO_ROWS = "send a line of names and at least one line of values"
 class Table:
     """Rows of values in the types of the inputs that their columns feed, each as long as `columns`.
 
-    `lengths` tells how long those rows are that came with another length; they are empty here.
+    `odd` has the texts of those rows that came with another length; they are empty in `rows`.
     """
 
     columns: list[str]
     rows: list[list[object]]
-    lengths: Mapping[int, int] = field(default_factory=dict)
+    odd: Mapping[int, list[str]] = field(default_factory=dict)
 
     def chosen(self, some: Sequence[int]) -> list[list[object]]:
         """These rows. Raises `Problem` 422 where one has not the length of the others."""
-        for at, index in enumerate(some if self.lengths else ()):
-            if index in self.lengths:
-                detail = f"has {self.lengths[index]} values where {len(self.columns)} columns are named"
+        for at, index in enumerate(some if self.odd else ()):
+            if index in self.odd:
+                detail = f"has {len(self.odd[index])} values where {len(self.columns)} columns are named"
                 raise invalid_input(f"/inputs/{at}", detail, "quote a value that has the delimiter in it")
         return [self.rows[index] for index in some]
+
+    def in_json(self) -> dict[str, object]:
+        """The same as the JSON spelling of a table."""
+        return {"columns": self.columns, "data": [self.odd.get(index, row) for index, row in enumerate(self.rows)]}
 
 
 def read_table(validator: Validator, body: bytes, options: Mapping[str, str], *, is_tabbed: bool = False) -> Table:
@@ -61,17 +65,17 @@ def read_table(validator: Validator, body: bytes, options: Mapping[str, str], *,
     header = validator.header
     header.sources(columns)  # refuses what is unknown or missing
     width = len(columns)
-    lengths = {index: len(line) for index, line in enumerate(lines) if len(line) != width}
-    if lengths:
+    odd = {index: line for index, line in enumerate(lines) if len(line) != width}
+    if odd:
         lines = [line for line in lines if len(line) == width]
     typed: list[list[object]] = []
     for feed, texts in zip(header.feeds(columns), zip(*lines, strict=True) if lines else [()] * width, strict=True):
         is_scalar = feed.is_place or validator.takes_scalar(feed.field.name)
         typed.append(read_column(feed.field, texts, is_scalar=is_scalar))
     rows = [list(row) for row in zip(*typed, strict=True)]
-    for index in lengths:  # in their order, so that each is put where it came from
+    for index in odd:  # in their order, so that each is put where it came from
         rows.insert(index, [])
-    return Table(columns, rows, lengths)
+    return Table(columns, rows, odd)
 
 
 def csv_of(columns: Sequence[str], data: Sequence[Sequence[object]]) -> bytes:

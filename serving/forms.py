@@ -1,17 +1,22 @@
-"""A multipart/form-data body (RFC 7578) as one record: a part's name is that of an input or of a vector's place."""
+"""A form as one record: multipart/form-data (RFC 7578) or a web page's own, `a=1&b=2`.
+
+A part's name is that of an input or of a vector's place.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from serving.elements import Unfit
 from serving.json_text import parse
 from serving.parameters import parameters
 from serving.problems import FieldErrors, Problem, pointer_token, shorten
 from serving.texts import reader_of
-from serving.validate import Question, Validator
+from serving.validate import Validator
 
 FORM = "multipart/form-data"
+FIELDS = "application/x-www-form-urlencoded"
 MOST_PARTS = 10_000
 LARGEST_HEAD_BYTES = 16 * 1024  # of one part
 LARGEST_HEADS_BYTES = 2 * 1024 * 1024  # of all parts
@@ -27,11 +32,25 @@ class _Part:
     data: bytes
 
 
-def question_of_form(validator: Validator, body: bytes, content_type: bytes) -> Question:
-    """Check a form. Raises `Problem` 400 for what is no form, 422 naming the parts that do not fit."""
+def read_form(validator: Validator, body: bytes, content_type: bytes) -> dict[str, object]:
+    """The record that a form is. Raises `Problem` 400 for what is no form, 422 naming the parts that cannot be read."""
+    return _record(validator, _parts(body, content_type))
+
+
+def read_fields(validator: Validator, body: bytes) -> dict[str, object]:
+    """The same of a web page's form (WHATWG URL, 5.1)."""
+    try:
+        given = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARTS)
+    except ValueError as error:  # which the errors of decoding are as well
+        detail = f"the form cannot be read: it is no UTF-8, or has more than {MOST_PARTS} fields"
+        raise _malformed(detail, "curl --data-urlencode age=42") from error
+    return _record(validator, (_Part(name, False, False, text.encode()) for name, text in given))
+
+
+def _record(validator: Validator, parts: Iterable[_Part]) -> dict[str, object]:
     record: dict[str, object] = {}
     errors = FieldErrors()
-    for part in _parts(body, content_type):
+    for part in parts:
         pointer = f"/inputs/{pointer_token(part.name)}"
         if part.name in record:
             errors.add(pointer, "is given twice", "a form is one record: send JSON or CSV for several")
@@ -41,7 +60,7 @@ def question_of_form(validator: Validator, body: bytes, content_type: bytes) -> 
         except Unfit as unfit:
             errors.add(pointer, unfit.detail, unfit.hint)
     errors.raise_if_any()
-    return validator.question({"inputs": record})
+    return record
 
 
 def _value(validator: Validator, part: _Part) -> object:

@@ -1,5 +1,6 @@
-"""From a request's body to what it asks: JSON in its three spellings, CSV, a form."""
+"""From a request's body to what it asks: JSON in its three spellings, CSV, a form of either kind."""
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class Asked:
     check: Check | None = None  # None: it asks one thing, which cannot be taken apart
     prefix: str = "/inputs"
     form: Form = "records"  # of the answer to those that are taken apart
+    in_json: Callable[[], object] | None = None  # the same spelled in JSON; None: it is
 
 
 def read_body(validator: Validator, body: bytes, content_type: bytes) -> Asked:
@@ -35,7 +37,9 @@ def read_body(validator: Validator, body: bytes, content_type: bytes) -> Asked:
             validator, csv_text.read_table(validator, body, options, is_tabbed=kind == csv_text.TABBED)
         )
     if kind == forms.FORM:
-        return Asked(lambda: forms.question_of_form(validator, body, content_type))
+        return _asked_by_form(validator, forms.read_form(validator, body, content_type))
+    if kind == forms.FIELDS and not is_json(body):
+        return _asked_by_form(validator, forms.read_fields(validator, body))
     if kind.startswith(("multipart/", "image/", "audio/", "video/")):
         hint = "send application/json, text/csv or multipart/form-data"
         raise Problem(415, "unsupported_media_type", f"{kind[:80]} is not read here", hint=hint)
@@ -67,7 +71,23 @@ def _asked_by_csv(validator: Validator, table: csv_text.Table) -> Asked:
         return by.rows("table", table.columns, table.chosen(some))
 
     count = len(table.rows)
-    return Asked(lambda: check(validator, range(count)), count, check, form="table")
+    return Asked(lambda: check(validator, range(count)), count, check, form="table", in_json=table.in_json)
+
+
+def _asked_by_form(validator: Validator, record: Mapping[str, object]) -> Asked:
+    def in_json() -> object:
+        return {"inputs": {n: _file_in_json(v) if isinstance(v, bytes) else v for n, v in record.items()}}
+
+    return Asked(lambda: validator.question({"inputs": record}), in_json=in_json)
+
+
+def _file_in_json(content: bytes) -> dict[str, str]:
+    return {"$base64": base64.b64encode(content).decode()}
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body that is said to be a web page's form is JSON: curl -d says so of whatever it sends."""
+    return body.lstrip()[:1] in (b"{", b"[", b"")
 
 
 def _options(content_type: bytes) -> Mapping[str, str]:

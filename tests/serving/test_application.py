@@ -66,6 +66,18 @@ async def test_csv_is_read_and_answered_at_the_predict_path(wire: Wire) -> None:
     assert reply.body == b'y\r\n"[2.0,4.0]"\r\n'
 
 
+async def test_a_web_pages_form_is_answered_in_json(wire: Wire) -> None:
+    wire.send(request("POST", "/predict", b"x=%5B1%2C2%5D", content_type="application/x-www-form-urlencoded"))
+    assert (await wire.reply()).json["outputs"] == {"y": [2, 4]}
+
+
+async def test_workers_can_ask_what_rows_mean(wire: Wire) -> None:
+    wire.send(request("POST", "/read", b"a,b\n1,wide\n", content_type="text/csv"))
+    assert (await wire.reply()).json == {"columns": ["a", "b"], "data": [[1, "wide"]]}
+    wire.send(request("POST", "/read", b"a,b,c\n1,2,3\n", content_type="text/csv"))
+    assert (await wire.reply()).status == 422
+
+
 async def test_json_is_answered_with_csv_where_that_is_accepted(wire: Wire) -> None:
     wire.send(request("POST", "/predict", {"inputs": [{"x": [1, 2]}]}, accept="text/csv"))
     assert (await wire.reply()).headers["content-type"].startswith("text/csv")

@@ -10,8 +10,9 @@ import random
 import numpy as np
 import pytest
 
+from serving.answering import read
 from serving.engines.base import Columns, PredictionRefused
-from serving.forms import question_of_form
+from serving.forms import read_form
 from serving.json_text import parse
 from serving.problems import Problem
 from serving.score import Scorer
@@ -241,7 +242,7 @@ def test_a_forms_bytes_stay_as_they_are() -> None:
     for _ in range(300):
         data = drawn.randbytes(drawn.randrange(1, 60)) + drawn.choice([b"", b"\r", b"\n", b"\r\n", b"\r\r\n\r"])
         body, kind = form(("raw", '; filename="x"', data))
-        (call,) = question_of_form(validator, body, kind.encode()).calls
+        (call,) = validator.question({"inputs": read_form(validator, body, kind.encode())}).calls
         assert call["raw"][0].tobytes() == data
 
 
@@ -336,3 +337,43 @@ def test_good_records_are_answered_as_without_it() -> None:
     body = json.dumps({"inputs": [{"age": 1}, {"age": 2}]})
     answers = [json.loads(send(doubler(), body, "application/json", keeps_going=going).body) for going in (True, False)]
     assert answers[0] == answers[1]
+
+
+# ---- what a web page's form is, and what any of them is in JSON
+
+
+FIELDS = "application/x-www-form-urlencoded"
+
+
+def read_back(scorer: Scorer, body: bytes, kind: str) -> object:
+    return parse(read(scorer, body, {b"content-type": kind.encode()}).body)
+
+
+def test_a_web_pages_form_is_one_record() -> None:
+    answer = send(echo_scorer(*MIXED), "age=1.5&job=a%26b+c&child=true&rooms=3", FIELDS)
+    assert parse(answer.body)["outputs"] == {"age": 1.5, "job": "a&b c", "child": True, "rooms": 3}  # type: ignore[index]
+
+
+def test_json_that_a_client_calls_a_form_is_json() -> None:
+    answer = send(echo_scorer(JOB), ' {"inputs": {"job": "a"}}', FIELDS)
+    assert parse(answer.body)["outputs"] == {"job": "a"}  # type: ignore[index]
+
+
+def test_a_web_pages_form_is_refused_by_its_fields() -> None:
+    assert refused(echo_scorer(scalar("age")), "age=old", FIELDS).errors[0].pointer == "/inputs/age"
+    assert refused(echo_scorer(scalar("age")), "age=1&age=2", FIELDS).errors[0].pointer == "/inputs/age"
+    problem = refused(echo_scorer(scalar("age")), "&".join(["age=1"] * 10_001), FIELDS)
+    assert (problem.status, problem.code) == (400, "malformed_form")
+    assert refused(echo_scorer(scalar("age")), b"age=%ff", FIELDS).code == "malformed_form"
+
+
+def test_rows_and_forms_are_read_back_as_the_json_that_asks_the_same() -> None:
+    scorer = echo_scorer(FLOWER, JOB)
+    table = read_back(scorer, b"job;width;length\nclerk;2;1.50\nx;wide\n", "text/csv")
+    assert table == {"columns": ["job", "width", "length"], "data": [["clerk", 2, 1.5], ["x", "wide"]]}
+    assert read_back(scorer, b"length=1&width=2&job=a", FIELDS) == {"inputs": {"length": 1, "width": 2, "job": "a"}}
+    body, kind = form(("flower", '; filename="x.npy"', npy(np.array([1.0, 2.0], np.float32))), ("job", "", b"a"))
+    shown = read_back(scorer, body, kind)
+    again = send(scorer, json.dumps(shown), "application/json")
+    assert parse(again.body)["outputs"] == {"flower": [1, 2], "job": "a"}  # type: ignore[index]
+    assert read_back(scorer, b'{"inputs": {}}', "application/json") == {"inputs": {}}
