@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from api.errors import PROBLEM
 from api.gateway.description import PREDICT, PREDICT_PATH
 from api.schemas.models import ModelCreate, ModelFromSource
-from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionInput
+from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionCreate, PredictionInput
 from api.schemas.versions import SourceFields
 
 ERROR = "#/components/schemas/Problem"
@@ -87,7 +87,16 @@ class PlatformApp(FastAPI):
 
 
 # What no route declares as its body or answer: errors, a body that may be a form as well, what the gateway answers.
-UNSEEN = (Problem, ModelCreate, ModelFromSource, SourceFields, ImmediateInput, PredictionInput, PredictionAnswer)
+UNSEEN = (
+    Problem,
+    ModelCreate,
+    ModelFromSource,
+    SourceFields,
+    ImmediateInput,
+    PredictionInput,
+    PredictionCreate,
+    PredictionAnswer,
+)
 
 
 def _tell_shapes(description: dict[str, Any]) -> None:

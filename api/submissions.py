@@ -3,9 +3,11 @@
 What does not fit into a row lies in the store first, so that the transaction is short (ARCHITECTURE, sentence 8).
 """
 
+import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -13,13 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api.addresses import check_webhook_url
+from api.bodies import Raw
 from api.gateway.split import ServiceFailed, ServicePaused
 from api.lending import check_files
 from api.mutations import Call, Effect, Made
-from api.schemas.predictions import PredictionCreate, read_input, read_webhook
+from api.schemas.predictions import Hook, OnError, PredictionCreate, read_input, read_webhook
 from api.uploads import keep
 from core.clock import now_micros, to_micros
-from core.errors import Conflict, FieldProblem, InvalidField
+from core.errors import Conflict, FieldProblem, InvalidField, Json
 from state.blobs import hold_blob
 from state.database import WriteSession
 from state.documents import prediction_document
@@ -36,44 +39,79 @@ CANCEL_AFTER: Final = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)
 LONGEST_CANCEL_AFTER: Final = timedelta(hours=24)
 
 
-async def submit(call: Call, service: str, body: PredictionCreate, own_id: str | None = None) -> Response:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked: the document, or the bytes of rows or a form; how that is answered; whom the answer is told."""
+
+    data: bytes
+    document: dict[str, Json] | None
+    options: Mapping[str, str]
+    hook: Hook | None
+    sha256: str | None  # where the client chose the id
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it lies in the artifact store, not in its row."""
+        return self.document is None or len(self.data) > LARGEST_ROW_BYTES
+
+
+async def submit(
+    call: Call, service: str, given: PredictionCreate | Raw, on_error: OnError, own_id: str | None = None
+) -> Response:
     """Accept the prediction once and answer it: final (201) within the preferred wait, else as it is (202)."""
-    given = read_input(body)
-    hook = read_webhook(body)
-    if hook is not None:
-        check_webhook_url(hook.url, call.context.settings, hook.pointer)
+    asked = _asked(call, given, on_error, has_own_id=own_id is not None)
     cancel_after = read_cancel_after(call.request)
-    encoded = json.dumps(given).encode()
-    names_files = FILE_MARK in encoded
+    names_files = asked.document is not None and FILE_MARK in asked.data
     digests: list[str] = []
 
     async def store() -> None:
-        digests[:] = [await _store(call, service, encoded)]
+        digests[:] = [await _store(call, service, asked.data)]
 
     async def work(session: WriteSession) -> Effect[Prediction]:
         found = await find_service(session, call.who.tenant_id, service)
         _check_serving(found)
         if names_files:
-            await check_files(session, call.who.tenant_id, given)
+            await check_files(session, call.who.tenant_id, asked.document)
         for digest in digests:
             await hold_blob(session, digest)
         submission = Submission(
-            body=None if digests else given,
+            body=None if digests else asked.document,
             body_digest=digests[0] if digests else None,
             base_url=call.links.base,
-            webhook=None if hook is None else hook.url,
-            webhook_events=None if hook is None else hook.events,
+            webhook=None if asked.hook is None else asked.hook.url,
+            webhook_events=None if asked.hook is None else asked.hook.events,
             id=own_id,
             deadline_at=None if cancel_after is None else now_micros() + to_micros(cancel_after),
+            options=asked.options,
+            request_sha256=asked.sha256,
         )
         return Effect(await submit_prediction(session, call.who, found, submission))
 
-    made = await call.once(Prediction, work, prepare=store if len(encoded) > LARGEST_ROW_BYTES else None)
+    made = await call.once(Prediction, work, prepare=store if asked.is_stored else None)
     row = await preferred(call, made)
     headers = {**call.headers(made.replayed), "Location": call.links.to(f"/api/v1/predictions/{row.id}")}
     if row.status not in FINAL:
         headers["Retry-After"] = "1"
     return JSONResponse(prediction_document(row), 201 if row.status in FINAL else 202, headers)
+
+
+def _asked(call: Call, given: PredictionCreate | Raw, on_error: OnError, *, has_own_id: bool) -> Asked:
+    """Raises `InvalidField`."""
+    options = {} if on_error == "fail" else {"on_error": on_error}
+    if isinstance(given, Raw):
+        sha256 = _sha256([given.sha256, options]) if has_own_id else None
+        return Asked(given.data, None, {**options, "content_type": given.content_type}, None, sha256)
+    document, hook = read_input(given), read_webhook(given)
+    if hook is not None:
+        check_webhook_url(hook.url, call.context.settings, hook.pointer)
+    told = None if hook is None else [hook.url, hook.events]
+    sha256 = _sha256([document, options, told]) if has_own_id else None
+    return Asked(json.dumps(document).encode(), document, options, hook, sha256)
+
+
+def _sha256(meant: Json) -> str:
+    """What a submission means, however its members are ordered."""
+    return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()
 
 
 async def preferred(call: Call, made: Made[Prediction]) -> Prediction:

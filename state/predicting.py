@@ -23,7 +23,7 @@ LANE = "predict"
 
 
 class PredictionIdTaken(Conflict):
-    """The id that the client chose belongs to another prediction."""
+    """The id that the client chose belongs to another prediction, or to one that was submitted with another body."""
 
     code, title = "id_taken", "The id is taken"
 
@@ -32,7 +32,9 @@ class PredictionIdTaken(Conflict):
 class Submission:
     """What a client submits: the body itself, or the digest of the blob that holds it; an id of its own, or none.
 
-    At `deadline_at` it is canceled if it has not ended.
+    `options` say how the body is read and answered: the `content_type` of one that is no JSON, `on_error`.
+    `request_sha256` is for those with an id of their own: what tells a retry from another submission. At `deadline_at`
+    it is canceled if it has not ended.
     """
 
     body: Mapping[str, object] | None
@@ -42,6 +44,8 @@ class Submission:
     webhook_events: Sequence[str] | None = None
     id: str | None = None
     deadline_at: Micros | None = None
+    options: Mapping[str, str] | None = None
+    request_sha256: str | None = None
 
 
 async def submit_prediction(session: WriteSession, who: Who, service: Service, wanted: Submission) -> Prediction:
@@ -52,6 +56,9 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
     if wanted.id is not None:
         earlier = (await by_ids(session, Prediction, [wanted.id])).get(wanted.id)
         if earlier is not None and (earlier.tenant_id, earlier.service_id) == (who.tenant_id, service.id):
+            if earlier.request_sha256 not in (None, wanted.request_sha256):  # None: a release before kept none
+                detail = f"the prediction '{wanted.id}' was submitted with another body"
+                raise PredictionIdTaken(f"{detail}; send the same one again, or choose another id")
             return earlier
         if earlier is not None:
             raise PredictionIdTaken(f"the id '{wanted.id}' is taken by another prediction; choose another one")
@@ -69,6 +76,8 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
         version=str(served.version),
         body=None if wanted.body is None else dict(wanted.body),
         body_digest=wanted.body_digest,
+        options=dict(wanted.options) if wanted.options else None,
+        request_sha256=wanted.request_sha256,
         base_url=wanted.base_url,
         deadline_at=wanted.deadline_at,
         webhook=wanted.webhook,

@@ -283,6 +283,8 @@ class Prediction(Base, Claimable):
     version: Mapped[str] = mapped_column(String(20))
     body: Mapped[dict[str, Any] | None]  # as submitted; large ones lie in the store
     body_digest: Mapped[str | None] = mapped_column(String(71))
+    options: Mapped[dict[str, Any] | None]  # `content_type` of a body that is no JSON, `on_error`
+    request_sha256: Mapped[str | None] = mapped_column(String(64))  # where the client chose the id
     output: Mapped[Any | None] = mapped_column(JsonColumn)
     error: Mapped[str | None] = mapped_column(Text)
     problem: Mapped[dict[str, Any] | None]

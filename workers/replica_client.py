@@ -1,13 +1,23 @@
 """What the workers send predictions with: a client per replica, kept open because opening one costs a millisecond."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx2
 
+JSON = "application/json"
 PREDICT_TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 2.0
 MOST_KEPT = 64  # replicas come and go; who was not asked for longest is let go
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A body, and what it is."""
+
+    body: bytes
+    content_type: str = JSON
 
 
 class ReplicaClients:
@@ -16,12 +26,14 @@ class ReplicaClients:
     def __init__(self) -> None:
         self._clients: OrderedDict[str, httpx2.AsyncClient] = OrderedDict()
 
-    async def predict(self, address: str, token: str, body: bytes) -> httpx2.Response:
-        """The answer of a replica, which asks for its token over TCP only. Raises what the client raises."""
+    async def post(self, address: str, token: str, path: str, question: Question) -> httpx2.Response:
+        """The answer of a replica in JSON; it asks for its token over TCP only. Raises what the client raises."""
         is_local = address.startswith("unix:")
-        url = "http://replica/predict" if is_local else f"{address}/predict"
-        headers = {"content-type": "application/json"} | ({} if is_local else {"authorization": f"Bearer {token}"})
-        return await self._client(address).post(url, content=body, headers=headers)
+        url = f"http://replica{path}" if is_local else f"{address}{path}"
+        headers = {"content-type": question.content_type, "accept": JSON}
+        if not is_local:
+            headers["authorization"] = f"Bearer {token}"
+        return await self._client(address).post(url, content=question.body, headers=headers)
 
     async def close(self) -> None:
         """Let go of all."""

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
 
+from api.bodies import read_given
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.links import links_for
 from api.mutations import Call, Calling, Effect
 from api.pages import Listing, listed_with_links
 from api.routing import SubmissionRoute
-from api.schemas.predictions import PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
+from api.schemas.predictions import OnError, PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
 from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id, output_of
 from api.submissions import FINAL, preferred, submit
 from core.errors import FieldProblem, InvalidField, named_by
@@ -29,20 +30,36 @@ COLUMNS = {"service": "service_name", "model": "model_name"}
 LISTED_AT = "/api/v1/predictions"
 SHOWN = {"model": PredictionShown}
 CREATED: dict[int | str, dict[str, Any]] = {201: SHOWN, 202: SHOWN}
+CONTENT: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionCreate"}}}
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": CONTENT}}
+WhereBad = Annotated[
+    OnError, Query(description="`record` answers the other records where some are bad, which `output.errors` tells.")
+]
 Seconds = Annotated[float, Query(alias="timeout", ge=0, le=60, description="Seconds to wait at most.")]
 
 
-@router.post("/services/{service}/predictions", operation_id="create_prediction", status_code=202, responses=CREATED)
-async def create_prediction(call: Calling, service: str, body: PredictionCreate) -> Response:
-    """Submit a prediction that outlives every process; `Prefer: wait=N` holds the answer until it is final (201)."""
-    return await submit(call, service, body)
+@router.post(
+    "/services/{service}/predictions",
+    operation_id="create_prediction",
+    status_code=202,
+    responses=CREATED,
+    openapi_extra=BODY,
+)
+async def create_prediction(call: Calling, service: str, on_error: WhereBad = "fail") -> Response:
+    """Submit a prediction that outlives every process; `Prefer: wait=N` holds the answer until it is final (201).
+
+    The body may also be CSV (`text/csv`) or a form (one record); the output is JSON all the same.
+    """
+    return await submit(call, service, await read_given(call.request, PredictionCreate), on_error)
 
 
 @router.post("/predictions", operation_id="create_prediction_by_version", status_code=202, responses=CREATED)
-async def create_prediction_by_version(call: Calling, body: PredictionOfService) -> Response:
+async def create_prediction_by_version(
+    call: Calling, body: PredictionOfService, on_error: WhereBad = "fail"
+) -> Response:
     """The same as Replicate's clients send it: `version` names the service."""
     with named_by("/version"):
-        return await submit(call, body.version, body)
+        return await submit(call, body.version, body, on_error)
 
 
 @router.post(
@@ -50,13 +67,16 @@ async def create_prediction_by_version(call: Calling, body: PredictionOfService)
     operation_id="create_deployment_prediction",
     status_code=202,
     responses=CREATED,
+    openapi_extra=BODY,
 )
-async def create_deployment_prediction(call: Calling, owner: str, service: str, body: PredictionCreate) -> Response:
+async def create_deployment_prediction(
+    call: Calling, owner: str, service: str, on_error: WhereBad = "fail"
+) -> Response:
     """The same as Replicate's clients send it to a deployment, which is a service here.
 
     `owner` may be anything: whose service it is says the token.
     """
-    return await submit(call, service, body)
+    return await submit(call, service, await read_given(call.request, PredictionCreate), on_error)
 
 
 @router.put(
@@ -64,13 +84,15 @@ async def create_deployment_prediction(call: Calling, owner: str, service: str, 
     operation_id="put_prediction",
     status_code=202,
     responses=CREATED,
+    openapi_extra=BODY,
 )
-async def put_prediction(call: Calling, service: str, prediction: str, body: PredictionCreate) -> Response:
-    """The same under an id of the client's: a retry joins the running or finished one, whatever its body says."""
+async def put_prediction(call: Calling, service: str, prediction: str, on_error: WhereBad = "fail") -> Response:
+    """The same under an id of the client's: a retry joins the running or finished one, another body is 409."""
     if CLIENT_ID.fullmatch(prediction) is None:
         detail = f"'{prediction[:60]}' cannot be the id of a prediction: write prd_ and 1 to 36 letters, digits, - or _"
         raise InvalidField(detail, fields=[FieldProblem("/prediction", detail)])
-    return await submit(call, service, body, prediction)
+    given = await read_given(call.request, PredictionCreate)
+    return await submit(call, service, given, on_error, prediction)
 
 
 @router.get(

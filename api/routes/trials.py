@@ -1,12 +1,11 @@
 """Try a version out without a service: one prediction in a child process of a worker."""
 
 import base64
-from email.message import Message
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
+from api.bodies import read_given
 from api.headers import etag
 from api.lending import check_files
 from api.mutations import Calling, Effect, Shown
@@ -14,8 +13,7 @@ from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.predictions import PredictionInput, read_input
 from api.schemas.versions import TrialShown
-from api.validation import rejection
-from core.errors import Json, NotFound, UnsupportedMediaType
+from core.errors import Json, NotFound
 from state.cataloguing import hold_model, hold_ready_version
 from state.database import ReadSession, WriteSession
 from state.operations import submit
@@ -24,7 +22,6 @@ from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1/models/{model}/versions", tags=["versions"], route_class=PlatformRoute)
 WAIT_S: Final = 30  # unless the caller prefers otherwise: most models answer in a second
-AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", "multipart/form-data")
 CONTENT: Final[dict[str, Any]] = {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionInput"}}}
 
 
@@ -61,16 +58,7 @@ async def test_version(call: Calling, model: str, version: str) -> Response:
 
 async def _read(request: Request) -> dict[str, Json]:
     """The body as the operation keeps it. Raises what is wrong with it as JSON, and `UnsupportedMediaType`."""
-    given = request.headers.get("content-type", "")
-    message = Message()
-    message["content-type"] = given or "application/json"
-    kind = message.get_content_type()
-    if kind in AS_IT_CAME:
-        return {"body_base64": base64.b64encode(await request.body()).decode(), "content_type": given}
-    if kind != "application/json" and not kind.endswith("+json"):
-        detail = f"a test reads JSON, CSV or a form, not '{given[:100]}'"
-        raise UnsupportedMediaType(f"{detail}; send Content-Type: application/json")
-    try:
-        return {"body": read_input(PredictionInput.model_validate(await request.json()))}
-    except ValidationError as error:
-        raise rejection(error.errors(include_url=False), PredictionInput) from error
+    given = await read_given(request, PredictionInput)
+    if isinstance(given, PredictionInput):
+        return {"body": read_input(given)}
+    return {"body_base64": base64.b64encode(given.data).decode(), "content_type": given.content_type}

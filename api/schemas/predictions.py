@@ -13,6 +13,7 @@ from core.errors import FieldProblem, InvalidField, Json
 Records = dict[str, Any] | list[Any]
 # Replicate's words; of these `start` and `completed` happen here.
 WebhookEvent = Literal["start", "output", "logs", "completed"]
+OnError = Literal["fail", "record"]
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=2000)]
 FLOWER: Final[JsonDict] = {"float_input": [5.1, 3.5, 1.4, 0.2]}
 SPELLINGS = ("inputs", "input", "columns", "data", "tensors")
@@ -97,6 +98,8 @@ class PredictionShown(BaseModel):
     """The prediction object, in the vocabulary of Replicate's HTTP API.
 
     `input` is the one record; for a batch, a table or tensors an object that says which; null where it is a large one.
+    CSV is shown as a table and a form as its record, as soon as the model server has read them. With `?on_error=record`
+    the `output` has `outputs`, null for bad records, and `errors`, which tells these.
     """
 
     id: str

@@ -1,9 +1,12 @@
 """Durable predictions: submitted, waited for, canceled; bad submissions are told while somebody listens."""
 
 import asyncio
+import hashlib
+import json
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import update
 
 from api.dependencies import Context
 from api.schemas.predictions import PredictionPage, PredictionShown
@@ -16,6 +19,9 @@ from tests.api.platform import add_user, is_problem, work_on
 
 URL = "/api/v1/services/iris/predictions"
 BODY = {"inputs": {"x": [1, 2, 3, 4]}}
+CSV = {"content-type": "text/csv; charset=utf-8"}
+FORM = {"content-type": "multipart/form-data; boundary=XX"}
+FIELDS = {"content-type": "application/x-www-form-urlencoded"}
 
 
 @pytest.fixture
@@ -162,6 +168,85 @@ async def test_a_client_may_choose_the_id_and_join_its_prediction(client: AsyncC
     is_problem(await client.put(f"{URL}/mine", json=BODY), 422, "invalid_field")
     other = await add_user(context, "acme", "eve")
     assert (await client.get("/api/v1/predictions/prd_mine-1", headers=other)).status_code == 404
+
+
+@pytest.mark.usefixtures("service")
+async def test_an_id_of_the_clients_belongs_to_one_body(client: AsyncClient) -> None:
+    url = f"{URL}/prd_mine"
+    body = {"inputs": {"x": 1, "y": 2}, "webhook": "https://example.com/hook"}
+    first = await client.put(url, json=body)
+    assert first.status_code == 202
+    same = {"webhook": "https://example.com/hook", "inputs": {"y": 2, "x": 1}}
+    assert (await client.put(url, json=same)).json() == first.json()
+    for other in ({**body, "inputs": {"x": 1}}, {"inputs": body["inputs"]}):
+        is_problem(await client.put(url, json=other), 409, "id_taken")
+    is_problem(await client.put(f"{url}?on_error=record", json=body), 409, "id_taken")
+    is_problem(await client.put(url, content="x,y\n1,2\n", headers=CSV), 409, "id_taken")
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_form_is_the_same_whatever_boundary_its_client_drew(client: AsyncClient) -> None:
+    url = f"{URL}/prd_form"
+    for boundary, x, status in (("abc", 1, 202), ("xyz", 1, 202), ("abc", 2, 409)):
+        form = f'--{boundary}\r\nContent-Disposition: form-data; name="x"\r\n\r\n{x}\r\n--{boundary}--\r\n'
+        headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
+        answer = await client.put(url, content=form, headers=headers)
+        assert answer.status_code == status, (boundary, x, answer.text)
+    assert (await client.put(url, content="x=1", headers=FIELDS)).status_code == 409
+
+
+@pytest.mark.usefixtures("service")
+async def test_an_id_of_a_release_that_kept_no_digest_is_joined_as_before(
+    client: AsyncClient, context: Context
+) -> None:
+    await client.put(f"{URL}/prd_old", json=BODY)
+    async with context.database.write() as session:
+        await session.execute(update(Prediction).values(request_sha256=None))
+    assert (await client.put(f"{URL}/prd_old", json={"inputs": {"x": 0}})).status_code == 202
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("url", [URL, "/api/v1/deployments/me/iris/predictions"])
+async def test_rows_and_forms_are_accepted_as_they_are(client: AsyncClient, context: Context, url: str) -> None:
+    for sent, content in ((CSV, b"x\n\xc3\xa9\n"), (FORM, b"--XX--\r\n"), (FIELDS, b"x=1")):
+        answer = await client.post(url, content=content, headers=sent)
+        assert (answer.status_code, answer.json()["input"]) == (202, None), answer.text
+        row = await begin_one(context)
+        assert (row.body, row.options) == (None, {"content_type": sent["content-type"]})
+        assert row.body_digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+        assert row.body_digest in await left_behind(context)
+    as_curl_does = await client.post(url, content=json.dumps(BODY), headers=FIELDS)
+    assert as_curl_does.json()["input"] == BODY["inputs"]
+
+
+@pytest.mark.usefixtures("service")
+async def test_what_is_to_be_done_about_bad_records_is_kept_and_nothing_else_is_asked(
+    client: AsyncClient, context: Context
+) -> None:
+    assert (await client.post(f"{URL}?on_error=record", json=BODY)).status_code == 202
+    assert (await begin_one(context)).options == {"on_error": "record"}
+    assert (await client.post(f"{URL}?on_error=fail", json=BODY)).status_code == 202
+    assert (await begin_one(context)).options is None
+    by_version = await client.post("/api/v1/predictions?on_error=record", json={**BODY, "version": "iris"})
+    assert by_version.status_code == 202
+    assert (await begin_one(context)).options == {"on_error": "record"}
+    is_problem(await client.post(f"{URL}?on_error=ignore", json=BODY), 422, "invalid_field")
+    is_problem(
+        await client.post(URL, content=b"x", headers={"content-type": "image/png"}), 415, "unsupported_media_type"
+    )
+
+
+@pytest.mark.usefixtures("service")
+async def test_rows_have_the_limit_and_the_keys_of_any_body(client: AsyncClient, context: Context) -> None:
+    limit = context.settings.max_body_bytes
+    is_problem(await client.post(URL, content=b"x" * (limit + 1), headers=CSV), 413, "too_large")
+    key = {**CSV, "idempotency-key": "rows"}
+    first, second = [await client.post(URL, content=b"x\n1\n", headers=key) for _ in range(2)]
+    assert first.json()["id"] == second.json()["id"]
+    is_problem(await client.post(URL, content=b"x\n2\n", headers=key), 422, "idempotency_key_reused")
+    is_problem(
+        await client.post(f"{URL}?on_error=record", content=b"x\n1\n", headers=key), 422, "idempotency_key_reused"
+    )
 
 
 @pytest.mark.usefixtures("service")

@@ -106,6 +106,41 @@ def test_a_durable_prediction_and_a_test_read_files_of_the_platform(wire: Wire) 
     must_refuse(refused, 422, pointer="/inputs/float_input")
 
 
+def test_a_durable_prediction_takes_rows_and_forms_and_answers_in_json(wire: Wire) -> None:
+    path = "/api/v1/services/named/predictions"
+    table = outputs(wire.ask("POST", PREDICT, TABLE, {**CSV, "Accept": "application/json"}))
+    made = wire.ask("POST", path, TABLE, {**CSV, "Prefer": "wait=30"}).document
+    assert (made["status"], made["output"]) == ("succeeded", table)
+    assert made["input"] == {"columns": NAMES, "data": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 4.9, 1.5]]}
+    good = outputs(wire.ask_json("POST", PREDICT, {"inputs": NAMED}))
+    as_form = form(*((name, str(value).encode()) for name, value in NAMED.items()))
+    as_fields = "&".join(f"{name}={value}" for name, value in NAMED.items()).encode()
+    fields = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body, kind in ((as_form, FORM), (as_fields, fields)):
+        made = wire.ask("POST", path, body, {**kind, "Prefer": "wait=30"}).document
+        assert (made["status"], made["input"], made["output"]) == ("succeeded", NAMED, good)
+        assert outputs(wire.ask("POST", PREDICT, body, kind)) == good
+        assert outputs(wire.ask("POST", "/api/v1/models/named/versions/1:test", body, kind)) == good
+    failed = wire.ask("POST", path, TABLE.replace(b"6.9", b"wide"), {**CSV, "Prefer": "wait=30"}).document
+    assert failed["input"]["data"][1][0] == "wide"
+    assert (failed["status"], failed["problem"]["errors"][0]["pointer"]) == ("failed", "/inputs/1/sepal_length")
+
+
+def test_a_durable_prediction_answers_the_good_records_where_that_is_asked(wire: Wire) -> None:
+    path = "/api/v1/services/named/predictions?on_error=record"
+    bad = TABLE.replace(b"6.9", b"wide")
+    at_once = wire.ask("POST", f"{PREDICT}?on_error=record", bad, {**CSV, "Accept": "application/json"}).document
+    made = wire.ask("POST", path, bad, {**CSV, "Prefer": "wait=30"}).document
+    assert made["status"] == "succeeded"
+    assert made["output"] == {"outputs": at_once["outputs"], "errors": at_once["errors"]}
+    records = {"inputs": [NAMED, {**NAMED, "sepal_length": None}]}
+    made = wire.ask_json("POST", path, records, {"Prefer": "wait=30"}).document
+    assert (made["input"], made["output"]["outputs"][1]) == (records, None)
+    assert [each["index"] for each in made["output"]["errors"]] == [1]
+    made = wire.ask_json("POST", path, {"inputs": [NAMED]}, {"Prefer": "wait=30"}).document
+    assert made["output"]["errors"] == []
+
+
 def test_names_may_be_changed_and_hold_after_a_restart(wire: Wire) -> None:
     short = ["a", "b", "c", "d"]
     wire.ask_json("PATCH", "/api/v1/models/named/versions/1", {"features": {"float_input": short}})

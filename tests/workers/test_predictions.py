@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -24,6 +25,7 @@ from workers.handlers.predictions import predict
 
 TEST = By("test")
 ANSWER = b'{"outputs": [1]}'
+NONE: Mapping[str, bytes | None] = MappingProxyType({})
 
 
 class Counting:
@@ -38,14 +40,19 @@ class Counting:
 
 
 @asynccontextmanager
-async def open_replica(folder: Path) -> AsyncIterator[str]:
-    """The address of something that answers as a model server does, and at its end hangs up on whoever is there."""
+async def open_replica(folder: Path, others: Mapping[str, bytes | None] = NONE) -> AsyncIterator[str]:
+    """The address of something that answers as a model server does; `others`: at other paths, None: not at all.
+
+    At its end it hangs up on whoever is there.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
             await reader.readexactly(int(length.split(b":")[1]))
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
+            answer = others.get(head.split()[1].decode(), ANSWER)
+            status, body = (b"404 Not Found", b"{}") if answer is None else (b"200 OK", answer)
+            writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
 
     connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
@@ -93,7 +100,8 @@ async def serve(platform: Platform, address: str) -> Service:
 
 
 async def submit(platform: Platform, service: Service, **values: object) -> Prediction:
-    wanted = Submission(body={"inputs": {"x": 1}}, body_digest=None, base_url="http://localhost", **values)  # type: ignore[arg-type]  # named by the dataclass
+    asked = {"body": {"inputs": {"x": 1}}, "body_digest": None, **values}
+    wanted = Submission(base_url="http://localhost", **asked)  # type: ignore[arg-type]  # named by the dataclass
     async with platform.database.write() as session:
         return await submit_prediction(session, WHO, service, wanted)
 
@@ -187,3 +195,53 @@ async def test_a_prediction_that_nobody_has_answered_by_its_deadline_is_canceled
     ended = await platform.now(prediction)
     assert (ended.status, ended.output, ended.error) == ("canceled", None, "its deadline passed")
     assert (ended.completed_at or 0) - ended.created_at < 5_000_000
+
+
+async def until_ended(platform: Platform, prediction: Prediction) -> Prediction:
+    async with asyncio.timeout(10):
+        while (row := await platform.now(prediction)).completed_at is None:
+            await asyncio.sleep(0.02)
+    return row
+
+
+async def stored(platform: Platform, content: bytes) -> str:
+    """The digest of an input in the store."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    return str((await platform.resources.store.put(pieces())).digest)
+
+
+async def test_rows_are_shown_as_what_they_say_and_sent_as_they_are(platform: Platform, tmp_path: Path) -> None:
+    read = b'{"columns": ["x"], "data": [["a\\u0000"]]}'
+    async with open_replica(tmp_path, {"/read": read}) as address:
+        service = await serve(platform, address)
+        executor = Executor(platform.resources, {"predict": predict}, owner_name())
+        options = {"content_type": "text/csv", "on_error": "record"}
+        rows = await submit(
+            platform, service, body=None, body_digest=await stored(platform, b"x\na\x00\n"), options=options
+        )
+        await executor.work_next("predict")
+        ended = await until_ended(platform, rows)
+        assert ended.output == {"outputs": [1], "errors": []}
+        assert ended.body == {"columns": ["x"], "data": [["a\ufffd"]]}
+        large = await stored(platform, b"x\n" * 40_000)
+        rows = await submit(platform, service, body=None, body_digest=large, options=options)
+        await executor.work_next("predict")
+        assert (await until_ended(platform, rows)).body is None
+        await executor.stop(5.0)
+
+
+async def test_rows_that_a_replica_of_a_release_before_cannot_read_back_are_answered_all_the_same(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with open_replica(tmp_path, {"/read": None}) as address:
+        service = await serve(platform, address)
+        executor = Executor(platform.resources, {"predict": predict}, owner_name())
+        digest = await stored(platform, b"x\n1\n")
+        rows = await submit(platform, service, body=None, body_digest=digest, options={"content_type": "text/csv"})
+        await executor.work_next("predict")
+        ended = await until_ended(platform, rows)
+        assert (ended.status, ended.output, ended.body) == ("succeeded", [1], None)
+        await executor.stop(5.0)

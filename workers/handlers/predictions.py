@@ -1,10 +1,11 @@
 """Predictions: send a durable submission to a replica of its service and keep the answer."""
 
-import json
 import random
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -14,17 +15,16 @@ from core.errors import InvalidField, NotFound, PlatformError, ReplicaUnavailabl
 from core.failpoints import failpoint
 from state.queries.predictions import Destination
 from state.tables import Prediction
-from storage.digests import Digest
-from workers.files import with_files
 from workers.outcomes import Done, Failed, Outcome, Retry, Wait
-from workers.replica_client import PREDICT_TIMEOUT_S
+from workers.replica_client import PREDICT_TIMEOUT_S, Question
 from workers.resources import Held, Resources
+from workers.submitted import document, output_of, path_of, question_of, shown_input
 
 RESTING = ("paused", "failed", "deleting", "deleted")  # no replica will come by itself
 LOOK_AGAIN = timedelta(seconds=0.5)
 PATIENCE_S = 600.0  # how long a prediction waits for a replica of a service that should have one
-FILE_MARK = b'"$file"'  # most inputs name no file, and are not looked through
 BROKEN_OFF = 502
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 PASSING = (401, 502, 503, 504)  # 401: another replica has the address by now
 
 
@@ -46,16 +46,25 @@ async def predict(held: Held, resources: Resources) -> Outcome:
     if not where.replicas:
         return _wait(row, where, resources)
     try:
-        body = await _body(row, resources)
+        question = await question_of(row, resources)
     except InvalidField as error:
         return _failed(error.as_problem())
+    return await _ask(held, where, resources, question)
+
+
+async def _ask(held: Held, where: Destination, resources: Resources, question: Question) -> Outcome:
+    row = held.row
+    assert isinstance(row, Prediction)
     failpoint("before_effect")
     started = time.monotonic()
     replica = random.choice(where.replicas)  # noqa: S311 - spreads load, guards nothing
     count = partial(resources.traffic.count, row.tenant_id, row.service_id, replica.id)
     try:
         token = resources.vault.replica_token(replica.id)
-        response = await resources.replicas.predict(replica.address, token, body)
+        post = partial(resources.replicas.post, replica.address, token)
+        shown = await shown_input(question, post)
+        started = time.monotonic()
+        response = await post(path_of(row), question)
     except (httpx2.ConnectError, httpx2.ConnectTimeout):
         # Nobody took it: a replica that died a moment ago, and whose row does not say so yet. No attempt was made.
         return _wait(row, where, resources)
@@ -71,10 +80,10 @@ async def predict(held: Held, resources: Resources) -> Outcome:
     if response.status_code not in PASSING:  # those are asked again, and counted then
         count(response.status_code, took_s)
     if response.status_code == 200:
-        return Done(row={"output": json.loads(response.content)["outputs"], "predict_time_s": took_s})
+        return Done(row={"output": output_of(row, document(response)), "predict_time_s": took_s, **shown})
     if response.status_code in PASSING:
         return _wait(row, where, resources)
-    return _failed({**json.loads(response.content), "instance": f"/api/v1/predictions/{row.id}"})
+    return _failed({**document(response), "instance": f"/api/v1/predictions/{row.id}"}, shown)
 
 
 def _wait(row: Prediction, where: Destination, resources: Resources) -> Outcome:
@@ -84,17 +93,6 @@ def _wait(row: Prediction, where: Destination, resources: Resources) -> Outcome:
     return Wait(LOOK_AGAIN, f"service '{where.name}' is {where.status}: no replica is ready")
 
 
-async def _body(row: Prediction, resources: Resources) -> bytes:
-    """The input as JSON. Raises `InvalidField` where a file that it names is gone."""
-    if row.body_digest is None:
-        body, document = json.dumps(row.body).encode(), row.body
-    else:
-        body = b"".join([piece async for piece in resources.store.open(Digest.parse(row.body_digest))])
-        document = json.loads(body) if FILE_MARK in body else None
-    if FILE_MARK not in body or document is None:
-        return body
-    return json.dumps(await with_files(document, row.tenant_id, resources)).encode()
-
-
-def _failed(problem: dict[str, Any]) -> Failed:
-    return Failed(problem, row={"error": str(problem.get("detail", PlatformError.title)), "problem": problem})
+def _failed(problem: dict[str, Any], shown: Mapping[str, Any] = NOTHING) -> Failed:
+    detail = str(problem.get("detail", PlatformError.title))
+    return Failed(problem, row={**shown, "error": detail, "problem": problem})
