@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from api.admission import while_admitted
 from api.dependencies import Context
 from api.feed import OVERLAP
 from api.schemas.events import event_document
@@ -54,10 +55,15 @@ def history_document(row: History) -> dict[str, Json]:
     }
 
 
-def event_stream(events: AsyncIterator[bytes]) -> StreamingResponse:
-    """A response that no proxy holds back."""
+def event_stream(request: Request, context: Context, events: AsyncIterator[bytes]) -> StreamingResponse:
+    """A response that no proxy holds back, and that ends when its reader is admitted no more."""
+    return live(request, context, events, "text/event-stream")
+
+
+def live(request: Request, context: Context, pieces: AsyncIterator[bytes], media_type: str) -> StreamingResponse:
+    """The same of any pieces that come as they are made."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(while_admitted(request, context, pieces), media_type=media_type, headers=headers)
 
 
 def encode(event_id: str | int, name: str, document: Json) -> bytes:
@@ -175,19 +181,16 @@ async def events_of(
     tenant_id: str,
     view: View,
     last: str | None,
-    is_admitted: Callable[[], bool] = lambda: True,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> AsyncGenerator[bytes, None]:
     """A tenant's events that the view's filters let pass: those behind `last`, then each new one.
 
-    Ends as soon as its reader is admitted no more. No silence is longer than `keep_alive_s`: twice in that time it is
-    looked whether anything was said, because of most events a filter may let none pass.
+    No silence is longer than `keep_alive_s`: twice in that time it is looked whether anything was said, because of most
+    events a filter may let none pass.
     """
     told, turn_s = Told(last), keep_alive_s / 2
     silent_since = float("-inf")
     async for ids in context.feed.follow(tenant_id, turn_s):
-        if not is_admitted():
-            return
         new = [event_id for event_id in ids if event_id not in told]
         async for row in _news(context, tenant_id, view, last, told, new):
             yield _event(row)

@@ -5,12 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
-from api.dependencies import Context, ContextOf, Reading, WhoAsks
+from api.dependencies import ContextOf, Reading, WhoAsks
 from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.events import EventPage, EventShown, event_document
 from api.streams import event_stream, events_of, last_event
-from core.errors import Forbidden, Unauthenticated
 from state.queries import events
 from state.queries.lists import View
 
@@ -33,11 +32,7 @@ async def list_events(
     its token is revoked or expires.
     """
     if "text/event-stream" in request.headers.get("accept", ""):
-
-        def is_admitted() -> bool:
-            return _is_admitted(context, request)
-
-        return event_stream(events_of(context, who.tenant_id, view, last_event(request), is_admitted))
+        return event_stream(request, context, events_of(context, who.tenant_id, view, last_event(request)))
     async with context.database.read() as session:
         found = await events.listing(session, who.tenant_id, view)
     return listed(request, found, [event_document(row) for row in found.rows])
@@ -47,12 +42,3 @@ async def list_events(
 async def get_event(session: Reading, who: WhoAsks, event_id: str) -> Response:
     """One event."""
     return JSONResponse(event_document(await events.find(session, who.tenant_id, event_id)))
-
-
-def _is_admitted(context: Context, request: Request) -> bool:
-    """Whether the request would still be: its token may have been revoked, or have expired, since it was."""
-    try:
-        context.authenticator.authenticate(request.headers.raw)
-    except (Unauthenticated, Forbidden):
-        return False
-    return True

@@ -73,9 +73,8 @@ async def stream_operation_events(request: Request, context: ContextOf, who: Who
         await operations.find(session, who.tenant_id, operation_id)
     links = links_for(request, context.settings)
     after = last_event_id(request)
-    return event_stream(
-        changes_of(context, Operation, operation_id, after, FINAL, lambda row: operation_document(row, links))
-    )
+    changes = changes_of(context, Operation, operation_id, after, FINAL, lambda row: operation_document(row, links))
+    return event_stream(request, context, changes)
 
 
 @router.post("/{operation_id}:cancel", operation_id="cancel_operation", responses={200: {"model": OperationShown}})

@@ -133,7 +133,9 @@ async def stream_prediction_events(request: Request, context: ContextOf, who: Wh
     async with context.database.read() as session:
         await find_prediction(session, who.tenant_id, prediction)
     after = last_event_id(request)
-    return event_stream(changes_of(context, Prediction, prediction, after, FINAL, prediction_document))
+    return event_stream(
+        request, context, changes_of(context, Prediction, prediction, after, FINAL, prediction_document)
+    )
 
 
 @router.get("/predictions/{prediction}/stream", operation_id="stream_prediction", responses=EVENT_STREAM)
@@ -141,7 +143,7 @@ async def stream_prediction(request: Request, context: ContextOf, who: WhoAsks, 
     """The same in the events of Replicate's streams: `logs` at each change, `output` or `error`, and `done`."""
     async with context.database.read() as session:
         await find_prediction(session, who.tenant_id, prediction)
-    return event_stream(output_of(context, prediction, last_event_id(request), FINAL))
+    return event_stream(request, context, output_of(context, prediction, last_event_id(request), FINAL))
 
 
 @router.post("/predictions/{prediction}/cancel", operation_id="cancel_prediction", responses={200: SHOWN})

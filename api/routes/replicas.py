@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.responses import StreamingResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks, is_operator
 from api.headers import etag
@@ -14,6 +13,7 @@ from api.pages import Listing, listed
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.services import ReplicaPage, replica_documents
+from api.streams import live
 from state.database import WriteSession
 from state.deploying import hold_service, restart_replica
 from state.queries import services
@@ -49,6 +49,7 @@ async def list_replicas(
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def read_replica_logs(
+    request: Request,
     context: ContextOf,
     who: WhoAsks,
     service: str,
@@ -60,10 +61,9 @@ async def read_replica_logs(
     async with context.database.read() as session:
         row = await services.find_service(session, who.tenant_id, service)
         found = await services.find_replica(session, row, replica)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     pieces = context.read_logs(found.id, follow, tail_bytes)
     first = await anext(pieces, b"")  # it comes at once; whoever has the log may be away, and that is no 200
-    return StreamingResponse(_with(first, pieces), headers=headers, media_type="text/plain; charset=utf-8")
+    return live(request, context, _with(first, pieces), "text/plain; charset=utf-8")
 
 
 @router.post(
