@@ -81,7 +81,7 @@ class Gateway:
         if scope["type"] == "http" and (path.startswith("/v2") or path.endswith(("/predict", "/predict/"))):
             if (found := PREDICT.fullmatch(path)) is not None:
                 target = scope.get("raw_path", path.encode()).rstrip(b"/")
-                await self._serve(scope, receive, send, found.group(1), target, oip=False)
+                await self._serve(scope, receive, send, found.group(1), target, takes="POST", oip=False)
                 return
             if path == "/v2" or path.startswith("/v2/"):
                 await self._open_inference(scope, receive, send, path)
@@ -91,7 +91,8 @@ class Gateway:
     async def _open_inference(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         if (found := OIP_MODEL.fullmatch(path)) is not None:
             target = scope.get("raw_path", path.encode()).rstrip(b"/")
-            await self._serve(scope, receive, send, found.group(1), target, oip=True)
+            takes = "POST" if found.group(3) == "/infer" else "GET"  # a service may itself be called so
+            await self._serve(scope, receive, send, found.group(1), target, takes=takes, oip=True)
             return
         server = OIP_SERVER.fullmatch(path)
         try:
@@ -108,10 +109,12 @@ class Gateway:
             answer = answers.get(server.group(1) or "", {**SERVER_METADATA, "version": self.version})
             await _json(send, 200, answer, [])
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, oip: bool) -> None:
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, takes: str, oip: bool
+    ) -> None:
         request_id, seen, began = _request_id(scope), StatusSeen(send), self.tallies.began()
         try:
-            await self._predict(scope, receive, seen, name, target, oip=oip, request_id=request_id)
+            await self._predict(scope, receive, seen, name, target, takes=takes, oip=oip, request_id=request_id)
         finally:
             took_s = self.tallies.ended(name if self.table.knows(name) else UNROUTED, seen.status_code, began)
             if (service := seen.service) is not None:
@@ -125,6 +128,7 @@ class Gateway:
         name: str,
         target: bytes,
         *,
+        takes: str,
         oip: bool,
         request_id: bytes,
     ) -> None:
@@ -132,18 +136,17 @@ class Gateway:
         send = seen.send
         try:
             method: str = scope["method"]
-            wanted = "POST" if target.endswith((b"/infer", b"/predict")) else "GET"
-            takes = ("GET", "HEAD") if wanted == "GET" else (wanted,)  # the server drops the body of an answer to HEAD
-            if method not in takes:
-                raise MethodNotAllowed(f"{scope['path']} takes {wanted}, not {method}", allow=", ".join(takes))
-            find = self._finder(self.tenant_of(scope), name, seen if wanted == "POST" else None, oip=oip)
+            allowed = ("GET", "HEAD") if takes == "GET" else (takes,)  # the server drops the body of an answer to HEAD
+            if method not in allowed:
+                raise MethodNotAllowed(f"{scope['path']} takes {takes}, not {method}", allow=", ".join(allowed))
+            find = self._finder(self.tenant_of(scope), name, seen if takes == "POST" else None, oip=oip)
             find()
             self._check_length(scope)
             exchange = Exchange(self.holding, self.pool, find, receive, _tagged(send, request_id), self.max_bytes)
             headers = [*passed_on(scope["headers"]), (b"x-request-id", request_id)]
             query: bytes = scope.get("query_string", b"")
             url = target + b"?" + query if query else target
-            await exchange.run(wanted.encode(), url, _once(headers), _timeout_s(scope))
+            await exchange.run(takes.encode(), url, _once(headers), _timeout_s(scope))
         except PlatformError as error:
             if exchange is not None and exchange.answer_started:
                 seen.status_code = error.status

@@ -27,7 +27,7 @@ async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     async def start(
         scorer: Scorer | None = None, *, call_s: float = 0.0, token: str | None = None
     ) -> Callable[[], Awaitable[Wire]]:
-        application = ModelServer(IDENTITY, token, 1)
+        application = ModelServer(IDENTITY if scorer is None else scorer.identity, token, 1)
         if scorer is not None:
             application.serve(scorer, call_s)
         path = tmp_path_factory.mktemp("s") / "s"

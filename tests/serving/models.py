@@ -64,7 +64,7 @@ def double(columns: Columns) -> Columns:
     return {"y": np.asarray(columns["x"]) * 2}
 
 
-def double_scorer() -> Scorer:
+def double_scorer(identity: Identity = IDENTITY) -> Scorer:
     """A scorer of a vector `x` of two numbers, that answers `y`, twice of it."""
     signature = signature_of((InputField("x", "FP32", (-1, 2)),), (OutputField("y", "FP32", (-1, 2)),))
-    return Scorer(signature, PythonModel(double), IDENTITY)
+    return Scorer(signature, PythonModel(double), identity)

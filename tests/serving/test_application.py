@@ -1,5 +1,7 @@
 """The routes: what exists, what is refused, and in which words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -192,3 +194,15 @@ async def test_a_lack_of_memory_is_told_as_such_wherever_it_shows(start_server: 
     wire.send(request("POST", "/predict", {"inputs": {"x": 1}}))
     reply = await wire.reply()
     assert (reply.status, reply.json["code"]) == (422, "memory_limit_exceeded")
+
+
+@pytest.mark.parametrize("name", ["infer", "predict", "ready", "versions", "v2"])
+async def test_a_service_may_be_called_like_a_part_of_a_path(start_server: StartServer, name: str) -> None:
+    named = await (await start_server(double_scorer(replace(IDENTITY, name=name, service=name))))()
+    tensors = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
+    for path in (f"/v2/models/{name}", f"/v2/models/{name}/ready", f"/v2/models/{name}/versions/3"):
+        named.send(request("GET", path))
+        assert (await named.reply()).status == 200, path
+    for path, body in ((f"/v2/models/{name}/infer", tensors), (f"/api/v1/services/{name}/predict", ONE)):
+        named.send(request("POST", path, body))
+        assert (await named.reply()).status == 200, path

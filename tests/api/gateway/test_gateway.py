@@ -347,3 +347,23 @@ async def test_a_length_with_thousands_of_zeros_is_a_number_like_any_other(
         await serve_iris(database, table, first)
         zeros = {"content-length": "0" * 5000 + "2"}
         assert (await client.post("/api/v1/services/iris/predict", content=b"{}", headers=zeros)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["infer", "predict", "ready", "stats", "versions", "health", "live", "models", "v2"])
+async def test_a_service_may_be_called_like_a_part_of_a_path(
+    database: Database, table: RoutingTable, tmp_path: Path, name: str
+) -> None:
+    model = f"/v2/models/{name}"
+    reads = [f"{each}{end}" for each in (model, f"{model}/versions/1") for end in ("", "/", "/ready", "/stats")]
+    posts = [f"/api/v1/services/{name}/predict", f"{model}/infer", f"{model}/versions/1/infer", f"{model}/infer/"]
+    async with replica(tmp_path) as one, client_of(table) as client:
+        await make_replica(database, await make_service(database, ["deploy", "ready"], name), one.address)
+        await until(lambda: (route := table.route(DEFAULT_TENANT, name)) is not None and bool(route.backends))
+        for method, other, paths in (("GET", "POST", reads), ("POST", "GET", posts)):
+            for path in paths:
+                assert (await client.request(method, path)).status_code == 200, (method, path)
+                assert one.seen[-1].line == f"{method} {path.rstrip('/')} HTTP/1.1"
+                refused = await client.request(other, path)
+                assert (refused.status_code, refused.headers["allow"].split(", ")[0]) == (405, method), (other, path)
+        resource = await client.get(f"/api/v1/services/{name}")
+        assert (resource.text, len(one.seen)) == ("the api", len(reads) + len(posts))
