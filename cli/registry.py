@@ -17,6 +17,7 @@ from cli.words import FIELD_COLUMNS, age_in_words, field_rows, overview_in_words
 from portside.sources import digest_of
 
 MODELS = "/api/v1/models"
+CASCADE: Mapping[str, str] = {"cascade": "true"}
 # By input: names for the places of a vector.
 Features: TypeAlias = Mapping[str, Sequence[str]]
 VERSIONS: Columns = {
@@ -184,6 +185,25 @@ def delete_model(platform: Platform, text: str, output: Output) -> None:
         version = platform.get(asked.version_path)
         platform.call("DELETE", f"{asked.path}/versions/{version['version']}")
         output.say(f"Version {version['version']} of {asked.model} is deleted.")
+
+
+def services_of(platform: Platform, text: str) -> Sequence[str]:
+    """The services that would be deleted with a model. Raises `CommandFailed`, also for one version."""
+    asked = Reference.read(text)
+    if asked.version is not None:
+        raise CommandFailed(f"--cascade is for a whole model: say {asked.model}.", exit_status=Exit.USAGE)
+    return list(platform.call("DELETE", asked.path, query={**CASCADE, "dry_run": "true"}).document["services"])
+
+
+def delete_with_services(platform: Platform, model: str, output: Output, *, wait_s: float) -> None:
+    """Delete a model and what uses it, and wait for it where `wait_s` is more than zero. Raises `CommandFailed`."""
+    operation = operation_of(platform, platform.call("DELETE", Reference.read(model).path, query=CASCADE))
+    if not wait_s and not operation["done"]:
+        output.data(str(operation["id"]))
+        return
+    gone = wait_for(platform, operation, wait_s, output)["result"].get("services", ())
+    named = ", ".join(each["name"] for each in gone)
+    output.say(f"The model {model} is deleted" + (f", and the services {named}." if named else "."))
 
 
 def set_alias(platform: Platform, text: str, alias: str, output: Output) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from core.clock import now_micros
 from core.errors import Conflict, FieldProblem, InUse, NameTaken, NotFound
@@ -13,7 +13,7 @@ from state.database import WriteSession
 from state.fetching import FETCH
 from state.history import By, begin
 from state.operations import Who, record, submit, submit_in, supersede, unfinished
-from state.queries.models import find_model, seek_model, users_of_model, users_of_version
+from state.queries.models import find_model, forget_aliases, seek_model, users_of_model, users_of_version
 from state.queries.versions import find_version, inspection_of, living_versions
 from state.tables import Alias, Model, Operation, Service, Version
 
@@ -144,12 +144,11 @@ async def delete_model(session: WriteSession, who: Who, model: Model) -> Operati
     """Delete a locked model with all its versions. Raises `InUse` naming the services that need it."""
     living = await living_versions(session, model.id)  # who deploys one of them holds it until it is seen to use it
     users = await users_of_model(session, model.id)
-    if users:
-        raise _in_use(f"model '{model.name}'", users)
+    check_unused(model, users)
     operation = await record(session, who, "model.delete", model)
     by = By(who.actor, operation_id=operation.id)
     for version in living:
-        await _remove(session, version, operation, by)
+        await remove_version(session, version, operation, by)
     await advance(session, model, "delete", by)
     await advance(session, model, "deleted", by, deleted_at=now_micros())
     return operation
@@ -161,7 +160,7 @@ async def delete_version(session: WriteSession, who: Who, model: Model, version:
     if users:
         raise _in_use(f"version {version.number} of model '{model.name}'", users)
     operation = await record(session, who, "version.delete", version, model=model.name)
-    await _remove(session, version, operation, By(who.actor, operation_id=operation.id))
+    await remove_version(session, version, operation, By(who.actor, operation_id=operation.id))
     return operation
 
 
@@ -191,21 +190,29 @@ async def remove_alias(session: WriteSession, who: Who, model: Model, name: str)
     return await record(session, who, "model.remove_alias", model, alias=name)
 
 
-async def _remove(session: WriteSession, version: Version, operation: Operation, by: By) -> None:
-    """What still works on the version ends; the bytes go when the sweeper finds that nothing refers to them."""
+async def remove_version(session: WriteSession, version: Version, operation: Operation, by: By) -> None:
+    """Delete a locked version that nothing uses. What still works on it ends; its bytes go when the sweeper finds that
+    nothing refers to them."""
     await supersede(session, await unfinished(session, version.id), operation, by)
     if version.status != "deleting":
         await advance(session, version, "delete", by)
     await advance(session, version, "deleted", by, deleted_at=now_micros())
-    await session.execute(delete(Alias).where(Alias.version_id == version.id))
+    await forget_aliases(session, version.id)
 
 
-def _in_use(what: str, users: Sequence[str]) -> InUse:
+def check_unused(model: Model, users: Sequence[str]) -> None:
+    """Raises `InUse` naming the services that need a model."""
+    if users:
+        hint = f"; with ?cascade=true {'it goes' if len(users) == 1 else 'they go'} with it"
+        raise _in_use(f"model '{model.name}'", users, hint)
+
+
+def _in_use(what: str, users: Sequence[str], hint: str = "") -> InUse:
     shown = ", ".join(f"'{name}'" for name in users[:5])
     noun = "service" if len(users) == 1 else "services"
     return InUse(
         f"{what} is used by the {noun} {shown}; delete {'it' if len(users) == 1 else 'them'} first, "
-        "or let another version take its place",
+        f"or let another version take its place{hint}",
         services=[f"/api/v1/services/{name}" for name in users[:50]],
     )
 

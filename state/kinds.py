@@ -32,6 +32,9 @@ KINDS = {
     for kind in (
         Kind("version.inspect", "version", starts="inspect", succeeds="accept", fails="reject"),
         Kind("version.test", "version", max_attempts=2),
+        # Both wait for services that are deleted with them, which have no failed state to rest in.
+        Kind("version.delete", "version", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),
+        Kind("model.delete", "model", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),
         Kind("service.deploy", "service", limit_s=LOOK_S, starts="deploy", succeeds="ready", fails="fail"),
         Kind("service.update", "service", limit_s=LOOK_S, succeeds="ready", fails="revert"),
         Kind("service.rollback", "service", limit_s=LOOK_S, succeeds="ready", fails="revert"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.executor import Handler
-from workers.handlers import models, predictions, services, webhooks
+from workers.handlers import deletions, models, predictions, services, webhooks
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -11,6 +11,8 @@ def handlers() -> Mapping[str, Handler]:
     return {
         "version.inspect": models.inspect,
         "version.test": models.test,
+        "version.delete": deletions.delete_version,
+        "model.delete": deletions.delete_model,
         "service.deploy": services.deploy,
         "service.update": services.update,
         "service.rollback": services.update,

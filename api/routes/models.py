@@ -3,6 +3,8 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BeforeValidator
+from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.headers import etag, is_not_modified
@@ -14,6 +16,7 @@ from api.routing import PlatformRoute, read_json
 from api.schemas.base import Body, shown_as
 from api.schemas.models import (
     ModelCreate,
+    ModelDeletion,
     ModelFromSource,
     ModelPage,
     ModelPatch,
@@ -26,6 +29,7 @@ from api.schemas.quantities import VersionName
 from api.uploads import is_form, is_json
 from api.validation import read_body
 from core.errors import Json, UnsupportedMediaType, named_by
+from state.cascading import delete_with_services, plan_deletion
 from state.cataloguing import (
     Description,
     amend,
@@ -51,7 +55,12 @@ LIST = Listing(
 )
 SHOWN = {"model": ModelShown}
 EITHER = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("ModelCreate", "ModelFromSource")]}
-Cascade = Annotated[bool, Query(description="Not possible yet: services that use the model are deleted first.")]
+Cascade = Annotated[
+    bool,
+    BeforeValidator(lambda given: given or given == ""),  # a bare `?cascade` says it as well
+    Query(description="Delete the services that use the model, too."),
+]
+DryRun = Annotated[bool, Query(description="Only say what would go.")]
 
 
 class AliasBody(Body):
@@ -120,14 +129,27 @@ async def update_model(call: Calling, model: str, body: ModelPatch) -> Response:
     return await call.mutate(work, _show(call))
 
 
-@router.delete("/{model}", operation_id="delete_model", status_code=204)
-async def delete_model_and_versions(call: Calling, model: str, cascade: Cascade = False) -> Response:
-    """Delete a model with all its versions; refused while a service uses one, whatever `cascade` says."""
+@router.delete(
+    "/{model}",
+    operation_id="delete_model",
+    status_code=204,
+    responses={200: {"model": ModelDeletion}, 202: {"model": OperationShown}},
+)
+async def delete_model_and_versions(
+    call: Calling, model: str, cascade: Cascade = False, dry_run: DryRun = False
+) -> Response:
+    """Delete a model with all its versions; refused while a service uses one, unless it is to `cascade`.
+
+    With services it takes a while (202): its `result` names them. Nothing of the model can be deployed meanwhile.
+    """
+    if dry_run:
+        return await _would_delete(call, model, with_services=cascade)
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_model(session, call.who, model)
         call.check_if_match(etag(row.edition))
-        return Effect(await delete_model(session, call.who, row), row.id)
+        delete = delete_with_services if cascade else delete_model
+        return Effect(await delete(session, call.who, row), row.id)
 
     return await call.mutate(work, show_nothing)
 
@@ -162,6 +184,14 @@ async def delete_alias(call: Calling, model: str, alias: str) -> Response:
         return Effect(await remove_alias(session, call.who, row, alias), row.id)
 
     return await call.mutate(work, show_nothing)
+
+
+async def _would_delete(call: Call, model: str, *, with_services: bool) -> Response:
+    async with call.context.database.read() as session:
+        row = await models.find_model(session, call.who.tenant_id, model)
+        call.check_if_match(etag(row.edition))
+        found = await plan_deletion(session, row, with_services=with_services)
+    return JSONResponse({"dry_run": True, "services": list(found.services), "versions": found.versions})
 
 
 async def show_nothing(session: ReadSession, resource_id: str) -> Shown:

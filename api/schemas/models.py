@@ -78,6 +78,14 @@ class ModelPage(BaseModel):
     total: int | None = None
 
 
+class ModelDeletion(BaseModel):
+    """What a dry run says: the services that would be deleted, and how many versions."""
+
+    dry_run: bool
+    services: list[str]
+    versions: int
+
+
 def model_document(row: Model, summary: ModelSummary, links: Links) -> dict[str, Json]:
     """The model object."""
     url = links.to(f"/api/v1/models/{row.name}")

@@ -95,10 +95,21 @@ def alias(
         set_alias(call.platform, name, alias, call.output)
 
 
-@client_verb(documents=False)
-def delete(call: Call, name: ModelName, yes: Yes = False) -> None:
-    """Delete a model with all its versions, or one version; refused while a service uses it."""
-    from cli.registry import delete_model
+@client_verb(documents=False, waits_s=60)
+def delete(
+    call: Call,
+    name: ModelName,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Delete the services that use the model, too.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete a model with all its versions, or one version; refused while a service uses it, unless with --cascade."""
+    from cli.registry import delete_model, delete_with_services, services_of
 
+    if cascade:
+        services = services_of(call.platform, name)
+        too = f" and the services {', '.join(services)}" if services else ""
+        confirm(f"Delete the model {name} with all its versions{too}?", yes)
+        delete_with_services(call.platform, name, call.output, wait_s=call.wait_s)
+        return
     confirm(f"Delete {name}?" if "@" in name else f"Delete the model {name} with all its versions?", yes)
     delete_model(call.platform, name, call.output)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, CompoundSelect, String, cast, func, null, or_, select, union_all
+from sqlalchemy import BigInteger, CompoundSelect, String, cast, delete, func, null, or_, select, union_all
 
 from core.errors import NotFound
 from state.compiled import among, listed
-from state.database import Session
+from state.database import Session, WriteSession
 from state.queries.lists import Page, View, page
 from state.tables import Alias, Model, Revision, Service, Version
 
@@ -88,6 +88,11 @@ async def users_of_model(session: Session, model_id: str) -> Sequence[str]:
 async def users_of_version(session: Session, version_id: str) -> Sequence[str]:
     """The names of the services that run the version, or are asked to."""
     return await _users(session, Revision.version_id == version_id)
+
+
+async def forget_aliases(session: WriteSession, version_id: str) -> None:
+    """No alias means this version any more."""
+    await session.execute(delete(Alias).where(Alias.version_id == version_id))
 
 
 async def _users(session: Session, uses: object) -> Sequence[str]:

@@ -81,6 +81,12 @@ async def living_versions(session: Session, model_id: str) -> Sequence[Version]:
     return list(await session.scalars(query.order_by(Version.number).with_for_update(key_share=True)))
 
 
+async def has_living_versions(session: Session, model_id: str) -> bool:
+    """Whether a version of the model is not deleted."""
+    query = select(Version.id).where(Version.model_id == model_id, Version.status != "deleted")
+    return (await session.scalars(query.limit(1))).first() is not None
+
+
 async def inspection_of(session: Session, version_id: str) -> str | None:
     """The id of the version's inspection that is not finished."""
     query = select(Operation.id).where(

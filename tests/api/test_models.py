@@ -194,9 +194,41 @@ async def test_what_a_service_uses_cannot_be_deleted(client: AsyncClient, contex
         problem = is_problem(await client.delete(path), 409, "in_use")
         assert problem["services"] == ["/api/v1/services/flowers"]
         assert "'flowers'" in str(problem["detail"])
-    is_problem(await client.delete(f"{IRIS}?cascade=true"), 409, "in_use")
+    is_problem(await client.delete(f"{IRIS}?cascade=false&dry_run=true"), 409, "in_use")
     assert (await client.delete(f"{IRIS}/versions/2")).status_code == 204
     assert [version["number"] for version in (await client.get(f"{IRIS}/versions")).json()["items"]] == [1]
+
+
+@pytest.mark.parametrize("query", ["?cascade", "?cascade=true"])
+async def test_a_model_takes_its_services_along_where_that_is_asked(
+    client: AsyncClient, context: Context, query: str
+) -> None:
+    await ready_version(client, context)
+    await running_service(client, context, name="flowers")
+    would = await client.delete(f"{IRIS}{query}&dry_run=true")
+    assert (would.status_code, would.json()) == (200, {"dry_run": True, "services": ["flowers"], "versions": 1})
+    key = {"Idempotency-Key": "k"}
+    answer = await client.delete(f"{IRIS}{query}", headers=key)
+    operation = answer.json()
+    assert (answer.status_code, operation["kind"], operation["target"]["name"]) == (202, "model.delete", "iris")
+    assert operation["progress"]["detail"] == "with the services flowers"
+    assert (await client.delete(f"{IRIS}{query}", headers=key)).json()["id"] == operation["id"]
+    assert (await client.get("/api/v1/services/flowers")).json()["status"] == "deleting"
+    assert (await client.get(IRIS)).json()["status"] == "deleting"
+    is_problem(await client.post("/api/v1/services", json={"name": "late", "model": "iris"}), 404, "not_found")
+    is_problem(await client.delete(f"{IRIS}{query}"), 404, "not_found")
+    is_problem(await client.delete(f"{IRIS}{query}&dry_run=true"), 404, "not_found")
+    canceled = await client.post(f"/api/v1/operations/{operation['id']}:cancel")
+    is_problem(canceled, 409, "not_cancelable")
+
+
+async def test_the_model_of_another_tenant_takes_nothing_along(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)
+    await running_service(client, context, name="flowers")
+    other = await add_user(context, "acme", "eve")
+    for query in ("?cascade", "?cascade&dry_run=true"):
+        is_problem(await client.delete(f"{IRIS}{query}", headers=other), 404, "not_found")
+    assert (await client.get("/api/v1/services/flowers")).json()["status"] == "running"
 
 
 async def test_a_deleted_version_takes_its_inspection_and_its_number_with_it(client: AsyncClient) -> None:

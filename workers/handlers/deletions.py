@@ -1,0 +1,43 @@
+"""Models and versions that are deleted together with the services that use them: they wait until nothing does."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from core.clock import now_micros
+from state.queries.models import users_of_model, users_of_version
+from state.queries.versions import has_living_versions
+from state.tables import Operation
+from workers.outcomes import Done, Outcome, Progress, Wait
+from workers.resources import Held, Resources
+
+LOOK_AGAIN = timedelta(seconds=0.5)
+
+
+async def delete_version(held: Held, resources: Resources) -> Outcome:
+    """Done when no service needs it any more."""
+    assert isinstance(held.row, Operation)
+    async with resources.database.read() as session:
+        users = await users_of_version(session, held.row.target_id)
+    if users:
+        return Wait(LOOK_AGAIN, f"{_named(users)} still being deleted")
+    return Done(target={"deleted_at": now_micros()})
+
+
+async def delete_model(held: Held, resources: Resources) -> Outcome:
+    """Done when its services and its versions are gone."""
+    assert isinstance(held.row, Operation)
+    services = held.row.arguments["services"]
+    async with resources.database.read() as session:
+        users = await users_of_model(session, held.row.target_id)
+        has_versions = await has_living_versions(session, held.row.target_id)
+    if users or has_versions:
+        reason = f"{_named(users)} still being deleted" if users else "its versions are still being deleted"
+        percent = 90 * max(0, len(services) - len(users)) // len(services)
+        return Wait(LOOK_AGAIN, reason, Progress(percent, "deleting", reason))
+    return Done(result={"services": services}, target={"deleted_at": now_micros()})
+
+
+def _named(users: Sequence[str]) -> str:
+    if len(users) == 1:
+        return f"service {users[0]} is"
+    return f"services {', '.join(users[:5])}{' and others' if len(users) > 5 else ''} are"
