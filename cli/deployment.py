@@ -63,6 +63,7 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
     output.say(f"Deploy {plan.artifact.file.name} as service {plan.service}, model {plan.model}{origins}")
     service = platform.find(plan.path)
     version = made_version(platform, plan.artifact, plan.model, output, wait_s=plan.timeout_s)
+    version = _unless_the_same(plan, platform, service, version, output)
     output.progress_table(FIELD_COLUMNS, field_rows(version))
     named = name_features(platform, version, plan.features, output)
     is_as_before, version = named is version, named
@@ -76,6 +77,19 @@ def carry_out(plan: Plan, platform: Platform, output: Output) -> None:
         wait_for(platform, operation, plan.timeout_s, output, _ReplicaWatch(plan, platform, output).look)
         _try(plan, platform, version, output)
     _conclude(plan, platform, version, output, time.monotonic() - began)
+
+
+def _unless_the_same(
+    plan: Plan, platform: Platform, service: Document | None, version: Document, output: Output
+) -> Document:
+    """The version that the service has, where what was fetched has its bytes: only then are those of a URL known."""
+    if plan.artifact.url is None or service is None or service["model"] != plan.model:
+        return version
+    live = platform.find(f"/api/v1/models/{quote(plan.model, safe='')}/versions/{service['version']}")
+    if live is None or live["digest"] != version["digest"] or live["version"] == version["version"]:
+        return version
+    output.say(f"Version {version['version']} has the same bytes as version {live['version']}, which is kept.")
+    return live
 
 
 def _serves(service: Document, version: Document, plan: Plan) -> bool:

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cli.failure import CommandFailed
+from tests.e2e.commands import data, verb
 from tests.e2e.platform import RunningPlatform, until
 
 CONTENT = (Path(__file__).resolve().parents[2] / "examples/iris.onnx").read_bytes()
@@ -44,6 +45,30 @@ def source(go: threading.Event, asked: list[str]) -> Iterator[str]:
         server.shutdown()
         serving.join()
         server.server_close()
+
+
+def replicas(running: RunningPlatform) -> list[str]:
+    with running.client() as platform:
+        return [str(each["id"]) for each in platform.get("/api/v1/services/iris/replicas")["items"]]
+
+
+def test_deploying_a_url_again_keeps_what_has_the_same_bytes(tmp_path: Path) -> None:
+    go = threading.Event()
+    go.set()
+    with source(go, []) as url:
+        running = RunningPlatform.start(tmp_path)
+        try:
+            data(running, "deploy", url)
+            before = replicas(running)
+            again = verb(running, "deploy", url)
+            assert again.exit_status == 0
+            assert "Version 2 has the same bytes as version 1, which is kept." in again.err
+            assert "No change: iris serves version 1 of iris already." in again.err
+            assert replicas(running) == before
+            two = verb(running, "deploy", url, "--replicas", "2")
+            assert (two.exit_status, "to version 1" in two.err) == (0, True)
+        finally:
+            running.end()
 
 
 def test_a_platform_that_is_killed_while_it_fetches_goes_on_and_serves_the_model(tmp_path: Path) -> None:
