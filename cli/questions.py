@@ -11,6 +11,7 @@ from cli.client import Platform
 from cli.failure import CommandFailed, Exit
 from cli.prediction import predict_path, read_body, sample_body
 
+JSON = "application/json"
 CSV = "text/csv"
 ROWS = (".csv", ".tsv")
 
@@ -25,7 +26,13 @@ class Question:
     @classmethod
     def of_json(cls, body: object) -> "Question":
         """A document."""
-        return cls(json.dumps(body).encode(), "application/json")
+        return cls(json.dumps(body).encode(), JSON)
+
+    def with_webhook(self, url: str) -> "Question":
+        """The same for a durable prediction of which somebody is told. Raises `CommandFailed` where it is no JSON."""
+        if self.media_type != JSON:
+            raise CommandFailed("Rows and forms name no webhook: send JSON, or register one.", exit_status=Exit.USAGE)
+        return Question.of_json({**json.loads(self.content), "webhook": url})
 
 
 def read_question(given: Sequence[str], parts: Sequence[str], *, is_csv: bool) -> Question | None:

@@ -202,8 +202,13 @@ def delete_with_services(platform: Platform, model: str, output: Output, *, wait
         output.data(str(operation["id"]))
         return
     gone = wait_for(platform, operation, wait_s, output)["result"].get("services", ())
-    named = ", ".join(each["name"] for each in gone)
-    output.say(f"The model {model} is deleted" + (f", and the services {named}." if named else "."))
+    too = f", and the {services_in_words([each['name'] for each in gone])}" if gone else ""
+    output.say(f"The model {model} is deleted{too}.")
+
+
+def services_in_words(names: Sequence[str]) -> str:
+    """`service iris`, `services iris, rose`."""
+    return f"{'service' if len(names) == 1 else 'services'} {', '.join(names)}"
 
 
 def set_alias(platform: Platform, text: str, alias: str, output: Output) -> None:

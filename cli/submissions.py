@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from cli.client import Document, Platform, refusal
 from cli.failure import CommandFailed, Exit
 from cli.output import Columns, Output
-from cli.prediction import read_body, sample_body
+from cli.prediction import sample_body
+from cli.questions import Question
 from cli.words import age_in_words, answer_in_words, seconds_in_words
 
 PREDICTIONS = "/api/v1/predictions"
@@ -60,16 +61,29 @@ def tell_prediction(one: Document, output: Output) -> None:
 
 
 def submit(
-    platform: Platform, service: str, given: list[str], webhook: str | None, output: Output, *, wait_s: float
+    platform: Platform,
+    service: str,
+    asked: Question | None,
+    webhook: str | None,
+    on_error: str | None,
+    output: Output,
+    *,
+    wait_s: float,
 ) -> None:
     """Submit the input, or the model's sample, and wait for the answer where `wait_s` is more than zero.
 
     Raises `CommandFailed` when the prediction fails, too.
     """
-    body = read_body(given) if given else sample_body(platform, service)
+    question = asked or Question.of_json(sample_body(platform, service))
     if webhook is not None:
-        body = {**body, "webhook": webhook}
-    one = platform.call("POST", f"/api/v1/services/{quote(service, safe='')}/predictions", body).document
+        question = question.with_webhook(webhook)
+    one = platform.send(
+        "POST",
+        f"/api/v1/services/{quote(service, safe='')}/predictions",
+        question.content,
+        query={} if on_error is None else {"on_error": on_error},
+        headers={"content-type": question.media_type},
+    ).document
     if not wait_s:
         if output.is_for_scripts:
             output.document(one)
@@ -128,6 +142,8 @@ def _answer(one: Document) -> str:
     found = one["output"]
     if isinstance(found, dict) and "outputs" in found:
         found = found["outputs"]
+    if isinstance(found, dict) and "data" in found and "columns" in found:
+        found = found["data"]
     if isinstance(found, list):
         return f"{len(found)} records"
     return answer_in_words(found)

@@ -103,11 +103,11 @@ def delete(
     yes: Yes = False,
 ) -> None:
     """Delete a model with all its versions, or one version; refused while a service uses it, unless with --cascade."""
-    from cli.registry import delete_model, delete_with_services, services_of
+    from cli.registry import delete_model, delete_with_services, services_in_words, services_of
 
     if cascade:
         services = services_of(call.platform, name)
-        too = f" and the services {', '.join(services)}" if services else ""
+        too = f" and the {services_in_words(services)}" if services else ""
         confirm(f"Delete the model {name} with all its versions{too}?", yes)
         delete_with_services(call.platform, name, call.output, wait_s=call.wait_s)
         return

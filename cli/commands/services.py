@@ -1,13 +1,15 @@
 """Verbs about services."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cli.commands.target import (
+    FormParts,
+    IsCsv,
     Limit,
+    OnErrorOption,
     ServiceName,
     Timeout,
     Yes,
@@ -16,13 +18,6 @@ from cli.commands.target import (
     connect,
 )
 from cli.commands.verb import Call, client_verb
-
-
-class OnError(StrEnum):
-    """What a record that does not fit spoils."""
-
-    FAIL = "fail"
-    RECORD = "record"
 
 
 @client_verb()
@@ -115,15 +110,9 @@ def predict(
     values: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="One value of the record.")
     ] = None,
-    parts: Annotated[
-        list[str] | None,
-        typer.Option("--form", "-F", metavar="NAME=VALUE | NAME=@FILE", help="One part of a form; may be repeated."),
-    ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="The file, or stdin, is CSV whatever its name says.")] = False,
-    on_error: Annotated[
-        OnError | None,
-        typer.Option("--on-error", help="What a bad record spoils: all, or itself.", show_default="fail"),
-    ] = None,
+    parts: FormParts = None,
+    csv: IsCsv = False,
+    on_error: OnErrorOption = None,
     timeout: Timeout = 60,
 ) -> None:
     """Ask a service: `predict iris -i age=42 -i job=clerk`, `predict iris @body.json`, or `-` for stdin.

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -69,6 +70,24 @@ Where = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All for which it can be done.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With --where or --all: only say what would become of each.")]
+
+
+class OnError(StrEnum):
+    """What a record that does not fit spoils."""
+
+    FAIL = "fail"
+    RECORD = "record"
+
+
+FormParts = Annotated[
+    list[str] | None,
+    typer.Option("--form", "-F", metavar="NAME=VALUE | NAME=@FILE", help="One part of a form; may be repeated."),
+]
+IsCsv = Annotated[bool, typer.Option("--csv", help="The file, or stdin, is CSV whatever its name says.")]
+OnErrorOption = Annotated[
+    OnError | None,
+    typer.Option("--on-error", help="What a bad record spoils: all, or itself.", show_default="fail"),
+]
 FeatureNames = Annotated[
     list[str] | None,
     typer.Option(

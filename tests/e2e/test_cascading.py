@@ -61,10 +61,10 @@ def test_who_deletes_a_model_in_use_is_told_what_goes_with_it(tmp_path: Path) ->
     assert "cascade" in refused.err
     assert verb(running, "models", "delete", "flowers@1", "--cascade", "--yes").exit_status == 2
     asked = at_a_terminal(running, "models", "delete", "flowers", "--cascade", answer="n\n")
-    assert "Delete the model flowers with all its versions and the services flowers? [y/N]" in asked.out
+    assert "Delete the model flowers with all its versions and the service flowers? [y/N]" in asked.out
     assert data(running, "services", "ls", "-o", "name") == "flowers\n"
     done = verb(running, "models", "delete", "flowers", "--cascade", "--yes")
-    assert (done.exit_status, "is deleted, and the services flowers." in done.err) == (0, True)
+    assert (done.exit_status, "is deleted, and the service flowers." in done.err) == (0, True)
     assert data(running, "services", "ls", "-o", "name") == data(running, "models", "ls", "-o", "name") == ""
     data(running, "models", "upload", str(EXAMPLES / "iris.onnx"), "--name", "flowers")  # the name is free
     again = verb(running, "models", "delete", "flowers", "--cascade", "--yes")

@@ -82,6 +82,16 @@ def test_a_prediction_is_submitted_awaited_and_found_again(running: RunningPlatf
     assert "status      succeeded" in data(running, "predictions", "cancel", submitted), "what has ended stays"
 
 
+def test_rows_are_submitted_and_the_right_ones_answered(running: RunningPlatform, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b,c,d\n5.1,3.5,1.4,0.2\nwide,3.1,4.9,1.5\n")
+    asked = ("predictions", "create", "iris", f"@{rows}", "--on-error", "record")
+    kept = json.loads(data(running, *asked, "--json"))
+    assert [each["index"] for each in kept["output"]["errors"]] == [1]
+    assert verb(running, *asked, "--webhook", "https://example.com/").exit_status == 2
+    assert "2 records" in data(running, "predictions", "ls", "-n", "1")
+
+
 def test_a_prediction_that_fails_is_a_failure_that_names_the_field(running: RunningPlatform) -> None:
     done = verb(running, "predictions", "create", "iris", "float_input=x")
     assert (done.exit_status, done.out) == (1, "")
