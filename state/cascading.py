@@ -55,16 +55,19 @@ async def delete_with_services(session: WriteSession, who: Who, model: Model) ->
         names = ", ".join(f"'{name}'" for name in sorted(late)[:5])
         raise InUse(f"model '{model.name}' was deployed at this very moment, as {names}; delete it again")
     ends = [{"name": each.name, "operation": await _end(session, who, each)} for each in services]
-    operation = await submit(session, who, "model.delete", model, services=ends)
+    operation = await submit(session, who, "model.delete", model)
     names = ", ".join(service.name for service in services)
     operation.progress = {"percent": 0, "stage": "deleting", "detail": f"with the services {names}"}
     by = By(who.actor, operation_id=operation.id)
     used = await _used_versions(session, model)
+    waiting = []
     for version in living:
         if version.id in used:
-            await _end_later(session, who, model, version)
+            later = await _end_later(session, who, model, version)
+            waiting.append({"version": str(version.number), "operation": later.id})
         else:
             await remove_version(session, version, operation, by)
+    operation.arguments = {"services": ends, "versions": waiting}
     await advance(session, model, "delete", by)
     return operation
 
@@ -101,7 +104,7 @@ async def _used_versions(session: Session, model: Model) -> set[str]:
     return set(await session.scalars(query.where(Revision.model_id == model.id, Service.status != "deleted")))
 
 
-async def _end_later(session: WriteSession, who: Who, model: Model, version: Version) -> None:
+async def _end_later(session: WriteSession, who: Who, model: Model, version: Version) -> Operation:
     """Nobody can deploy the locked version from now on; its operation waits until no service needs it."""
     older = await unfinished(session, version.id)
     operation = await submit(session, who, "version.delete", version, model=model.name)
@@ -109,3 +112,4 @@ async def _end_later(session: WriteSession, who: Who, model: Model, version: Ver
     await supersede(session, older, operation, by)
     await advance(session, version, "delete", by)
     await forget_aliases(session, version.id)
+    return operation

@@ -14,7 +14,7 @@ import psutil
 from core.failpoints import POINTS
 from tests.crash.installation import Installation, Member
 from tests.crash.ledger import Client
-from tests.crash.workload import Story, cancels, endpoints, predictions, services, sweeps, uploads, verbs
+from tests.crash.workload import Story, cancels, cascades, endpoints, predictions, services, sweeps, uploads, verbs
 
 START_S = 20.0
 HIT_S = 3.0
@@ -23,7 +23,7 @@ LOOK_S = 0.02
 SMALL_FILE_BYTES = 4096  # less than any file that grows: every write is one to a full disk
 
 LIGHT: Sequence[Story] = (predictions, predictions, endpoints, cancels)
-HEAVY: Sequence[Story] = (uploads, services, verbs, sweeps)
+HEAVY: Sequence[Story] = (uploads, services, verbs, sweeps, cascades)
 NEEDED: Mapping[str, Story] = {  # who comes by there
     "put_before_rename": uploads,
     "blob_before_touch": uploads,

@@ -4,7 +4,7 @@ Pure: no platform is needed to try them, and each is numbered as in docs/reliabi
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -61,6 +61,13 @@ def _is_last_wish(seen: Evidence, last: Any) -> bool:
     return all((each.created_at, each.id) <= (last.created_at, last.id) for each in later)
 
 
+def _made_by_cascades(operations: Iterable[Any]) -> Iterator[str]:
+    """What the deletion of a model with its services has begun; a service may have been on its way out already."""
+    deletions = [each for each in operations if each.kind == "model.delete"]
+    for kind in ("services", "versions"):
+        yield from {part["operation"] for each in deletions for part in each.arguments.get(kind, ())}
+
+
 def nothing_takes_effect_twice(seen: Evidence) -> Iterator[str]:
     """2. One version an upload, one prediction a submission, one operation a key, one event and delivery a change."""
     rows, ledger = seen.rows, seen.ledger
@@ -72,6 +79,7 @@ def nothing_takes_effect_twice(seen: Evidence) -> Iterator[str]:
     markers = Counter(marker for each in rows.predictions if (marker := _marker(each.body)) is not None)
     yield from (f"the submission {marker} made {count} predictions" for marker, count in markers.items() if count > 1)
     makers = Counter(key.operation_id for key in rows.keys if not key.path.endswith("cancel"))
+    makers.update(id for id in _made_by_cascades(rows.operations) if id not in makers)
     made = {operation.id for operation in rows.operations}
     yield from (f"{id} was made by {count} keys" for id, count in makers.items() if count > 1 and id in made)
     yield from (f"{each.id} ({each.kind}) was made by no key" for each in rows.operations if each.id not in makers)

@@ -121,6 +121,17 @@ async def services(work: Workload) -> None:
     await _verbs(work, name)
 
 
+async def cascades(work: Workload) -> None:
+    """A model is deleted with the service that uses it, whatever that does just then."""
+    number = work.world.next_number()
+    await work.wait(await work.upload(f"m{number}", work.artifact(str(number))))
+    made = await work.change("POST", "/api/v1/services", {"name": f"c{number}", "model": f"m{number}", "replicas": 1})
+    if work.chance.random() < 0.6:
+        await work.wait(made)
+    await work.pause()
+    await work.change("DELETE", f"/api/v1/models/m{number}?cascade=true")
+
+
 async def verbs(work: Workload) -> None:
     """What owners ask of services that there are."""
     name = work.chance.choice([STEADY, *work.world.services])

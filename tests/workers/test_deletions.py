@@ -46,7 +46,9 @@ async def test_versions_and_model_follow_when_their_services_are_gone_whoever_wo
         await wake(session, [service.id])
     await platform.start({**THESE, "service.delete": end_at_once})
     ended = await platform.until(operation, "succeeded")
-    assert ended.result == {"services": operation.arguments["services"]}
+    assert ended.result == operation.arguments
+    assert [each["name"] for each in ended.result["services"]] == ["iris"]
+    assert [each["version"] for each in ended.result["versions"]] == ["1"]
     ends = [
         (await platform.until(service, "deleted")).deleted_at or 0,
         (await platform.until(version, "deleted")).deleted_at or 0,

@@ -34,7 +34,7 @@ async def delete_model(held: Held, resources: Resources) -> Outcome:
         reason = f"{_named(users)} still being deleted" if users else "its versions are still being deleted"
         percent = 90 * max(0, len(services) - len(users)) // len(services)
         return Wait(LOOK_AGAIN, reason, Progress(percent, "deleting", reason))
-    return Done(result={"services": services}, target={"deleted_at": now_micros()})
+    return Done(result=dict(held.row.arguments), target={"deleted_at": now_micros()})
 
 
 def _named(users: Sequence[str]) -> str:
