@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from core.clock import now_micros
 from core.ids import new_id
@@ -11,7 +12,7 @@ from state.advance import advance
 from state.database import Database, WriteSession
 from state.history import begin
 from state.migrate import DEFAULT_TENANT
-from state.queries.lists import View, page
+from state.queries.lists import Condition, View, page
 from state.queries.models import ModelSummary, list_models, summaries
 from state.tables import Alias, Model, Version
 from tests.state.rows import TEST, make_model
@@ -79,6 +80,25 @@ async def test_a_row_without_a_column_says_so_where_it_is_missed(database: Datab
         (row,) = (await page(session, select(Model), Model, View(), without=("description",))).rows
     assert row.name == "iris"
     assert not hasattr(row, "description")
+
+
+async def test_a_range_does_not_make_sqlite_sort_the_table(database: Database) -> None:
+    since = Condition("updated_at", "lt", (now_micros() + 60_000_000,))
+    view = View((since, Condition("name", "contains", ("b",))))
+    async with database.write() as session:
+        made = [await make_model(session, name) for name in ("a", "b", "c")]
+    async with database.read() as session:
+        asked: list[tuple[str, Any]] = []
+        engine = session.get_bind().engine
+        event.listen(engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        found = await list_models(session, DEFAULT_TENANT, view)
+        assert [row.id for row in found.rows] == [made[1].id]
+        if database.dialect == "sqlite":
+            ((statement, values),) = asked
+            connection = await session.connection()
+            plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)).all()
+            assert "ix_models_list" in str(plan)
+            assert "TEMP B-TREE" not in str(plan)
 
 
 async def test_models_are_listed_in_the_order_of_their_last_change(database: Database) -> None:
