@@ -277,9 +277,8 @@ async def test_another_tenant_cannot_touch_a_service(client: AsyncClient, contex
 
 @pytest.mark.parametrize("name", ["nobody", "..%2f", "a" * 5000, "é", "iris:fly", "IRIS"])
 async def test_an_unknown_service_is_404_whatever_it_is_called(client: AsyncClient, name: str) -> None:
-    for path in (name, f"{name}:pause", f"{name}/history", f"{name}/replicas", f"{name}/predictions"):
-        answer = await client.request(
-            "POST" if path.endswith((":pause", "predictions")) else "GET", f"{SERVICES}/{path}"
-        )
+    bodies: dict[str, object] = {"": None, ":pause": {}, "/history": None, "/replicas": None, "/predictions": {"x": 1}}
+    for path, body in bodies.items():
+        answer = await client.request("GET" if body is None else "POST", f"{SERVICES}/{name}{path}", json=body)
         assert answer.status_code in (404, 405, 422), (path, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
