@@ -18,6 +18,7 @@ from api.routes import (
     me,
     models,
     operations,
+    parts,
     predictions,
     replicas,
     runtimes,
@@ -61,7 +62,7 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (models, versions, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
+    resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

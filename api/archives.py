@@ -45,6 +45,11 @@ def look_inside(head: bytes) -> Foreign | None:
     return None
 
 
+def is_zip(head: bytes) -> bool:
+    """Whether the head is that of a zip archive with entries."""
+    return head.startswith(LOCAL_HEADER)
+
+
 def _zip(names: Sequence[str]) -> Foreign:
     for pattern, found in MEMBERS:
         if any(re.fullmatch(pattern, name) for name in names):

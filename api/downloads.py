@@ -1,5 +1,8 @@
 """Sends a blob: the whole or the range asked for; its ETag is its digest, so what a client has is not sent again."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,8 +13,9 @@ from api.dependencies import Context
 from api.errors import problem
 from api.headers import is_not_modified
 from api.ranges import read_range
-from storage.base import RangeNotSatisfiable
+from storage.base import ByteRange, RangeNotSatisfiable
 from storage.digests import Digest
+from storage.packed import PackedFile, open_packed
 
 # Of a route that sends one, in the API's description.
 BYTES: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -26,11 +30,41 @@ async def send_blob(
     request: Request, context: Context, digest: str, disposition: str, media_type: str = "application/octet-stream"
 ) -> Response:
     """The blob with Range and ETag (RFC 9110); 304 and 416 where they belong. Raises `BlobMissing`."""
-    blob, tag = Digest.parse(digest), digest_tag(digest)
+    blob = Digest.parse(digest)
+
+    async def size_bytes() -> int:
+        return await context.store.stat(blob)
+
+    content = _Content(digest, size_bytes, partial(context.store.open, blob))
+    return await _send(request, content, disposition, media_type)
+
+
+async def send_packed(request: Request, context: Context, file: PackedFile, digest: str, disposition: str) -> Response:
+    """The same for a file inside of a blob; `digest` is that of its own bytes."""
+
+    async def size_bytes() -> int:
+        await context.store.stat(file.blob)
+        return file.size_bytes
+
+    content = _Content(digest, size_bytes, partial(open_packed, context.store, file))
+    return await _send(request, content, disposition, "application/octet-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is sent: `size_bytes` raises where it is not there, `pieces` gives it or a range of it."""
+
+    digest: str
+    size_bytes: Callable[[], Awaitable[int]]
+    pieces: Callable[[ByteRange | None], AsyncIterator[bytes]]
+
+
+async def _send(request: Request, content: _Content, disposition: str, media_type: str) -> Response:
+    tag = digest_tag(content.digest)
     headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
     if is_not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    size_bytes = await context.store.stat(blob)
+    size_bytes = await content.size_bytes()
     try:
         part = read_range(request, size_bytes, tag)
     except RangeNotSatisfiable as error:
@@ -43,8 +77,7 @@ async def send_blob(
     headers |= {"Content-Length": str(length_bytes), "Content-Disposition": disposition}
     # What somebody has uploaded is never a page of ours.
     headers |= {"X-Content-Type-Options": "nosniff"}
-    pieces = context.store.open(blob, part)
-    return StreamingResponse(pieces, 206 if part else 200, headers, media_type=media_type)
+    return StreamingResponse(content.pieces(part), 206 if part else 200, headers, media_type=media_type)
 
 
 def attachment(plain: str, name: str | None = None) -> str:

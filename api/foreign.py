@@ -41,7 +41,11 @@ KERAS_FILE: Final = Foreign("a Keras model", KERAS)
 NUMPY_FILE: Final = Foreign("a NumPy file", NUMPY)
 XGBOOST: Final = Foreign("an XGBoost model", BOOSTER)
 IMAGE: Final = Foreign("an image", "", is_model=False)
-ARCHIVE: Final = Foreign("an archive or compressed file", "Unpack it and upload the model file itself.", is_model=False)
+ARCHIVE: Final = Foreign(
+    "an archive or compressed file",
+    "Unpack it and upload the model file itself; a zip file of several models needs a portside.json that names them.",
+    is_model=False,
+)
 
 # In order: the first that matches the start of the file decides.
 MAGIC: Final = tuple(

@@ -32,7 +32,11 @@ FORM_CONTENT: Final[dict[str, Any]] = {
             "required": ["file"],
             "additionalProperties": False,
             "properties": {
-                "file": {"type": "string", "format": "binary", "description": "An ONNX or PMML file."},
+                "file": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "An ONNX or PMML file, or a zip of some.",
+                },
                 "name": {**_TEXT, "description": "The model's name.", "examples": ["churn"]},
                 "display_name": _TEXT,
                 "description": _TEXT,
@@ -42,7 +46,7 @@ FORM_CONTENT: Final[dict[str, Any]] = {
                     "examples": ["marketing,weekly"],
                 },
                 "task": {**_TEXT, "description": "Overrides the task that the inspection finds."},
-                "type": {**_TEXT, "enum": ["auto", "onnx", "pmml"], "description": "What the file must be."},
+                "type": {**_TEXT, "enum": ["auto", "onnx", "pmml", "parts"], "description": "What the file must be."},
                 "metrics": {
                     **_TEXT,
                     "description": "A JSON object of any figures.",

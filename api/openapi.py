@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from api.errors import PROBLEM
-from api.gateway.description import PREDICT, PREDICT_PATH
+from api.gateway.description import GATEWAY_PATHS
 from api.schemas.models import ModelCreate, ModelFromSource
 from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionCreate, PredictionInput
 from api.schemas.versions import SourceFields
@@ -78,7 +78,8 @@ class PlatformApp(FastAPI):
             found = super().openapi()
             _tell_shapes(found)
             _tell_errors(found)
-            found["paths"][PREDICT_PATH] = {"post": _with_problems(copy.deepcopy(PREDICT))}
+            for path, operation in GATEWAY_PATHS.items():
+                found["paths"][path] = {"post": _with_problems(copy.deepcopy(operation))}
             found["tags"] = [{"name": name, "description": text} for name, text in TAGS]
             found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             found["security"] = [{"bearer": []}, {}]

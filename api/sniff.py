@@ -5,8 +5,8 @@
 
 import re
 
-from api.archives import look_inside
-from api.foreign import CSV_LINE, MAGIC, NOT_A_MODEL, Foreign
+from api.archives import is_zip, look_inside
+from api.foreign import ARCHIVE, CSV_LINE, MAGIC, NOT_A_MODEL, Foreign
 from api.markup import read_markup
 from api.protobuf import is_onnx, seems_core_ml, seems_frozen_graph, seems_saved_model
 from core.errors import FieldProblem, FormatNotServed, InvalidArtifact, Rejected
@@ -19,6 +19,7 @@ TENSORFLOW = Foreign(
     "a TensorFlow model", "Export it to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx"
 )
 EXPECTED = "Upload an ONNX file (.onnx) or a PMML file (.pmml)."
+MANIFEST = b"portside.json"  # of a zip archive of several models; its name stands there as it is
 
 
 class PmmlDoctype(InvalidArtifact):
@@ -28,8 +29,9 @@ class PmmlDoctype(InvalidArtifact):
 
 
 def recognise(head: bytes, *, is_whole: bool = False) -> str:
-    """`onnx` or `pmml` for a file that begins with `head` (64 KiB of it, or the whole file).
+    """`onnx`, `pmml` or `parts` for a file that begins with `head` (64 KiB of it, or the whole file).
 
+    A zip archive whose head names nothing foreign may be one of several models: `ManifestSought` knows at its end.
     Raises `FormatNotServed`, `InvalidArtifact` and `PmmlDoctype`, each pointing at `/file`.
     """
     if not head:
@@ -39,7 +41,28 @@ def recognise(head: bytes, *, is_whole: bool = False) -> str:
         return _markup_format(root)
     if is_onnx(head):
         return "onnx"
+    if is_zip(head) and (MANIFEST in head or (not is_whole and look_inside(head) is ARCHIVE)):
+        return "parts"
     raise refusal(_guess(head))
+
+
+class ManifestSought:
+    """Looks for the name of the manifest in an archive as it comes by; what the manifest says is for the inspection."""
+
+    def __init__(self) -> None:
+        self._is_found = False
+        self._last = b""  # the name may begin in one piece and end in the next
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece."""
+        if not self._is_found:
+            seen = self._last + piece
+            self._is_found, self._last = MANIFEST in seen, seen[1 - len(MANIFEST) :]
+
+    def finish(self) -> None:
+        """Raises `InvalidArtifact` for an archive without one."""
+        if not self._is_found:
+            raise refusal(ARCHIVE)
 
 
 def refusal(found: Foreign) -> Rejected:

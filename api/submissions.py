@@ -41,13 +41,17 @@ LONGEST_CANCEL_AFTER: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked: the document, or the bytes of rows or a form; how that is answered; whom the answer is told."""
+    """What is asked: the document, or the bytes of rows or a form; how that is answered; whom the answer is told.
+
+    Rows and forms ask the default part.
+    """
 
     data: bytes
     document: dict[str, Json] | None
     options: Mapping[str, str]
     hook: Hook | None
     sha256: str | None  # where the client chose the id
+    part: str | None = None
 
     @property
     def is_stored(self) -> bool:
@@ -84,6 +88,7 @@ async def submit(
             deadline_at=None if cancel_after is None else now_micros() + to_micros(cancel_after),
             options=asked.options,
             request_sha256=asked.sha256,
+            part=asked.part,
         )
         return Effect(await submit_prediction(session, call.who, found, submission))
 
@@ -105,8 +110,8 @@ def _asked(call: Call, given: PredictionCreate | Raw, on_error: OnError, *, has_
     if hook is not None:
         check_webhook_url(hook.url, call.context.settings, hook.pointer)
     told = None if hook is None else [hook.url, hook.events]
-    sha256 = _sha256([document, options, told]) if has_own_id else None
-    return Asked(json.dumps(document).encode(), document, options, hook, sha256)
+    sha256 = _sha256([document, options, told, given.part]) if has_own_id else None
+    return Asked(json.dumps(document).encode(), document, options, hook, sha256, given.part)
 
 
 def _sha256(meant: Json) -> str:

@@ -20,7 +20,7 @@ from api.dependencies import Context
 from api.foreign import NOT_A_MODEL
 from api.multipart import Form, file_name
 from api.protobuf import ModelOutline
-from api.sniff import HEAD_BYTES, recognise, refusal
+from api.sniff import HEAD_BYTES, ManifestSought, recognise, refusal
 from core.errors import FieldProblem, PlatformError, StoreUnavailable, TooLarge, UnsupportedMediaType
 from core.failpoints import failpoint
 from state.blobs import touch_blob
@@ -30,7 +30,8 @@ from storage.base import BlobMissing, Stored
 FORM_ALLOWANCE_BYTES: Final = 2 * 1024 * 1024
 DRAIN_S: Final = 4.0  # a refusal must not take five seconds
 RAW_TYPES: Final = re.compile(
-    r"application/(octet-stream|xml|pmml\+xml|x-onnx|onnx|vnd\.onnx|x-protobuf|protobuf|binary)|text/xml"
+    r"application/(octet-stream|xml|pmml\+xml|x-onnx|onnx|vnd\.onnx|x-protobuf|protobuf|binary|zip|x-zip-compressed)"
+    r"|text/xml"
 )
 
 
@@ -109,7 +110,7 @@ class _Artifact:
     ) -> None:
         self._source, self._fields, self._check = source, fields, check
         self._head = bytearray()
-        self._outline: ModelOutline | None = None
+        self._outline: ModelOutline | ManifestSought | None = None
         self.format = ""
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -135,8 +136,8 @@ class _Artifact:
 
     def _decide(self, *, is_whole: bool) -> None:
         self.format = recognise(bytes(self._head[:HEAD_BYTES]), is_whole=is_whole)
-        if self.format == "onnx":
-            self._outline = ModelOutline()
+        if self.format in ("onnx", "parts"):
+            self._outline = ModelOutline() if self.format == "onnx" else ManifestSought()
             self._outline.feed(bytes(self._head))
         self._head.clear()
 

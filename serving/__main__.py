@@ -67,6 +67,7 @@ def _inspect_parser() -> argparse.ArgumentParser:
 def _test_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving test", description="Answer one prediction body from stdin.")
     _add_model(parser)
+    parser.add_argument("--part", metavar="KEY", help="the part of an archive that is asked (default: its default one)")
     parser.add_argument("--content-type", default="", help="what stdin is: JSON unless this says text/csv or a form")
     parser.add_argument("--timeout-s", type=float)
     _add_limits(parser)
@@ -80,7 +81,9 @@ def _runtimes_parser() -> argparse.ArgumentParser:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="an ONNX or a PMML file")
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="FILE", help="an ONNX or PMML file, or an archive of some"
+    )
     parser.add_argument("--signature", type=Path, metavar="FILE", help="what `inspect` printed, to start faster")
 
 

@@ -6,12 +6,14 @@ Before the model is loaded only the health routes answer; the others say 503.
 import asyncio
 import hmac
 import importlib.metadata
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -19,9 +21,10 @@ import msgspec
 from serving import answering
 from serving.connection import problem_response
 from serving.forms import FIELDS
+from serving.loading import Loaded
 from serving.messages import Request, Response
 from serving.pace import Pace
-from serving.problems import FieldError, Problem, pointer_token
+from serving.problems import FieldError, Problem, pointer_token, shorten
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.score import Identity, Scorer, too_much
 from serving.spellings import is_json
@@ -30,38 +33,55 @@ Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
 _OTHER_KINDS = (b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values")
+_PART = re.compile(r"(?:/api/v1/services/[^/]+)?/parts/([^/]*)/predict")
+DEFAULT = ""  # the key of what answers where no part is named
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What answers one path: a handler per method. `is_open` needs no token, `is_work` may leave the loop."""
+    """What answers one path: a handler per method. `is_open` needs no token, `is_work` of a part may leave the loop."""
 
     handlers: Mapping[bytes, Handler]
     is_open: bool = False
     is_work: bool = False
+    part: str = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One loaded model in both protocols, and how long it takes."""
+
+    scorer: Scorer
+    oip: OipModel
+    pace: Pace
 
 
 class ModelServer:
-    """Answers requests for one model. Lives on the loop, except for its work."""
+    """Answers requests for one model, or for the parts of one. Lives on the loop, except for its work."""
 
     def __init__(self, identity: Identity, token: str | None, threads: int) -> None:
         self._identity = identity
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._pool = ThreadPoolExecutor(max(2, threads), thread_name_prefix="predict")
-        self._pace = Pace(0.0)
-        self._scorer: Scorer | None = None
-        self._oip: OipModel | None = None
+        self._served: dict[str, Served] = {}
         self._is_stopping = False
-        self._routes = self._health_routes() | self._predict_routes() | self._tensor_routes()
+        self._routes = self._health_routes() | self._predict_routes(DEFAULT) | self._tensor_routes(DEFAULT)
 
     @property
     def is_ready(self) -> bool:
         """Whether predictions are answered."""
-        return self._scorer is not None and not self._is_stopping
+        return bool(self._served) and not self._is_stopping
 
-    def serve(self, scorer: Scorer, call_s: float) -> None:
-        """Begin to answer predictions; `call_s` is how long a small one takes."""
-        self._scorer, self._oip, self._pace = scorer, OipModel(scorer), Pace(call_s)
+    def serve(self, scorer: Scorer, call_s: float, parts: Mapping[str, Loaded] = MappingProxyType({})) -> None:
+        """Begin to answer predictions; `call_s` is how long a small one takes.
+
+        `parts` are answered by their keys, too: on the inference surface each is a version of the model.
+        """
+        versions = [self._identity.version, *parts]
+        self._served[DEFAULT] = Served(scorer, OipModel(scorer, versions=versions), Pace(call_s))
+        for key, part in parts.items():
+            self._served[key] = Served(part.scorer, OipModel(part.scorer, key, versions), Pace(part.call_s))
+            self._routes = self._predict_routes(key) | self._tensor_routes(key) | self._routes
 
     def stop(self) -> None:
         """Stop being ready; requests that still come are answered."""
@@ -79,13 +99,14 @@ class ModelServer:
             given = request.headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, self._authorization):
                 return self._refused(request, _token_problem())
-        if not route.is_work or self._scorer is None:
+        served = self._served.get(route.part)
+        if not route.is_work or served is None:
             return self._guarded(handler, request)
-        size = len(request.body)
+        size, pace = len(request.body), served.pace
         work = partial(self._guarded, handler, request)
-        if self._pace.fits_loop(size):
-            return self._pace.timed(work, size)
-        return asyncio.get_running_loop().run_in_executor(self._pool, self._pace.timed, work, size)
+        if pace.fits_loop(size):
+            return pace.timed(work, size)
+        return asyncio.get_running_loop().run_in_executor(self._pool, pace.timed, work, size)
 
     def refusal(self, problem: Problem) -> Response:
         """See `connection.Application`."""
@@ -120,16 +141,35 @@ class ModelServer:
             if name != self._identity.name:
                 return Problem(404, "not_found", f"Request for unknown model: '{name[:200]}' is not found")
             if rest[:1] == ["versions"] and rest[1:2] != [self._identity.version]:
-                version = rest[1][:200] if len(rest) > 1 else ""
-                return Problem(404, "not_found", f"Request for unknown model: '{name}' version {version} is not found")
+                return self._unknown_version(name, rest[1] if len(rest) > 1 else "")
+        elif (found := _PART.fullmatch(path)) is not None:
+            return self._unknown_part(found[1])
         hint = f"predictions go to POST /predict or /v2/models/{self._identity.name}/infer"
         return Problem(404, "not_found", f"there is nothing at {path[:200]}", hint=hint)
 
-    def _loaded(self) -> tuple[Scorer, OipModel]:
-        if self._scorer is None or self._oip is None:
-            headers = {"retry-after": "1"}
-            raise Problem(503, "model_loading", "the model is still being loaded", headers=headers)
-        return self._scorer, self._oip
+    def _unknown_version(self, name: str, version: str) -> Problem:
+        if not self._served and not version.isdecimal():
+            return _loading()  # its parts are not known yet
+        detail = f"Request for unknown model: '{name}' version {version[:200]} is not found"
+        hint = f"its versions: {', '.join([self._identity.version, *self._keys()])}" if self._keys() else ""
+        return Problem(404, "not_found", detail, hint=hint)
+
+    def _unknown_part(self, key: str) -> Problem:
+        if not self._served:
+            return _loading()
+        if not self._keys():
+            return Problem(404, "not_found", "this model has no parts", hint="predictions go to POST /predict")
+        known = ", ".join(self._keys())
+        return Problem(404, "not_found", f"this model has no part {shorten(key)!r}; its parts: {known}")
+
+    def _keys(self) -> list[str]:
+        return [key for key in self._served if key != DEFAULT]
+
+    def _loaded(self, part: str) -> Served:
+        served = self._served.get(part)
+        if served is None:
+            raise _loading()
+        return served
 
     def _health_routes(self) -> dict[bytes, Route]:
         live = _get(lambda request: Response(200, b'{"live":true}'), is_open=True)
@@ -146,9 +186,9 @@ class ModelServer:
     def _ready(self, request: Request) -> Response:
         return Response(200, b'{"ready":true}') if self.is_ready else Response(503, b'{"ready":false}')
 
-    def _predict_routes(self) -> dict[bytes, Route]:
+    def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
-            scorer, headers = self._loaded()[0], request.headers
+            scorer, headers = self._loaded(part).scorer, request.headers
             keeps_going = _keeps_going(request.target) if b"?" in request.target else False
             may_be_other = _is_other_content(headers) or _may_be_fields(request)
             if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not may_be_other:
@@ -158,20 +198,22 @@ class ModelServer:
 
         def read(request: Request) -> Response:
             _refuse_encoded(request.headers)
-            return answering.read(self._loaded()[0], request.body, request.headers)
+            return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
-        route = Route({b"POST": predict}, is_work=True)
-        return {
-            b"/predict": route,
-            f"/api/v1/services/{self._identity.name}/predict".encode(): route,
-            b"/read": Route({b"POST": read}, is_work=True),  # for the workers, who keep what was asked
-        }
+        route = Route({b"POST": predict}, is_work=True, part=part)
+        path = "/predict" if part == DEFAULT else f"/parts/{part}/predict"
+        routes = {path.encode(): route, f"/api/v1/services/{self._identity.name}{path}".encode(): route}
+        if part == DEFAULT:
+            routes[b"/read"] = Route(
+                {b"POST": read}, is_work=True, part=part
+            )  # for the workers, who keep what was asked
+        return routes
 
-    def _tensor_routes(self) -> dict[bytes, Route]:
+    def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
             _refuse_encoded(request.headers)
             _refuse_other_content(request.headers)
-            return Response(200, self._loaded()[1].infer(request.body))
+            return Response(200, self._loaded(part).oip.infer(request.body))
 
         def model_ready(request: Request) -> Response:
             body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
@@ -179,10 +221,11 @@ class ModelServer:
 
         routes: dict[bytes, Route] = {}
         model = f"/v2/models/{self._identity.name}"
-        for path in (model, f"{model}/versions/{self._identity.version}"):
-            routes[path.encode()] = _get(lambda request: Response(200, self._loaded()[1].metadata()))
+        own = (model, f"{model}/versions/{self._identity.version}")
+        for path in own if part == DEFAULT else (f"{model}/versions/{part}",):
+            routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
-            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True)
+            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
         return routes
 
 
@@ -210,6 +253,10 @@ def _method_problem(request: Request, route: Route) -> Problem:
     allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
     detail = f"{request.method.decode('ascii', 'replace')} is not allowed here"
     return Problem(405, "method_not_allowed", detail, hint=f"use {allow}", headers={"allow": allow})
+
+
+def _loading() -> Problem:
+    return Problem(503, "model_loading", "the model is still being loaded", headers={"retry-after": "1"})
 
 
 def _token_problem() -> Problem:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from serving.loading import Loaded, load_scorer
+from serving.parts.loading import LoadedParts, load_parts
 from serving.score import Identity
 from serving.server import Listen, run_server
 from serving.signature import Signature
@@ -33,8 +33,8 @@ def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
         options.threads,
     )
 
-    def load() -> Loaded:
-        return load_scorer(options.model, signature, identity, options.threads)
+    def load() -> LoadedParts:
+        return load_parts(options.model, signature, identity, options.threads)
 
     try:
         return run_server(listen, identity, load, out)
@@ -50,7 +50,7 @@ def test(options: argparse.Namespace, body: bytes, out: BinaryIO) -> int:
         signature = _signature(options.signature)
     except (InvalidSignature, OSError) as error:
         return _usage_error(f"--signature {options.signature}: {error}")
-    given = Body(body, options.content_type.encode("latin-1", "replace"))
+    given = Body(body, options.content_type.encode("latin-1", "replace"), options.part)
     return try_out(options.model, signature, options.threads, given, out)
 
 

@@ -7,7 +7,9 @@ import msgspec
 
 from serving.engines.base import InvalidModel
 from serving.loading import memory_exceeded, open_model, prove
+from serving.parts.loading import inspect_parts, is_archive_of_parts
 from serving.score import Identity
+from serving.signature import Signature
 from serving.signature_json import encode_signature
 
 INVALID_STATUS = 65  # EX_DATAERR of sysexits.h
@@ -16,8 +18,7 @@ INVALID_STATUS = 65  # EX_DATAERR of sysexits.h
 def inspect(path: Path, threads: int, out: BinaryIO) -> int:
     """Write the signature as JSON; for a model that cannot be served `{"code","message","hint"}` and status 65."""
     try:
-        described = open_model(path, None, threads)
-        signature = prove(described, Identity(path.stem, path.stem, path.stem, "1"))
+        signature = _inspected(path, threads)
     except InvalidModel as error:
         out.write(encode_refusal(error))
         return INVALID_STATUS
@@ -26,6 +27,12 @@ def inspect(path: Path, threads: int, out: BinaryIO) -> int:
         return INVALID_STATUS
     out.write(encode_signature(signature) + b"\n")
     return 0
+
+
+def _inspected(path: Path, threads: int) -> Signature:
+    if is_archive_of_parts(path):
+        return inspect_parts(path, threads)
+    return prove(open_model(path, None, threads), Identity(path.stem, path.stem, path.stem, "1"))
 
 
 def encode_refusal(error: InvalidModel) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serving.engines.base import InvalidModel
-from serving.engines.open import detect_format
+from serving.parts.loading import formats_within
 
 # The engine, which its package is named after, and the formats that it runs.
 ENGINES = {"onnxruntime": ("onnx",), "pypmml": ("pmml",)}
@@ -25,12 +25,17 @@ def tell_runtimes(out: BinaryIO) -> int:
 def missing_runtime(wanted: Mapping[str, str], model: Path) -> str | None:
     """A refusal in JSON where a model is to run with another `engine`, `engine_version` or `python` than there is.
 
-    `1.31` is any 1.31.x. A file that is no model is left to whoever loads it.
+    `1.31` is any 1.31.x. A file that is no model is left to whoever loads it; of several parts each is to run so.
     """
     try:
-        there = _runtime(_engine(detect_format(model)))
+        engines = sorted(map(_engine, formats_within(model)))
     except InvalidModel:
         return None
+    refusals = (_missing(wanted, _runtime(engine)) for engine in engines)
+    return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+def _missing(wanted: Mapping[str, str], there: Mapping[str, str]) -> str | None:
     if all(f"{there[part]}.".startswith(f"{given}.") for part, given in wanted.items()):
         return None
     asked = ", ".join(f"{part} {given}" for part, given in wanted.items())

@@ -22,13 +22,17 @@ _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "OutOfMemoryError")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a server answers about itself: its name on the inference surfaces, and what the platform calls its parts."""
+    """What a server answers about itself: its name on the inference surfaces, and what the platform calls it.
+
+    `part` is the key of one model among those of an archive.
+    """
 
     name: str
     service: str
     model: str
     version: str
     replica: str = ""
+    part: str = ""
 
 
 class Scorer:
@@ -38,6 +42,7 @@ class Scorer:
         self.signature, self.identity, self.validator = signature, identity, Validator(signature)
         self._model, self._answers = model, Answers(signature)
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
+        about |= {"part": identity.part} if identity.part else {}
         self._tail = b"," + msgspec.json.encode(about)[1:]
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
 

@@ -16,8 +16,8 @@ import uvloop
 from serving.application import ModelServer
 from serving.connection import Connection
 from serving.engines.base import InvalidModel
-from serving.loading import Loaded
 from serving.messages import ResponseEncoder
+from serving.parts.loading import LoadedParts
 from serving.process import take_socket
 from serving.score import Identity
 
@@ -39,7 +39,7 @@ class Listen:
     threads: int = 1
 
 
-def run_server(listen: Listen, identity: Identity, load: Callable[[], Loaded], out: BinaryIO) -> int:
+def run_server(listen: Listen, identity: Identity, load: Callable[[], LoadedParts], out: BinaryIO) -> int:
     """Serve until SIGTERM or SIGINT; the address is written to `out` once it listens. Returns the exit status."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_Run(listen, identity, out).serve(load))
@@ -54,7 +54,7 @@ class _Run:
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
 
-    async def serve(self, load: Callable[[], Loaded]) -> int:
+    async def serve(self, load: Callable[[], LoadedParts]) -> int:
         loop = asyncio.get_running_loop()
         self._take_signals(loop)
         listener = await self._open(loop)
@@ -100,7 +100,7 @@ class _Run:
     def _say(self, address: str) -> None:
         self._out.write(f"{address}\n".encode())
 
-    async def _load(self, load: Callable[[], Loaded]) -> int:
+    async def _load(self, load: Callable[[], LoadedParts]) -> int:
         """Load beside the loop, which answers health checks meanwhile; the exit status if that fails, else 0."""
         begun = time.monotonic()
         try:
@@ -110,7 +110,7 @@ class _Run:
             return 65
         # An engine with its own runtime (a JVM) may have put its signal handlers over ours.
         self._take_signals(asyncio.get_running_loop())
-        self._server.serve(loaded.scorer, loaded.call_s)
+        self._server.serve(loaded.default.scorer, loaded.default.call_s, loaded.by_key)
         sys.stderr.write(f"{self._identity.name} is ready after {time.monotonic() - begun:.2f} s\n")
         return 0
 

@@ -133,3 +133,21 @@ class Signature:
     metadata: dict[str, str] = field(default_factory=dict)
     sample: dict[str, Any] | None = None  # one record, as `inputs` takes it; proven to predict
     sample_output: dict[str, Any] | None = None
+    parts: tuple["Part", ...] | None = None  # of an archive: all of it else is that of its default part
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One model of an archive: what its manifest says of it, and where its file lies in the archive (RFC 1951 where it
+    is deflated), so that nobody needs to read the archive's directory again."""
+
+    key: str
+    file: str
+    digest: str
+    size_bytes: int
+    offset_bytes: int
+    packed_bytes: int
+    is_deflated: bool
+    signature: Signature
+    is_default: bool = False
+    description: str | None = None

@@ -15,7 +15,8 @@ import msgspec
 from serving.engines.base import InvalidModel
 from serving.inspect import INVALID_STATUS, encode_refusal
 from serving.json_text import plain
-from serving.loading import load_scorer, memory_exceeded
+from serving.loading import memory_exceeded
+from serving.parts.loading import load_part
 from serving.problems import Problem
 from serving.score import Identity
 from serving.signature import Signature
@@ -26,10 +27,11 @@ MAX_CAPTURED_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is tried: a prediction's body, and its content type."""
+    """What is tried: a prediction's body, its content type, and the part that is asked, if it is not the default."""
 
     data: bytes
     content_type: bytes = b""
+    part: str | None = None
 
 
 def try_out(path: Path, signature: Signature | None, threads: int, body: Body, out: BinaryIO) -> int:
@@ -38,7 +40,8 @@ def try_out(path: Path, signature: Signature | None, threads: int, body: Body, o
     try:
         with _captured_output() as printed:
             try:
-                loaded = load_scorer(path, signature, Identity(path.stem, path.stem, path.stem, "1"), threads)
+                identity = Identity(path.stem, path.stem, path.stem, "1")
+                loaded = load_part(path, signature, body.part, identity, threads)
                 begun = time.perf_counter()
                 asked = read_body(loaded.scorer.validator, body.data, body.content_type)
                 outputs = loaded.scorer.answer(asked.whole())

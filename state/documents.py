@@ -36,6 +36,7 @@ def prediction_document(row: Prediction) -> dict[str, Json]:
         "service": row.service_name,
         "model": row.model_name,
         "version": row.version,
+        "part": row.part,
         "logs": "",
         "webhook": row.webhook,
         "webhook_events_filter": row.webhook_events,

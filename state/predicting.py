@@ -13,9 +13,10 @@ from state.database import Session, WriteSession
 from state.endings import Locked, cancel
 from state.history import By, begin
 from state.operations import Who
+from state.parts import check_part
 from state.queries.lists import Page, View, page
 from state.queries.rows import by_ids, owned
-from state.queries.services import served_by
+from state.queries.services import served_by, signature_served
 from state.tables import Prediction, Service
 from state.worktables import PREDICTIONS
 
@@ -33,8 +34,8 @@ class Submission:
     """What a client submits: the body itself, or the digest of the blob that holds it; an id of its own, or none.
 
     `options` say how the body is read and answered: the `content_type` of one that is no JSON, `on_error`.
-    `request_sha256` is for those with an id of their own: what tells a retry from another submission. At `deadline_at`
-    it is canceled if it has not ended.
+    `request_sha256` is for those with an id of their own: what tells a retry from another submission. `part` is the key
+    of the one that is asked where the version has several. At `deadline_at` it is canceled if it has not ended.
     """
 
     body: Mapping[str, object] | None
@@ -46,12 +47,13 @@ class Submission:
     deadline_at: Micros | None = None
     options: Mapping[str, str] | None = None
     request_sha256: str | None = None
+    part: str | None = None
 
 
 async def submit_prediction(session: WriteSession, who: Who, service: Service, wanted: Submission) -> Prediction:
     """A prediction that starts as soon as a worker takes it, or the one that the client made with this id before.
 
-    Raises `PredictionIdTaken`.
+    Raises `PredictionIdTaken`, and `InvalidField` for a part that the service does not have.
     """
     if wanted.id is not None:
         earlier = (await by_ids(session, Prediction, [wanted.id])).get(wanted.id)
@@ -63,6 +65,9 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
         if earlier is not None:
             raise PredictionIdTaken(f"the id '{wanted.id}' is taken by another prediction; choose another one")
     served = await served_by(session, service)
+    if wanted.part is not None:
+        words = f"version {served.version} of model '{served.model}'"
+        check_part(await signature_served(session, service), wanted.part, words)
     now = now_micros()
     row = Prediction(
         id=wanted.id or new_id("prd"),
@@ -74,6 +79,7 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
         service_name=service.name,
         model_name=served.model,
         version=str(served.version),
+        part=wanted.part,
         body=None if wanted.body is None else dict(wanted.body),
         body_digest=wanted.body_digest,
         options=dict(wanted.options) if wanted.options else None,

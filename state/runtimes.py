@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from core.errors import FieldProblem, InvalidField, Json, Unavailable
 from state.database import Session
+from state.parts import formats_within
 from state.queries.installation import known_runtimes
 from state.tables import Version
 
@@ -28,12 +29,17 @@ async def offered_runtimes(session: Session) -> Sequence[Mapping[str, Json]]:
 async def check_pinned(session: Session, pinned: Mapping[str, str], version: Version) -> None:
     """Raises `InvalidField` naming what there is where nothing pinned is here, and `RuntimesUnknown`."""
     found = await offered_runtimes(session)
-    fitting = [each for each in found if version.format in _formats(each)]
-    if running_on(found, version.format, pinned) is not None:
+    for file_format in formats_within(version.signature, version.format):
+        _check(found, file_format, pinned)
+
+
+def _check(found: Sequence[Mapping[str, Json]], file_format: str, pinned: Mapping[str, str]) -> None:
+    fitting = [each for each in found if file_format in _formats(each)]
+    if running_on(found, file_format, pinned) is not None:
         return
     wanted = ", ".join(f"{part} {pinned[part]}" for part in sorted(pinned))
     there = "; ".join(_words(each) for each in fitting) or "none"
-    detail = f"no node runs {version.format} with {wanted}; there is: {there}"
+    detail = f"no node runs {file_format} with {wanted}; there is: {there}"
     problem = FieldProblem("/runtime", detail, "GET /api/v1/runtimes lists what may be pinned")
     raise InvalidField(f"'/runtime' cannot be used: {detail}", fields=[problem])
 

@@ -281,6 +281,7 @@ class Prediction(Base, Claimable):
     service_name: Mapped[str] = mapped_column(String(48))
     model_name: Mapped[str] = mapped_column(String(48))
     version: Mapped[str] = mapped_column(String(20))
+    part: Mapped[str | None] = mapped_column(String(48))  # the one that is asked, where it is not the default
     body: Mapped[dict[str, Any] | None]  # as submitted; large ones lie in the store
     body_digest: Mapped[str | None] = mapped_column(String(71))
     options: Mapped[dict[str, Any] | None]  # `content_type` of a body that is no JSON, `on_error`

@@ -20,8 +20,9 @@ Post = Callable[[str, Question], Awaitable[httpx2.Response]]
 
 
 def path_of(row: Prediction) -> str:
-    """Where a replica answers it."""
-    return "/predict?on_error=record" if _keeps_going(row) else "/predict"
+    """Where a replica answers it, or one part of it."""
+    path = "/predict" if row.part is None else f"/parts/{row.part}/predict"
+    return f"{path}?on_error=record" if _keeps_going(row) else path
 
 
 async def question_of(row: Prediction, resources: Resources) -> Question:

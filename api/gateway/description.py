@@ -1,4 +1,4 @@
-"""The gateway's own path in the API's description, where FastAPI cannot see it: it stands in front of the routes.
+"""The gateway's own paths in the API's description, where FastAPI cannot see it: it stands in front of the routes.
 
 The Open Inference Protocol is left out: its authors describe it.
 """
@@ -6,6 +6,13 @@ The Open Inference Protocol is left out: its authors describe it.
 from typing import Any, Final
 
 PREDICT_PATH: Final = "/api/v1/services/{service}/predict"
+PREDICT_PART_PATH: Final = "/api/v1/services/{service}/parts/{part}/predict"
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "title": name.title()}}
+
+
 PREDICT: Final[dict[str, Any]] = {
     "tags": ["predictions"],
     "operationId": "predict",
@@ -15,7 +22,7 @@ PREDICT: Final[dict[str, Any]] = {
     "may also be CSV (`text/csv`, answered with CSV unless `Accept` says otherwise) or a form (one record). "
     "While the service is being deployed this is 503 with `Retry-After`, while it is paused 409.",
     "parameters": [
-        {"name": "service", "in": "path", "required": True, "schema": {"type": "string", "title": "Service"}},
+        _in_path("service"),
         {
             "name": "on_error",
             "in": "query",
@@ -42,3 +49,13 @@ PREDICT: Final[dict[str, Any]] = {
         }
     },
 }
+PREDICT_PART: Final[dict[str, Any]] = {
+    **PREDICT,
+    "operationId": "predict_part",
+    "summary": "Predict with a part",
+    "description": "The same, answered by one part of a version that has several models; 404 names the parts there "
+    "are. Without a part the default one answers.\n\n"
+    "In the Open Inference Protocol a part is a version of the model: `/v2/models/{service}/versions/{part}/infer`.",
+    "parameters": [_in_path("service"), _in_path("part"), *PREDICT["parameters"][1:]],
+}
+GATEWAY_PATHS: Final = {PREDICT_PATH: PREDICT, PREDICT_PART_PATH: PREDICT_PART}

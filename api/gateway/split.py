@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 60.0
 MAX_TIMEOUT_S = 3600.0
-PREDICT = re.compile(r"/api/v1/services/([^/]+)/predict/?")
+PREDICT = re.compile(r"/api/v1/services/([^/]+)(?:/parts/[^/]+)?/predict/?")
 OIP_MODEL = re.compile(r"/v2/models/([^/]+)(/versions/[^/]+)?(/ready|/infer|/stats)?/?")
 OIP_SERVER = re.compile(r"/v2(/health/live|/health/ready)?/?")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")

@@ -1,16 +1,23 @@
 """What is served on a service's own port: the predictions of this one service at the root, by the gateway itself."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from api.gateway.split import OIP_MODEL, Gateway, refuse
 from core.errors import NotFound, PlatformError
 
+PREDICT: Final = re.compile(r"(/parts/[^/]+)?/predict/*")
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceSurface:
-    """`/predict`, `/v2/…` of the service that has this port now, and `/healthz`; who may ask is as everywhere."""
+    """`/predict`, `/parts/{key}/predict`, `/v2/…` of the service that has this port now, and `/healthz`.
+
+    Who may ask is as everywhere.
+    """
 
     gateway: Gateway
     port: int
@@ -36,8 +43,8 @@ class ServiceSurface:
         owner = self.gateway.table.service_at(self.port)
         if owner is None or owner.tenant_id != tenant_id:
             raise NotFound(f"port {self.port} serves no service of yours; GET /api/v1/services lists them")
-        if path.rstrip("/") == "/predict":
-            return f"/api/v1/services/{owner.name}/predict"
+        if PREDICT.fullmatch(path) is not None:
+            return f"/api/v1/services/{owner.name}{path.rstrip('/')}"
         found = OIP_MODEL.fullmatch(path)
         if found is not None and found.group(1) != owner.name:
             raise NotFound(f"Request for unknown model: '{found.group(1)[:60]}' is not found at port {self.port}")

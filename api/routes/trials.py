@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from api.bodies import read_given
 from api.headers import etag
 from api.lending import check_files
-from api.mutations import Calling, Effect, Shown
+from api.mutations import Call, Calling, Effect, Shown
 from api.routing import PlatformRoute
 from api.schemas.operations import OperationShown
 from api.schemas.predictions import PredictionInput, read_input
@@ -17,6 +17,7 @@ from core.errors import Json, NotFound
 from state.cataloguing import hold_model, hold_ready_version
 from state.database import ReadSession, WriteSession
 from state.operations import submit
+from state.parts import find_part
 from state.queries.rows import by_ids
 from state.tables import Operation
 
@@ -37,11 +38,30 @@ async def test_version(call: Calling, model: str, version: str) -> Response:
     The body is that of a prediction (JSON, CSV, a form), up to 1 MiB. The answer is held for up to 30 s; then it is the
     operation (202).
     """
+    return await _test(call, model, version, None)
+
+
+@router.post(
+    "/{version}/parts/{part}:test",
+    operation_id="test_part",
+    responses={200: {"model": TrialShown}, 202: {"model": OperationShown}},
+    openapi_extra={"requestBody": {"required": True, "content": CONTENT}},
+)
+async def test_part(call: Calling, model: str, version: str, part: str) -> Response:
+    """The same with one part of the version; without a part the default one answers."""
+    return await _test(call, model, version, part)
+
+
+async def _test(call: Call, model: str, version: str, part: str | None) -> Response:
     arguments = await _read(call.request)
+    if part is not None:
+        arguments["part"] = part
 
     async def work(session: WriteSession) -> Effect[Operation]:
         owner = await hold_model(session, call.who, model)
         row = await hold_ready_version(session, owner, version)
+        if part is not None:
+            find_part(row.signature, part, f"version {row.number} of model '{owner.name}'")
         call.check_if_match(etag(row.edition))
         await check_files(session, call.who.tenant_id, arguments.get("body"))
         operation = await submit(session, call.who, "version.test", row, **arguments)

@@ -30,6 +30,7 @@ from state.cataloguing import amend, delete_version, hold_model, hold_version
 from state.database import WriteSession
 from state.features import features_fault
 from state.operations import record
+from state.parts import FORMAT as PARTS
 from state.queries import versions
 from state.queries.lists import View
 from state.queries.models import find_model
@@ -151,7 +152,8 @@ async def download_artifact(request: Request, context: ContextOf, who: WhoAsks, 
         row = await versions.find_version(session, owner, version)
     if not row.digest:
         raise NotFetched(f"version {row.number} of model '{owner.name}' has no file yet: it is fetched from its source")
-    plain = f"{owner.name}-{row.number}.{row.format or 'bin'}"
+    ending = "zip" if row.format == PARTS else row.format or "bin"
+    plain = f"{owner.name}-{row.number}.{ending}"
     return await send_blob(request, context, row.digest, attachment(plain, row.filename))
 
 

@@ -14,6 +14,7 @@ Records = dict[str, Any] | list[Any]
 # Replicate's words; of these `start` and `completed` happen here.
 WebhookEvent = Literal["start", "output", "logs", "completed"]
 OnError = Literal["fail", "record"]
+PartKey = Annotated[str, Field(min_length=1, max_length=48)]
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=2000)]
 FLOWER: Final[JsonDict] = {"float_input": [5.1, 3.5, 1.4, 0.2]}
 SPELLINGS = ("inputs", "input", "columns", "data", "tensors")
@@ -47,8 +48,10 @@ class PredictionCreate(PredictionInput):
     model_config = shown_as(
         {"inputs": FLOWER},
         {"inputs": FLOWER, "webhook": "https://example.com/hook", "webhook_events_filter": ["completed"]},
+        {"inputs": FLOWER, "part": "fr"},
     )
 
+    part: PartKey | None = Field(None, description="The part of the version that is asked, instead of its default one.")
     webhook: WebhookUrl | None = None
     webhook_events_filter: list[WebhookEvent] | None = Field(None, fail_fast=True, max_length=100)
     webhook_completed: WebhookUrl | None = Field(None, description="Replicate's older word: a webhook for the end.")
@@ -83,6 +86,7 @@ class PredictionAnswer(BaseModel):
     model: str
     version: str
     service: str
+    part: str | None = Field(None, description="Which part answered, where the version has several.")
 
     model_config = shown_as(
         {
@@ -116,6 +120,7 @@ class PredictionShown(BaseModel):
     service: str
     model: str
     version: str
+    part: str | None
     logs: str
     webhook: str | None
     webhook_events_filter: list[str] | None

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from api.links import Links
 from api.routing import read_json
 from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as
+from api.schemas.parts import PartSummary, part_summaries
 from api.schemas.resource import about
 from api.schemas.signature import AlgorithmShown, InputShown, OutputShown, ProducerShown, TargetVariableShown
 from api.validation import rejection
@@ -89,7 +90,7 @@ Features = Annotated[
     AfterValidator(check_features),
     Field(description="By input: names for the places of a vector, which records, tables and forms may use."),
 ]
-Type = Annotated[Literal["onnx", "pmml", "auto"], BeforeValidator(_read_type)]
+Type = Annotated[Literal["onnx", "pmml", "parts", "auto"], BeforeValidator(_read_type)]
 SourceUri = Annotated[
     str, Field(min_length=1, max_length=2000, description="`https://…` or `http://…`, where the file is fetched from.")
 ]
@@ -184,7 +185,7 @@ class VersionShown(BaseModel):
     digest: str | None
     size_bytes: int | None
     filename: str | None
-    format: str | None
+    format: str | None = Field(description="`onnx`, `pmml`, or `parts` of an archive with several models.")
     task: str | None
     metrics: dict[str, Any] | None
     format_version: dict[str, Any] | None
@@ -204,6 +205,9 @@ class VersionShown(BaseModel):
     metadata: dict[str, str] | None
     sample: dict[str, Any] | None
     sample_output: dict[str, Any] | None
+    parts: list[PartSummary] | None = Field(
+        description="The models of an archive, each at length at its `url`; what else is told is of the default one."
+    )
 
 
 class VersionPage(BaseModel):
@@ -258,4 +262,5 @@ def version_document(row: Version, model: str, aliases: list[str], links: Links)
         **{name: signature.get(name) for name in SIGNATURE_PARTS},
         "features": effective_features(signature, row.features),
         "sample": named_sample(signature, row.features),
+        "parts": part_summaries(row, model, links),
     }

@@ -50,8 +50,11 @@ class InferRequest(msgspec.Struct):
 class OipModel:
     """Answers the protocol for one scorer. Thread-safe."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer, self._identity = scorer, scorer.identity
+    def __init__(self, scorer: Scorer, version: str | None = None, versions: Sequence[str] = ()) -> None:
+        """`version` is what clients call it where that is not the model's own, `versions` all that they may ask for."""
+        self._scorer, self._name = scorer, scorer.identity.name
+        self._version = version or scorer.identity.version
+        self._versions = versions or [self._version]
         self._inputs = {field.name: field for field in scorer.signature.inputs}
         self._outputs = {field.name: field for field in scorer.signature.outputs}
         self._decoder = msgspec.json.Decoder(InferRequest)
@@ -62,8 +65,8 @@ class OipModel:
         signature = self._scorer.signature
         return self._encoder.encode(
             {
-                "name": self._identity.name,
-                "versions": [self._identity.version],
+                "name": self._name,
+                "versions": self._versions,
                 "platform": signature.platform,
                 "inputs": [_tensor_metadata(field) for field in signature.inputs],
                 "outputs": [_tensor_metadata(field) for field in signature.outputs],
@@ -77,8 +80,8 @@ class OipModel:
         wanted = self._wanted(request)
         outputs = self._scorer.run(columns)
         response: dict[str, object] = {
-            "model_name": self._identity.name,
-            "model_version": self._identity.version,
+            "model_name": self._name,
+            "model_version": self._version,
         }
         if request.id is not None:
             response["id"] = request.id

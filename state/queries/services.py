@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 
 from core.clock import Micros
 from core.errors import Json, NotFound
 from state.database import Session
 from state.features import named_sample
+from state.parts import FORMAT as PARTS
+from state.parts import Signature
 from state.queries.installation import known_runtimes
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids
@@ -29,6 +31,8 @@ SHOWN_COLUMNS = (
     Revision.runtime,
     Revision.created_at,
 )
+# That of the file, or of the default part of an archive.
+FORMAT_SERVED = case((Version.format == PARTS, Version.signature["format"].as_string()), else_=Version.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,13 @@ async def served_by(session: Session, service: Service) -> Served:
     return Served(model, version)
 
 
+async def signature_served(session: Session, service: Service) -> Signature:
+    """What was found in the version that answers predictions."""
+    query = select(Version.signature).join(Revision, Revision.version_id == Version.id)
+    query = query.where(Revision.id == (service.live_revision_id or service.revision_id))
+    return (await session.scalars(query)).one() or {}
+
+
 async def sample_of(session: Session, service: Service) -> Mapping[str, Json] | None:
     """A record that the version that answers predictions is proven to answer, if there is one."""
     query = select(Version.signature, Version.features).join(Revision, Revision.version_id == Version.id)
@@ -220,7 +231,7 @@ async def list_replicas(session: Session, service: Service, view: View) -> Page[
 
 async def _revision_facts(session: Session, which: Any) -> list[RevisionFacts]:
     query = (
-        select(*SHOWN_COLUMNS, Model.name, Version.number, Version.format)
+        select(*SHOWN_COLUMNS, Model.name, Version.number, FORMAT_SERVED)
         .join(Version, Version.id == Revision.version_id)
         .join(Model, Model.id == Revision.model_id)
         .where(which)

@@ -86,6 +86,7 @@ def test_streams_logs_and_files_are_no_json(description: dict[str, Any]) -> None
         "read_replica_logs": "text/plain",
         "get_metrics": "text/plain",
         "download_artifact": "application/octet-stream",
+        "download_part": "application/octet-stream",
         "download_file": "application/octet-stream",
     }
     found = {name: [*by_name[name]["responses"]["200"]["content"]] for name in media_types}
@@ -107,7 +108,16 @@ def test_immediate_predictions_are_described_though_the_gateway_answers_them(des
         "model",
         "version",
         "service",
+        "part",
     ]
+
+
+def test_a_prediction_of_a_part_is_described_beside_it(description: dict[str, Any]) -> None:
+    operation = description["paths"]["/api/v1/services/{service}/parts/{part}/predict"]["post"]
+    whole = description["paths"]["/api/v1/services/{service}/predict"]["post"]
+    names = [parameter["name"] for parameter in operation["parameters"]]
+    assert names == ["service", "part", "on_error", "Portside-Timeout"]
+    assert (operation["requestBody"], operation["responses"]) == (whole["requestBody"], whole["responses"])
 
 
 def test_what_a_patch_leaves_out_has_no_default_that_a_client_would_send(description: dict[str, Any]) -> None:

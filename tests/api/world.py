@@ -11,7 +11,7 @@ from httpx2 import ASGITransport, AsyncClient
 
 from api.app import build_app, openapi_document
 from api.dependencies import Context
-from api.gateway.description import PREDICT_PATH
+from api.gateway.description import GATEWAY_PATHS
 from core.settings import Settings
 from state.claims import end, held, take
 from state.history import By
@@ -83,7 +83,7 @@ def mutations() -> dict[str, tuple[str, str]]:
         operation["operationId"]: (method.upper(), path)
         for path, methods in paths.items()
         for method, operation in methods.items()
-        if method != "get" and path != PREDICT_PATH
+        if method != "get" and path not in GATEWAY_PATHS
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from core.errors import FieldProblem, InvalidArtifact, InvalidField, PlatformError, Rejected
 from core.failpoints import failpoint
 from state.features import features_fault, with_features
+from state.parts import format_of
 from state.queries.versions import VersionFacts, version_facts
 from state.tables import Operation
 from storage.digests import Digest
@@ -74,11 +75,14 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     path = await resources.cache.path(Digest.parse(facts.digest))
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     command = serving_command(settings, "inspect", str(path), *limits)
-    # Inspections write the archive from which Java starts fast: one comes before every deploy, and has the memory.
-    environment = child_environment(settings.cache, {"PORTSIDE_JVM_ARCHIVES_WRITE": "1"})
     limit_s = settings.inspect_timeout_s + GRACE_S
     failpoint("before_effect")
-    end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
+    # What the child unpacks goes with the folder, also where it is ended at its limit.
+    with tempfile.TemporaryDirectory(prefix="portside-inspect-") as folder:
+        # Inspections write the archive from which Java starts fast: one comes before every deploy, and has the memory.
+        extra = {"PORTSIDE_JVM_ARCHIVES_WRITE": "1", "TMPDIR": folder}
+        environment = child_environment(settings.cache, extra)
+        end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
     failpoint("after_effect")
     if end.exit_code == 0:
         return _verdict(held.row, facts, json.loads(end.stdout))
@@ -86,7 +90,7 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
 
 
 def _verdict(row: Operation, facts: VersionFacts, signature: dict[str, Any]) -> Outcome:
-    found, wanted = signature["format"], row.arguments.get("type")
+    found, wanted = format_of(signature), row.arguments.get("type")
     if wanted not in (None, "auto", found):
         detail = f"the file at the source is {found.upper()}, not {wanted.upper()}"
         hint = f"leave out 'type', or say '{found}'"
@@ -112,6 +116,7 @@ async def test(held: Held, resources: Resources) -> Outcome:
         return Failed(error.as_problem())
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     kind = ["--content-type", arguments.get("content_type", "")]
+    kind += ["--part", arguments["part"]] if arguments.get("part") else []
     with tempfile.TemporaryDirectory(prefix="portside-test-") as folder:
         signature = Path(folder) / "signature.json"
         signature.write_text(json.dumps(with_features(facts.signature or {}, facts.features)), "utf-8")
@@ -119,7 +124,7 @@ async def test(held: Held, resources: Resources) -> Outcome:
         command = serving_command(settings, "test", *where, *kind, *limits)
         end = await run_child(
             command,
-            environment=child_environment(settings.cache, {}),
+            environment=child_environment(settings.cache, {"TMPDIR": folder}),
             stdin=body,
             timeout_s=settings.inspect_timeout_s + GRACE_S,
         )
