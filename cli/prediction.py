@@ -24,15 +24,17 @@ def curl_command(platform: Platform, name: str, body: object) -> str:
     return f"{shlex.join(words)}{bearer} -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
 
 
-def predict_path(name: str) -> str:
-    """Where a service answers."""
-    return f"/api/v1/services/{quote(name, safe='')}/predict"
+def predict_path(name: str, part: str | None = None) -> str:
+    """Where a service answers, or one part of it."""
+    within = "" if part is None else f"/parts/{quote(part, safe='')}"
+    return f"/api/v1/services/{quote(name, safe='')}{within}/predict"
 
 
-def sample_body(platform: Platform, name: str) -> Document:
-    """A body that the service's model can answer. Raises `CommandFailed`."""
+def sample_body(platform: Platform, name: str, part: str | None = None) -> Document:
+    """A body that the service's model, or its part, can answer. Raises `CommandFailed`."""
     service = platform.get(f"/api/v1/services/{quote(name, safe='')}")
-    version = platform.get(f"/api/v1/models/{service['model']}/versions/{service['version']}")
+    within = "" if part is None else f"/parts/{quote(part, safe='')}"
+    version = platform.get(f"/api/v1/models/{service['model']}/versions/{service['version']}{within}")
     if not version.get("sample"):
         raise CommandFailed(
             f"{service['model']} version {service['version']} has no sample: give an input.", exit_status=Exit.USAGE

@@ -28,11 +28,12 @@ class Question:
         """A document."""
         return cls(json.dumps(body).encode(), JSON)
 
-    def with_webhook(self, url: str) -> "Question":
-        """The same for a durable prediction of which somebody is told. Raises `CommandFailed` where it is no JSON."""
-        if self.media_type != JSON:
-            raise CommandFailed("Rows and forms name no webhook: send JSON, or register one.", exit_status=Exit.USAGE)
-        return Question.of_json({**json.loads(self.content), "webhook": url})
+    def with_fields(self, **fields: str | None) -> "Question":
+        """The same with what else a durable prediction says of itself. Raises `CommandFailed` where it is no JSON."""
+        said = {name: value for name, value in fields.items() if value is not None}
+        if said and self.media_type != JSON:
+            raise CommandFailed(f"Rows and forms name no {' nor '.join(said)}: send JSON.", exit_status=Exit.USAGE)
+        return Question.of_json({**json.loads(self.content), **said}) if said else self
 
 
 def read_question(given: Sequence[str], parts: Sequence[str], *, is_csv: bool) -> Question | None:
@@ -51,15 +52,17 @@ def read_question(given: Sequence[str], parts: Sequence[str], *, is_csv: bool) -
     return Question.of_json(read_body(list(given))) if given else None
 
 
-def ask(platform: Platform, name: str, asked: Question | None, on_error: str | None, timeout_s: float) -> None:
-    """Print the answer to a question, or to the model's sample: rows as they come, JSON to be read.
+def ask(
+    platform: Platform, name: str, part: str | None, asked: Question | None, on_error: str | None, timeout_s: float
+) -> None:
+    """Print the answer to a question, or to the sample of the model or of its part: rows as they come, JSON to be read.
 
     Raises `CommandFailed`.
     """
-    question = asked or Question.of_json(sample_body(platform, name))
+    question = asked or Question.of_json(sample_body(platform, name, part))
     answer = platform.send(
         "POST",
-        predict_path(name),
+        predict_path(name, part),
         question.content,
         query={} if on_error is None else {"on_error": on_error},
         headers={"content-type": question.media_type},

@@ -28,6 +28,13 @@ VERSIONS: Columns = {
     "size": lambda version: _size(version),
     "age": lambda version: age_in_words(version["created_at"]),
 }
+PARTS: Columns = {
+    "part": lambda part: str(part["key"]) + (" (default)" if part["is_default"] else ""),
+    "file": lambda part: str(part["file"]),
+    "what it is": lambda part: f"{str(part['format']).upper()}, {str(part['task']).replace('_', ' ')}",
+    "size": lambda part: _size(part),
+    "description": lambda part: str(part["description"] or ""),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,12 @@ def _show_version(version: Document, output: Output) -> None:
         "made": f"{age_in_words(version['created_at'])} ago",
     }
     output.sheet(version, facts)
-    if not output.is_for_scripts and (rows := field_rows(version)):
+    if output.is_for_scripts:
+        return
+    if parts := version.get("parts"):
+        output.data("")
+        output.rows(parts, PARTS, "")
+    if rows := field_rows(version):
         output.data("")
         output.table(FIELD_COLUMNS, rows)
 

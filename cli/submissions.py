@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from cli.client import Document, Platform, refusal
@@ -60,28 +61,28 @@ def tell_prediction(one: Document, output: Output) -> None:
     output.sheet(one, facts)
 
 
-def submit(
-    platform: Platform,
-    service: str,
-    asked: Question | None,
-    webhook: str | None,
-    on_error: str | None,
-    output: Output,
-    *,
-    wait_s: float,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is submitted: the input, who is told of the end, which part is asked, and what a bad record spoils."""
+
+    asked: Question | None
+    webhook: str | None = None
+    part: str | None = None
+    on_error: str | None = None
+
+
+def submit(platform: Platform, service: str, wish: Wish, output: Output, *, wait_s: float) -> None:
     """Submit the input, or the model's sample, and wait for the answer where `wait_s` is more than zero.
 
     Raises `CommandFailed` when the prediction fails, too.
     """
-    question = asked or Question.of_json(sample_body(platform, service))
-    if webhook is not None:
-        question = question.with_webhook(webhook)
+    question = wish.asked or Question.of_json(sample_body(platform, service, wish.part))
+    question = question.with_fields(webhook=wish.webhook, part=wish.part)
     one = platform.send(
         "POST",
         f"/api/v1/services/{quote(service, safe='')}/predictions",
         question.content,
-        query={} if on_error is None else {"on_error": on_error},
+        query={} if wish.on_error is None else {"on_error": wish.on_error},
         headers={"content-type": question.media_type},
     ).document
     if not wait_s:

@@ -47,7 +47,10 @@ def target_in_words(operation: Document) -> str:
 
 
 def overview_in_words(version: Document) -> str:
-    """`ONNX (opset 17), tree ensemble, classification, by skl2onnx 1.20`."""
+    """`ONNX (opset 17), tree ensemble, classification, by skl2onnx 1.20`; of several models which there are."""
+    if several := version.get("parts"):
+        keys = [str(part["key"]) + (" (default)" if part["is_default"] else "") for part in several]
+        return f"{len(keys)} models: {', '.join(keys[:6])}" + (" …" if len(keys) > 6 else "")
     parts = [str(version["format"] or "").upper() + _format_version(version)]
     if version.get("algorithm"):
         parts.append(str(version["algorithm"]["name"]))

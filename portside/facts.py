@@ -54,7 +54,10 @@ class ModelFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFacts(Facts):
-    """One upload. What the inspection finds (`inputs`, `outputs`, `sample`, …) is None until it is `ready`."""
+    """One upload. What the inspection finds (`inputs`, `outputs`, `sample`, …) is None until it is `ready`.
+
+    `parts` are the models of an archive, each with its `key`; None where the version is one model.
+    """
 
     id: str
     model: str
@@ -73,6 +76,7 @@ class VersionFacts(Facts):
     inputs: Sequence[Document] | None
     outputs: Sequence[Document] | None
     sample: Json
+    parts: Sequence[Document] | None
     metrics: Document | None
     created_at: datetime
     url: str
@@ -139,6 +143,7 @@ class PredictionFacts(Facts):
     service: str
     model: str
     version: str
+    part: str | None
     input: Json
     output: Json
     error: str | None

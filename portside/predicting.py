@@ -19,15 +19,17 @@ def question(inputs: Json, columns: Json, data: Json, tensors: Json) -> Document
     return said
 
 
-async def predict(session: Session, service: str, body: Document, timeout_s: float | None) -> Json:
-    """What the model answers, in the spelling that it was asked in.
+async def predict(
+    session: Session, service: str, body: Document, timeout_s: float | None, part: str | None = None
+) -> Json:
+    """What the model answers, or its part, in the spelling that it was asked in.
 
     Sent again only where no platform has seen it, or where none could begin (503): it has no key that would make it
     happen once. Raises what `Session.send` raises.
     """
     request = Request(
         "POST",
-        path_to("services", service, "predict"),
+        path_to("services", service, *(() if part is None else ("parts", part)), "predict"),
         headers={"content-type": "application/json"},
         body=encoded(body),
         repeat=Repeat.UNLESS_SENT,
@@ -43,9 +45,10 @@ async def submit(
     webhook: str | None,
     webhook_events: Sequence[str] | None,
     cancel_after_s: int | None,
+    part: str | None = None,
 ) -> Document:
     """A prediction that outlives every process from now on. Raises what `Session.send` raises."""
-    wishes = {"webhook": webhook, "webhook_events_filter": webhook_events}
+    wishes = {"webhook": webhook, "webhook_events_filter": webhook_events, "part": part}
     headers = {} if cancel_after_s is None else {"cancel-after": f"{cancel_after_s}s"}
     sent = {**body, **{name: wish for name, wish in wishes.items() if wish is not None}}
     request = changing("POST", path_to("services", service, "predictions"), sent, headers)

@@ -66,13 +66,15 @@ class Service(ServiceFacts):
         columns: Sequence[str] | None = None,
         data: Json = None,
         tensors: Json = None,
+        part: str | None = None,
         timeout_s: float | None = None,
     ) -> Json:
         """What the model answers: to a record, a list of them, a table or raw tensors, in the same form.
 
-        Raises `InvalidInput`, too.
+        `part` is the key of the one that is asked where the version has several models; without it the default one
+        answers. Raises `InvalidInput`, too.
         """
-        return finish(predict(self._session, self.name, question(inputs, columns, data, tensors), timeout_s))
+        return finish(predict(self._session, self.name, question(inputs, columns, data, tensors), timeout_s, part))
 
     def submit(
         self,
@@ -81,6 +83,7 @@ class Service(ServiceFacts):
         columns: Sequence[str] | None = None,
         data: Json = None,
         tensors: Json = None,
+        part: str | None = None,
         webhook: str | None = None,
         webhook_events: Sequence[str] | None = None,
         cancel_after_s: int | None = None,
@@ -90,7 +93,7 @@ class Service(ServiceFacts):
         `webhook_events` are `start` and `completed`, both without it. Raises `InvalidInput`, too.
         """
         body = question(inputs, columns, data, tensors)
-        made = finish(submit(self._session, self.name, body, webhook, webhook_events, cancel_after_s))
+        made = finish(submit(self._session, self.name, body, webhook, webhook_events, cancel_after_s, part))
         return Prediction.read(self._session, made)
 
     def reload(self) -> "Service":

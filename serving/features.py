@@ -4,7 +4,7 @@ A version may carry `{"float_input": ["sepal_length", …]}`; the raw input stay
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.columns import ABSENT
 from serving.problems import FieldErrors, pointer_token, shorten
@@ -35,6 +35,14 @@ def check_features(features: Mapping[str, tuple[str, ...]], signature: Signature
             if not place or place in taken or place in inputs:
                 raise UnfitFeatures(f"the name {shorten(place)!r} is empty, given twice, or that of an input")
             taken.add(place)
+
+
+def with_names(signature: Signature, features: Mapping[str, tuple[str, ...]]) -> Signature:
+    """The signature whose inputs carry these names. Raises `UnfitFeatures`."""
+    check_features(features, signature)
+    return replace(
+        signature, inputs=tuple(replace(each, features=features.get(each.name)) for each in signature.inputs)
+    )
 
 
 def vector_width(field: InputField, signature: Signature) -> int | None:

@@ -47,7 +47,11 @@ def open_model(path: Path, signature: Signature | None, threads: int) -> Describ
 
 def load_scorer(path: Path, signature: Signature | None, identity: Identity, threads: int) -> Loaded:
     """Make a model ready to serve, warmed up with its sample. Raises `InvalidModel`."""
-    opened = open_model(path, signature, threads)
+    return warmed_up(open_model(path, signature, threads), identity)
+
+
+def warmed_up(opened: Described, identity: Identity) -> Loaded:
+    """A model in memory made ready to serve."""
     scorer = Scorer(opened.signature, opened.model, identity)
     return Loaded(scorer, _warm_up(scorer, opened.signature))
 

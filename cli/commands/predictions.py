@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import FormParts, IsCsv, Limit, OnErrorOption, ServiceName, StatusFilter, complete_service
+from cli.commands.target import (
+    FormParts,
+    IsCsv,
+    Limit,
+    OnErrorOption,
+    PartKey,
+    ServiceName,
+    StatusFilter,
+    complete_service,
+)
 from cli.commands.verb import Call, client_verb, filters
 
 PredictionId = Annotated[str, typer.Argument(metavar="ID", help="The prediction, prd_….", show_default=False)]
@@ -50,19 +59,20 @@ def create(
     values: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="One value of the record.")
     ] = None,
-    parts: FormParts = None,
+    fields: FormParts = None,
     csv: IsCsv = False,
     on_error: OnErrorOption = None,
     webhook: Annotated[
         str | None, typer.Option("--webhook", metavar="URL", help="Who is told of it.", show_default=False)
     ] = None,
+    part: PartKey = None,
 ) -> None:
     """Submit a prediction that outlives every process, and wait for its answer; the input is as for `predict`."""
     from cli.questions import read_question
-    from cli.submissions import submit
+    from cli.submissions import Wish, submit
 
-    asked = read_question([*(given or []), *(values or [])], parts or [], is_csv=csv)
-    submit(call.platform, name, asked, webhook, on_error, call.output, wait_s=call.wait_s)
+    asked = read_question([*(given or []), *(values or [])], fields or [], is_csv=csv)
+    submit(call.platform, name, Wish(asked, webhook, part, on_error), call.output, wait_s=call.wait_s)
 
 
 @client_verb(waits_s=60, always_waits=True)

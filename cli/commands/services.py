@@ -10,6 +10,7 @@ from cli.commands.target import (
     IsCsv,
     Limit,
     OnErrorOption,
+    PartKey,
     ServiceName,
     Timeout,
     Yes,
@@ -110,22 +111,23 @@ def predict(
     values: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="One value of the record.")
     ] = None,
-    parts: FormParts = None,
+    fields: FormParts = None,
     csv: IsCsv = False,
     on_error: OnErrorOption = None,
+    part: PartKey = None,
     timeout: Timeout = 60,
 ) -> None:
     """Ask a service: `predict iris -i age=42 -i job=clerk`, `predict iris @body.json`, or `-` for stdin.
 
     A value that reads as JSON is taken so (`4.2`, `[1, 2]`, `true`), any other is text. Without an input the model's
     own sample is sent. `predict iris @rows.csv` (or .tsv) sends rows and prints rows; `-F photo=@photo.npy` sends a
-    form. stdout is the answer.
+    form; `--part fr` asks one of several models in a version. stdout is the answer.
     """
     from cli.questions import ask, read_question
 
-    asked = read_question([*(given or []), *(values or [])], parts or [], is_csv=csv)
+    asked = read_question([*(given or []), *(values or [])], fields or [], is_csv=csv)
     with connect(context) as platform:
-        ask(platform, name, asked, on_error, timeout)
+        ask(platform, name, part, asked, on_error, timeout)
 
 
 def logs(

@@ -56,7 +56,15 @@ ServiceName = Annotated[
 FileOrUrl = Annotated[
     str,
     typer.Argument(
-        metavar="FILE|URL", help="An ONNX or PMML model, here or where the platform fetches it.", show_default=False
+        metavar="FILE|URL",
+        help="An ONNX or PMML model, or a zip of some, here or where the platform fetches it.",
+        show_default=False,
+    ),
+]
+PartKey = Annotated[
+    str | None,
+    typer.Option(
+        "--part", metavar="KEY", help="Which of several models in the version.", show_default="its default one"
     ),
 ]
 Where = Annotated[

@@ -1,12 +1,11 @@
 """Names for the places of a graph's vector inputs, where its author wrote them into the file's metadata."""
 
-from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from serving.engines.base import InvalidModel
-from serving.features import UnfitFeatures, check_features
+from serving.features import UnfitFeatures, with_names
 from serving.signature import Signature
 
 FEATURES_KEY: Final = "portside.features"
@@ -22,12 +21,8 @@ def with_features(signature: Signature, written: str | None) -> Signature:
     if written is None:
         return signature
     try:
-        features = msgspec.json.decode(written, type=dict[str, tuple[str, ...]])
-        check_features(features, signature)
+        return with_names(signature, msgspec.json.decode(written, type=dict[str, tuple[str, ...]]))
     except (msgspec.DecodeError, UnfitFeatures) as error:
         message = f"the metadata key {FEATURES_KEY!r} does not name the places of an input: {error}"
         hint = 'Correct the key in metadata_props: {"float_input": ["age", "height"]}.'
         raise InvalidModel("onnx_invalid_metadata", message, hint) from error
-    return replace(
-        signature, inputs=tuple(replace(each, features=features.get(each.name)) for each in signature.inputs)
-    )

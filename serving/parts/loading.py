@@ -13,9 +13,12 @@ from typing import Final
 
 from serving.engines.base import InvalidModel
 from serving.engines.open import detect_format
-from serving.loading import Loaded, load_scorer, open_model, prove
+from serving.features import UnfitFeatures, with_names
+from serving.loading import Described, Loaded, load_scorer, open_model, prove, warmed_up
 from serving.parts.archive import MIB, Archive, Entry, opened
-from serving.parts.manifest import NAME, NamedPart, read_manifest
+from serving.parts.manifest import NAME as MANIFEST
+from serving.parts.manifest import NamedPart, read_manifest
+from serving.problems import shorten
 from serving.score import Identity
 from serving.signature import Format, Part, Signature
 
@@ -38,7 +41,7 @@ def is_archive_of_parts(path: Path) -> bool:
             if file.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
                 return False
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                return mapped.rfind(NAME.encode()) >= 0
+                return mapped.rfind(MANIFEST.encode()) >= 0
     except OSError:
         return False  # who opens it to serve it says why
 
@@ -71,6 +74,8 @@ def load_parts(path: Path, signature: Signature | None, identity: Identity, thre
 def load_part(path: Path, signature: Signature | None, key: str | None, identity: Identity, threads: int) -> Loaded:
     """The one model that is asked: that of a file, or the named or default one of an archive. Raises `InvalidModel`."""
     if not _has_parts(path, signature):
+        if key is not None:
+            raise InvalidModel("unknown_part", "the file is one model, without parts", "Name no part.")
         return load_scorer(path, signature, identity, threads)
     with opened(path) as archive:
         manifest = read_manifest(archive)
@@ -78,7 +83,7 @@ def load_part(path: Path, signature: Signature | None, key: str | None, identity
         part = next((part for part in manifest.parts if part.key == wanted), None)
         if part is None:
             known = ", ".join(part.key for part in manifest.parts)
-            raise InvalidModel("unknown_part", f"the archive has no part {wanted[:80]!r}", f"Its parts: {known}.")
+            raise InvalidModel("unknown_part", f"the archive has no part {shorten(wanted)!r}", f"Its parts: {known}.")
         return _load(archive, part, signature, identity, threads)
 
 
@@ -107,7 +112,7 @@ def _check_size(archive: Archive, parts: tuple[NamedPart, ...]) -> None:
 
 def _inspect(archive: Archive, named: NamedPart, threads: int, *, is_default: bool) -> Part:
     with _unpacked(archive, named) as (file, entry, digest):
-        described = open_model(file, None, threads)
+        described = _opened_as_named(file, named, threads)
         signature = prove(described, Identity(named.key, named.key, named.key, "1"))
         described.model.close()
     return Part(
@@ -125,8 +130,23 @@ def _inspect(archive: Archive, named: NamedPart, threads: int, *, is_default: bo
 
 
 def _load(archive: Archive, named: NamedPart, signature: Signature | None, identity: Identity, threads: int) -> Loaded:
+    found, identity = _signature_of(signature, named.key), replace(identity, part=named.key)
     with _unpacked(archive, named) as (file, _, _):
-        return load_scorer(file, _signature_of(signature, named.key), replace(identity, part=named.key), threads)
+        if found is not None:
+            return load_scorer(file, found, identity, threads)
+        return warmed_up(_opened_as_named(file, named, threads), identity)
+
+
+def _opened_as_named(file: Path, named: NamedPart, threads: int) -> Described:
+    """A part's model, described with the names that the manifest gives to the places of its inputs."""
+    described = open_model(file, None, threads)
+    if not named.features:
+        return described
+    try:
+        return Described(with_names(described.signature, named.features), described.model)
+    except UnfitFeatures as error:
+        hint = f'Correct its features in {MANIFEST}: {{"float_input": ["age", "height"]}}.'
+        raise InvalidModel("features_do_not_fit", f"its features do not fit: {error}", hint) from error
 
 
 def _signature_of(signature: Signature | None, key: str) -> Signature | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from serving.engines.base import InvalidModel
 from serving.parts.archive import Archive
 from serving.problems import shorten
@@ -29,6 +31,7 @@ class NamedPart:
     key: str
     file: str
     description: str | None = None
+    features: Mapping[str, tuple[str, ...]] | None = None  # by input: names for the places of a vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,22 @@ def _part(key: str, value: object) -> NamedPart:
     if isinstance(value, str):
         return NamedPart(key, value)
     where = f"at the part {key!r}"
-    about = _object(value, where, ("file", "description"))
+    about = _object(value, where, ("file", "description", "features"))
     file, description = about.get("file"), about.get("description")
     if not isinstance(file, str):
         raise _invalid(f"has no 'file' {where}")
     if description is not None and not (isinstance(description, str) and len(description) <= LONGEST_DESCRIPTION):
         raise _invalid(f"has a 'description' {where} that is no text of at most {LONGEST_DESCRIPTION} characters")
-    return NamedPart(key, file, description)
+    return NamedPart(key, file, description, _features(about.get("features"), where))
+
+
+def _features(value: object, where: str) -> Mapping[str, tuple[str, ...]] | None:
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, dict[str, tuple[str, ...]])
+    except msgspec.ValidationError as error:
+        raise _invalid(f"has 'features' {where} that are no lists of names by input: {error}") from error
 
 
 def _default(document: Mapping[str, object], parts: Sequence[NamedPart]) -> str:

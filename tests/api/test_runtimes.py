@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import update
 
 from api.dependencies import Context
 from api.routes.runtimes import RuntimePage
 from api.schemas.services import RuntimeBody
 from core.errors import Json
 from state.processes import Presence, Self
+from state.tables import Version
 from tests.api.catalogue import add_ready_versions, is_running, running_service
 from tests.api.iris import IRIS, deploy, shown
 from tests.api.platform import is_problem, work_on
@@ -109,3 +111,18 @@ async def test_a_pin_is_compared_again_only_where_it_or_the_version_changes(
     await node.stop()
     assert (await client.patch(IRIS, json={"env": {"A": "1"}})).status_code == 202
     is_problem(await client.patch(IRIS, json={"version": 2}), 503, "runtimes_unknown")
+
+
+async def test_a_pin_holds_for_every_part_of_a_version(client: AsyncClient, context: Context) -> None:
+    await add_ready_versions(context, 1)
+    parts = [{"key": name, "signature": {"format": name}} for name in ("onnx", "pmml")]
+    async with context.database.write() as session:
+        await session.execute(update(Version).values(format="parts", signature={"format": "pmml", "parts": parts}))
+    node = await says(context, "one", PMML, ONNX)
+    problem = is_problem(await deploy(client, runtime={"engine": "onnxruntime"}), 422, "invalid_field")
+    assert "no node runs pmml with engine onnxruntime" in str(problem["detail"])
+    await running_service(client, context, runtime={"python": "3.11"})
+    runs_on = (await shown(client)).model_dump()["runs_on"]
+    assert runs_on is not None
+    assert runs_on["engine"] == "pypmml"  # that of the default part
+    await node.stop()

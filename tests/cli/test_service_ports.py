@@ -94,6 +94,9 @@ async def test_a_services_own_port_serves_it_alone_at_the_root(front: Front, fak
     for path in ("/v2/models/rose", "/api/v1/services", "/metrics", "/", "/v1/models/rose"):
         assert await status_of(port, path) == 404
     assert await status_of(port, "/predict") == 405
+    assert await status_of(port, "/parts/fr/predict", "POST") == 200
+    assert fake.seen[-1].line.split()[1] == f"{SERVICES}/iris/parts/fr/predict"
+    assert await status_of(port, "/parts/fr", "POST") == 404
 
 
 async def test_a_port_without_its_service_is_closed(front: Front) -> None:

@@ -103,3 +103,10 @@ def test_answers_within_the_tolerance_are_the_same(found: object, expected: obje
 )
 def test_the_first_difference_is_named(found: object, expected: object, where: str) -> None:
     assert (difference(found, expected) or "").startswith(where)
+
+
+def test_several_models_are_named_by_their_keys() -> None:
+    parts = [{"key": f"p{number}", "is_default": number == 1} for number in range(8)]
+    version = {"format": "parts", "opset": 17, "task": "classification", "parts": parts}
+    assert overview_in_words(version) == "8 models: p0, p1 (default), p2, p3, p4, p5 …"
+    assert overview_in_words({**version, "parts": parts[:2]}) == "2 models: p0, p1 (default)"

@@ -100,6 +100,19 @@ def test_each_spelling_of_an_input_is_sent_as_it_is() -> None:
     ]
 
 
+def test_a_part_is_asked_at_once_and_durably() -> None:
+    answer, submitted = Say(200, {"outputs": [1]}), Say(202, prediction(part="fr"))
+    with asking(IRIS, answer, submitted) as (server, platform):
+        iris = platform.services.get("iris")
+        assert iris.predict({"x": 1}, part="fr") == [1]
+        assert iris.submit({"x": 1}, part="fr").part == "fr"
+    assert [seen.path for seen in server.seen[1:]] == [
+        "/api/v1/services/iris/parts/fr/predict",
+        "/api/v1/services/iris/predictions",
+    ]
+    assert server.seen[2].body == b'{"inputs": {"x": 1}, "part": "fr"}'
+
+
 def test_what_is_no_input_is_said_before_anything_is_sent() -> None:
     with asking(IRIS) as (_, platform):
         iris = platform.services.get("iris")

@@ -1,13 +1,15 @@
 """Servers under test: in this process on a unix socket, with a model that is a Python function."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from serving.application import ModelServer
 from serving.connection import Connection
+from serving.loading import Loaded
 from serving.messages import ResponseEncoder
 from serving.score import Scorer
 from tests.serving.models import IDENTITY, double_scorer
@@ -25,11 +27,15 @@ async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     connections: set[Connection] = set()
 
     async def start(
-        scorer: Scorer | None = None, *, call_s: float = 0.0, token: str | None = None
+        scorer: Scorer | None = None,
+        *,
+        call_s: float = 0.0,
+        token: str | None = None,
+        parts: Mapping[str, Loaded] = MappingProxyType({}),
     ) -> Callable[[], Awaitable[Wire]]:
         application = ModelServer(IDENTITY if scorer is None else scorer.identity, token, 1)
         if scorer is not None:
-            application.serve(scorer, call_s)
+            application.serve(scorer, call_s, parts)
         path = tmp_path_factory.mktemp("s") / "s"
         encoder = ResponseEncoder()
         loop = asyncio.get_running_loop()

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from sqlalchemy import update
 
 from core.clock import now_micros
+from core.errors import InvalidField
 from core.ids import new_id
 from state.advance import advance, lock
 from state.history import By, begin
@@ -17,7 +19,7 @@ from state.migrate import DEFAULT_TENANT
 from state.observing import Mode, Timing
 from state.predicting import Submission, submit_prediction
 from state.queries.samples import service_figures
-from state.tables import Prediction, Replica, Revision, Service
+from state.tables import Prediction, Replica, Revision, Service, Version
 from tests.workers.platform import WHO, Platform, wait_for
 from workers.boot import owner_name
 from workers.executor import Executor
@@ -40,14 +42,15 @@ class Counting:
 
 
 @asynccontextmanager
-async def open_replica(folder: Path, others: Mapping[str, bytes | None] = NONE) -> AsyncIterator[str]:
+async def open_replica(folder: Path, asked: list[str], others: Mapping[str, bytes | None] = NONE) -> AsyncIterator[str]:
     """The address of something that answers as a model server does; `others`: at other paths, None: not at all.
 
-    At its end it hangs up on whoever is there.
+    `asked` learns at which paths. At its end it hangs up on whoever is there.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
+            asked.append(head.decode().split()[1])
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
             await reader.readexactly(int(length.split(b":")[1]))
             answer = others.get(head.split()[1].decode(), ANSWER)
@@ -107,8 +110,14 @@ async def submit(platform: Platform, service: Service, **values: object) -> Pred
 
 
 @pytest.fixture
-async def replica(tmp_path: Path) -> AsyncIterator[str]:
-    async with open_replica(tmp_path) as address:
+def asked() -> list[str]:
+    """The paths at which the replica was asked."""
+    return []
+
+
+@pytest.fixture
+async def replica(tmp_path: Path, asked: list[str]) -> AsyncIterator[str]:
+    async with open_replica(tmp_path, asked) as address:
         yield address
 
 
@@ -130,6 +139,23 @@ async def test_a_prediction_takes_three_transactions(platform: Platform, replica
     ended = await platform.now(prediction)
     assert (ended.status, ended.output, ended.attempt) == ("succeeded", [1], 1)
     assert await platform.moves(prediction) == ["create", "start", "succeed"]
+
+
+async def test_a_prediction_of_a_part_asks_that_part_of_the_replica(
+    platform: Platform, executor: Executor, replica: str, asked: list[str]
+) -> None:
+    service = await serve(platform, replica)
+    parts = {"format": "onnx", "parts": [{"key": "de"}, {"key": "fr"}]}
+    async with platform.database.write() as session:
+        await session.execute(update(Version).values(signature=parts))
+    for part in (None, "fr"):
+        prediction = await submit(platform, service, part=part)
+        await executor.work_next("predict")
+        await platform.until(prediction, "succeeded")
+        assert (await platform.now(prediction)).part == part
+    with pytest.raises(InvalidField, match="has no part 'es'; its parts: de, fr"):
+        await submit(platform, service, part="es")
+    assert asked == ["/predict", "/parts/fr/predict"]
 
 
 async def test_each_prediction_is_counted_for_its_service_once_it_is_answered(platform: Platform, replica: str) -> None:
@@ -215,7 +241,7 @@ async def stored(platform: Platform, content: bytes) -> str:
 
 async def test_rows_are_shown_as_what_they_say_and_sent_as_they_are(platform: Platform, tmp_path: Path) -> None:
     read = b'{"columns": ["x"], "data": [["a\\u0000"]]}'
-    async with open_replica(tmp_path, {"/read": read}) as address:
+    async with open_replica(tmp_path, [], {"/read": read}) as address:
         service = await serve(platform, address)
         executor = Executor(platform.resources, {"predict": predict}, owner_name())
         options = {"content_type": "text/csv", "on_error": "record"}
@@ -236,7 +262,7 @@ async def test_rows_are_shown_as_what_they_say_and_sent_as_they_are(platform: Pl
 async def test_rows_that_a_replica_of_a_release_before_cannot_read_back_are_answered_all_the_same(
     platform: Platform, tmp_path: Path
 ) -> None:
-    async with open_replica(tmp_path, {"/read": None}) as address:
+    async with open_replica(tmp_path, [], {"/read": None}) as address:
         service = await serve(platform, address)
         executor = Executor(platform.resources, {"predict": predict}, owner_name())
         digest = await stored(platform, b"x\n1\n")

@@ -106,6 +106,28 @@ async def serve_iris(database: Database, table: RoutingTable, *replicas: FakeRep
     return rows
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/v1/services/iris/parts/fr/predict", "/v2/models/iris/versions/fr/infer", "/v2/models/iris/infer"]
+)
+async def test_a_part_is_asked_at_the_replica_by_the_same_path(
+    database: Database, table: RoutingTable, tmp_path: Path, path: str
+) -> None:
+    async with replica(tmp_path) as one, client_of(table) as client:
+        await serve_iris(database, table, one)
+        answer = await client.post(f"{path}?on_error=record", json={})
+        wrong = await client.get(f"{path}/")
+        late = await client.post(path, json={}, headers={"Portside-Timeout": "soon"})
+    assert (answer.status_code, wrong.status_code) == (200, 405)
+    assert late.status_code in (400, 422)
+    assert [seen.line for seen in one.seen] == [f"POST {path}?on_error=record HTTP/1.1"]
+
+
+@pytest.mark.parametrize("path", ["/parts/fr", "/parts/fr/x/predict", "/parts//predict", "/parts/predict"])
+async def test_what_only_looks_like_a_part_is_for_the_api(table: RoutingTable, path: str) -> None:
+    async with client_of(table) as client:
+        assert (await client.post(f"/api/v1/services/iris{path}")).text == "the api"
+
+
 async def test_a_prediction_goes_to_a_replica_and_back(database: Database, table: RoutingTable, tmp_path: Path) -> None:
     async with replica(tmp_path) as one, client_of(table) as client:
         rows = await serve_iris(database, table, one)
