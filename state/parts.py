@@ -48,4 +48,6 @@ def check_part(signature: Signature | None, key: str, version: str) -> None:
 
 def _unknown(signature: Signature | None, key: str, version: str) -> str:
     keys = ", ".join(part["key"] for part in parts_of(signature))
-    return f"{version} has no part '{key[:60]}'; its parts: {keys}" if keys else f"{version} has no parts"
+    if not keys:
+        return f"{version} is one model without parts; leave out the part '{key[:60]}'"
+    return f"{version} has no part '{key[:60]}'; its parts: {keys}"

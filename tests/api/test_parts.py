@@ -45,10 +45,13 @@ def archive(*, manifest_first: bool = True, manifest: object = MANIFEST, filler:
     return file.getvalue()
 
 
+ARCHIVE = archive()
+
+
 @pytest.fixture
 async def inspected(client: AsyncClient, context: Context, tmp_path: Path) -> None:
     """Version 1 of `iris` with what a real inspection finds in it."""
-    content = archive()
+    content = ARCHIVE
     (tmp_path / "models.zip").write_bytes(content)
     signature = json.loads(encode_signature(inspect_parts(tmp_path / "models.zip", 1)))
 
@@ -171,7 +174,7 @@ async def test_a_download_of_a_part_knows_its_etag_and_where_the_file_ends(clien
     is_problem(beyond, 416, "range_not_satisfiable")
     assert beyond.headers["content-range"] == f"bytes */{len(ONNX)}"
     whole = await client.get(f"{VERSIONS}/1/artifact")
-    assert whole.content == archive()
+    assert whole.content == ARCHIVE
     assert 'filename="iris-1.zip"' in whole.headers["content-disposition"]
 
 
@@ -188,7 +191,7 @@ async def test_a_version_of_one_model_has_no_parts(client: AsyncClient) -> None:
     await upload(client)
     assert (await client.get(PARTS)).json() == {"items": []}
     assert (await client.get(f"{VERSIONS}/1")).json()["parts"] is None
-    assert "has no parts" in str(is_problem(await client.get(f"{PARTS}/de"), 404, "not_found")["detail"])
+    assert "is one model without parts" in str(is_problem(await client.get(f"{PARTS}/de"), 404, "not_found")["detail"])
 
 
 @pytest.mark.usefixtures("inspected")

@@ -19,7 +19,7 @@ from state.operations import submit
 from state.queries.models import find_model
 from state.queries.services import find_service
 from state.queries.versions import find_version
-from tests.api.catalogue import ONNX, add_ready_versions, add_replica, is_running, running_service
+from tests.api.catalogue import ONNX, SIGNATURE, add_ready_versions, add_replica, is_running, running_service
 from tests.api.platform import LOCAL, add_operation, fails, open_context, work_on
 
 V1 = "/api/v1"
@@ -41,6 +41,7 @@ BODIES: Mapping[str, object] = {
     "update_version": {"description": "said anew"},
     "delete_version": None,
     "test_version": {"inputs": {"x": [1, 2, 3, 4]}},
+    "test_part": {"inputs": {"x": [1, 2, 3, 4]}},
     "create_service": {"name": "other", "model": "iris"},
     "put_service": {"model": "iris", "replicas": 2},
     "update_service": {"replicas": 2},
@@ -111,6 +112,7 @@ def make_world(folder: Path, migrated: Path) -> Made:
 
 async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str]:
     await add_ready_versions(context, 2)
+    await _make_parts(context)
     await running_service(client, context, version=1)
     await client.patch(f"{V1}/services/iris", json={"version": 2})
     await work_on(context, is_running)
@@ -133,6 +135,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
     return {
         "model": "iris",
         "version": "2",
+        "part": "de",
         "alias": "best",
         "service": "iris",
         "replica": replica.id,
@@ -148,6 +151,16 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
         "owner": "anybody",
         "file_id": file,
     }
+
+
+async def _make_parts(context: Context) -> None:
+    """Version 2 is one of several models; their bytes are nowhere."""
+    part = {"file": "de.onnx", "digest": f"sha256:{'1' * 64}", "size_bytes": 1, "offset_bytes": 0, "packed_bytes": 1}
+    part |= {"description": None, "is_deflated": False, "is_default": True, "signature": SIGNATURE}
+    signature = {**SIGNATURE, "parts": [{"key": "de", **part}, {"key": "fr", **part, "is_default": False}]}
+    async with context.database.write() as session:
+        version = await find_version(session, await find_model(session, LOCAL.tenant_id, "iris"), "2")
+        version.signature, version.format = signature, "parts"
 
 
 async def _deliver(context: Context) -> None:

@@ -26,7 +26,13 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.
 TUTORIAL = ROOT / "docs/tutorial/first-prediction.md"
 GUIDES = [
     ROOT / "docs/how-to" / name
-    for name in ("use-the-command-line.md", "keep-services-in-git.md", "send-inputs.md", "upload-from-a-url.md")
+    for name in (
+        "use-the-command-line.md",
+        "keep-services-in-git.md",
+        "send-inputs.md",
+        "several-models-in-one-version.md",
+        "upload-from-a-url.md",
+    )
 ]
 PYTHON_CLIENT = ROOT / "docs/how-to/use-the-python-client.md"
 DEPENDENCIES = ROOT / "docs/explanation/dependencies.md"

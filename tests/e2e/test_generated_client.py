@@ -11,6 +11,7 @@ from cli.client import Platform
 from tests.e2e.described import Description
 from tests.e2e.environments import ROOT, make_environment, run_block, run_script
 from tests.e2e.platform import RunningPlatform
+from tests.serving.archives import make_archive
 
 DESCRIPTION = ROOT / "docs" / "reference" / "openapi.json"
 PAGE = ROOT / "docs" / "how-to" / "use-other-clients.md"
@@ -44,13 +45,15 @@ def generated(generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """A platform with the model `iris`."""
+    """A platform with the model `iris`, in an archive with the one part `de`."""
+    archive = tmp_path_factory.mktemp("archive") / "iris.zip"
+    make_archive(archive, {"iris.onnx": ROOT / "examples" / "iris.onnx"}, {"parts": {"de": "iris.onnx"}})
     platform = RunningPlatform.start(tmp_path_factory.mktemp("platform"))
     try:
         with platform.client() as api:
-            content = (ROOT / "examples" / "iris.onnx").read_bytes()
             octets = {"content-type": "application/octet-stream", **WAIT}
-            assert api.send("POST", "/api/v1/models/iris/versions", content, headers=octets).status == 201
+            path = "/api/v1/models/iris/versions"
+            assert api.send("POST", path, archive.read_bytes(), headers=octets).status == 201
         yield platform
     finally:
         platform.end()
@@ -93,6 +96,7 @@ def make_one_of_each(api: Platform) -> dict[str, list[str]]:
     return {
         "model": ["iris"],
         "version": ["1", "latest", "@best"],
+        "part": ["de"],
         "service": ["described"],
         "replica": [str(each["id"]) for each in api.items("/api/v1/services/described/replicas")],
         "operation_id": [str(each["id"]) for each in api.items("/api/v1/operations")],

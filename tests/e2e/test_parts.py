@@ -131,7 +131,7 @@ def test_the_python_client_and_the_command_line_ask_a_part(attacked: RunningPlat
         with pytest.raises(NotFound, match="its parts: risk, flower"):
             service.predict({}, part="es")
     assert json.loads(data(attacked, "predict", "parts", "--part", "risk"))["part"] == "risk"
-    made = json.loads(data(attacked, "-o", "json", "predictions", "create", "parts", "--part", "risk"))
+    made = json.loads(data(attacked, "predictions", "create", "parts", "--part", "risk", "-o", "json"))
     assert (made["status"], made["part"]) == ("succeeded", "risk")
     shown = data(attacked, "models", "show", "parts@1")
     assert "2 models: risk, flower (default)" in shown
