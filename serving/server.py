@@ -108,6 +108,9 @@ class _Run:
         except InvalidModel as error:
             sys.stderr.write(f"the model cannot be served: {error.message}. {error.hint}\n")
             return 65
+        except OSError as error:  # not our listener's: the disk that parts are unpacked to may be full
+            sys.stderr.write(f"the model cannot be read: {error}\n")
+            return 1
         # An engine with its own runtime (a JVM) may have put its signal handlers over ours.
         self._take_signals(asyncio.get_running_loop())
         self._server.serve(loaded.default.scorer, loaded.default.call_s, loaded.by_key)

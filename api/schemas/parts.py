@@ -65,7 +65,7 @@ class PartShown(PartSummary):
     features: dict[str, list[str]] | None
     producer: ProducerShown | None
     metadata: dict[str, str]
-    sample: dict[str, Any] | None
+    sample: dict[str, Any] | None = Field(description="Null where it is large and the part is not the default one.")
     sample_output: dict[str, Any] | None
 
 
@@ -82,8 +82,9 @@ def part_summaries(row: Version, model: str, links: Links) -> list[Json] | None:
 
 def part_document(part: Part, row: Version, model: str, links: Links) -> dict[str, Json]:
     """A part with what was found in it; names for places that are said of the version are those of its default part."""
-    signature: Mapping[str, Any] = part["signature"]
-    said = row.features if part["is_default"] else None
+    is_default: bool = part["is_default"]
+    signature: Mapping[str, Any] = (row.signature or {}) if is_default else part["signature"]
+    said = row.features if is_default else None
     return {
         **_summary(part, row, model, links),
         "opset": (signature["format_version"].get("opsets") or {}).get("ai.onnx"),

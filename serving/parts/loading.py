@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from serving.engines.base import InvalidModel
 from serving.engines.open import detect_format
 from serving.features import UnfitFeatures, with_names
@@ -23,6 +25,8 @@ from serving.score import Identity
 from serving.signature import Format, Part, Signature
 
 LARGEST_UNPACKED_BYTES: Final = 4096 * MIB  # of all parts together
+# Of a part's sample with its answer: what is found in 32 parts travels together. The whole has that of its default one.
+LARGEST_SAMPLE_BYTES: Final = 64 * 1024
 ZIP_MAGIC: Final = b"PK\x03\x04"
 
 
@@ -55,7 +59,7 @@ def inspect_parts(path: Path, threads: int) -> Signature:
             _inspect(archive, part, threads, is_default=part.key == manifest.default) for part in manifest.parts
         )
     default = next(part for part in parts if part.is_default)
-    return replace(default.signature, parts=parts)
+    return replace(default.signature, parts=tuple(map(_without_large_sample, parts)))
 
 
 def load_parts(path: Path, signature: Signature | None, identity: Identity, threads: int) -> LoadedParts:
@@ -115,7 +119,7 @@ def _inspect(archive: Archive, named: NamedPart, threads: int, *, is_default: bo
         described = _opened_as_named(file, named, threads)
         signature = prove(described, Identity(named.key, named.key, named.key, "1"))
         described.model.close()
-    return Part(
+    part = Part(
         key=named.key,
         file=named.file,
         digest=digest,
@@ -127,6 +131,14 @@ def _inspect(archive: Archive, named: NamedPart, threads: int, *, is_default: bo
         is_default=is_default,
         description=named.description,
     )
+    return part if is_default else _without_large_sample(part)
+
+
+def _without_large_sample(part: Part) -> Part:
+    signature = part.signature
+    if len(msgspec.json.encode([signature.sample, signature.sample_output])) <= LARGEST_SAMPLE_BYTES:
+        return part
+    return replace(part, signature=replace(signature, sample=None, sample_output=None))
 
 
 def _load(archive: Archive, named: NamedPart, signature: Signature | None, identity: Identity, threads: int) -> Loaded:

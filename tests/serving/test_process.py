@@ -17,6 +17,8 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from tests.serving.archives import two_models
+
 DEADLINE_S = 30
 Command = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -148,6 +150,52 @@ def test_a_server_says_its_address_answers_and_ends_at_sigterm(start: Command, e
     assert remote == []
     server.send_signal(signal.SIGTERM)
     assert server.wait(DEADLINE_S) == 0
+
+
+def test_the_models_of_an_archive_are_inspected_tried_and_served_by_their_keys(
+    start: Command, examples: Path, repository_root: Path, tmp_path: Path
+) -> None:
+    archive, described = two_models(tmp_path / "models.zip", examples), tmp_path / "signature.json"
+    status, signature = finished(start("inspect", archive, "--timeout-s", "60"))
+    assert status == 0
+    schema = json.loads((repository_root / "serving/signature.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(signature)
+    described.write_text(json.dumps(signature), encoding="utf-8")
+    body = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
+    model = ("--model", archive, "--signature", described)
+    status, tried = finished(start("test", *model, "--part", "de"), body)
+    assert (status, tried["outputs"]["label"]) == (0, "setosa")
+    server = start(*model, "--port", "0", env={"TMPDIR": str(tmp_path)})
+    url = address(server)
+    assert (predict(f"{url}/parts/de", body)["outputs"], predict(f"{url}/parts/de", body)["part"]) == (
+        tried["outputs"],
+        "de",
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models.zip", "signature.json"]
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(DEADLINE_S) == 0
+
+
+A_FULL_DISK = """
+import errno, io, pathlib, sys
+from serving.score import Identity
+from serving.server import Listen, run_server
+
+def load():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+listen = Listen("", 0, socket_path=pathlib.Path(sys.argv[1]))
+sys.exit(run_server(listen, Identity("iris", "iris", "iris", "1"), load, io.BytesIO()))
+"""
+
+
+def test_a_disk_that_is_full_while_a_model_is_read_ends_the_server_in_words(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-P", "-c", A_FULL_DISK, str(tmp_path / "s")]
+    environment = {"PYTHONPATH": str(repository_root), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert (done.returncode, done.stderr) == (1, "the model cannot be read: [Errno 28] No space left on device\n")
 
 
 def test_a_request_that_has_begun_is_finished_after_sigterm(start: Command, examples: Path, tmp_path: Path) -> None:

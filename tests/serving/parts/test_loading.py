@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import platform
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from serving.inspect import inspect
 from serving.loading import Loaded, load_scorer
 from serving.parts import loading
 from serving.parts.loading import formats_within, inspect_parts, is_archive_of_parts, load_part, load_parts
+from serving.runtimes import missing_runtime
 from serving.score import Identity
 from serving.signature import Signature
 from serving.signature_json import decode_signature, encode_signature
@@ -129,6 +131,27 @@ def test_parts_that_are_too_much_together_are_refused_before_they_are_unpacked(
     with pytest.raises(InvalidModel) as caught:
         inspect_parts(path, 1)
     assert (caught.value.code, "1200 bytes together" in caught.value.message) == ("archive_too_large", True)
+
+
+def test_a_large_sample_is_kept_for_the_default_part_only(
+    archive: Path, inspected: Signature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "LARGEST_SAMPLE_BYTES", 10)
+    found = inspect_parts(archive, 1)
+    assert (found.sample, found.sample_output) == (inspected.sample, inspected.sample_output)
+    assert [part.signature.sample for part in found.parts or ()] == [None, None]
+    vector = {"float_input": list(FLOWER.values())}
+    kept, dropped = load_parts(archive, inspected, IRIS, 1), load_parts(archive, found, IRIS, 1)
+    assert outputs(dropped.by_key["de"], vector) == outputs(kept.by_key["de"], vector)
+
+
+def test_a_pinned_runtime_must_be_that_of_every_part(archive: Path, tmp_path: Path, examples: Path) -> None:
+    refusal = missing_runtime({"engine": "onnxruntime"}, archive)
+    assert refusal is not None
+    assert "here is pypmml" in json.loads(refusal)["message"]
+    assert missing_runtime({"python": platform.python_version()}, archive) is None
+    path = make_archive(tmp_path / "onnx.zip", {"a": examples / "iris.onnx"}, {"parts": {"a": "a"}})
+    assert missing_runtime({"engine": "onnxruntime"}, path) is None
 
 
 def test_nothing_that_was_unpacked_is_left(
