@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,6 +36,7 @@ OIP_MODEL = re.compile(r"/v2/models/([^/]+)(/versions/[^/]+)?(/ready|/infer|/sta
 OIP_SERVER = re.compile(r"/v2(/health/live|/health/ready)?/?")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 UNIT_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+READING = ("GET", "HEAD", "OPTIONS")  # the server drops the body of an answer to HEAD
 SERVER_METADATA = {"name": "portside", "version": "", "extensions": []}
 
 
@@ -102,8 +103,10 @@ class Gateway:
             return
         if server is None:
             await refuse(scope, send, NotFound(f"there is no {path} in the Open Inference Protocol here"), oip=True)
-        elif scope["method"] not in ("GET", "HEAD"):
-            await refuse(scope, send, MethodNotAllowed(f"{path} takes GET"), oip=True, allow="GET, HEAD")
+        elif scope["method"] == "OPTIONS":
+            await _tell_methods(send, READING)
+        elif scope["method"] not in READING:
+            await refuse(scope, send, MethodNotAllowed(f"{path} takes GET"), oip=True, allow=", ".join(READING))
         else:
             answers = {"/health/live": {"live": True}, "/health/ready": {"ready": self.table.is_loaded}}
             answer = answers.get(server.group(1) or "", {**SERVER_METADATA, "version": self.version})
@@ -136,7 +139,10 @@ class Gateway:
         send = seen.send
         try:
             method: str = scope["method"]
-            allowed = ("GET", "HEAD") if takes == "GET" else (takes,)  # the server drops the body of an answer to HEAD
+            allowed = READING if takes == "GET" else (takes, "OPTIONS")
+            if method == "OPTIONS":
+                await _tell_methods(send, allowed)
+                return
             if method not in allowed:
                 raise MethodNotAllowed(f"{scope['path']} takes {takes}, not {method}", allow=", ".join(allowed))
             find = self._finder(self.tenant_of(scope), name, seen if takes == "POST" else None, oip=oip)
@@ -240,6 +246,13 @@ async def refuse(
     problem = {**error.as_problem(), "instance": scope["path"], "request_id": request_id.decode()}
     kind = b"application/json" if oip else b"application/problem+json"
     await _json(send, status, {"error": error.message} if oip else problem, extra, kind)
+
+
+async def _tell_methods(send: Send, methods: Sequence[str]) -> None:
+    """What may be asked of a path, as the control plane answers OPTIONS."""
+    headers = [(b"allow", ", ".join(methods).encode())]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _json(

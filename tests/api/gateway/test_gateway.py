@@ -314,9 +314,24 @@ async def test_an_unknown_service_and_a_wrong_method_are_named(database: Databas
         model = await client.post("/v2/models/rose/infer")
         protocol = await client.get("/v2/nonsense")
     assert (unknown.status_code, "rose" in unknown.json()["detail"]) == (404, True)
-    assert (method.status_code, method.headers["allow"]) == (405, "POST")
+    assert (method.status_code, method.headers["allow"]) == (405, "POST, OPTIONS")
     assert (model.status_code, model.json()) == (404, {"error": "Request for unknown model: 'rose' is not found"})
     assert (protocol.status_code, list(protocol.json())) == (404, ["error"])
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/v1/services/rose/predict", "POST, OPTIONS"),
+        ("/v2/models/rose/infer", "POST, OPTIONS"),
+        ("/v2/models/rose/ready", "GET, HEAD, OPTIONS"),
+        ("/v2/health/live", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options_tells_what_a_path_takes(table: RoutingTable, path: str, allowed: str) -> None:
+    async with client_of(table) as client:
+        answer = await client.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
 
 
 async def test_the_server_of_the_open_inference_protocol_introduces_itself(table: RoutingTable) -> None:
