@@ -12,8 +12,18 @@ IDEMPOTENCY_KEY = "idempotency-key"
 
 
 def path_to(collection: str, *names: str) -> str:
-    """A resource of the API: `path_to("models", "iris", "versions", "3")`."""
-    return "/".join(["/api/v1", collection, *(quote(name, safe=":@") for name in names)])
+    """A resource of the API: `path_to("models", "iris", "versions", "3")`. Raises `InvalidInput`."""
+    return "/".join(["/api/v1", collection, *map(_step, names)])
+
+
+def _step(name: str) -> str:
+    """One step of a path; what a URL would read as no step or as one back would lead to another resource."""
+    if name in ("", ".", ".."):
+        raise InvalidInput(f"{name!r} is no name: give the name of a resource, such as 'iris'.")
+    try:
+        return quote(name, safe=":@")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{name!r} is no name: it is not valid Unicode.") from error
 
 
 def reading(path: str, query: Query | None = None, *, idle_s: float | None = None) -> Request:
@@ -46,6 +56,8 @@ def encoded(value: Json) -> bytes:
     except (TypeError, ValueError) as error:
         hint = "send numbers, texts, booleans, None, lists and dicts; a missing value is None, not NaN"
         raise InvalidInput(f"The input cannot be sent as JSON ({error}): {hint}.") from error
+    except RecursionError as error:
+        raise InvalidInput("The input cannot be sent as JSON: it is nested too deeply; flatten it.") from error
 
 
 def _plain(value: object) -> object:

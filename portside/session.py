@@ -17,6 +17,7 @@ from portside.sources import Source
 Found = TypeVar("Found")
 TIMEOUT_S = 30.0  # for one call with all its attempts
 UNTIL_DEADLINE = 1_000_000  # attempts: the deadline comes first
+LONGEST_IDLE_S = 86_400.0  # a day of silence: sockets take no infinity
 REPEATED_STATUSES = (429, 502, 503, 504)
 
 
@@ -124,7 +125,7 @@ class Session:
         await self._transport.close()
 
     async def _attempt(self, request: Request, deadline: float) -> Answer:
-        idle_s = max(request.idle_s or deadline - time.monotonic(), 0.001)
+        idle_s = min(max(request.idle_s or deadline - time.monotonic(), 0.001), LONGEST_IDLE_S)
         reply = await self._transport.exchange(request, self._token, idle_s)
         if reply.status == 401 and self._token is None and (found := self._find_token()) is not None:
             self._token = found
