@@ -27,14 +27,19 @@ def read_cpu(given: object) -> object:
     """Cores as a number: `2`, `0.5`, `"500m"`."""
     if given is None or isinstance(given, bool):
         return given
-    text = str(given) if isinstance(given, int | float | str) else ""
+    if isinstance(given, int | float):  # also a third of one, which has more digits than a text may
+        return _cores(given)
+    text = given if isinstance(given, str) else ""
     number, milli = (text[:-1], True) if text.endswith("m") else (text, False)
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", number) is None:
         raise PydanticCustomError("cpu", "cpu is a number of cores such as 2, 0.5 or '500m'")
-    cores = float(Decimal(number) / 1000 if milli else Decimal(number))
+    return _cores(float(Decimal(number) / 1000 if milli else Decimal(number)))
+
+
+def _cores(cores: float) -> float:
     if not LEAST_CPU <= cores <= MOST_CPU:
         raise PydanticCustomError("cpu", "cpu is between 10m and 1024 cores")
-    return cores
+    return float(cores)
 
 
 def read_memory_mb(given: object) -> object:
