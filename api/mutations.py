@@ -230,7 +230,8 @@ class Call:
         try:
             resource = await read() if made.flight is None else await made.flight.shared(read)
         except (NotFound, DatabaseBusy):  # a replay of what was deleted since; or it took effect and cannot be read now
-            return JSONResponse(shown, 200, headers)
+            # 200 and 201 promise the resource itself: a client would take the operation for it.
+            return JSONResponse(shown, 202, {**headers, "Location": headers["Operation-Location"]})
         return answer(resource, headers)
 
     async def _read(self, show: Show, resource_id: str) -> Shown:

@@ -85,11 +85,16 @@ async def test_a_replayed_deletion_is_a_deletion_again(client: AsyncClient) -> N
         assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (204, replayed)
 
 
-async def test_a_replayed_creation_of_what_is_gone_shows_its_operation(client: AsyncClient) -> None:
-    first = await client.post(WEBHOOKS, json=BODY, headers={"Idempotency-Key": "key"})
-    await client.delete(f"{WEBHOOKS}/{first.json()['id']}")
-    replay = await client.post(WEBHOOKS, json=BODY, headers={"Idempotency-Key": "key"})
-    assert (replay.status_code, replay.json()["kind"]) == (200, "webhook.create")
+async def test_a_replay_of_what_is_gone_shows_its_operation_under_a_status_of_its_own(client: AsyncClient) -> None:
+    key = {"Idempotency-Key": "key"}
+    path = f"{WEBHOOKS}/{(await client.post(WEBHOOKS, json=BODY, headers=key)).json()['id']}"
+    await client.patch(path, json={"enabled": False}, headers=key)
+    await client.delete(path)
+    created = await client.post(WEBHOOKS, json=BODY, headers=key)
+    changed = await client.patch(path, json={"enabled": False}, headers=key)
+    for replay, kind in ((created, "webhook.create"), (changed, "webhook.update")):
+        assert (replay.status_code, replay.json()["kind"], replay.json()["done"]) == (202, kind, True)
+        assert replay.headers["location"] == replay.headers["operation-location"]
 
 
 async def test_a_stale_if_match_changes_nothing(client: AsyncClient) -> None:
