@@ -24,6 +24,12 @@ WANTED: Mapping[Kind, str] = {
     "number": "a whole number",
     "flag": "true or false",
 }
+SCHEMAS: Mapping[Kind, Mapping[str, str | int]] = {
+    "text": {"type": "string"},
+    "time": {"type": "string", "format": "date-time"},
+    "number": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+    "flag": {"type": "boolean"},
+}
 
 
 def read_condition(parameter: str, given: str, fields: Mapping[str, Kind], known: Sequence[str]) -> Condition:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -10,6 +11,8 @@ from starlette.responses import JSONResponse
 
 from api.errors import PROBLEM
 from api.gateway.description import GATEWAY_PATHS
+from api.headers import LONGEST_KEY
+from api.openapi_links import tell_links
 from api.schemas.models import ModelCreate, ModelFromSource
 from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionCreate, PredictionInput
 from api.schemas.versions import SourceFields
@@ -29,13 +32,34 @@ TAGS = (
 )
 
 
+KEY = {"type": "string", "maxLength": LONGEST_KEY, "pattern": r"\S"}
 STEERING = (
-    ("Idempotency-Key", "The same key and body give the same answer, with `Idempotent-Replayed: true`."),
-    ("Prefer", "`wait=N` holds the answer for up to N seconds (at most 60) until the operation is done."),
+    ("Idempotency-Key", KEY, "The same key and body give the same answer, with `Idempotent-Replayed: true`."),
     (
-        "If-Match",
-        "The `etag` that the change is meant for; 412 when the resource is another by now, 422 where there is none.",
+        "Prefer",
+        {"type": "string"},
+        "`wait=N` holds the answer for up to N seconds (at most 60) until the operation is done.",
     ),
+)
+CONDITION = (
+    "If-Match",
+    {"type": "string"},
+    "The `etag` that the change is meant for, or several, or `*`; 412 when the resource is another by now.",
+)
+DEADLINE = (
+    "Cancel-After",
+    {"type": "string", "pattern": r"^(\d{1,3}[hH])?(\d{1,5}[mM])?(\d{1,6}[sS]?)?$"},
+    "How long the prediction may take, such as `30s`, `5m` or `1h30m`, at most 24h; then it is canceled.",
+)
+# What these change has no `etag` to hold against If-Match (422 where a request has one all the same).
+WITHOUT_ETAG = frozenset(
+    {
+        *("create_model", "upload_version", "create_service", "create_file", "create_webhook", "create_token"),
+        *("create_prediction", "create_prediction_by_version", "create_deployment_prediction", "put_prediction"),
+        *("cancel_prediction", "cancel_prediction_by_verb", "cancel_operation", "retry_operation", "revoke_token"),
+        *("cancel_operations", "retry_operations", "cancel_predictions", "pause_services", "resume_services"),
+        *("switch_off", "switch_on"),
+    }
 )
 
 
@@ -80,11 +104,20 @@ class PlatformApp(FastAPI):
             _tell_errors(found)
             for path, operation in GATEWAY_PATHS.items():
                 found["paths"][path] = {"post": _with_problems(copy.deepcopy(operation))}
+            tell_links(found)
+            _tell_whole_limits(found)
             found["tags"] = [{"name": name, "description": text} for name, text in TAGS]
             found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             found["security"] = [{"bearer": []}, {}]
             self.openapi_schema = found
         return self.openapi_schema
+
+
+OPERATION_SHOWN = {"application/json": {"schema": {"$ref": "#/components/schemas/OperationShown"}}}
+UNSHOWN = "Done, and what it made cannot be shown: it was deleted since (a replay), or the database is busy just now."
+LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# They answer with what they made or found, or not at all.
+WITHOUT_OPERATION = ("PredictionShown", "BatchShown")
 
 
 # What no route declares as its body or answer: errors, a body that may be a form as well, what the gateway answers.
@@ -118,10 +151,28 @@ def _tell_errors(description: dict[str, Any]) -> None:
                 _tell_media_types(response)
             _with_problems(operation)
             if method != "get":
-                operation["parameters"] = [
-                    *operation.get("parameters", ()),
-                    *map(_header, *zip(*STEERING, strict=True)),
-                ]
+                _tell_operation(operation)
+                operation.setdefault("parameters", []).extend(_header(*header) for header in _headers(operation))
+
+
+def _headers(operation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, object], str]]:
+    """The headers that the call of a change honours."""
+    yield from STEERING
+    if operation["operationId"] not in WITHOUT_ETAG:
+        yield CONDITION
+    if "PredictionShown" in str(operation["responses"].get("202")):
+        yield DEADLINE
+
+
+def _tell_operation(operation: dict[str, Any]) -> None:
+    """A change that ends while the answer is held shows its operation, where there is nothing else to show."""
+    responses: dict[str, Any] = operation["responses"]
+    if any(name in str(responses) for name in WITHOUT_OPERATION):
+        return
+    if not {"200", "201", "204"} & responses.keys():
+        responses["200"] = {"description": "Done.", "content": OPERATION_SHOWN}
+    if "OperationShown" not in str(responses.get("200")):
+        responses.setdefault("202", {"description": UNSHOWN, "content": OPERATION_SHOWN})
 
 
 def _tell_media_types(response: dict[str, Any]) -> None:
@@ -131,6 +182,19 @@ def _tell_media_types(response: dict[str, Any]) -> None:
         del content["application/json"]
 
 
+def _tell_whole_limits(part: object) -> None:
+    """FastAPI makes numbers with a fraction of all limits: 64.0 replicas."""
+    if isinstance(part, list):
+        for member in part:
+            _tell_whole_limits(member)
+    elif isinstance(part, dict):
+        for name, value in part.items():
+            if name in LIMITS and isinstance(value, float) and value.is_integer():
+                part[name] = int(value)
+            else:
+                _tell_whole_limits(value)
+
+
 def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
     """The same operation, its errors told."""
     content = {PROBLEM: {"schema": {"$ref": ERROR}}}
@@ -138,5 +202,5 @@ def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
-def _header(name: str, text: str) -> dict[str, object]:
-    return {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+def _header(name: str, schema: Mapping[str, object], text: str) -> dict[str, object]:
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}

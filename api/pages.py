@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 from pydantic import TypeAdapter
 
-from api.filters import Kind, in_64_bits, read_condition
+from api.filters import SCHEMAS, Kind, in_64_bits, read_condition
 from api.nearest import hint
 from core.errors import FieldProblem, InvalidField, Json
 from state.queries.lists import Condition, Cursor, Page, Row, View
@@ -38,7 +38,7 @@ class Listing:
         request: Request,
         page_size: Annotated[int, Query(ge=1, le=500, description="How many items at most.")] = 50,
         page_token: Annotated[str | None, Query(description="`next_page_token` of the page before.")] = None,
-        order_by: Annotated[str, Query(description="A field, `-` before it for descending.")] = DEFAULT_ORDER,
+        order_by: Annotated[str, Query(include_in_schema=False)] = DEFAULT_ORDER,  # told below, with the fields
         count: Annotated[bool, Query(description="Whether to add `total`.")] = False,
     ) -> View:
         """The view. Raises `UnknownField` for a parameter that does not exist, `InvalidField` for a wrong value."""
@@ -59,12 +59,13 @@ class Listing:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """`openapi_extra` for the route: the filters, which FastAPI cannot see."""
+        """`openapi_extra` for the route: the orders, which each list has its own of, and the filters."""
+        order_by = {"type": "string", "pattern": f"^-?({'|'.join(self._orders)})$", "default": DEFAULT_ORDER}
         text = "Also with .ne .gt .ge .lt .le .contains .prefix .suffix .in after the name, and .not before these."
         return {
             "parameters": [
-                {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
-                for name in self._fields
+                _described("order_by", order_by, "A field, `-` before it for descending."),
+                *(_described(name, SCHEMAS[kind], text) for name, kind in self._fields.items()),
             ]
         }
 
@@ -72,6 +73,10 @@ class Listing:
         known = [*OWN, *self._fields]
         given = [(name, value) for name, value in request.query_params.multi_items() if name not in OWN]
         return tuple(read_condition(name, value, self._fields, known) for name, value in given)
+
+
+def _described(name: str, schema: Mapping[str, object], text: str) -> Mapping[str, object]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
 
 
 class PageAnswer(Response):

@@ -46,7 +46,12 @@ PREDICT: Final[dict[str, Any]] = {
         "200": {
             "description": "What the model answers.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionAnswer"}}},
-        }
+        },
+        "503": {
+            "description": "No replica is ready yet: the service is being deployed, updated or resumed.",
+            "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        },
     },
 }
 PREDICT_PART: Final[dict[str, Any]] = {

@@ -22,13 +22,20 @@ HISTORY: Final = Listing({})
 Asked = Annotated[View, Depends(HISTORY)]
 
 
-@router.get("/models/{model}/history", operation_id="list_model_history", tags=["models"])
+@router.get(
+    "/models/{model}/history", operation_id="list_model_history", tags=["models"], openapi_extra=HISTORY.parameters
+)
 async def list_model_history(request: Request, session: Reading, who: WhoAsks, model: str, view: Asked) -> Response:
     """Each change of a model's status: from, to, who, why, by which operation, when; the newest first."""
     return await _told(request, session, (await find_model(session, who.tenant_id, model)).id, view)
 
 
-@router.get("/models/{model}/versions/{version}/history", operation_id="list_version_history", tags=["versions"])
+@router.get(
+    "/models/{model}/versions/{version}/history",
+    operation_id="list_version_history",
+    tags=["versions"],
+    openapi_extra=HISTORY.parameters,
+)
 async def list_version_history(
     request: Request, session: Reading, who: WhoAsks, model: str, version: str, view: Asked
 ) -> Response:
@@ -37,7 +44,12 @@ async def list_version_history(
     return await _told(request, session, (await find_version(session, owner, version)).id, view)
 
 
-@router.get("/operations/{operation_id}/history", operation_id="list_operation_history", tags=["operations"])
+@router.get(
+    "/operations/{operation_id}/history",
+    operation_id="list_operation_history",
+    tags=["operations"],
+    openapi_extra=HISTORY.parameters,
+)
 async def list_operation_history(
     request: Request, session: Reading, who: WhoAsks, operation_id: str, view: Asked
 ) -> Response:
@@ -45,7 +57,12 @@ async def list_operation_history(
     return await _told(request, session, (await operations.find(session, who.tenant_id, operation_id)).id, view)
 
 
-@router.get("/predictions/{prediction}/history", operation_id="list_prediction_history", tags=["predictions"])
+@router.get(
+    "/predictions/{prediction}/history",
+    operation_id="list_prediction_history",
+    tags=["predictions"],
+    openapi_extra=HISTORY.parameters,
+)
 async def list_prediction_history(
     request: Request, session: Reading, who: WhoAsks, prediction: str, view: Asked
 ) -> Response:

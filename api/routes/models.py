@@ -21,6 +21,7 @@ from api.schemas.models import (
     ModelPage,
     ModelPatch,
     ModelShown,
+    NewName,
     model_document,
     require_name,
 )
@@ -155,7 +156,7 @@ async def delete_model_and_versions(
 
 
 @router.put("/{model}/aliases/{alias}", operation_id="set_alias", responses={200: SHOWN})
-async def put_alias(call: Calling, model: str, alias: str, body: AliasBody) -> Response:
+async def put_alias(call: Calling, model: str, alias: NewName, body: AliasBody) -> Response:
     """Let `@alias` name a ready version from now on. Services that follow the alias are updated; others keep what they
     were deployed with."""
     require_name(alias, "/alias", "an alias")

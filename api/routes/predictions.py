@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from api.bodies import read_given
@@ -25,6 +25,7 @@ from state.tables import Prediction
 
 router = APIRouter(prefix="/api/v1", tags=["predictions"], route_class=SubmissionRoute)
 CLIENT_ID = re.compile(r"prd_[A-Za-z0-9_-]{1,36}")
+ClientId = Annotated[str, Path(json_schema_extra={"pattern": f"^{CLIENT_ID.pattern}$"})]
 LIST = Listing({"service": "text", "model": "text", "version": "text", "status": "text", "created_at": "time"})
 COLUMNS = {"service": "service_name", "model": "model_name"}
 LISTED_AT = "/api/v1/predictions"
@@ -86,7 +87,7 @@ async def create_deployment_prediction(
     responses=CREATED,
     openapi_extra=BODY,
 )
-async def put_prediction(call: Calling, service: str, prediction: str, on_error: WhereBad = "fail") -> Response:
+async def put_prediction(call: Calling, service: str, prediction: ClientId, on_error: WhereBad = "fail") -> Response:
     """The same under an id of the client's: a retry joins the running or finished one, another body is 409."""
     if CLIENT_ID.fullmatch(prediction) is None:
         detail = f"'{prediction[:60]}' cannot be the id of a prediction: write prd_ and 1 to 36 letters, digits, - or _"

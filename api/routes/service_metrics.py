@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.routing import PlatformRoute
-from api.schemas.quantities import read_duration
+from api.schemas.quantities import DURATION, read_duration
 from api.schemas.service_metrics import ServiceMetricsShown, metrics_document
 from core.errors import FieldProblem, InvalidField
 from state.queries.samples import service_figures
@@ -16,7 +16,14 @@ from state.queries.services import find_service
 
 router = APIRouter(prefix="/api/v1/services/{service}/metrics", tags=["services"], route_class=PlatformRoute)
 WINDOWS_S = (60, 300, 3600)
-Window = Annotated[str | None, Query(description="Only this one, such as `30s`, `5m` or `1h`.", examples=["5m"])]
+Window = Annotated[
+    str | None,
+    Query(
+        description="Only this one, such as `30s`, `5m` or `1h`.",
+        examples=["5m"],
+        json_schema_extra={"pattern": f"^{DURATION.pattern}$"},
+    ),
+]
 
 
 @router.get("", operation_id="get_service_metrics", responses={200: {"model": ServiceMetricsShown}})

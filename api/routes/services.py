@@ -17,7 +17,7 @@ from api.routing import PlatformRoute
 from api.schemas.config_files import check_config_files
 from api.schemas.environment import check_env
 from api.schemas.history import HistoryPage
-from api.schemas.models import require_name
+from api.schemas.models import NewName, require_name
 from api.schemas.operations import OperationShown
 from api.schemas.service_ports import check_port
 from api.schemas.services import (
@@ -111,7 +111,7 @@ async def deploy(call: Calling, body: ServiceCreate) -> Response:
     status_code=202,
     responses={200: SHOWN, 201: SHOWN, 202: ACCEPTED},
 )
-async def put_service(call: Calling, service: str, body: ServicePut) -> Response:
+async def put_service(call: Calling, service: NewName, body: ServicePut) -> Response:
     """Deploy a service of this name, or let this one be exactly so: what the body leaves out gets its default."""
     require_name(service, "/service", "a service")
     if body.name not in (None, service):
@@ -224,6 +224,7 @@ async def list_revisions(
 @router.get(
     "/{service}/history",
     operation_id="list_service_history",
+    openapi_extra=HISTORY.parameters,
     responses={200: {"model": HistoryPage}},
 )
 async def list_service_history(

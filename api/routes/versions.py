@@ -21,6 +21,7 @@ from api.mutations import Calling, Effect, Shown, answer
 from api.pages import Listing, listed
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute, read_json
+from api.schemas.models import NewName
 from api.schemas.operations import OperationShown
 from api.schemas.versions import SourceFields, VersionPage, VersionPatch, VersionShown, merged_metrics, version_document
 from api.uploads import is_json
@@ -84,7 +85,7 @@ async def list_versions(
     responses={201: SHOWN, 202: {"model": OperationShown}},
     openapi_extra={"requestBody": {"required": True, "content": {**SOURCE_CONTENT, **FORM_CONTENT, **RAW_CONTENT}}},
 )
-async def upload(call: Calling, model: str) -> Response:
+async def upload(call: Calling, model: NewName) -> Response:
     """Upload a model file, as a form with the part `file`, as the body itself, or by its URL; a missing model is made.
 
     A body may also come as what it is (`application/xml`, `application/onnx`, …): its first bytes tell what it is.

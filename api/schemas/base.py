@@ -2,15 +2,17 @@
 
 import re
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 TAGS = "at most 50 tags of 1 to 80 characters each"
 # How many unknown fields are told; each costs pydantic more than its bytes.
 MOST_UNKNOWN = 20
+URL = "^https?://"
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
 
 
@@ -42,17 +44,33 @@ def check_tags(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
+def told(**keywords: JsonValue) -> FieldInfo:
+    """What the API's description says of a value, where a validator of ours holds it to that with words of its own."""
+    extra: JsonDict = {**keywords}
+    return cast(FieldInfo, Field(json_schema_extra=extra))
+
+
+def one_of(*words: str) -> str:
+    """The pattern that takes these words alone: of an `enum` generators of clients make a class with odd names."""
+    return f"^({'|'.join(map(re.escape, words))})$"
+
+
 def shown_as(*examples: JsonDict) -> ConfigDict:
     """The `model_config` of a body whose examples the API's description tells."""
     return ConfigDict(json_schema_extra={"examples": [*examples]})
 
 
-Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
+Name = Annotated[str, AfterValidator(check_name), told(pattern=f"^{NAME.pattern}$")]
 # RFC 3339, in UTC
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 DisplayName = Annotated[str, Field(max_length=200)]
 Description = Annotated[str, Field(max_length=10_000)]
-Tags = Annotated[list[str], at_most(50, TAGS), AfterValidator(check_tags)]
+Tags = Annotated[
+    list[Annotated[str, told(minLength=1, maxLength=80)]],
+    at_most(50, TAGS),
+    AfterValidator(check_tags),
+    told(maxItems=50),
+]
 
 
 class Body(BaseModel):

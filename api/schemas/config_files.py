@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from api.schemas.base import at_most
+from api.schemas.base import at_most, told
 from api.validation import escaped
 from core.errors import FieldProblem, InvalidField
 from state.config_files import LARGEST_FILE_BYTES, MOST_FILES
@@ -12,6 +12,9 @@ from state.config_files import LARGEST_FILE_BYTES, MOST_FILES
 # What a path in a volume of Kubernetes may be made of as well.
 PATH: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 LONGEST_PATH: Final = 200
+# The same without names that leave the folder, as the API's description tells it.
+NAME_IN_PATH: Final = r"\.?[A-Za-z0-9_-][A-Za-z0-9._-]*"
+FILE_PATHS: Final = told(propertyNames={"pattern": f"^{NAME_IN_PATH}(/{NAME_IN_PATH})*$", "maxLength": LONGEST_PATH})
 # A patch may take as many away as it brings.
 FILES: Final = at_most(2 * MOST_FILES, f"at most {MOST_FILES} files")
 

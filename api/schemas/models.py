@@ -1,5 +1,8 @@
 """Models: what a request may say and how a row is shown."""
 
+from typing import Annotated
+
+from fastapi import Path
 from pydantic import BaseModel
 
 from api.links import Links
@@ -103,6 +106,10 @@ def model_document(row: Model, summary: ModelSummary, links: Links) -> dict[str,
         "newest": short(summary.newest),
         "aliases": {name: str(number) for name, number in summary.aliases.items()},
     }
+
+
+# What is in a path and may name something new; `require_name` refuses what is none.
+NewName = Annotated[str, Path(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 
 
 def require_name(given: str, pointer: str, noun: str) -> None:

@@ -7,7 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 MIB: Final = 1024 * 1024
@@ -92,12 +93,27 @@ def read_version(given: object) -> object:
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
-def _either(kind: str, *examples: object) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": kind}, {"type": "string"}, {"type": "null"}], "examples": list(examples)})
+def _either(number: JsonDict, pattern: str, *examples: JsonValue) -> WithJsonSchema:
+    kinds: list[JsonValue] = [number, {"type": "string", "pattern": pattern}, {"type": "null"}]
+    return WithJsonSchema({"anyOf": kinds, "examples": [*examples]})
 
 
-Cpu = Annotated[float | None, BeforeValidator(read_cpu), _either("number", 1, "500m")]
-MemoryMb = Annotated[int | None, BeforeValidator(read_memory_mb), _either("integer", "512Mi", "1Gi")]
+# What the descriptions say of texts is their form; whether the quantity is in the range, only reading it can tell.
+Cpu = Annotated[
+    float | None,
+    BeforeValidator(read_cpu),
+    _either({"type": "number", "minimum": LEAST_CPU, "maximum": MOST_CPU}, r"^\d{1,9}(\.\d{1,9})?m?$", 1, "500m"),
+]
+MemoryMb = Annotated[
+    int | None,
+    BeforeValidator(read_memory_mb),
+    _either(
+        {"type": "integer", "minimum": (LEAST_MEMORY_MB - 1) * MIB + 1, "maximum": MOST_MEMORY_MB * MIB},
+        r"^\d{1,15}(\.\d{1,9})?([kKMGTP]|[KMGTP]i)?$",
+        "512Mi",
+        "1Gi",
+    ),
+]
 Gpu = Annotated[Literal[0] | None, BeforeValidator(read_gpu)]
 Lifetime = Annotated[
     timedelta | None,
@@ -126,5 +142,11 @@ ModelName = Annotated[str, Field(min_length=1, max_length=48)]
 VersionName = Annotated[
     str,
     BeforeValidator(read_version),
-    Field(min_length=1, max_length=80, description="A number, `latest`, `@alias` or `sha256:…`."),
+    Field(min_length=1, max_length=80),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "minLength": 1, "maxLength": 80}, {"type": "integer"}],
+            "description": "A number, `latest`, `@alias` or `sha256:…`.",
+        }
+    ),
 ]

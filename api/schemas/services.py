@@ -5,11 +5,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as
-from api.schemas.config_files import FILES
-from api.schemas.environment import MOST_ENV
+from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
+from api.schemas.config_files import FILE_PATHS, FILES
+from api.schemas.environment import ENV_NAME, MOST_ENV
 from api.schemas.later import Later
 from api.schemas.quantities import Cpu, Gpu, Lifetime, MemoryMb, ModelName, Port, Replicas, VersionName
 from api.schemas.resource import about
@@ -23,8 +24,10 @@ MOST_REVISIONS: Final = 2**31 - 1  # what the column holds
 Follow = Annotated[
     bool, Field(description="Update the service when `version`, `latest` or an `@alias`, means another one.")
 ]
+Absent = SkipJsonSchema[None]  # what cannot be removed: null is refused with a sentence
 RuntimePart = Annotated[str | None, Field(min_length=1, max_length=40)]
 FEW: Final = at_most(MOST_ENV, f"at most {MOST_ENV} variables with 256 KiB of values together")
+ENV_NAMES: Final = told(propertyNames={"pattern": f"^{ENV_NAME.pattern}$", "maxLength": 200}, maxProperties=MOST_ENV)
 
 CHURN: Final[JsonDict] = {
     "model": "churn",
@@ -58,12 +61,12 @@ class ServiceSpecBody(Body):
     version: VersionName = "latest"
     replicas: Replicas = 1
     resources: ResourcesBody | None = None
-    env: Annotated[dict[str, str] | None, FEW] = None
+    env: Annotated[Annotated[dict[str, str], ENV_NAMES] | None, FEW] = None
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
     runtime: RuntimeBody | None = None
-    config_files: Annotated[dict[str, str] | None, FILES] = None
+    config_files: Annotated[Annotated[dict[str, str], FILE_PATHS] | None, FILES] = None
     autoscaling: Later = None
     follow: Follow = False
     expires_after: Lifetime = None
@@ -99,16 +102,16 @@ class ServicePatch(Body):
         {"version": "4"}, {"replicas": 3, "resources": {"memory": "1Gi"}, "env": {"THRESHOLD": "0.7", "OLD": None}}
     )
 
-    model: ModelName | None = None
-    version: VersionName | None = None
+    model: ModelName | Absent = None
+    version: VersionName | Absent = None
     replicas: Replicas | None = None
     resources: ResourcesBody | None = None
-    env: Annotated[dict[str, str | None] | None, FEW] = None
+    env: Annotated[Annotated[dict[str, str | None], ENV_NAMES] | None, FEW] = None
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
     runtime: RuntimeBody | None = None
-    config_files: Annotated[dict[str, str | None] | None, FILES] = None
+    config_files: Annotated[Annotated[dict[str, str | None], FILE_PATHS] | None, FILES] = None
     autoscaling: Later = None
     follow: Follow | None = None
     expires_after: Lifetime = None

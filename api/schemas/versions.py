@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.links import Links
 from api.routing import read_json
-from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as
+from api.schemas.base import URL, Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
 from api.schemas.parts import PartSummary, part_summaries
 from api.schemas.resource import about
 from api.schemas.signature import AlgorithmShown, InputShown, OutputShown, ProducerShown, TargetVariableShown
@@ -83,7 +83,11 @@ def check_features(features: dict[str, list[str]]) -> dict[str, list[str]]:
 
 Task = Literal["classification", "regression", "clustering", "dimension_reduction", "anomaly", "association", "tensor"]
 Metrics = Annotated[dict[str, Any], AfterValidator(check_metrics)]
-Places = Annotated[list[str], at_most(MOST_PLACES, f"at most {MOST_PLACES} names for an input")]
+Places = Annotated[
+    list[Annotated[str, told(minLength=1, maxLength=200)]],
+    at_most(MOST_PLACES, f"at most {MOST_PLACES} names for an input"),
+    told(minItems=1, maxItems=MOST_PLACES, uniqueItems=True),
+]
 Features = Annotated[
     dict[str, Places],
     at_most(100, "at most 100 inputs"),
@@ -92,7 +96,9 @@ Features = Annotated[
 ]
 Type = Annotated[Literal["onnx", "pmml", "parts", "auto"], BeforeValidator(_read_type)]
 SourceUri = Annotated[
-    str, Field(min_length=1, max_length=2000, description="`https://…` or `http://…`, where the file is fetched from.")
+    str,
+    Field(min_length=1, max_length=2000, description="`https://…` or `http://…`, where the file is fetched from."),
+    told(pattern=URL),
 ]
 # A default is never validated, see `api.schemas.later`.
 Elsewhere = SkipJsonSchema[Annotated[None, BeforeValidator(_refuse_second)]]

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from api.headers import etag
 from api.nearest import hint
-from api.schemas.base import Body, Instant, at_most, shown_as
+from api.schemas.base import URL, Body, Instant, at_most, one_of, shown_as, told
 from core.clock import from_rfc3339
 from core.errors import Json
 from state.documents import instant
@@ -37,7 +37,7 @@ def check_time(text: str) -> str:
 
 Url = Annotated[str, Field(min_length=1, max_length=2000)]
 EventTypes = Annotated[
-    list[str],
+    list[Annotated[str, told(pattern=one_of("*", *sorted(event_types())))]],
     at_most(100, "at most 100 event types"),
     Field(min_length=1, max_length=100),
     AfterValidator(check_events),
@@ -49,6 +49,7 @@ Time = Annotated[Instant, AfterValidator(check_time)]
 def _without_default(schema: dict[str, Any]) -> None:
     """What stands for an absent field here is no value that a client could send."""
     schema.pop("default", None)
+    schema["pattern"] = URL
 
 
 class WebhookCreate(Body):
@@ -58,7 +59,7 @@ class WebhookCreate(Body):
         {"url": "https://example.com/hook", "events": ["service.degraded", "service.failed"], "description": "Pager"}
     )
 
-    url: Url
+    url: Annotated[Url, told(pattern=URL)]
     events: EventTypes = Field(default_factory=lambda: ["*"])
     description: Text | None = None
     enabled: bool = True

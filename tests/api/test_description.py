@@ -1,6 +1,7 @@
 """The API's description says enough for a client that is generated from it."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,66 @@ def test_the_parts_of_a_version_are_those_of_its_signature(
     found = schema["$defs"][part]
     assert list(shown.model_fields) == list(found["properties"])
     assert [name for name, field in shown.model_fields.items() if field.is_required()] == found["required"]
+
+
+def parameter(operation: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (each["schema"] for each in operation["parameters"] if each["name"] == name)
+    return dict(found)
+
+
+def test_a_list_tells_what_it_is_filtered_and_ordered_by(description: dict[str, Any]) -> None:
+    by_name = dict(operations(description))
+    assert parameter(by_name["list_models"], "created_at") == {"type": "string", "format": "date-time"}
+    assert parameter(by_name["list_webhooks"], "enabled") == {"type": "boolean"}
+    assert parameter(by_name["list_revisions"], "number")["type"] == "integer"
+    order_by = re.compile(parameter(by_name["list_models"], "order_by")["pattern"])
+    assert [name for name in ("-created_at", "name", "-name", "status", "") if order_by.search(name)] == [
+        "-created_at",
+        "name",
+        "-name",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "name", "good", "bad"),
+    [
+        ("put_service", "service", "iris-2", "Iris"),
+        ("set_alias", "alias", "best", "-best"),
+        ("upload_version", "model", "iris", "iris-"),
+        ("put_prediction", "prediction", "prd_own", "own"),
+    ],
+)
+def test_a_path_that_names_something_new_tells_the_rule(
+    description: dict[str, Any], operation_id: str, name: str, good: str, bad: str
+) -> None:
+    pattern = parameter(dict(operations(description))[operation_id], name)["pattern"]
+    assert re.search(pattern, good)
+    assert not re.search(pattern, bad)
+
+
+def test_every_change_may_be_answered_with_its_operation(description: dict[str, Any]) -> None:
+    silent = set()
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            answers = operation["responses"]
+            accepted = answers.get("202", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            shows = accepted.get("$ref") == f"{COMPONENTS}OperationShown"
+            shows |= answers.get("200", {}).get("content", {}).get("application/json", {}).get("schema", {}) == {
+                "$ref": f"{COMPONENTS}OperationShown"
+            }
+            # A prediction is its own operation, and a request for many tells of each.
+            if method != "get" and not shows and "/predict" not in path:
+                silent.add(operation["operationId"])
+    assert silent == {"cancel_operations", "retry_operations", "pause_services", "resume_services"}
+    assert "200" in dict(operations(description))["retry_operation"]["responses"]
+
+
+def numbers_with_a_fraction(part: object) -> Iterator[str]:
+    for name, value in part.items() if isinstance(part, dict) else enumerate(part if isinstance(part, list) else ()):
+        if isinstance(value, float) and value.is_integer() and "imum" in str(name):
+            yield f"{name}: {value}"
+        yield from numbers_with_a_fraction(value)
+
+
+def test_the_limits_of_whole_numbers_are_whole(description: dict[str, Any]) -> None:
+    assert list(numbers_with_a_fraction(description)) == []
