@@ -131,7 +131,11 @@ Port = Annotated[
     BeforeValidator(read_port),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "integer"}, {"type": "string", "enum": ["auto"]}, {"type": "null"}],
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "enum": ["auto"]},
+                {"type": "null"},
+            ],
             "examples": ["auto", 31000],
             "description": "A port on which the gateway serves this service alone; `auto`: the lowest free one.",
         }
