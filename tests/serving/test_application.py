@@ -94,7 +94,14 @@ async def test_the_other_records_are_answered_where_that_is_asked(wire: Wire) ->
 
 @pytest.mark.parametrize(
     ("query", "pointer"),
-    [("on_error=ignore", "/on_error"), ("on_error=record&on_error=fail", "/on_error"), ("explain=true", "/explain")],
+    [
+        ("on_error=ignore", "/on_error"),
+        ("on_error=record&on_error=fail", "/on_error"),
+        ("explain=true", "/explain"),
+        ("on_error=%C3%9F", "/on_error"),
+        ("%C3%9F=1", "/ß"),
+        ("on_error=%FF", "/on_error"),
+    ],
 )
 async def test_a_query_parameter_is_refused_by_its_name_and_not_ignored(wire: Wire, query: str, pointer: str) -> None:
     wire.send(request("POST", f"/predict?{query}", ONE))
