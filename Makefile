@@ -2,6 +2,7 @@
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
+#   SECONDS= SEED=     the fuzz campaign: docs/reliability.md
 #   STACK=1            the demo on the production shape, as `make stack` starts it
 
 PYTHON ?=
@@ -17,7 +18,7 @@ PRESENT := $(wildcard $(ROOMS))
 LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash bench clean
+.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash fuzz bench clean
 
 help: ## List what one can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 (a sample is in `make test`)
 	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
 	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(AT_ONCE),--at-once $(AT_ONCE))
+
+fuzz: .venv/.ready-to-test ## Fuzz the API with schemathesis: SECONDS=300 SEED=7 (a sample is in `make test`)
+	$(IN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.ready-to-test ## Measure the bars
 	$(IN)/python -m benchmarks
