@@ -37,6 +37,7 @@ OIP_SERVER = re.compile(r"/v2(/health/live|/health/ready)?/?")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 UNIT_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 READING = ("GET", "HEAD", "OPTIONS")  # the server drops the body of an answer to HEAD
+PREDICTING = ("POST", "OPTIONS")
 SERVER_METADATA = {"name": "portside", "version": "", "extensions": []}
 
 
@@ -115,6 +116,9 @@ class Gateway:
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, name: str, target: bytes, *, takes: str, oip: bool
     ) -> None:
+        if scope["method"] == "OPTIONS":
+            await _tell_methods(send, _methods_of(takes))
+            return
         request_id, seen, began = _request_id(scope), StatusSeen(send), self.tallies.began()
         try:
             await self._predict(scope, receive, seen, name, target, takes=takes, oip=oip, request_id=request_id)
@@ -139,11 +143,7 @@ class Gateway:
         send = seen.send
         try:
             method: str = scope["method"]
-            allowed = READING if takes == "GET" else (takes, "OPTIONS")
-            if method == "OPTIONS":
-                await _tell_methods(send, allowed)
-                return
-            if method not in allowed:
+            if method not in (allowed := _methods_of(takes)):
                 raise MethodNotAllowed(f"{scope['path']} takes {takes}, not {method}", allow=", ".join(allowed))
             find = self._finder(self.tenant_of(scope), name, seen if takes == "POST" else None, oip=oip)
             find()
@@ -246,6 +246,11 @@ async def refuse(
     problem = {**error.as_problem(), "instance": scope["path"], "request_id": request_id.decode()}
     kind = b"application/json" if oip else b"application/problem+json"
     await _json(send, status, {"error": error.message} if oip else problem, extra, kind)
+
+
+def _methods_of(takes: str) -> Sequence[str]:
+    """What may be asked of a service's path, the one that does the work first."""
+    return READING if takes == "GET" else PREDICTING
 
 
 async def _tell_methods(send: Send, methods: Sequence[str]) -> None:
