@@ -19,32 +19,15 @@ from api.gateway.table import RoutingTable
 from core.clock import now_micros
 from core.errors import Unauthenticated
 from core.ids import new_id
-from core.secrets import Vault
 from state.advance import advance
-from state.database import Database, open_database
+from state.database import Database
 from state.history import By, begin
 from state.installation import Counter
-from state.migrate import DEFAULT_TENANT, migrate
+from state.migrate import DEFAULT_TENANT
 from state.tables import Replica, Service
 from tests.api.gateway.replicas import FakeReplica, Seen, replica
 
 TEST = By("test")
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path / 'test.db'}")
-    await migrate(database, Vault(os.urandom(32)))
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def table(database: Database) -> AsyncIterator[RoutingTable]:
-    table = RoutingTable(database, signalled=True, on_change=lambda addresses: None, token_of=lambda id: f"token-{id}")
-    await table.start()
-    yield table
-    await table.stop()
 
 
 async def make_service(database: Database, moves: list[str], name: str = "iris") -> Service:
@@ -104,28 +87,6 @@ async def serve_iris(database: Database, table: RoutingTable, *replicas: FakeRep
     rows = [await make_replica(database, service, found.address) for found in replicas]
     await until(lambda: (route := table.route(DEFAULT_TENANT, "iris")) is not None and len(route.backends) == len(rows))
     return rows
-
-
-@pytest.mark.parametrize(
-    "path", ["/api/v1/services/iris/parts/fr/predict", "/v2/models/iris/versions/fr/infer", "/v2/models/iris/infer"]
-)
-async def test_a_part_is_asked_at_the_replica_by_the_same_path(
-    database: Database, table: RoutingTable, tmp_path: Path, path: str
-) -> None:
-    async with replica(tmp_path) as one, client_of(table) as client:
-        await serve_iris(database, table, one)
-        answer = await client.post(f"{path}?on_error=record", json={})
-        wrong = await client.get(f"{path}/")
-        late = await client.post(path, json={}, headers={"Portside-Timeout": "soon"})
-    assert (answer.status_code, wrong.status_code) == (200, 405)
-    assert late.status_code in (400, 422)
-    assert [seen.line for seen in one.seen] == [f"POST {path}?on_error=record HTTP/1.1"]
-
-
-@pytest.mark.parametrize("path", ["/parts/fr", "/parts/fr/x/predict", "/parts//predict", "/parts/predict"])
-async def test_what_only_looks_like_a_part_is_for_the_api(table: RoutingTable, path: str) -> None:
-    async with client_of(table) as client:
-        assert (await client.post(f"/api/v1/services/iris{path}")).text == "the api"
 
 
 async def test_a_prediction_goes_to_a_replica_and_back(database: Database, table: RoutingTable, tmp_path: Path) -> None:
@@ -319,21 +280,6 @@ async def test_an_unknown_service_and_a_wrong_method_are_named(database: Databas
     assert (protocol.status_code, list(protocol.json())) == (404, ["error"])
 
 
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [
-        ("/api/v1/services/rose/predict", "POST, OPTIONS"),
-        ("/v2/models/rose/infer", "POST, OPTIONS"),
-        ("/v2/models/rose/ready", "GET, HEAD, OPTIONS"),
-        ("/v2/health/live", "GET, HEAD, OPTIONS"),
-    ],
-)
-async def test_options_tells_what_a_path_takes(table: RoutingTable, path: str, allowed: str) -> None:
-    async with client_of(table) as client:
-        answer = await client.options(path)
-    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
-
-
 async def test_the_server_of_the_open_inference_protocol_introduces_itself(table: RoutingTable) -> None:
     async with client_of(table) as client:
         assert (await client.get("/v2/health/live")).json() == {"live": True}
@@ -384,23 +330,3 @@ async def test_a_length_with_thousands_of_zeros_is_a_number_like_any_other(
         await serve_iris(database, table, first)
         zeros = {"content-length": "0" * 5000 + "2"}
         assert (await client.post("/api/v1/services/iris/predict", content=b"{}", headers=zeros)).status_code == 200
-
-
-@pytest.mark.parametrize("name", ["infer", "predict", "ready", "stats", "versions", "health", "live", "models", "v2"])
-async def test_a_service_may_be_called_like_a_part_of_a_path(
-    database: Database, table: RoutingTable, tmp_path: Path, name: str
-) -> None:
-    model = f"/v2/models/{name}"
-    reads = [f"{each}{end}" for each in (model, f"{model}/versions/1") for end in ("", "/", "/ready", "/stats")]
-    posts = [f"/api/v1/services/{name}/predict", f"{model}/infer", f"{model}/versions/1/infer", f"{model}/infer/"]
-    async with replica(tmp_path) as one, client_of(table) as client:
-        await make_replica(database, await make_service(database, ["deploy", "ready"], name), one.address)
-        await until(lambda: (route := table.route(DEFAULT_TENANT, name)) is not None and bool(route.backends))
-        for method, other, paths in (("GET", "POST", reads), ("POST", "GET", posts)):
-            for path in paths:
-                assert (await client.request(method, path)).status_code == 200, (method, path)
-                assert one.seen[-1].line == f"{method} {path.rstrip('/')} HTTP/1.1"
-                refused = await client.request(other, path)
-                assert (refused.status_code, refused.headers["allow"].split(", ")[0]) == (405, method), (other, path)
-        resource = await client.get(f"/api/v1/services/{name}")
-        assert (resource.text, len(one.seen)) == ("the api", len(reads) + len(posts))

@@ -8,20 +8,18 @@ from state.advance import advance
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
 from tests.api.gateway.replicas import replica
-from tests.api.gateway.test_gateway import (  # noqa: F401  (fixtures)
+from tests.api.gateway.test_gateway import (
     TEST,
     client_of,
-    database,
     make_replica,
     make_service,
-    table,
     until,
 )
 
 
 async def test_a_prediction_between_two_replicas_waits_for_the_next(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
     tmp_path: Path,
 ) -> None:
     service = await make_service(database, ["deploy", "ready"])
@@ -41,8 +39,8 @@ async def test_a_prediction_between_two_replicas_waits_for_the_next(
 
 
 async def test_a_prediction_waits_while_the_only_replica_known_is_dead(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
     tmp_path: Path,
 ) -> None:
     """A node that was killed leaves the addresses of its replicas behind, until the next one begins."""
@@ -62,8 +60,8 @@ async def test_a_prediction_waits_while_the_only_replica_known_is_dead(
 
 
 async def test_a_prediction_is_held_no_longer_than_it_may_be(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
 ) -> None:
     service = await make_service(database, ["deploy", "ready"])
     await until(lambda: table.route(DEFAULT_TENANT, "iris") is not None)

@@ -13,15 +13,15 @@ from api.gateway.table import RoutingTable
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
 from tests.api.gateway.replicas import Seen, replica
-from tests.api.gateway.test_gateway import database, make_replica, make_service, table  # noqa: F401  (fixtures)
+from tests.api.gateway.test_gateway import make_replica, make_service
 
 PATH = "/api/v1/services/iris/predict"
 SCOPE = {"type": "http", "method": "POST", "path": PATH, "raw_path": PATH.encode(), "headers": [], "query_string": b""}
 
 
 async def test_it_frees_the_replicas_connection(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
     tmp_path: Path,
 ) -> None:
     arrived, left, told = asyncio.Event(), asyncio.Event(), list[Message]()

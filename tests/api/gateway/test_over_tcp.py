@@ -6,13 +6,13 @@ from pathlib import Path
 from api.gateway.table import RoutingTable
 from state.database import Database
 from tests.api.gateway.replicas import Seen, ok, replica
-from tests.api.gateway.test_gateway import client_of, database, make_replica, make_service, table  # noqa: F401  (fixtures)
+from tests.api.gateway.test_gateway import client_of, make_replica, make_service
 
 RUNNING = ["deploy", "ready"]
 PATH = "/api/v1/services/iris/predict"
 
 
-async def until_routed(table: RoutingTable, count: int) -> None:  # noqa: F811  (the fixture)
+async def until_routed(table: RoutingTable, count: int) -> None:
     async with asyncio.timeout(5):
         while table.counts[1] != count:
             await asyncio.sleep(0.01)
@@ -24,8 +24,8 @@ async def refuse(seen: Seen, writer: asyncio.StreamWriter) -> None:
 
 
 async def test_each_request_shows_the_replicas_own_token_and_nothing_of_the_client(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
     tmp_path: Path,
 ) -> None:
     service = await make_service(database, RUNNING)
@@ -42,8 +42,8 @@ async def test_each_request_shows_the_replicas_own_token_and_nothing_of_the_clie
 
 
 async def test_a_request_is_tried_elsewhere_when_another_replica_has_got_the_port(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
     tmp_path: Path,
 ) -> None:
     service = await make_service(database, RUNNING)
@@ -62,8 +62,8 @@ async def test_a_request_is_tried_elsewhere_when_another_replica_has_got_the_por
 
 
 async def test_a_service_whose_only_address_is_somebody_elses_is_unavailable(
-    database: Database,  # noqa: F811
-    table: RoutingTable,  # noqa: F811
+    database: Database,
+    table: RoutingTable,
     tmp_path: Path,
 ) -> None:
     service = await make_service(database, RUNNING)

@@ -25,9 +25,7 @@ from state.sampling import Traffic
 from state.tables import Service
 from state.traffic import TrafficCounter
 from tests.api.gateway.replicas import Answer, Seen, replica
-from tests.api.gateway.test_gateway import TEST, database, serve_iris, table, until
-
-__all__ = ["database", "table"]  # fixtures
+from tests.api.gateway.test_gateway import TEST, serve_iris, until
 
 PREDICT = "/api/v1/services/iris/predict"
 
