@@ -90,15 +90,13 @@ class ModelServer:
     def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
         """See `connection.Application`."""
         route = self._routes.get(request.target) or self._routes.get(path_of(request.target))
-        if route is None:
-            return self._refused(request, self._unrouted(request))
+        if route is None:  # which parts there are is nobody else's business
+            return self._refused(request, self._unrouted(request) if self._is_allowed(request) else _token_problem())
         handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
         if handler is None:
             return self._refused(request, _method_problem(request, route))
-        if self._authorization is not None and not route.is_open:
-            given = request.headers.get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._authorization):
-                return self._refused(request, _token_problem())
+        if not route.is_open and not self._is_allowed(request):
+            return self._refused(request, _token_problem())
         served = self._served.get(route.part)
         if not route.is_work or served is None:
             return self._guarded(handler, request)
@@ -111,6 +109,11 @@ class ModelServer:
     def refusal(self, problem: Problem) -> Response:
         """See `connection.Application`."""
         return problem_response(problem, "")
+
+    def _is_allowed(self, request: Request) -> bool:
+        if self._authorization is None:
+            return True
+        return hmac.compare_digest(request.headers.get(b"authorization", b""), self._authorization)
 
     def _guarded(self, handler: Handler, request: Request) -> Response:
         try:

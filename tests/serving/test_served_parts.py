@@ -110,4 +110,7 @@ async def test_a_model_without_parts_says_so(start_server: StartServer) -> None:
 async def test_a_token_guards_a_part_as_well(start_server: StartServer) -> None:
     guarded = await (await start_server(PARTS["de"].scorer, parts=PARTS, token="secret"))()
     guarded.send(request("POST", "/parts/fr/predict", ONE) + request("GET", "/v2/models/iris/versions/fr"))
-    assert [(await guarded.reply()).status for _ in range(2)] == [401, 401]
+    guarded.send(request("POST", "/parts/es/predict", ONE) + request("GET", "/v2/models/iris/versions/es"))
+    assert [(await guarded.reply()).status for _ in range(4)] == [401] * 4
+    guarded.send(request("POST", "/parts/fr/predict", ONE, authorization="Bearer secret"))
+    assert (await guarded.reply()).status == 200
