@@ -38,7 +38,7 @@ NO_JSON: Mapping[str, bytes] = {
     "a text": b'"name"',
 }
 FIELDS = "application/x-www-form-urlencoded"  # curl -d says so of any body
-READ_FIELDS = {"create_prediction", "create_deployment_prediction", "put_prediction", "test_version"}
+READ_FIELDS = {"create_prediction", "create_deployment_prediction", "put_prediction", "test_version", "test_part"}
 OTHER_TYPES = ("text/plain", "application/xml", FIELDS, "image/png", "nonsense")
 WRONG_PAGES: Mapping[str, Sequence[str]] = {
     "page_size": ("0", "-1", "501", "many", "1e3", "9" * 40, ""),
