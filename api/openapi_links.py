@@ -58,9 +58,8 @@ class Resource:
     @property
     def member(self) -> str:
         """The member that its own parameter takes."""
-        if self.own in self.properties:
-            return self.own
-        return "name" if "name" in self.properties and not self.own.endswith("_id") else "id"
+        names = (self.own, *(() if self.own.endswith("_id") else ("name", "key")))
+        return next((name for name in names if name in self.properties), "id")
 
     def concerns(self, call: Call) -> bool:
         """Whether a call is about it or about something below it."""

@@ -11,8 +11,8 @@ from api.app import openapi_document
 from api.dependencies import Context
 from tests.api.catalogue import ONNX, add_ready_versions
 
-# `owner` may be anything, so nothing tells it.
-LED_TO_BY_NOTHING = {"create_deployment_prediction"}
+# `owner` may be anything, so nothing tells it; a version has parts, and which services run it is not told there.
+LED_TO_BY_NOTHING = {"create_deployment_prediction", "predict_part"}
 BODY = "$response.body#"
 
 
