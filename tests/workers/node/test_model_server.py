@@ -92,7 +92,9 @@ async def test_a_replica_starts_only_on_the_runtime_that_is_pinned(iris: World, 
     await iris.target.apply(wish(generation=2, revision_id="rev_2", runtime=pinned))
 
     async def replaced() -> list[SeenReplica]:
-        return [replica for replica in await iris.seen("ready") if replica.revision_id == "rev_2"]
+        """The second one, once it is alone: of two the node would keep the one that was there before."""
+        found = await iris.seen("ready")
+        return found if [replica.revision_id for replica in found] == ["rev_2"] else []
 
     [second] = await until(replaced, 20)
     await iris.target.apply(wish(generation=3, revision_id="rev_3", runtime={**pinned, "engine_version": "0.1"}))
