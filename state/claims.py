@@ -255,8 +255,10 @@ async def expired(session: Session, lane: str, limit: int, *, without: Collectio
 
 
 def attempts_of(row: Work, default: int) -> int | None:
-    """How many attempts this work may use; `None` is without limit."""
-    return KINDS[row.kind].max_attempts if isinstance(row, Operation) else default
+    """How many attempts this work may use; `None` is without limit, as for what only a newer release knows."""
+    if not isinstance(row, Operation):
+        return default
+    return KINDS[row.kind].max_attempts if row.kind in KINDS else None
 
 
 async def forget_starts(session: WriteSession) -> None:

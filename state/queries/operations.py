@@ -70,6 +70,9 @@ async def request_cancel(session: WriteSession, who: Who, operation_id: str) -> 
     operation = await find(session, who.tenant_id, operation_id)
     if operation.status in OPERATIONS.finals:
         return operation
+    if operation.kind not in KINDS:
+        detail = f"{operation.kind} is of a newer release than this process, which cannot cancel it"
+        raise NotCancelable(f"{detail}; ask a process of that release", status_now=operation.status)
     if not KINDS[operation.kind].cancelable:
         raise NotCancelable(
             f"{operation.kind} cannot be canceled: it goes on until it is done", status_now=operation.status

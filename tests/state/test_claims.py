@@ -10,7 +10,9 @@ from state import claims, operations
 from state.advance import lock
 from state.claims import ClaimLost
 from state.database import Database, db_now
+from state.queries.operations import NotCancelable, request_cancel
 from state.tables import Event, Operation, Version
+from state.turns import Room, Turns
 from tests.state.rows import LEASE, ME, TEST, make_prediction, make_version, status_of, submit_inspection, take
 
 
@@ -194,3 +196,30 @@ async def test_recorded_mutations_are_operations_that_have_succeeded(database: D
     assert (operation.status, operation.result) == ("succeeded", {})
     async with database.read() as session:
         assert await session.scalar(select(func.count()).select_from(Operation)) == 1
+
+
+async def test_what_only_a_newer_release_knows_waits_for_one(database: Database) -> None:
+    for lane in ("control", "run", "fetch"):
+        newer = await submit_inspection(database, f"newer-{lane}")
+        async with database.write() as session:
+            change = update(Operation).where(Operation.id == newer.id).values(kind="version.polish", lane=lane)
+            await session.execute(change)
+        async with database.read() as session:
+            assert await claims.due_ids(session, lane, 10) == []
+        assert await claims.take(database, lane, "one", LEASE) is None
+    known = await submit_inspection(database, "known")
+    async with database.read() as session:
+        assert await claims.due_ids(session, "control", 10) == [known.id]
+    assert (await take(database))[0].id == known.id
+    a_round = Turns(is_round_next=True)  # of the tenants goes by another query
+    assert (await claims.take_many(database, "control", "one", LEASE, Room(4), a_round)).taken == ()
+
+
+async def test_what_only_a_newer_release_knows_is_not_canceled_here(database: Database) -> None:
+    newer = await submit_inspection(database)
+    async with database.write() as session:
+        await session.execute(update(Operation).where(Operation.id == newer.id).values(kind="version.polish"))
+    with pytest.raises(NotCancelable, match=r"version\.polish is of a newer release"):
+        async with database.write() as session:
+            await request_cancel(session, ME, newer.id)
+    assert await status_of(database, Operation, newer.id) == "queued"

@@ -22,7 +22,7 @@ HOT = {
         "ix_operations_lease",
     ),
     "the holder of a resource": (
-        "SELECT id FROM operations WHERE target_id = 'mdl_7' AND status = 'running'",
+        "SELECT id FROM operations WHERE target_id = 'ver_7' AND status = 'running'",
         "uq_operations_holder",
     ),
     "services whose time is over": (
@@ -108,8 +108,8 @@ FILL = [
     "INSERT INTO samples (id, tenant_id, created_at, service_id, replica_id, requests, errors, refused) "
     "SELECT 'smp_' || n, 't', n, 'svc_' || (n % 90), 'rep_' || n, 1, 0, 0 FROM numbers",
     "INSERT INTO operations (id, tenant_id, created_at, kind, target_type, target_id, target_name, generation, actor, "
-    f"arguments, {WORK}) SELECT 'op_' || n, 't' || (n % 7), n, 'k', 'model', 'mdl_' || n, 'm', 1, 'a', '{{}}', "
-    f"'control', {_status('queued', 'running', 'succeeded')}, {COUNTED}",
+    f"arguments, {WORK}) SELECT 'op_' || n, 't' || (n % 7), n, 'version.test', 'version', 'ver_' || n, '1', 1, 'a', "
+    f"'{{}}', 'control', {_status('queued', 'running', 'succeeded')}, {COUNTED}",
     "INSERT INTO predictions (id, tenant_id, created_at, service_id, service_name, model_name, version, base_url, "
     f"{WORK}) SELECT 'prd_' || n, 't', n, 'svc_' || (n % 9), 's', 'm', '1', 'http://h', "
     f"'predict', {_status('starting', 'processing', 'succeeded')}, {COUNTED}",

@@ -86,10 +86,19 @@ async def test_the_time_in_which_nobody_worked_is_not_counted_against_waiting_wo
 async def test_rows_that_cannot_be_rescued_do_not_hold_up_the_others(platform: Platform) -> None:
     for _ in range(BATCH):
         broken = await held_by_a_dead_worker(platform, LEASE_LOST)
-        await platform.set_operation(broken.id, kind="no.such", lease_until=1)
+        # A count that no further rescue fits into.
+        await platform.set_operation(broken.id, kind="service.pause", rescues=2**63 - 1, lease_until=1)
     operation = await held_by_a_dead_worker(platform, LEASE_LOST)
     await rescue_until_queued(platform, operation)
     assert (await platform.now(broken)).status == "running"
+
+
+async def test_what_only_a_newer_release_knows_is_queued_for_it_however_often(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await platform.set_operation(operation.id, kind="version.polish", rescues=MAX_RESCUES)
+    await rescue_until_queued(platform, operation)
+    row = await platform.now(operation)
+    assert (row.status, row.rescues) == ("queued", MAX_RESCUES + 1)
 
 
 async def test_a_holder_that_answers_meanwhile_keeps_its_work(platform: Platform) -> None:
