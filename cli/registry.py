@@ -207,9 +207,13 @@ def services_of(platform: Platform, text: str) -> Sequence[str]:
     return list(platform.call("DELETE", asked.path, query={**CASCADE, "dry_run": "true"}).document["services"])
 
 
-def delete_with_services(platform: Platform, model: str, output: Output, *, wait_s: float) -> None:
-    """Delete a model and what uses it, and wait for it where `wait_s` is more than zero. Raises `CommandFailed`."""
-    operation = operation_of(platform, platform.call("DELETE", Reference.read(model).path, query=CASCADE))
+def delete_with_services(
+    platform: Platform, model: str, services: Sequence[str], output: Output, *, wait_s: float
+) -> None:
+    """Delete a model and the services that use it, which must be these, and wait for it where `wait_s` is more than
+    zero. Raises `CommandFailed`."""
+    wanted = {**CASCADE, "services": ",".join(services)}
+    operation = operation_of(platform, platform.call("DELETE", Reference.read(model).path, query=wanted))
     if not wait_s and not operation["done"]:
         output.data(str(operation["id"]))
         return

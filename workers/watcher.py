@@ -14,7 +14,15 @@ from state.deploying import act
 from state.history import By
 from state.operations import Who
 from state.placements import StaleGeneration
-from state.queries.watching import Misplaced, expired_services, misplaced, out_of_step, services_of, why_not_ready
+from state.queries.watching import (
+    Misplaced,
+    deleted_with,
+    expired_services,
+    misplaced,
+    out_of_step,
+    services_of,
+    why_not_ready,
+)
 from state.signals import Signal
 from state.specs import live_spec
 from state.tables import Service
@@ -29,21 +37,23 @@ class Watcher:
 
     def __init__(self, database: Database, target: Target) -> None:
         self._database, self._target = database, target
-        self._changed: set[str] = set()
+        self._changed: dict[str, set[str]] = {"replica": set(), "service": set()}
 
     def hears(self, signal: Signal) -> bool:
-        """Remember a replica that changed; answers whether to look now."""
-        if signal.kind != "changed" or signal.name != "replica":
+        """Remember a replica or a service that changed; answers whether to look now."""
+        if signal.kind != "changed" or signal.name not in self._changed:
             return False
-        if len(self._changed) < MOST_REMEMBERED:  # a worker that is not elected hears and never looks
-            self._changed.add(signal.id)
+        changed = self._changed[signal.name]
+        if len(changed) < MOST_REMEMBERED:  # a worker that is not elected hears and never looks
+            changed.add(signal.id)
         return True
 
     async def look(self) -> None:
-        """Wake what waits for changed replicas, then put services right."""
-        changed, self._changed = self._changed, set()
+        """Wake what waits for changed replicas and deleted services, then put services right."""
+        changed, self._changed = self._changed, {name: set() for name in self._changed}
         async with self._database.read() as session:
-            waited_for = await services_of(session, changed) if changed else []
+            waited_for = await services_of(session, changed["replica"]) if changed["replica"] else []
+            waited_for += await deleted_with(session, changed["service"]) if changed["service"] else []
             wrong = await out_of_step(session)
             strays = await misplaced(session)
             expired = await expired_services(session)

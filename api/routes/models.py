@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BeforeValidator
+from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
@@ -29,7 +29,7 @@ from api.schemas.operations import OperationShown
 from api.schemas.quantities import VersionName
 from api.uploads import is_form, is_json
 from api.validation import read_body
-from core.errors import Json, UnsupportedMediaType, named_by
+from core.errors import FieldProblem, InvalidField, Json, UnsupportedMediaType, named_by
 from state.cascading import delete_with_services, plan_deletion
 from state.cataloguing import (
     Description,
@@ -56,11 +56,12 @@ LIST = Listing(
 )
 SHOWN = {"model": ModelShown}
 EITHER = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("ModelCreate", "ModelFromSource")]}
-Cascade = Annotated[
-    bool,
-    BeforeValidator(lambda given: given or given == ""),  # a bare `?cascade` says it as well
-    Query(description="Delete the services that use the model, too."),
-]
+CASCADE = Query(description="Delete the services that use the model, too: `true`, or `cascade` alone.")
+CONFIRMED = Query(
+    description="With `cascade`: the services that may go, as the dry run names them, with commas between; "
+    "refused where others use the model now.",
+    max_length=10_000,
+)
 DryRun = Annotated[bool, Query(description="Only say what would go.")]
 
 
@@ -70,6 +71,32 @@ class AliasBody(Body):
     model_config = shown_as({"version": "3"})
 
     version: VersionName
+
+
+def cascade_asked(
+    request: Request,
+    cascade: Annotated[str | None, WithJsonSchema({"type": "boolean", "default": False}), CASCADE] = None,
+) -> bool:
+    """Whether services shall go, too; what a script leaves empty (`cascade=$UNSET`) does not mean it."""
+    given = [each for each in str(request.url.query).split("&") if each.partition("=")[0] == "cascade"]
+    if cascade not in (None, "true", "false") and given != ["cascade"]:
+        detail = "query parameter 'cascade': write true or false"
+        raise InvalidField(detail, fields=[FieldProblem("/cascade", detail, "cascade=true deletes the services, too")])
+    return cascade not in (None, "false")
+
+
+def confirmed_services(
+    cascade: Annotated[bool, Depends(cascade_asked)], services: Annotated[str | None, CONFIRMED] = None
+) -> frozenset[str] | None:
+    """The names of the services that may go; nothing where all may."""
+    if services is not None and not cascade:
+        detail = "query parameter 'services': without cascade=true no service is deleted"
+        raise InvalidField(detail, fields=[FieldProblem("/services", detail, "add cascade=true, or leave it out")])
+    return None if services is None else frozenset(name for name in services.split(",") if name)
+
+
+Cascade = Annotated[bool, Depends(cascade_asked)]
+Confirmed = Annotated[frozenset[str] | None, Depends(confirmed_services)]
 
 
 @router.get("", operation_id="list_models", openapi_extra=LIST.parameters, responses={200: {"model": ModelPage}})
@@ -137,7 +164,7 @@ async def update_model(call: Calling, model: str, body: ModelPatch) -> Response:
     responses={200: {"model": ModelDeletion}, 202: {"model": OperationShown}},
 )
 async def delete_model_and_versions(
-    call: Calling, model: str, cascade: Cascade = False, dry_run: DryRun = False
+    call: Calling, model: str, cascade: Cascade, confirmed: Confirmed, dry_run: DryRun = False
 ) -> Response:
     """Delete a model with all its versions; refused while a service uses one, unless it is to `cascade`.
 
@@ -149,8 +176,9 @@ async def delete_model_and_versions(
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_model(session, call.who, model)
         call.check_if_match(etag(row.edition))
-        delete = delete_with_services if cascade else delete_model
-        return Effect(await delete(session, call.who, row), row.id)
+        if not cascade:
+            return Effect(await delete_model(session, call.who, row), row.id)
+        return Effect(await delete_with_services(session, call.who, row, confirmed), row.id)
 
     return await call.mutate(work, show_nothing)
 

@@ -109,7 +109,7 @@ def delete(
         services = services_of(call.platform, name)
         too = f" and the {services_in_words(services)}" if services else ""
         confirm(f"Delete the model {name} with all its versions{too}?", yes)
-        delete_with_services(call.platform, name, call.output, wait_s=call.wait_s)
+        delete_with_services(call.platform, name, services, call.output, wait_s=call.wait_s)
         return
     confirm(f"Delete {name}?" if "@" in name else f"Delete the model {name} with all its versions?", yes)
     delete_model(call.platform, name, call.output)

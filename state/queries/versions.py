@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from core.errors import NotFound
 from state.database import Session
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids
-from state.tables import Alias, Model, Operation, Version
+from state.tables import Alias, Model, Operation, Revision, Service, Version
 
 GONE = ("deleting", "deleted")
 LONGEST_NUMBER = 15  # digits; a number beyond is no version and would not fit the column
@@ -85,6 +85,20 @@ async def has_living_versions(session: Session, model_id: str) -> bool:
     """Whether a version of the model is not deleted."""
     query = select(Version.id).where(Version.model_id == model_id, Version.status != "deleted")
     return (await session.scalars(query.limit(1))).first() is not None
+
+
+async def free_versions(session: Session, model_id: str) -> Sequence[str]:
+    """The ids of the model's versions that are being deleted and that no service uses any more."""
+    query = select(Version.id).where(Version.model_id == model_id, Version.status == "deleting").order_by(Version.id)
+    used = await used_versions(session, model_id)
+    return [id for id in await session.scalars(query) if id not in used]
+
+
+async def used_versions(session: Session, model_id: str) -> set[str]:
+    """The ids of the model's versions that services run, or are asked to."""
+    either = or_(Revision.id == Service.revision_id, Revision.id == Service.live_revision_id)
+    query = select(Revision.version_id).join(Service, either)
+    return set(await session.scalars(query.where(Revision.model_id == model_id, Service.status != "deleted")))
 
 
 async def inspection_of(session: Session, version_id: str) -> str | None:

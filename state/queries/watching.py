@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, func, or_, select
 
 from state.database import Session, db_now
-from state.tables import MORTAL, Placement, Replica, Service
+from state.tables import MORTAL, Model, Placement, Replica, Revision, Service
 
 LIVE = and_(Replica.service_id == Service.id, Replica.revision_id == Service.live_revision_id)
 
@@ -85,3 +85,11 @@ async def why_not_ready(session: Session, service_id: str) -> str | None:
 async def services_of(session: Session, replica_ids: Collection[str]) -> list[str]:
     """The services that these replicas belong to."""
     return list(await session.scalars(select(Replica.service_id).where(Replica.id.in_(replica_ids)).distinct()))
+
+
+async def deleted_with(session: Session, service_ids: Collection[str]) -> list[str]:
+    """The models that are being deleted with these services, as far as those are gone."""
+    either = or_(Revision.id == Service.revision_id, Revision.id == Service.live_revision_id)
+    query = select(Revision.model_id).join(Service, either).join(Model, Model.id == Revision.model_id)
+    gone = (Service.id.in_(service_ids), Service.status == "deleted", Model.status == "deleting")
+    return list(await session.scalars(query.where(*gone).distinct()))

@@ -46,7 +46,7 @@ WRONG_PAGES: Mapping[str, Sequence[str]] = {
     "order_by": ("nmae", "-", "--created_at", "created_at,name", ""),
     "count": ("maybe", "2", ""),
     "timeout": ("soon", "-1", "nan", "inf", "1e9"),
-    "cascade": ("perhaps",),
+    "cascade": ("perhaps", "", "1"),
     "follow": ("perhaps",),
     "tail_bytes": ("-1", "all", "1.5", "9" * 40),
 }

@@ -12,6 +12,7 @@ from core.errors import Json
 from state.database import WriteSession
 from state.endings import Locked, fail
 from state.history import By
+from state.processes import Presence, Self
 from tests.api.catalogue import ONNX, PMML, ready_version, running_service, upload
 from tests.api.platform import add_user, is_problem, work_on
 
@@ -220,6 +221,45 @@ async def test_a_model_takes_its_services_along_where_that_is_asked(
     is_problem(await client.delete(f"{IRIS}{query}&dry_run=true"), 404, "not_found")
     canceled = await client.post(f"/api/v1/operations/{operation['id']}:cancel")
     is_problem(canceled, 409, "not_cancelable")
+
+
+@pytest.mark.parametrize(
+    "query", ["cascade=", "cascade=1", "cascade=True", "cascade&cascade=", "cascade=false&services=flowers"]
+)
+async def test_services_are_deleted_only_where_that_is_said_clearly(
+    client: AsyncClient, context: Context, query: str
+) -> None:
+    """A script's `cascade=$UNSET` is not it."""
+    await ready_version(client, context)
+    await running_service(client, context, name="flowers")
+    for path in (f"{IRIS}?{query}", f"{IRIS}?dry_run=true&{query}"):
+        problem = is_problem(await client.delete(path), 422, "invalid_field")
+        assert problem["errors"][0]["pointer"] in ("/cascade", "/services")  # type: ignore[index]
+    assert (await client.get("/api/v1/services/flowers")).json()["status"] == "running"
+
+
+async def test_only_the_services_that_were_confirmed_go(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)
+    for name in ("flowers", "late"):
+        await running_service(client, context, name=name)
+    for confirmed in ("flowers", "", "flowers,late,gone"):
+        refused = await client.delete(f"{IRIS}?cascade=true&services={confirmed}")
+        problem = is_problem(refused, 409, "other_services")
+        assert ("'gone'" if "gone" in confirmed else "'late'") in str(problem["detail"])
+    assert (await client.delete(f"{IRIS}?cascade=true&services=late,flowers")).status_code == 202
+
+
+async def test_it_waits_for_the_end_of_an_upgrade(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)
+    await running_service(client, context, name="flowers")
+    old = Presence(context.database, Self("worker:1", "worker", "here", 1, "0.1", "0011"))
+    await old.start()
+    refused = await client.delete(f"{IRIS}?cascade=true")
+    is_problem(refused, 503, "upgrade_under_way")
+    assert refused.headers["retry-after"] == "10"
+    assert (await client.delete(f"{IRIS}?cascade=true&dry_run=true")).json()["services"] == ["flowers"]
+    await old.stop()
+    assert (await client.delete(f"{IRIS}?cascade=true")).status_code == 202
 
 
 async def test_the_model_of_another_tenant_takes_nothing_along(client: AsyncClient, context: Context) -> None:

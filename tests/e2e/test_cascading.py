@@ -6,6 +6,8 @@ import pytest
 
 from cli.client import Platform
 from cli.failure import CommandFailed
+from cli.output import Output
+from cli.registry import delete_with_services, services_of
 from tests.e2e.commands import at_a_terminal, data, verb
 from tests.e2e.platform import RunningPlatform, until
 
@@ -63,6 +65,12 @@ def test_who_deletes_a_model_in_use_is_told_what_goes_with_it(tmp_path: Path) ->
     asked = at_a_terminal(running, "models", "delete", "flowers", "--cascade", answer="n\n")
     assert "Delete the model flowers with all its versions and the service flowers? [y/N]" in asked.out
     assert data(running, "services", "ls", "-o", "name") == "flowers\n"
+    with running.client() as platform:
+        confirmed = services_of(platform, "flowers")
+        platform.call("POST", "/api/v1/services", {"name": "late", "model": "flowers"})
+        with pytest.raises(CommandFailed, match="used by 'late', too"):
+            delete_with_services(platform, "flowers", confirmed, Output(quiet=True), wait_s=0)
+    data(running, "services", "delete", "late", "--yes")
     done = verb(running, "models", "delete", "flowers", "--cascade", "--yes")
     assert (done.exit_status, "is deleted, and the service flowers." in done.err) == (0, True)
     assert data(running, "services", "ls", "-o", "name") == data(running, "models", "ls", "-o", "name") == ""

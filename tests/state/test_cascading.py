@@ -7,11 +7,20 @@ from sqlalchemy import select
 
 from core.errors import InUse, NotFound
 from state.advance import advance, lock
-from state.cascading import Deletion, delete_with_services, plan_deletion
+from state.cascading import (
+    MOST_SERVICES,
+    Deletion,
+    OtherServices,
+    TooManyServices,
+    delete_with_services,
+    plan_deletion,
+)
 from state.cataloguing import Description, create_model, hold_model, set_alias
 from state.database import Database, WriteSession
 from state.deploying import act, create_service
+from state.processes import Presence, Self
 from state.queries.models import find_model
+from state.releases import UpgradeUnderWay
 from state.tables import Alias, Model, Operation, Service, Version
 from state.wishes import Wish
 from tests.state.rows import ME, TEST, VAULT, somebody_waits_for_a_lock
@@ -32,8 +41,8 @@ async def deploy(session: WriteSession, name: str, model: str = "iris", version:
     return service
 
 
-async def delete(session: WriteSession) -> Operation:
-    return await delete_with_services(session, ME, await hold_model(session, ME, "iris"))
+async def delete(session: WriteSession, confirmed: set[str] | None = None) -> Operation:
+    return await delete_with_services(session, ME, await hold_model(session, ME, "iris"), confirmed)
 
 
 async def statuses(database: Database, table: type[Service] | type[Version] | type[Model]) -> list[str]:
@@ -185,3 +194,83 @@ async def test_a_deletion_and_a_change_of_a_service_do_not_block_each_other(data
         held.description = "changed"
     await deleting
     assert await statuses(database, Service) == ["deleting"]
+
+
+async def test_a_deletion_and_a_claim_of_an_inspection_do_not_block_each_other(database: Database) -> None:
+    """Who claims has locked its operations before it raises the routing version."""
+    async with database.write() as session:
+        await models(session)
+        await deploy(session, "a")
+        other = await deploy(session, "other", "wine")
+    begun = asyncio.Event()
+
+    async def delete_too() -> None:
+        await begun.wait()
+        async with database.write() as session:
+            await delete(session)
+
+    deleting = asyncio.create_task(delete_too())
+    async with database.write() as session:
+        inspections = select(Operation).where(Operation.kind == "version.inspect").order_by(Operation.id)
+        assert len(list(await session.scalars(inspections.with_for_update(key_share=True)))) == 3
+        begun.set()
+        await somebody_waits_for_a_lock(database)
+        await advance(session, await lock(session, Service, other.id), "deploy", TEST)
+    await deleting
+    assert await statuses(database, Service) == ["deleting", "deploying"]
+
+
+async def test_it_waits_for_processes_that_do_not_know_such_work(database: Database) -> None:
+    async with database.write() as session:
+        await models(session)
+        await deploy(session, "a")
+    old = Presence(database, Self("worker:1", "worker", "here", 1, "0.1", "0011"))
+    await old.start()
+    with pytest.raises(UpgradeUnderWay, match="deleting a model with its services must wait"):
+        async with database.write() as session:
+            await delete(session)
+    assert await statuses(database, Service) == ["pending"]
+    async with database.read() as session:
+        model = await find_model(session, ME.tenant_id, "iris")
+        assert (await plan_deletion(session, model, with_services=True)).services == ["a"]
+    await old.stop()
+    async with database.write() as session:
+        await delete(session)
+    assert await statuses(database, Service) == ["deleting"]
+
+
+async def test_more_services_than_one_transaction_can_end_are_refused(database: Database) -> None:
+    async with database.write() as session:
+        await models(session)
+        for number in range(MOST_SERVICES + 1):
+            await deploy(session, f"s{number}")
+    with pytest.raises(TooManyServices, match=f"used by {MOST_SERVICES + 1} services, and {MOST_SERVICES} at most"):
+        async with database.write() as session:
+            await delete(session)
+    async with database.read() as session:
+        with pytest.raises(TooManyServices):
+            await plan_deletion(session, await find_model(session, ME.tenant_id, "iris"), with_services=True)
+    assert set(await statuses(database, Service)) == {"pending"}
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "told"),
+    [
+        ({"a"}, "is used by 'late', too;"),
+        ({"a", "late", "gone"}, "is not used by 'gone' any more;"),
+        ({"a", "gone"}, "is used by 'late', too, and not by 'gone' any more;"),
+        (set(), "is used by 'a', 'late', too;"),
+    ],
+)
+async def test_only_the_confirmed_services_go(database: Database, confirmed: set[str], told: str) -> None:
+    async with database.write() as session:
+        await models(session)
+        for name in ("a", "late"):
+            await deploy(session, name)
+    with pytest.raises(OtherServices, match=told):
+        async with database.write() as session:
+            await delete(session, confirmed)
+    assert await statuses(database, Service) == ["pending", "pending"]
+    async with database.write() as session:
+        await delete(session, {"a", "late"})
+    assert await statuses(database, Service) == ["deleting", "deleting"]
