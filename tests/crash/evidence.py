@@ -21,6 +21,7 @@ from state.tables import (
     Event,
     History,
     IdempotencyKey,
+    Model,
     Operation,
     Prediction,
     Replica,
@@ -51,6 +52,7 @@ class Rows:
     services: Sequence[Service]
     replicas: Sequence[Replica]
     versions: Sequence[Version]
+    models: Sequence[Model]
     events: Sequence[Event]
     endpoints: Sequence[WebhookEndpoint]
     keys: Sequence[IdempotencyKey]
@@ -94,7 +96,8 @@ async def read_rows(session: ReadSession) -> Rows:
     changes: dict[str, list[History]] = defaultdict(list)
     for change in await session.scalars(select(History).order_by(History.resource_id, History.sequence)):
         changes[change.resource_id].append(change)
-    tables = (Operation, Prediction, Delivery, Service, Replica, Version, Event, WebhookEndpoint, IdempotencyKey, Lease)
+    works, resources = (Operation, Prediction, Delivery), (Service, Replica, Version, Model)
+    tables = (*works, *resources, Event, WebhookEndpoint, IdempotencyKey, Lease)
     found: list[Any] = [list(await session.scalars(select(table))) for table in tables]
     return Rows(*[*found, changes, time.time_ns() // 1000])
 
@@ -116,6 +119,7 @@ async def unsettled(session: ReadSession, site: Installation) -> list[str]:
         (Service, MOVING),
         (Replica, ("starting", "unready", "stopping")),
         (Version, ("received", "inspecting", "deleting")),
+        (Model, ("deleting",)),
     ):
         moving: Any = table
         count = await session.scalar(select(func.count()).where(moving.status.in_(statuses)))

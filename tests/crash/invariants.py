@@ -254,6 +254,7 @@ def nothing_is_stuck(seen: Evidence) -> Iterator[str]:
         "deliveries": ("pending", "sending"),
         "services": MOVING,
         "versions": ("received", "inspecting", "deleting"),
+        "models": ("deleting",),
         "replicas": ("starting", "unready", "stopping"),
     }
     for name, statuses in stuck.items():
