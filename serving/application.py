@@ -204,13 +204,13 @@ class ModelServer:
             return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
         route = Route({b"POST": predict}, is_work=True, part=part)
-        path = "/predict" if part == DEFAULT else f"/parts/{part}/predict"
-        routes = {path.encode(): route, f"/api/v1/services/{self._identity.name}{path}".encode(): route}
-        if part == DEFAULT:
-            routes[b"/read"] = Route(
-                {b"POST": read}, is_work=True, part=part
-            )  # for the workers, who keep what was asked
-        return routes
+        at = "" if part == DEFAULT else f"/parts/{part}"
+        return {
+            f"{at}/predict".encode(): route,
+            f"/api/v1/services/{self._identity.name}{at}/predict".encode(): route,
+            # For the workers, who keep what was asked.
+            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, part=part),
+        }
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:

@@ -1,6 +1,8 @@
 """What a durable prediction asks a replica, and what is kept of the answer."""
 
+import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -13,6 +15,9 @@ from workers.files import with_files
 from workers.replica_client import JSON, Question
 from workers.resources import Resources
 
+log = logging.getLogger(__name__)
+
+READ_S: Final = 5.0  # for what takes milliseconds, but may queue behind the predictions of others
 FILE_MARK: Final = b'"$file"'  # most inputs name no file, and are not looked through
 NUL_MARK: Final = b"\\u0000"
 LARGEST_SHOWN_BYTES: Final = 64 * 1024  # a larger input lies in the artifact store only, JSON or not
@@ -20,9 +25,13 @@ Post = Callable[[str, Question], Awaitable[httpx2.Response]]
 
 
 def path_of(row: Prediction) -> str:
-    """Where a replica answers it, or one part of it."""
-    path = "/predict" if row.part is None else f"/parts/{row.part}/predict"
+    """Where a replica answers it."""
+    path = f"{_asked_at(row)}/predict"
     return f"{path}?on_error=record" if _keeps_going(row) else path
+
+
+def _asked_at(row: Prediction) -> str:
+    return "" if row.part is None else f"/parts/{row.part}"
 
 
 async def question_of(row: Prediction, resources: Resources) -> Question:
@@ -40,17 +49,22 @@ async def question_of(row: Prediction, resources: Resources) -> Question:
     return Question(json.dumps(await with_files(document, row.tenant_id, resources)).encode())
 
 
-async def shown_input(question: Question, post: Post) -> dict[str, Json]:
-    """Columns of the row: what rows or a form say in JSON, where that is not too large to be shown.
+async def shown_input(row: Prediction, question: Question, post: Post, within_s: float) -> dict[str, Json]:
+    """Columns of the row: what rows or a form say in JSON, where a replica tells it in time and it is not too large.
 
-    What cannot be read is refused when it is predicted, in better words.
+    Only who looks at the prediction misses it: nothing that happens here is a fault of the prediction.
     """
     if question.content_type == JSON or len(question.body) > LARGEST_SHOWN_BYTES:
         return {}
-    response = await post("/read", question)
-    if response.status_code != 200 or len(response.content) > LARGEST_SHOWN_BYTES:
+    try:
+        async with asyncio.timeout(min(within_s, READ_S)):
+            response = await post(f"{_asked_at(row)}/read", question)
+        if response.status_code != 200 or len(response.content) > LARGEST_SHOWN_BYTES:
+            return {}
+        return {"body": document(response)}
+    except (TimeoutError, httpx2.TransportError, ValueError) as error:  # ValueError: it is no JSON
+        log.info("the input of prediction %s is not shown: %s", row.id, type(error).__name__)
         return {}
-    return {"body": document(response)}
 
 
 def output_of(row: Prediction, answer: Mapping[str, Json]) -> Json:

@@ -58,6 +58,8 @@ async def test_a_part_is_held_to_the_same_rules(wire: Wire) -> None:
     assert (await wire.reply()).status == 422
     wire.send(request("POST", "/parts/fr/predict", b"x\n3\n", content_type="text/csv"))
     assert (await wire.reply()).body == b"y\r\n300.0\r\n"
+    wire.send(request("POST", "/parts/fr/read", b"x\n3\n", content_type="text/csv"))
+    assert (await wire.reply()).json == {"columns": ["x"], "data": [[3]]}
     wire.send(request("GET", "/parts/fr/predict"))
     assert (await wire.reply()).headers["allow"] == "post"
 

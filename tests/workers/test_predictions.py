@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,10 +25,14 @@ from tests.workers.platform import WHO, Platform, wait_for
 from workers.boot import owner_name
 from workers.executor import Executor
 from workers.handlers.predictions import predict
+from workers.replica_client import Question
+from workers.submitted import shown_input
 
 TEST = By("test")
 ANSWER = b'{"outputs": [1]}'
 NONE: Mapping[str, bytes | None] = MappingProxyType({})
+SILENCE, HANGING_UP = b"silence", b"hanging up"  # instead of an answer
+CSV = {"content_type": "text/csv"}
 
 
 class Counting:
@@ -54,6 +59,10 @@ async def open_replica(folder: Path, asked: list[str], others: Mapping[str, byte
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
             await reader.readexactly(int(length.split(b":")[1]))
             answer = others.get(head.split()[1].decode(), ANSWER)
+            if answer == SILENCE:
+                await reader.read(1)  # until who asked has gone
+            if answer in (SILENCE, HANGING_UP):
+                return
             status, body = (b"404 Not Found", b"{}") if answer is None else (b"200 OK", answer)
             writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
 
@@ -259,15 +268,31 @@ async def test_rows_are_shown_as_what_they_say_and_sent_as_they_are(platform: Pl
         await executor.stop(5.0)
 
 
-async def test_rows_that_a_replica_of_a_release_before_cannot_read_back_are_answered_all_the_same(
-    platform: Platform, tmp_path: Path
+@pytest.mark.parametrize("answer", [None, HANGING_UP, b"<html>"])  # None: it is of a release before
+async def test_rows_that_a_replica_does_not_read_back_are_answered_all_the_same(
+    platform: Platform, tmp_path: Path, asked: list[str], answer: bytes | None
 ) -> None:
-    async with open_replica(tmp_path, [], {"/read": None}) as address:
-        service = await serve(platform, address)
+    async with open_replica(tmp_path, asked, {"/read": answer}) as address:
+        service, counting = await serve(platform, address), Counting()
         executor = Executor(platform.resources, {"predict": predict}, owner_name())
         digest = await stored(platform, b"x\n1\n")
-        rows = await submit(platform, service, body=None, body_digest=digest, options={"content_type": "text/csv"})
+        platform.database.observe(counting)
+        rows = await submit(platform, service, body=None, body_digest=digest, options=CSV)
         await executor.work_next("predict")
-        ended = await until_ended(platform, rows)
-        assert (ended.status, ended.output, ended.body) == ("succeeded", [1], None)
+        await wait_for(lambda: executor.free("predict") == executor.slots["predict"])
+        assert counting.ended == {"write": 3}
+        ended = await platform.now(rows)
+        assert (ended.status, ended.output, ended.body, ended.attempt) == ("succeeded", [1], None, 1)
+        assert asked == ["/predict", "/read"]
         await executor.stop(5.0)
+
+
+async def test_an_input_that_is_not_read_back_in_time_is_not_shown(
+    platform: Platform, tmp_path: Path, asked: list[str]
+) -> None:
+    async with open_replica(tmp_path, asked, {"/parts/fr/read": SILENCE}) as address:
+        post = partial(platform.resources.replicas.post, address, "token")
+        row = Prediction(id="prd_1", part="fr")
+        for within_s in (0.05, -1.0):
+            assert await shown_input(row, Question(b"x\n1\n", "text/csv"), post, within_s) == {}
+    assert asked == ["/parts/fr/read"]  # there was no time to ask again

@@ -62,8 +62,6 @@ async def _ask(held: Held, where: Destination, resources: Resources, question: Q
     try:
         token = resources.vault.replica_token(replica.id)
         post = partial(resources.replicas.post, replica.address, token)
-        shown = await shown_input(question, post)
-        started = time.monotonic()
         response = await post(path_of(row), question)
     except (httpx2.ConnectError, httpx2.ConnectTimeout):
         # Nobody took it: a replica that died a moment ago, and whose row does not say so yet. No attempt was made.
@@ -79,10 +77,11 @@ async def _ask(held: Held, where: Destination, resources: Resources, question: Q
     failpoint("after_effect")
     if response.status_code not in PASSING:  # those are asked again, and counted then
         count(response.status_code, took_s)
-    if response.status_code == 200:
-        return Done(row={"output": output_of(row, document(response)), "predict_time_s": took_s, **shown})
     if response.status_code in PASSING:
         return _wait(row, where, resources)
+    shown = await shown_input(row, question, post, PREDICT_TIMEOUT_S - took_s)
+    if response.status_code == 200:
+        return Done(row={"output": output_of(row, document(response)), "predict_time_s": took_s, **shown})
     return _failed({**document(response), "instance": f"/api/v1/predictions/{row.id}"}, shown)
 
 
