@@ -2,24 +2,28 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from email.message import Message
 from typing import Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
 
+from api.media_types import read_media_type
 from api.validation import read_body
 from core.errors import UnsupportedMediaType
 
-AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", "multipart/form-data")
+FORM: Final = "multipart/form-data"
+AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", FORM)
 FIELDS: Final = "application/x-www-form-urlencoded"
+MOST_PARTS: Final = 10_000  # that are told apart; the model server reads no form of as many
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A body that is no JSON, with its content type."""
+    """A body that is no JSON, with its content type, which `read_media_type` reads."""
 
     data: bytes
     content_type: str
@@ -27,20 +31,27 @@ class Raw:
     @property
     def sha256(self) -> str:
         """What tells it from another one. A form's boundary does not: a client draws it anew for each try."""
-        message = Message()
-        message["content-type"] = self.content_type
-        boundary = message.get_boundary("").encode("utf-8", "replace")
-        kind = [(name, value) for name, value in message.get_params([]) if name != "boundary"]
-        data = self.data.replace(boundary, b"") if boundary else self.data
-        return hashlib.sha256(json.dumps(sorted(kind)).encode() + data).hexdigest()
+        media = read_media_type(self.content_type)
+        told = dict(media.parameters)
+        boundary = told.pop("boundary", None) if media.kind == FORM else None
+        pieces = [self.data] if boundary is None else _between(self.data, boundary)
+        digest = hashlib.sha256(json.dumps([media.kind, sorted(told.items()), [*map(len, pieces)]]).encode())
+        for piece in pieces:
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+def _between(form: bytes, boundary: str) -> Sequence[bytes]:
+    """What stands between the delimiters of a form, which are whole lines (RFC 2046, 5.1.1) and else are text."""
+    delimiter = rb"\r\n--" + re.escape(boundary.encode()) + rb"(?=(?:--)?[ \t]*(?:\r\n|\Z))"
+    return re.split(delimiter, b"\r\n" + form, maxsplit=MOST_PARTS)
 
 
 async def read_given(request: Request, shape: type[Shape]) -> Shape | Raw:
     """Read it. Raises what is wrong with it as JSON, and `UnsupportedMediaType`."""
     given = request.headers.get("content-type", "")
-    message = Message()
-    message["content-type"] = given or "application/json"
-    kind = message.get_content_type()
+    kind = read_media_type(given or "application/json").kind
+    _refuse_encoded(request)
     if kind in AS_IT_CAME:
         return Raw(await request.body(), given)
     if kind == FIELDS:
@@ -51,3 +62,10 @@ async def read_given(request: Request, shape: type[Shape]) -> Shape | Raw:
         detail = f"a prediction's body is JSON, CSV or a form, not '{given[:100]}'"
         raise UnsupportedMediaType(f"{detail}; send Content-Type: application/json")
     return read_body(await request.json(), shape)
+
+
+def _refuse_encoded(request: Request) -> None:
+    """A body is kept as it comes, without the header that says how to unpack it."""
+    for encoding in request.headers.getlist("content-encoding"):
+        if encoding.strip().lower() != "identity":
+            raise UnsupportedMediaType(f"the content encoding {encoding[:80]!a} is not read here; send the body plain")
