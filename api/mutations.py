@@ -123,7 +123,8 @@ class Call:
     ) -> Made[Work]:
         """Do the work in one write transaction, or find what an earlier request with the same key made.
 
-        `body_sha256` (hex) is for routes that stream their body; else the body is read here. `prepare` comes before the
+        `body_sha256` (hex) is for routes that stream their body, or whose bytes alone do not say what they mean; else
+        the body is read here. `prepare` comes before the
         transaction, and not for a replay; it must be safe to do twice. Raises what both raise, and
         `IdempotencyKeyReused`.
         """

@@ -9,8 +9,9 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,15 +20,16 @@ from api.bodies import Raw
 from api.gateway.split import ServiceFailed, ServicePaused
 from api.lending import check_files
 from api.mutations import Call, Effect, Made
-from api.schemas.predictions import Hook, OnError, PredictionCreate, read_input, read_webhook
+from api.schemas.predictions import Hook, OnError, PartKey, PredictionCreate, read_input, read_webhook
 from api.uploads import keep
 from core.clock import now_micros, to_micros
 from core.errors import Conflict, FieldProblem, InvalidField, Json
 from state.blobs import hold_blob
-from state.database import WriteSession
+from state.database import Session, WriteSession
 from state.documents import prediction_document
 from state.predicting import Submission, submit_prediction
 from state.queries.services import find_service
+from state.releases import check_all_know
 from state.tables import Prediction, Service
 from state.worktables import PREDICTIONS
 
@@ -40,18 +42,30 @@ LONGEST_CANCEL_AFTER: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked: the document, or the bytes of rows or a form; how that is answered; whom the answer is told.
+class Wishes:
+    """What the query says of a submission."""
 
-    Rows and forms ask the default part.
-    """
+    on_error: Annotated[
+        OnError,
+        Query(description="`record` answers the other records where some are bad, which `output.errors` tells."),
+    ] = "fail"
+    part: Annotated[
+        PartKey | None,
+        Query(description="The part that is asked instead of the default one; JSON may name it in the body instead."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked: the document, or the bytes of rows or a form; how that is answered; whom the answer is told."""
 
     data: bytes
     document: dict[str, Json] | None
     options: Mapping[str, str]
     hook: Hook | None
     sha256: str | None  # where the client chose the id
-    part: str | None = None
+    part: str | None
+    body_sha256: str | None = None  # where bytes alone do not say what they mean, and a key is held against that
 
     @property
     def is_stored(self) -> bool:
@@ -60,20 +74,21 @@ class Asked:
 
 
 async def submit(
-    call: Call, service: str, given: PredictionCreate | Raw, on_error: OnError, own_id: str | None = None
+    call: Call, service: str, given: PredictionCreate | Raw, wishes: Wishes, own_id: str | None = None
 ) -> Response:
     """Accept the prediction once and answer it: final (201) within the preferred wait, else as it is (202)."""
-    asked = _asked(call, given, on_error, has_own_id=own_id is not None)
+    asked = _asked(call, given, wishes, has_own_id=own_id is not None)
     cancel_after = read_cancel_after(call.request)
     names_files = asked.document is not None and FILE_MARK in asked.data
     digests: list[str] = []
 
     async def store() -> None:
-        digests[:] = [await _store(call, service, asked.data)]
+        digests[:] = [await _store(call, service, asked)]
 
     async def work(session: WriteSession) -> Effect[Prediction]:
         found = await find_service(session, call.who.tenant_id, service)
         _check_serving(found)
+        await _check_known(session, asked)
         if names_files:
             await check_files(session, call.who.tenant_id, asked.document)
         for digest in digests:
@@ -92,7 +107,8 @@ async def submit(
         )
         return Effect(await submit_prediction(session, call.who, found, submission))
 
-    made = await call.once(Prediction, work, prepare=store if asked.is_stored else None)
+    prepare = store if asked.is_stored else None
+    made = await call.once(Prediction, work, body_sha256=asked.body_sha256, prepare=prepare)
     row = await preferred(call, made)
     headers = {**call.headers(made.replayed), "Location": call.links.to(f"/api/v1/predictions/{row.id}")}
     if row.status not in FINAL:
@@ -100,18 +116,29 @@ async def submit(
     return JSONResponse(prediction_document(row), 201 if row.status in FINAL else 202, headers)
 
 
-def _asked(call: Call, given: PredictionCreate | Raw, on_error: OnError, *, has_own_id: bool) -> Asked:
+def _asked(call: Call, given: PredictionCreate | Raw, wishes: Wishes, *, has_own_id: bool) -> Asked:
     """Raises `InvalidField`."""
-    options = {} if on_error == "fail" else {"on_error": on_error}
+    options: dict[str, str] = {} if wishes.on_error == "fail" else {"on_error": wishes.on_error}
     if isinstance(given, Raw):
-        sha256 = _sha256([given.sha256, options]) if has_own_id else None
-        return Asked(given.data, None, {**options, "content_type": given.content_type}, None, sha256)
+        meant = given.sha256 if has_own_id or call.key is not None else None
+        sha256 = _sha256([meant, options, wishes.part]) if has_own_id else None
+        options["content_type"] = given.content_type
+        return Asked(given.data, None, options, None, sha256, wishes.part, meant)
     document, hook = read_input(given), read_webhook(given)
     if hook is not None:
         check_webhook_url(hook.url, call.context.settings, hook.pointer)
     told = None if hook is None else [hook.url, hook.events]
-    sha256 = _sha256([document, options, told, given.part]) if has_own_id else None
-    return Asked(json.dumps(document).encode(), document, options, hook, sha256, given.part)
+    part = _part(given.part, wishes.part)
+    sha256 = _sha256([document, options, told, part]) if has_own_id else None
+    return Asked(json.dumps(document).encode(), document, options, hook, sha256, part)
+
+
+def _part(in_body: str | None, in_query: str | None) -> str | None:
+    """The part that is asked. Raises `InvalidField` where two are."""
+    if in_body is not None and in_query is not None and in_body != in_query:
+        detail, hint = f"the body names the part '{in_body}', the query '{in_query}'", "name it in one place"
+        raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/part", detail, hint)])
+    return in_query if in_body is None else in_body
 
 
 def _sha256(meant: Json) -> str:
@@ -156,14 +183,23 @@ def _check_serving(service: Service) -> None:
         raise Conflict(f"service '{service.name}' is being deleted", current_status="deleting")
 
 
-async def _store(call: Call, service: str, encoded: bytes) -> str:
+async def _check_known(session: Session, asked: Asked) -> None:
+    """Raises `UpgradeUnderWay` while a worker may be there that would send the body, or ask the model, otherwise."""
+    if asked.options:
+        await check_all_know(session, "0014", "a prediction of rows or a form, or with on_error")
+    elif asked.part is not None:
+        await check_all_know(session, "0013", "a prediction that names a part")
+
+
+async def _store(call: Call, service: str, asked: Asked) -> str:
     """The digest of an input that is too large for its row and lies in the store from now on."""
     context = call.context
     async with context.database.read() as session:  # a refused submission leaves nothing in the store
         _check_serving(await find_service(session, call.who.tenant_id, service))
+        await _check_known(session, asked)
 
     async def pieces() -> AsyncIterator[bytes]:
-        yield encoded
+        yield asked.data
 
     stored = await context.store.put(pieces())
     await keep(context, stored)

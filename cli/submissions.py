@@ -77,12 +77,13 @@ def submit(platform: Platform, service: str, wish: Wish, output: Output, *, wait
     Raises `CommandFailed` when the prediction fails, too.
     """
     question = wish.asked or Question.of_json(sample_body(platform, service, wish.part))
-    question = question.with_fields(webhook=wish.webhook, part=wish.part)
+    question = question.with_fields(webhook=wish.webhook)
+    query = {"part": wish.part, "on_error": wish.on_error}
     one = platform.send(
         "POST",
         f"/api/v1/services/{quote(service, safe='')}/predictions",
         question.content,
-        query={} if wish.on_error is None else {"on_error": wish.on_error},
+        query={name: value for name, value in query.items() if value is not None},
         headers={"content-type": question.media_type},
     ).document
     if not wait_s:

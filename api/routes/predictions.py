@@ -13,9 +13,9 @@ from api.links import links_for
 from api.mutations import Call, Calling, Effect
 from api.pages import Listing, listed_with_links
 from api.routing import SubmissionRoute
-from api.schemas.predictions import OnError, PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
+from api.schemas.predictions import PredictionCreate, PredictionOfService, PredictionPage, PredictionShown
 from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id, output_of
-from api.submissions import FINAL, preferred, submit
+from api.submissions import FINAL, Wishes, preferred, submit
 from core.errors import FieldProblem, InvalidField, named_by
 from state.database import WriteSession
 from state.documents import prediction_document
@@ -33,9 +33,7 @@ SHOWN = {"model": PredictionShown}
 CREATED: dict[int | str, dict[str, Any]] = {201: SHOWN, 202: SHOWN}
 CONTENT: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionCreate"}}}
 BODY: dict[str, Any] = {"requestBody": {"required": True, "content": CONTENT}}
-WhereBad = Annotated[
-    OnError, Query(description="`record` answers the other records where some are bad, which `output.errors` tells.")
-]
+Wished = Annotated[Wishes, Depends()]
 Seconds = Annotated[float, Query(alias="timeout", ge=0, le=60, description="Seconds to wait at most.")]
 
 
@@ -46,21 +44,19 @@ Seconds = Annotated[float, Query(alias="timeout", ge=0, le=60, description="Seco
     responses=CREATED,
     openapi_extra=BODY,
 )
-async def create_prediction(call: Calling, service: str, on_error: WhereBad = "fail") -> Response:
+async def create_prediction(call: Calling, service: str, wishes: Wished) -> Response:
     """Submit a prediction that outlives every process; `Prefer: wait=N` holds the answer until it is final (201).
 
     The body may also be CSV (`text/csv`) or a form (one record); the output is JSON all the same.
     """
-    return await submit(call, service, await read_given(call.request, PredictionCreate), on_error)
+    return await submit(call, service, await read_given(call.request, PredictionCreate), wishes)
 
 
 @router.post("/predictions", operation_id="create_prediction_by_version", status_code=202, responses=CREATED)
-async def create_prediction_by_version(
-    call: Calling, body: PredictionOfService, on_error: WhereBad = "fail"
-) -> Response:
+async def create_prediction_by_version(call: Calling, body: PredictionOfService, wishes: Wished) -> Response:
     """The same as Replicate's clients send it: `version` names the service."""
     with named_by("/version"):
-        return await submit(call, body.version, body, on_error)
+        return await submit(call, body.version, body, wishes)
 
 
 @router.post(
@@ -70,14 +66,12 @@ async def create_prediction_by_version(
     responses=CREATED,
     openapi_extra=BODY,
 )
-async def create_deployment_prediction(
-    call: Calling, owner: str, service: str, on_error: WhereBad = "fail"
-) -> Response:
+async def create_deployment_prediction(call: Calling, owner: str, service: str, wishes: Wished) -> Response:
     """The same as Replicate's clients send it to a deployment, which is a service here.
 
     `owner` may be anything: whose service it is says the token.
     """
-    return await submit(call, service, await read_given(call.request, PredictionCreate), on_error)
+    return await submit(call, service, await read_given(call.request, PredictionCreate), wishes)
 
 
 @router.put(
@@ -87,13 +81,13 @@ async def create_deployment_prediction(
     responses=CREATED,
     openapi_extra=BODY,
 )
-async def put_prediction(call: Calling, service: str, prediction: ClientId, on_error: WhereBad = "fail") -> Response:
+async def put_prediction(call: Calling, service: str, prediction: ClientId, wishes: Wished) -> Response:
     """The same under an id of the client's: a retry joins the running or finished one, another body is 409."""
     if CLIENT_ID.fullmatch(prediction) is None:
         detail = f"'{prediction[:60]}' cannot be the id of a prediction: write prd_ and 1 to 36 letters, digits, - or _"
         raise InvalidField(detail, fields=[FieldProblem("/prediction", detail)])
     given = await read_given(call.request, PredictionCreate)
-    return await submit(call, service, given, on_error, prediction)
+    return await submit(call, service, given, wishes, prediction)
 
 
 @router.get(

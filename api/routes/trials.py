@@ -3,9 +3,9 @@
 import base64
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from api.bodies import read_given
+from api.bodies import Raw, read_given
 from api.headers import etag
 from api.lending import check_files
 from api.mutations import Call, Calling, Effect, Shown
@@ -53,7 +53,8 @@ async def test_part(call: Calling, model: str, version: str, part: str) -> Respo
 
 
 async def _test(call: Call, model: str, version: str, part: str | None) -> Response:
-    arguments = await _read(call.request)
+    given = await read_given(call.request, PredictionInput)
+    arguments = _arguments(given)
     if part is not None:
         arguments["part"] = part
 
@@ -73,12 +74,12 @@ async def _test(call: Call, model: str, version: str, part: str | None) -> Respo
             raise NotFound(f"no operation has the id '{operation_id}'")
         return Shown(operation.result or {})
 
-    return await call.mutate(work, show, default_wait_s=WAIT_S)
+    meant = given.sha256 if isinstance(given, Raw) and call.key is not None else None
+    return await call.mutate(work, show, body_sha256=meant, default_wait_s=WAIT_S)
 
 
-async def _read(request: Request) -> dict[str, Json]:
-    """The body as the operation keeps it. Raises what is wrong with it as JSON, and `UnsupportedMediaType`."""
-    given = await read_given(request, PredictionInput)
+def _arguments(given: PredictionInput | Raw) -> dict[str, Json]:
+    """The body as the operation keeps it. Raises what is wrong with it as JSON."""
     if isinstance(given, PredictionInput):
         return {"body": read_input(given)}
     return {"body_base64": base64.b64encode(given.data).decode(), "content_type": given.content_type}

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient, Response
@@ -19,11 +20,13 @@ from serving.signature_json import encode_signature
 from state.database import WriteSession
 from state.endings import Locked, succeed
 from state.history import By
+from state.processes import Presence, Self
 from tests.api.catalogue import EXAMPLES, OCTETS, ONNX, running_service, upload
 from tests.api.platform import add_user, is_problem, work_on
 
 VERSIONS = "/api/v1/models/iris/versions"
 PARTS = f"{VERSIONS}/1/parts"
+BODY = {"inputs": {"x": 1}}
 WINE = (EXAMPLES / "wine-clusters.onnx").read_bytes()
 MANIFEST = {
     "parts": {"de": "models/de.onnx", "fr": {"file": "fr.onnx", "description": "Vins de France"}},
@@ -218,6 +221,37 @@ async def test_a_durable_prediction_may_ask_one_part(client: AsyncClient, contex
         assert PredictionShown.model_validate(answer.json()).part == "de"
         assert (await client.get(f"/api/v1/predictions/{answer.json()['id']}")).json()["part"] == "de"
     assert (await client.post(predictions, json={"inputs": {"x": 1}})).json()["part"] is None
+
+
+@pytest.mark.usefixtures("inspected")
+async def test_the_query_may_name_the_part_of_any_body(client: AsyncClient, context: Context) -> None:
+    await running_service(client, context)
+    predictions = "/api/v1/services/iris/predictions"
+    rows: dict[str, Any] = {"content": b"x\n1\n", "headers": {"content-type": "text/csv"}}
+    sent = [
+        await client.post(f"{predictions}?part=fr", **rows),
+        await client.put(f"{predictions}/prd_mine?part=fr", **rows),
+        await client.post("/api/v1/deployments/me/iris/predictions?part=fr", json={"inputs": {"x": 1}}),
+        await client.post("/api/v1/predictions?part=fr", json={"inputs": {"x": 1}, "version": "iris"}),
+        await client.post(f"{predictions}?part=fr", json={"inputs": {"x": 1}, "part": "fr"}),
+    ]
+    assert [answer.json().get("part") for answer in sent] == ["fr"] * 5
+    is_problem(await client.put(f"{predictions}/prd_mine?part=de", **rows), 409, "id_taken")
+    for url, more in ((f"{predictions}?part=es", rows), (f"{predictions}?part=fr", {"json": {"part": "de", **BODY}})):
+        problem = is_problem(await client.post(url, **more), 422, "invalid_field")
+        assert [error["pointer"] for error in problem["errors"]] == ["/part"]  # type: ignore[attr-defined]  # a problem has them
+
+
+@pytest.mark.usefixtures("inspected")
+async def test_a_part_waits_until_every_process_knows_parts(client: AsyncClient, context: Context) -> None:
+    await running_service(client, context)
+    predictions = "/api/v1/services/iris/predictions"
+    old = Presence(context.database, Self("worker:1", "worker", "here", 1, "0.1", "0012"))
+    await old.start()
+    is_problem(await client.post(predictions, json={**BODY, "part": "de"}), 503, "upgrade_under_way")
+    assert (await client.post(predictions, json=BODY)).status_code == 202
+    await old.stop()
+    assert (await client.post(predictions, json={**BODY, "part": "de"})).status_code == 202
 
 
 @pytest.mark.usefixtures("inspected")

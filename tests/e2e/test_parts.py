@@ -121,7 +121,7 @@ def test_an_archive_that_cannot_be_served_makes_an_invalid_version_that_says_why
     assert (version["status"], version["reason"], version["parts"]) == ("invalid", code, None)
 
 
-def test_the_python_client_and_the_command_line_ask_a_part(attacked: RunningPlatform) -> None:
+def test_the_python_client_and_the_command_line_ask_a_part(attacked: RunningPlatform, tmp_path: Path) -> None:
     with Portside(attacked.url) as platform:
         service = platform.services.get("parts")
         alone = platform.services.get("risk").predict(PERSON)
@@ -133,6 +133,11 @@ def test_the_python_client_and_the_command_line_ask_a_part(attacked: RunningPlat
     assert json.loads(data(attacked, "predict", "parts", "--part", "risk"))["part"] == "risk"
     made = json.loads(data(attacked, "predictions", "create", "parts", "--part", "risk", "-o", "json"))
     assert (made["status"], made["part"]) == ("succeeded", "risk")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join(",".join(map(str, line)) for line in (PERSON, PERSON.values())))
+    made = json.loads(data(attacked, "predictions", "create", "parts", "--part", "risk", f"@{rows}", "-o", "json"))
+    assert (made["part"], made["input"]["columns"]) == ("risk", list(PERSON))
+    assert made["output"]["data"] == [[alone["label"], *alone["probabilities"].values()]]
     shown = data(attacked, "models", "show", "parts@1")
     assert "2 models: risk, flower (default)" in shown
     assert "risk models/risk.pmml PMML, classification" in " ".join(shown.split())
