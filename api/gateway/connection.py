@@ -1,6 +1,7 @@
 """A hand-held HTTP/1.1 client connection to one replica: one request at a time, streaming both ways (RFC 9112)."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import cast
@@ -11,6 +12,8 @@ import httptools
 HIGH_WATER_BYTES = 1024 * 1024  # of a response that the client has not taken yet
 CONNECT_S = 2.0  # over TCP, the name's resolution included
 Header = tuple[bytes, bytes]
+# What ends a request line early, and would make two requests of one.
+NOT_IN_A_TARGET = re.compile(rb"[\x00-\x20\x7f]")
 
 
 class ConnectionBroken(Exception):
@@ -39,6 +42,7 @@ class ReplicaConnection(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._head_complete = self._complete = self._answered = False
+        self._status = 0
         self._failure: str | None = None
 
     # -- the transport's callbacks
@@ -47,6 +51,10 @@ class ReplicaConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its base class
 
     def data_received(self, data: bytes) -> None:
+        if self._complete:  # an answer that nobody asked for would be taken for that of the next request
+            self._fail("the replica sent more than its answer")
+            self.close()
+            return
         self._answered = True
         assert self._parser is not None
         try:
@@ -71,15 +79,24 @@ class ReplicaConnection(asyncio.Protocol):
 
     # -- the parser's callbacks
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._fail("the replica sent more than its answer")
+            self.close()
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if not self._complete:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._head_complete = True
+        assert self._parser is not None
+        if not self._complete:
+            self._head_complete, self._status = True, self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        self._chunks.append(body)
-        self._buffered_bytes += len(body)
+        if not self._complete:
+            self._chunks.append(body)
+            self._buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
@@ -97,12 +114,12 @@ class ReplicaConnection(asyncio.Protocol):
     @property
     def status(self) -> int:
         """The response's status code, once its head is complete."""
-        assert self._parser is not None
-        status: int = self._parser.get_status_code()
-        return status
+        return self._status
 
     def start(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes) -> None:
-        """Write the head and the first piece of the body."""
+        """Write the head and the first piece of the body. Raises ValueError for a target that is more than one."""
+        if NOT_IN_A_TARGET.search(target) is not None:
+            raise ValueError(f"no request target: {target[:200]!r}")
         if self._transport is None:
             raise ConnectionBroken("the connection is closed", answered=False)
         self._begin()

@@ -34,17 +34,19 @@ class ServiceSurface:
         except PlatformError as error:
             await refuse(scope, send, error, oip=oip)
             return
-        if target != path:  # else the path goes on as it came, undecoded
-            scope = {**scope, "path": target, "raw_path": target.encode()}
+        if target != path:  # what the replica sees is the path as it came, undecoded: it may hold %0d%0a
+            came: bytes = scope["raw_path"]
+            scope = {**scope, "path": target, "raw_path": target[: -len(path)].encode() + came}
         await self.gateway(scope, receive, send)
 
     def _target(self, path: str, tenant_id: str) -> str:
-        """The same path where the gateway has it. Raises `NotFound` for what is not this service's."""
+        """The same path where the gateway has it, which ends as it came. Raises `NotFound` for what is not this
+        service's."""
         owner = self.gateway.table.service_at(self.port)
         if owner is None or owner.tenant_id != tenant_id:
             raise NotFound(f"port {self.port} serves no service of yours; GET /api/v1/services lists them")
         if PREDICT.fullmatch(path) is not None:
-            return f"/api/v1/services/{owner.name}{path.rstrip('/')}"
+            return f"/api/v1/services/{owner.name}{path}"
         found = OIP_MODEL.fullmatch(path)
         if found is not None and found.group(1) != owner.name:
             raise NotFound(f"Request for unknown model: '{found.group(1)[:60]}' is not found at port {self.port}")

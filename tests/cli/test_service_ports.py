@@ -136,8 +136,12 @@ async def test_a_path_reaches_the_replica_as_it_was_written(front: Front, fake: 
     await give(front, "iris", port)
     await opens(port)
     await status_of(port, "/v2/models/iris/versions/1%0d%0aX: y/infer", "POST")
-    assert [seen.line for seen in fake.seen] == ["POST /v2/models/iris/versions/1%0d%0aX:%20y/infer HTTP/1.1"]
-    assert "x" not in fake.seen[0].headers
+    await status_of(port, "/parts/x%0d%0aX: y%0d%0a%0d%0aPOST%20/predict", "POST")
+    assert [seen.line for seen in fake.seen] == [
+        "POST /v2/models/iris/versions/1%0d%0aX:%20y/infer HTTP/1.1",
+        f"POST {SERVICES}/iris/parts/x%0d%0aX:%20y%0d%0a%0d%0aPOST%20/predict HTTP/1.1",
+    ]
+    assert all("x" not in seen.headers for seen in fake.seen)
 
 
 async def test_a_busy_port_is_said_and_tried_again(front: Front) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
-from api.gateway.connection import ConnectionPool
+from api.gateway.connection import ConnectionPool, connect
 from api.gateway.holding import Holding
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
@@ -25,7 +25,7 @@ from state.history import By, begin
 from state.installation import Counter
 from state.migrate import DEFAULT_TENANT
 from state.tables import Replica, Service
-from tests.api.gateway.replicas import FakeReplica, Seen, replica
+from tests.api.gateway.replicas import FakeReplica, Seen, ok, replica
 
 TEST = By("test")
 
@@ -330,3 +330,34 @@ async def test_a_length_with_thousands_of_zeros_is_a_number_like_any_other(
         await serve_iris(database, table, first)
         zeros = {"content-length": "0" * 5000 + "2"}
         assert (await client.post("/api/v1/services/iris/predict", content=b"{}", headers=zeros)).status_code == 200
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(
+    database: Database, table: RoutingTable, tmp_path: Path, apart: bool
+) -> None:
+    async def two_answers(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await ok(seen, writer)
+        if apart:
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nanothers")
+
+    async with replica(tmp_path, answer=two_answers) as one, client_of(table) as client:
+        await serve_iris(database, table, one)
+        for _ in range(5):
+            answer = await client.post("/api/v1/services/iris/predict", content=b"{}")
+            assert (answer.status_code, answer.text) in ((200, '{"outputs":1}'), (502, answer.text))
+            assert "anothers" not in answer.text
+
+
+async def test_a_request_line_is_one_request(tmp_path: Path) -> None:
+    async with replica(tmp_path) as one:
+        connection = await connect(one.address)
+        for target in (b"/x HTTP/1.1\r\n\r\nPOST /predict", b"/x y", b"/\x00", b"/\x7f"):
+            with pytest.raises(ValueError, match="no request target"):
+                connection.start(b"POST", target, [], b"")
+        connection.start(b"POST", b"/predict", [(b"content-length", b"0")], b"")
+        assert await connection.head() == 200
+        connection.close()
+    assert [seen.line for seen in one.seen] == ["POST /predict HTTP/1.1"]
