@@ -20,8 +20,10 @@ from core.errors import FieldProblem, InvalidField, Json, NameTaken
 from state.blobs import hold_blob
 from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.database import ReadSession, WriteSession
+from state.parts import FORMAT
 from state.queries.models import seek_model
 from state.queries.versions import alias_names
+from state.releases import check_parts_known
 from state.tables import Model, Operation, Version
 
 _TEXT: Final = {"type": "string"}
@@ -94,6 +96,8 @@ def _work(call: Call, model: str | None, fields: Fields, wanted: NewVersion) -> 
     wanted = replace(said, about=of_version)
 
     async def work(session: WriteSession) -> Effect[Operation]:
+        if FORMAT in (wanted.format, wanted.type):
+            await check_parts_known(session)
         if wanted.digest:
             await hold_blob(session, wanted.digest)
         found = None if model is None else await seek_model(session, call.who.tenant_id, model)
@@ -131,6 +135,9 @@ async def _receive(call: Call, path_name: str | None) -> tuple[Received, UploadF
     async def check(given: Mapping[str, str], found_format: str) -> None:
         fields = read_upload_fields(given)
         _check_fields(fields, found_format, path_name)
+        if found_format == FORMAT:  # here as well, so that a refused upload leaves nothing in the store
+            async with call.context.database.read() as session:
+                await check_parts_known(session)
         if path_name is None:
             await _check_free(call, fields.name or "")
         checked.append(fields)

@@ -53,7 +53,7 @@ async def create_service(
 ) -> tuple[Service, Operation]:
     """A service and its first deployment.
 
-    Raises `NameTaken`, `NotFound`, `VersionNotReady`, `InvalidField`, `RuntimesUnknown`.
+    Raises `NameTaken`, `NotFound`, `VersionNotReady`, `InvalidField`, `RuntimesUnknown`, `UpgradeUnderWay`.
     """
     if await seek_service(session, who.tenant_id, name) is not None:
         raise NameTaken(
@@ -158,7 +158,7 @@ async def roll_back(
 ) -> Operation:
     """Let a locked service run what an earlier revision ran; without a number what ran before what is wanted now.
 
-    Raises `IllegalMove`, `NotFound`, `NoEarlierRevision`, `SameRevision`, `VersionNotReady`.
+    Raises `IllegalMove`, `NotFound`, `NoEarlierRevision`, `SameRevision`, `VersionNotReady`, `UpgradeUnderWay`.
     """
     older = await unfinished(session, service.id)
     if service.status not in SERVICE.moves["rollback"].sources and service.status not in NEVER_RAN:

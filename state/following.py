@@ -13,6 +13,7 @@ from state.database import WriteSession
 from state.deploying import change_service
 from state.operations import Who
 from state.queries.following import Late, behind
+from state.releases import UpgradeUnderWay
 from state.runtimes import RuntimesUnknown
 from state.switches import read_switches
 from state.tables import Service
@@ -41,7 +42,7 @@ async def _give(session: WriteSession, who: Who, vault: Vault, late: Late) -> No
         async with session.part():
             service = await lock(session, Service, late.service_id)
             await change_service(session, who, vault, service, Wish(version=service.version_ref))
-    except RuntimesUnknown as error:  # a caretaker asks again
+    except (RuntimesUnknown, UpgradeUnderWay) as error:  # a caretaker asks again
         log.info("service %s does not follow yet: %s", late.service_id, error)
     except (Rejected, Conflict, NotFound, SecretUnreadable) as error:
         service = await lock(session, Service, late.service_id)

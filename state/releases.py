@@ -23,3 +23,11 @@ async def check_all_know(session: Session, schema: str, what: str) -> None:
     if (old := (await session.execute(query.limit(1))).one_or_none()) is not None:
         detail = f"{what} must wait: the process {old.id} is of an older release ({old.version})"
         raise UpgradeUnderWay(f"{detail}; replace it, or try again when it has ended")
+
+
+async def check_parts_known(session: Session) -> None:
+    """Let pass what makes or runs a version of several models: an older process would refuse its file as foreign.
+
+    Raises `UpgradeUnderWay`.
+    """
+    await check_all_know(session, "0013", "a version of several models")

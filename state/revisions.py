@@ -8,7 +8,9 @@ from core.clock import now_micros
 from core.ids import new_id
 from core.secrets import Vault
 from state.database import WriteSession
+from state.parts import FORMAT
 from state.queries.services import last_revision_number
+from state.releases import check_parts_known
 from state.tables import Model, Revision, Service, Version
 
 Resources = Mapping[str, float | int | None]
@@ -27,7 +29,9 @@ class Spec:
 
 
 async def add_revision(session: WriteSession, vault: Vault, service: Service, spec: Spec) -> Revision:
-    """The next revision of a locked service."""
+    """The next revision of a locked service. Raises `UpgradeUnderWay` for one that an older node could not run."""
+    if spec.version.format == FORMAT:
+        await check_parts_known(session)
     revision_id = new_id("rev")
     revision = Revision(
         id=revision_id,

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,16 @@ from state.database import WriteSession
 from state.endings import Locked, succeed
 from state.history import By
 from state.processes import Presence, Self
-from tests.api.catalogue import EXAMPLES, OCTETS, ONNX, running_service, upload
+from tests.api.catalogue import (
+    EXAMPLES,
+    OCTETS,
+    ONNX,
+    is_running,
+    left_behind,
+    ready_version,
+    running_service,
+    upload,
+)
 from tests.api.platform import add_user, is_problem, work_on
 
 VERSIONS = "/api/v1/models/iris/versions"
@@ -74,6 +84,15 @@ async def send(
             yield content[start : start + piece_bytes]
 
     return await client.post(VERSIONS, content=pieces(), headers={"content-type": kind})
+
+
+@asynccontextmanager
+async def older_process(context: Context) -> AsyncIterator[None]:
+    """A worker of the last release that does not know parts."""
+    old = Presence(context.database, Self("worker:1", "worker", "here", 1, "0.1", "0012"))
+    await old.start()
+    yield
+    await old.stop()
 
 
 @pytest.mark.parametrize("manifest_first", [True, False])
@@ -246,12 +265,42 @@ async def test_the_query_may_name_the_part_of_any_body(client: AsyncClient, cont
 async def test_a_part_waits_until_every_process_knows_parts(client: AsyncClient, context: Context) -> None:
     await running_service(client, context)
     predictions = "/api/v1/services/iris/predictions"
-    old = Presence(context.database, Self("worker:1", "worker", "here", 1, "0.1", "0012"))
-    await old.start()
-    is_problem(await client.post(predictions, json={**BODY, "part": "de"}), 503, "upgrade_under_way")
-    assert (await client.post(predictions, json=BODY)).status_code == 202
-    await old.stop()
+    async with older_process(context):
+        is_problem(await client.post(predictions, json={**BODY, "part": "de"}), 503, "upgrade_under_way")
+        assert (await client.post(predictions, json=BODY)).status_code == 202
     assert (await client.post(predictions, json={**BODY, "part": "de"})).status_code == 202
+
+
+async def test_an_archive_waits_until_every_process_knows_parts(client: AsyncClient, context: Context) -> None:
+    async with older_process(context):
+        refused = await client.post(VERSIONS, content=ARCHIVE, headers=OCTETS)
+        problem = is_problem(refused, 503, "upgrade_under_way")
+        assert str(problem["detail"]).startswith("a version of several models must wait")
+        assert refused.headers["retry-after"] == "10"
+        form = {"data": {"name": "wine"}, "files": {"file": ("models.zip", ARCHIVE)}}
+        is_problem(await client.post("/api/v1/models", **form), 503, "upgrade_under_way")  # type: ignore[arg-type]  # by name
+        source = {"source_uri": "https://example.com/models.zip", "type": "parts"}
+        is_problem(await client.post(VERSIONS, json=source), 503, "upgrade_under_way")
+        assert await left_behind(context) == []
+        assert (await client.get("/api/v1/models")).json()["items"] == []
+        await upload(client)
+    await upload(client, content=ARCHIVE)
+
+
+@pytest.mark.usefixtures("inspected")
+async def test_a_service_of_parts_waits_until_every_process_knows_them(client: AsyncClient, context: Context) -> None:
+    await ready_version(client, context)  # version 2, of one model
+    services = "/api/v1/services"
+    async with older_process(context):
+        for version, status in (("1", 503), ("2", 202)):
+            wish = {"name": "iris", "model": "iris", "version": version}
+            assert (await client.post(services, json=wish)).status_code == status
+        await work_on(context, is_running)
+        refused = await client.patch(f"{services}/iris", json={"version": "1"})
+        is_problem(refused, 503, "upgrade_under_way")
+        shown = (await client.get(f"{services}/iris")).json()
+        assert (shown["status"], shown["generation"]) == ("running", 1)
+    assert (await client.patch(f"{services}/iris", json={"version": "1"})).status_code == 202
 
 
 @pytest.mark.usefixtures("inspected")

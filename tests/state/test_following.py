@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from sqlalchemy import select
 
@@ -28,8 +29,8 @@ from tests.state.rows import ME, TEST, VAULT, somebody_waits_for_a_lock
 NEW = NewVersion(digest=f"sha256:{'ab' * 32}", size_bytes=3, format="onnx")
 
 
-async def add(session: WriteSession, model: Model, *, ready: bool = True) -> Version:
-    version, _ = await add_version(session, ME, model, NEW)
+async def add(session: WriteSession, model: Model, *, ready: bool = True, new: NewVersion = NEW) -> Version:
+    version, _ = await add_version(session, ME, model, new)
     if ready:
         await make_ready(session, version)
     return version
@@ -194,6 +195,22 @@ async def test_one_whose_node_is_away_is_asked_again(database: Database) -> None
         await add(session, model)
         await roll_on(session, ME, VAULT, [service])
         assert await late(session) == [service.id]
+
+
+async def test_one_that_follows_to_several_models_waits_until_no_older_process_is_there(database: Database) -> None:
+    old = Presence(database, Self("node:1", "node", "here", 1, "0.1", "0012"))
+    await old.start()
+    async with database.write() as session:
+        model = await iris(session)
+        service = await follower(session, "a", "latest")
+        third = await add(session, model, new=replace(NEW, format="parts"))
+        await roll_on(session, ME, VAULT, [service])
+        assert await late(session) == [service.id]
+    await old.stop()
+    async with database.write() as session:
+        service = await hold_service(session, ME, "a")
+        await roll_on(session, ME, VAULT, [service])
+        assert (await late(session), service.followed_id) == ([], third.id)
 
 
 async def test_a_service_that_was_taken_back_to_another_model_follows_nothing_there(database: Database) -> None:
