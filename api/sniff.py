@@ -6,7 +6,7 @@
 import re
 
 from api.archives import is_zip, look_inside
-from api.foreign import ARCHIVE, CSV_LINE, MAGIC, NOT_A_MODEL, Foreign
+from api.foreign import CSV_LINE, MAGIC, NOT_A_MODEL, Foreign
 from api.markup import read_markup
 from api.protobuf import is_onnx, seems_core_ml, seems_frozen_graph, seems_saved_model
 from core.errors import FieldProblem, FormatNotServed, InvalidArtifact, Rejected
@@ -31,7 +31,7 @@ class PmmlDoctype(InvalidArtifact):
 def recognise(head: bytes, *, is_whole: bool = False) -> str:
     """`onnx`, `pmml` or `parts` for a file that begins with `head` (64 KiB of it, or the whole file).
 
-    A zip archive whose head names nothing foreign may be one of several models: `ManifestSought` knows at its end.
+    Any zip archive may be one of several models, whatever else is in it: `ManifestSought` knows at its end.
     Raises `FormatNotServed`, `InvalidArtifact` and `PmmlDoctype`, each pointing at `/file`.
     """
     if not head:
@@ -41,7 +41,7 @@ def recognise(head: bytes, *, is_whole: bool = False) -> str:
         return _markup_format(root)
     if is_onnx(head):
         return "onnx"
-    if is_zip(head) and (MANIFEST in head or (not is_whole and look_inside(head) is ARCHIVE)):
+    if is_zip(head) and (MANIFEST in head or not is_whole):
         return "parts"
     raise refusal(_guess(head))
 
@@ -49,9 +49,11 @@ def recognise(head: bytes, *, is_whole: bool = False) -> str:
 class ManifestSought:
     """Looks for the name of the manifest in an archive as it comes by; what the manifest says is for the inspection."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: bytes) -> None:
+        self._otherwise = _guess(head[:HEAD_BYTES])
         self._is_found = False
         self._last = b""  # the name may begin in one piece and end in the next
+        self.feed(head)
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
@@ -60,9 +62,9 @@ class ManifestSought:
             self._is_found, self._last = MANIFEST in seen, seen[1 - len(MANIFEST) :]
 
     def finish(self) -> None:
-        """Raises `InvalidArtifact` for an archive without one."""
+        """Raises `FormatNotServed` or `InvalidArtifact`, by what its head seems to be, for an archive without one."""
         if not self._is_found:
-            raise refusal(ARCHIVE)
+            raise refusal(self._otherwise)
 
 
 def refusal(found: Foreign) -> Rejected:

@@ -135,10 +135,13 @@ class _Artifact:
             self._decide(is_whole=False)
 
     def _decide(self, *, is_whole: bool) -> None:
-        self.format = recognise(bytes(self._head[:HEAD_BYTES]), is_whole=is_whole)
-        if self.format in ("onnx", "parts"):
-            self._outline = ModelOutline() if self.format == "onnx" else ManifestSought()
-            self._outline.feed(bytes(self._head))
+        head = bytes(self._head)
+        self.format = recognise(head[:HEAD_BYTES], is_whole=is_whole)
+        if self.format == "onnx":
+            self._outline = ModelOutline()
+            self._outline.feed(head)
+        elif self.format == "parts":
+            self._outline = ManifestSought(head)
         self._head.clear()
 
 

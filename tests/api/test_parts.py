@@ -44,10 +44,13 @@ MANIFEST = {
 }
 
 
-def archive(*, manifest_first: bool = True, manifest: object = MANIFEST, filler: bytes = b"") -> bytes:
+def archive(
+    *, manifest_first: bool = True, manifest: object = MANIFEST, filler: bytes = b"", first: str = "LICENSE"
+) -> bytes:
     """`de` is deflated, `fr` is stored."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(first, b"content")
         if manifest_first and manifest is not None:
             made.writestr("portside.json", json.dumps(manifest))
         made.writestr("README.md", filler, zipfile.ZIP_STORED)
@@ -117,6 +120,31 @@ async def test_an_archive_without_a_manifest_is_refused_with_the_way_to_one(clie
     problem = is_problem(await send(client, archive(manifest=None, filler=filler)), 422, "invalid_artifact")
     assert "portside.json" in str(problem["detail"])
     assert [error["pointer"] for error in problem["errors"]] == ["/file"]  # type: ignore[attr-defined]  # a problem has them
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "models/schema.json", "data.pkl", "stages/0", "[Content_Types].xml"])
+async def test_other_files_in_an_archive_do_not_make_it_foreign(client: AsyncClient, name: str) -> None:
+    content = archive(manifest_first=False, filler=bytes(300_000), first=name)
+    assert (await send(client, content)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("config.json", "a Keras model"),
+        ("schema.json", "a skops file"),
+        ("metadata/part-00000", "a Spark ML model"),
+        ("model/data.pkl", "a PyTorch model"),
+    ],
+)
+async def test_a_large_archive_of_another_framework_is_named_at_its_end(
+    client: AsyncClient, context: Context, name: str, what: str
+) -> None:
+    small, large = [archive(manifest=None, filler=filler, first=name) for filler in (b"", bytes(300_000))]
+    problem = is_problem(await send(client, large), 422, "format_not_served")
+    assert str(problem["detail"]).startswith(f"the file seems to be {what}; that format is not served. Export it")
+    assert problem["detail"] == (await send(client, small)).json()["detail"]
+    assert await left_behind(context) == []
 
 
 @pytest.mark.parametrize("kind", ["application/zip", "application/x-zip-compressed"])
