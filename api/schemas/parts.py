@@ -100,7 +100,7 @@ def _summary(part: Part, row: Version, model: str, links: Links) -> dict[str, Js
     return {
         **{name: part.get(name) for name in ("key", "is_default", "description", "file", "digest", "size_bytes")},
         "format": part["signature"]["format"],
-        "task": part["signature"]["task"],
+        "task": row.task if part["is_default"] else part["signature"]["task"],
         "url": url,
         "artifact": f"{url}/artifact",
     }

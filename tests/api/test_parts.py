@@ -198,6 +198,15 @@ async def test_names_of_the_version_are_those_of_its_default_part(client: AsyncC
 
 
 @pytest.mark.usefixtures("inspected")
+async def test_the_task_that_is_said_of_the_version_is_that_of_its_default_part(client: AsyncClient) -> None:
+    for said, told in (("anomaly", "anomaly"), (None, "clustering")):
+        answer = await client.patch(f"{VERSIONS}/1", json={"task": said})
+        assert [part["task"] for part in answer.json()["parts"]] == ["classification", told]
+        tasks = {key: (await client.get(f"{PARTS}/{key}")).json()["task"] for key in ("de", "fr")}
+        assert tasks == {"de": "classification", "fr": told}
+
+
+@pytest.mark.usefixtures("inspected")
 @pytest.mark.parametrize(("key", "content"), [("de", ONNX), ("fr", WINE)])
 @pytest.mark.parametrize(
     ("asked", "status", "first", "stop"),
