@@ -26,7 +26,7 @@ PMML: Mapping[str, Json] = {"engine": "pypmml", "engine_version": "1.5.8", "form
 async def says(context: Context, id: str, *runtimes: Mapping[str, Json], role: str = "node") -> Presence:
     """A process that says it can run these."""
     told: Sequence[Mapping[str, Json]] = runtimes
-    me = Self(id, role, "localhost", 1, "1.0", "0005")
+    me = Self(id, role, "localhost", 1, "1.0", "0014")
     presence = Presence(context.database, me, lambda: {"runtimes": told})
     await presence.start()
     return presence
