@@ -1,10 +1,14 @@
 """`signature.py` as JSON and back, both strict: what the schema refuses, `decode_signature` refuses too."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import msgspec
 
 from serving.signature import Signature
+
+# Members that came after the first release: its reader refuses those that it does not know, also where they are null.
+_LATER: Final = ("parts", "features")
 
 
 class InvalidSignature(Exception):
@@ -12,8 +16,8 @@ class InvalidSignature(Exception):
 
 
 def encode_signature(signature: Signature) -> bytes:
-    """The JSON document, in the order of the dataclass's fields."""
-    return msgspec.json.encode(signature)
+    """The JSON document, in the order of the dataclass's fields; what older releases do not know only where it is."""
+    return msgspec.json.encode(_as_older_releases_know(msgspec.to_builtins(signature)))
 
 
 def decode_signature(document: bytes) -> Signature:
@@ -28,6 +32,19 @@ def decode_signature(document: bytes) -> Signature:
     if unknown:
         raise InvalidSignature(f"the signature has a member that does not exist: {unknown}")
     return signature
+
+
+def _as_older_releases_know(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A signature without the later members that it does not use."""
+    kept = _without_unused(document)
+    kept["inputs"] = [_without_unused(field) for field in kept["inputs"]]
+    if "parts" in kept:
+        kept["parts"] = [{**part, "signature": _as_older_releases_know(part["signature"])} for part in kept["parts"]]
+    return kept
+
+
+def _without_unused(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None or name not in _LATER}
 
 
 def _first_unknown(given: object, known: object, path: str) -> str | None:

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -87,3 +90,26 @@ def test_what_is_no_signature_at_all_is_refused(document: bytes) -> None:
 def test_the_optional_members_may_be_left_out() -> None:
     document = {key: value for key, value in json.loads(encode_signature(FULL)).items() if value is not None}
     assert isinstance(decode_signature(json.dumps(document).encode()), Signature)
+
+
+def test_an_older_release_reads_the_signature_of_a_model(repository_root: Path, tmp_path: Path) -> None:
+    """Replicas of a node that is not upgraded yet are started from what an upgraded worker has inspected."""
+    release = repository_root / "tests/fixtures/releases/schema-0002.tar.xz"
+    with tarfile.open(release) as archive:
+        archive.extractall(tmp_path, filter="data")
+    reads = "import sys; from serving.signature_json import decode_signature; decode_signature(sys.stdin.buffer.read())"
+    ended = subprocess.run(
+        [sys.executable, "-c", reads], cwd=tmp_path, input=encode_signature(FULL), capture_output=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_later_members_are_written_where_they_say_something(schema: dict[str, Any]) -> None:
+    vector = dataclasses.replace(FULL.inputs[0], shape=(-1, 2), features=("age", "height"))
+    alone = dataclasses.replace(FULL, inputs=(vector,))
+    part = words.Part("de", "de.onnx", "sha256:0", 1, 0, 1, is_deflated=False, signature=alone, is_default=True)
+    whole = dataclasses.replace(alone, parts=(part,))
+    document = encode_signature(whole)
+    jsonschema.Draft202012Validator(schema).validate(json.loads(document))
+    assert decode_signature(document) == whole
+    assert "parts" not in json.loads(document)["parts"][0]["signature"]
