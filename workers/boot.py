@@ -30,6 +30,7 @@ from workers.nudger import Nudger
 from workers.relay import Relay, Share, WakeUps
 from workers.rescuer import requeue_all_running, rescue_expired
 from workers.resources import Resources
+from workers.scratch import sweep_scratch
 from workers.sweeper import Sweeper
 from workers.targets.base import Target
 from workers.watcher import Watcher
@@ -139,7 +140,7 @@ async def build(
     registry: CollectorRegistry | None = None,
     owner: str | None = None,
 ) -> WorkerHost:
-    """A worker that is not started yet. Raises UnsupportedBrokerUrl.
+    """A worker that is not started yet. Raises UnsupportedBrokerUrl, and OSError for the data folder.
 
     `owner` names the holder of claims and leases: the process' id in `processes`, where it has one.
 
@@ -148,6 +149,7 @@ async def build(
     """
     if alone and (count := await requeue_all_running(database)):
         log.info("%d units of work of the last process are queued again", count)
+    await asyncio.to_thread(sweep_scratch, settings.data)
     metrics = unseen() if registry is None else WorkMetrics(registry)
     resources = Resources(settings, database, store, cache, target, vault, metrics)
     owner = owner or owner_name()

@@ -2,9 +2,7 @@
 
 import base64
 import json
-import tempfile
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from core.errors import FieldProblem, InvalidArtifact, InvalidField, PlatformError, Rejected
@@ -20,6 +18,7 @@ from workers.files import with_files
 from workers.handlers.sources import fetch_source
 from workers.outcomes import Done, Failed, Outcome, Retry
 from workers.resources import Held, Resources
+from workers.scratch import scratch_folder
 
 REFUSED = 65  # the child's exit code for a file that its author can mend
 OWN_FAULT_ATTEMPTS = 3
@@ -78,9 +77,9 @@ async def inspect(held: Held, resources: Resources) -> Outcome:
     limit_s = settings.inspect_timeout_s + GRACE_S
     failpoint("before_effect")
     # What the child unpacks goes with the folder, also where it is ended at its limit.
-    with tempfile.TemporaryDirectory(prefix="portside-inspect-") as folder:
+    with scratch_folder(settings.data) as folder:
         # Inspections write the archive from which Java starts fast: one comes before every deploy, and has the memory.
-        extra = {"PORTSIDE_JVM_ARCHIVES_WRITE": "1", "TMPDIR": folder}
+        extra = {"PORTSIDE_JVM_ARCHIVES_WRITE": "1", "TMPDIR": str(folder)}
         environment = child_environment(settings.cache, extra)
         end = await run_child(command, environment=environment, stdin=b"", timeout_s=limit_s)
     failpoint("after_effect")
@@ -117,14 +116,14 @@ async def test(held: Held, resources: Resources) -> Outcome:
     limits = ["--timeout-s", str(settings.inspect_timeout_s), "--memory-mb", str(settings.inspect_memory_mb)]
     kind = ["--content-type", arguments.get("content_type", "")]
     kind += ["--part", arguments["part"]] if arguments.get("part") else []
-    with tempfile.TemporaryDirectory(prefix="portside-test-") as folder:
-        signature = Path(folder) / "signature.json"
+    with scratch_folder(settings.data) as folder:
+        signature = folder / "signature.json"
         signature.write_text(json.dumps(with_features(facts.signature or {}, facts.features)), "utf-8")
         where = ["--model", str(path), "--signature", str(signature)]
         command = serving_command(settings, "test", *where, *kind, *limits)
         end = await run_child(
             command,
-            environment=child_environment(settings.cache, {"TMPDIR": folder}),
+            environment=child_environment(settings.cache, {"TMPDIR": str(folder)}),
             stdin=body,
             timeout_s=settings.inspect_timeout_s + GRACE_S,
         )

@@ -79,6 +79,7 @@ class Place:
     """Where one replica lives on this machine: on a unix socket, or on a port of `host`."""
 
     folder: Path
+    scratch: Path  # what it unpacks
     log_path: Path
     cache: Path
     parent_fd: int
@@ -124,7 +125,8 @@ async def prepare(
         parent_fd=place.parent_fd,
         runtime=spec.runtime or {},
     )
-    variables = {**_variables(spec, replica_id, threads, vault), "PORTSIDE_CONFIG_DIR": str(place.config)}
+    defaults = {"OMP_NUM_THREADS": str(threads), "TMPDIR": str(place.scratch)}
+    variables = {**defaults, **_variables(spec, replica_id, vault), "PORTSIDE_CONFIG_DIR": str(place.config)}
     if place.host is not None:
         variables[TOKEN_VARIABLE] = vault.replica_token(replica_id)
     environment = child_environment(place.cache, variables)
@@ -134,11 +136,12 @@ async def prepare(
 def _write_files(place: Place, signature_file: Path, signature: Mapping[str, object]) -> None:
     place.log_path.parent.mkdir(parents=True, exist_ok=True)
     place.folder.mkdir(mode=0o700, exist_ok=True)
+    place.scratch.mkdir(mode=0o700, exist_ok=True)
     signature_file.write_text(json.dumps(signature), "utf-8")
 
 
-def _variables(spec: ServiceSpec, replica_id: str, threads: int, vault: Vault) -> dict[str, str]:
-    """The user's own variables between our defaults, which they may change, and the given ones, which they may not."""
+def _variables(spec: ServiceSpec, replica_id: str, vault: Vault) -> dict[str, str]:
+    """The user's own variables, and the given ones, which they may not change."""
     sealed = spec.env_sealed
     users: dict[str, str] = json.loads(vault.open(sealed, f"revision:{spec.revision_id}")) if sealed else {}
     given = {
@@ -147,4 +150,4 @@ def _variables(spec: ServiceSpec, replica_id: str, threads: int, vault: Vault) -
         "PORTSIDE_VERSION": spec.version,
         "PORTSIDE_REPLICA": replica_id,
     }
-    return {"OMP_NUM_THREADS": str(threads), **users, **given}
+    return {**users, **given}

@@ -29,6 +29,7 @@ from workers.node.metrics import NodeMetrics
 from workers.node.sockets import open_runtime_folder, remove_folder
 from workers.node.supervisor import Premises, Supervisor
 from workers.node.usage import UsageMeter
+from workers.scratch import Scratch, open_scratch
 from workers.targets.node import NodeTarget
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Node:
         self._wake = asyncio.Event()
         self._closing = False
         self._runtime = Path()
+        self._scratch: Scratch | None = None
         self._parent_pipe = (-1, -1)
 
     @property
@@ -81,9 +83,10 @@ class Node:
     async def start(self) -> None:
         """End what a former life has left, then begin to look; or wait, where another node is at work.
 
-        Raises `NoRuntimeFolder`, `NoListener` and `DatabaseBusy`.
+        Raises `NoRuntimeFolder`, `NoListener`, `DatabaseBusy` and `OSError` (the data folder).
         """
         self._runtime = await asyncio.to_thread(open_runtime_folder, self._settings.data)
+        self._scratch = await asyncio.to_thread(open_scratch, self._settings.data)
         if self._settings.node_host is not None:
             await self._endpoint.start(self._settings.node_host)
         # One pipe for all: nobody writes to it, and every child sees its end when we end, however we end.
@@ -121,6 +124,8 @@ class Node:
         for end in self._parent_pipe:
             os.close(end)
         await asyncio.to_thread(remove_folder, self._runtime)
+        if self._scratch is not None:
+            await asyncio.to_thread(self._scratch.remove)
 
     async def _first_term(self) -> Term | None:
         if self._database.dialect == "sqlite":  # it belongs to one process
@@ -145,6 +150,7 @@ class Node:
             self._command,
             self._rhythm,
             self._runtime,
+            self._scratch.path if self._scratch else Path(),
             self._parent_pipe[0],
             self._metrics,
         )

@@ -51,6 +51,7 @@ class Premises:
     command: Command
     rhythm: Rhythm
     runtime: Path
+    scratch: Path
     parent_fd: int
     metrics: NodeMetrics
 
@@ -58,7 +59,8 @@ class Premises:
         """Where a replica lives."""
         settings, folder = self.settings, replica_folder(self.runtime, replica_id)
         log_file = log_path(settings.data, replica_id)
-        return Place(folder, log_file, settings.cache, self.parent_fd, settings.node_host)
+        scratch = replica_folder(self.scratch, replica_id)
+        return Place(folder, scratch, log_file, settings.cache, self.parent_fd, settings.node_host)
 
 
 class Supervisor:
@@ -277,5 +279,6 @@ class Supervisor:
         if life.ending is not None and life.ending is not ASKED and not self._closing:
             self._premises.metrics.failed(service, life.ending.reason)
             log.warning("a replica of service %s has ended: %s", service, life.ending.reason)
-        await asyncio.to_thread(remove_folder, life.place.folder)
+        for folder in (life.place.folder, life.place.scratch):
+            await asyncio.to_thread(remove_folder, folder)
         self._wake.set()
