@@ -195,7 +195,7 @@ class StoreUnavailable(Unavailable):
 
 
 class DiskFull(StoreUnavailable):
-    """The artifact store has no room left."""
+    """The artifact store has no room left, or the disk that the parts of an archive are unpacked on."""
 
     status, code, title = 507, "disk_full", "No space left"
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from serving.engines.base import InvalidModel
-from serving.inspect import INVALID_STATUS, encode_refusal
+from serving.inspect import INVALID_STATUS, disk_full, encode_refusal
 from serving.json_text import plain
 from serving.loading import memory_exceeded
 from serving.parts.loading import load_part
@@ -57,6 +57,9 @@ def try_out(path: Path, signature: Signature | None, threads: int, body: Body, o
         return INVALID_STATUS
     except MemoryError:
         out.write(encode_refusal(memory_exceeded()))
+        return INVALID_STATUS
+    except OSError as error:
+        out.write(encode_refusal(disk_full(error)))
         return INVALID_STATUS
     document = {"outputs": outputs, **captured.as_json(), "duration_ms": round(duration_ms, 3)}
     out.write(msgspec.json.encode(document, enc_hook=plain) + b"\n")

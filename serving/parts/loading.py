@@ -117,6 +117,7 @@ def _check_size(archive: Archive, parts: tuple[NamedPart, ...]) -> None:
 def _inspect(archive: Archive, named: NamedPart, threads: int, *, is_default: bool) -> Part:
     with _unpacked(archive, named) as (file, entry, digest):
         described = _opened_as_named(file, named, threads)
+        file.unlink()  # the engine has read it: no room is held while it answers
         signature = prove(described, Identity(named.key, named.key, named.key, "1"))
         described.model.close()
     part = Part(
@@ -144,9 +145,9 @@ def _without_large_sample(part: Part) -> Part:
 def _load(archive: Archive, named: NamedPart, signature: Signature | None, identity: Identity, threads: int) -> Loaded:
     found, identity = _signature_of(signature, named.key), replace(identity, part=named.key)
     with _unpacked(archive, named) as (file, _, _):
-        if found is not None:
-            return load_scorer(file, found, identity, threads)
-        return warmed_up(_opened_as_named(file, named, threads), identity)
+        described = _opened_as_named(file, named, threads) if found is None else open_model(file, found, threads)
+        file.unlink()
+        return warmed_up(described, identity)
 
 
 def _opened_as_named(file: Path, named: NamedPart, threads: int) -> Described:

@@ -1,6 +1,5 @@
 """What children unpack lies in the data folder, and never outlives the process that asked for it for long."""
 
-import os
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from pathlib import Path
@@ -17,6 +16,10 @@ path = open_scratch(pathlib.Path(sys.argv[1])).path
 print(path, flush=True)
 sys.stdin.read()
 """
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def test_a_folder_is_private_absolute_and_gone_after_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,11 +39,11 @@ async def test_the_folder_of_a_living_process_is_kept_and_that_of_a_killed_one_i
         assert process.stdout is not None
         folder = Path((await process.stdout.readline()).decode().strip())
         sweep_scratch(tmp_path)
-        assert os.listdir(folder) == ["model"]
+        assert names(folder) == ["model"]
     finally:
         process.kill()
         await process.wait()
     ours = open_scratch(tmp_path)
-    assert os.listdir(tmp_path / "scratch") == [ours.path.name] != [folder.name]
+    assert names(tmp_path / "scratch") == [ours.path.name] != [folder.name]
     ours.remove()
-    assert os.listdir(tmp_path / "scratch") == []
+    assert names(tmp_path / "scratch") == []

@@ -204,3 +204,19 @@ async def test_private_addresses_are_opened_by_a_setting_of_their_own(platform: 
     assert reached(require_token=True, allow_private_sources=True) == "all"
     assert reached(host="0.0.0.0", allow_private_webhooks=True) == "public"
     assert (reached(allow_private_sources=False), reached(allow_private_sources=True)) == ("public", "all")
+
+
+async def test_a_disk_without_room_to_unpack_is_told_as_ours_and_not_the_files(tmp_path: Path) -> None:
+    refusal = '{"code": "disk_full", "message": "there is no room", "hint": "Make room."}'
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f"#!/bin/sh\necho '{refusal}'\nexit 65\n", "utf-8")
+    interpreter.chmod(0o700)
+    async with (
+        open_platform(tmp_path, serving_python=str(interpreter)) as platform,
+        open_source(ONNX) as source,
+    ):
+        await platform.start({"version.inspect": inspect})
+        failed = await inspected(platform, await submitted(platform, source.url))
+    assert failed.error is not None
+    assert (failed.error["status"], failed.error["code"]) == (507, "disk_full")
+    assert failed.error["detail"] == "there is no room. Make room."

@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from core.errors import FieldProblem, InvalidArtifact, InvalidField, PlatformError, Rejected
+from core.errors import DiskFull, FieldProblem, InvalidArtifact, InvalidField, PlatformError, Rejected
 from core.failpoints import failpoint
 from state.features import features_fault, with_features
 from state.parts import format_of
@@ -174,6 +174,8 @@ def _refusal(held: Held, end: ChildEnd, limit_s: float, pointer: str) -> Outcome
 def _problem_of(document: dict[str, Any], pointer: str = "/file") -> dict[str, Any]:
     """The child's {code, message, hint} as a problem that names the field."""
     code, message, hint = str(document["code"]), str(document["message"]), str(document.get("hint") or "")
+    if code == DiskFull.code:  # not the file's fault
+        return DiskFull(f"{message}. {hint}").as_problem()
     problem = InvalidArtifact(message).as_problem()
     entry = {"pointer": pointer, "detail": message, **({"hint": hint} if hint else {})}
     return {**problem, "type": f"urn:portside:problem:{code}", "code": code, "errors": [entry]}

@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import platform
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 
 from serving.engines.base import InvalidModel
 from serving.inspect import inspect
-from serving.loading import Loaded, load_scorer
+from serving.loading import Described, Loaded, load_scorer, prove
 from serving.parts import loading
 from serving.parts.loading import formats_within, inspect_parts, is_archive_of_parts, load_part, load_parts
 from serving.runtimes import missing_runtime
@@ -185,3 +188,39 @@ def test_an_archive_is_known_by_its_manifest_and_nothing_else_is_taken_for_one(
         assert not is_archive_of_parts(tmp_path / "file")
     assert not is_archive_of_parts(make_archive(tmp_path / "other.zip", {"model.onnx": b"1"}))
     assert not is_archive_of_parts(tmp_path / "missing")
+
+
+LITTLE_ROOM = """
+import io, json, pathlib, resource, sys
+from serving.inspect import inspect
+from serving.trial import Body, try_out
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+for ask in (inspect, lambda path, threads, out: try_out(path, None, threads, Body(b"{}"), out)):
+    out = io.BytesIO()
+    print(ask(pathlib.Path(sys.argv[1]), 1, out), json.loads(out.getvalue())["code"])
+"""
+
+
+def test_a_full_disk_has_a_code_of_its_own(archive: Path, repository_root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LITTLE_ROOM, str(archive)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=repository_root, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("65 disk_full\n65 disk_full\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_unpacked_is_gone_once_the_engine_has_read_it(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left: list[Path] = []
+
+    def tried(described: Described, identity: Identity) -> Signature:
+        left.extend(path for path in tmp_path.rglob("*") if path.is_file())
+        return prove(described, identity)
+
+    monkeypatch.setattr(loading, "prove", tried)
+    inspect_parts(archive, 1)
+    assert left == []

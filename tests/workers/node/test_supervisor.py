@@ -70,6 +70,10 @@ async def test_sockets_lie_in_a_private_folder_that_goes_with_the_node(world: Wo
     assert not runtime.exists()
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 async def test_what_a_replica_unpacks_lies_in_the_data_folder_and_goes_with_it(world: World) -> None:
     base = world.settings.data.absolute() / "scratch"
     (base / "left").mkdir(parents=True)
@@ -80,16 +84,16 @@ async def test_what_a_replica_unpacks_lies_in_the_data_folder_and_goes_with_it(w
     [replica] = await world.ready(1)
     folder = Path((await world.printed(replica.id))["environment"]["TMPDIR"])
     assert folder.parent.parent == base
-    assert os.listdir(base) == [folder.parent.name]
+    assert names(base) == [folder.parent.name]
     (folder / "portside-part").write_bytes(b"of a replica that is killed")
     os.kill(await world.pid(replica.id), signal.SIGKILL)
 
     async def look() -> bool:
-        return folder.name not in os.listdir(folder.parent)
+        return folder.name not in names(folder.parent)
 
     await until(look)
     await node.stop(2)
-    assert os.listdir(base) == []
+    assert names(base) == []
 
 
 async def test_a_killed_replica_is_replaced_and_its_row_says_how_it_ended(world: World) -> None:
