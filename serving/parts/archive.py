@@ -30,6 +30,10 @@ _LOCAL_HEADER: Final = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES: Final = 30
 _END: Final = b"PK\x05\x06"
 _END_BYTES: Final = 22
+_LOCATOR: Final = b"PK\x06\x07"  # of zip64, before the end: APPNOTE.TXT 4.3.14 and 4.3.15
+_LOCATOR_BYTES: Final = 20
+_RECORD64: Final = b"PK\x06\x06"
+_RECORD64_BYTES: Final = 56
 _LONGEST_COMMENT: Final = 65535
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000  # an entry, strongly, the directory itself: APPNOTE.TXT 4.4.4
 # What the standard library raises at an archive that somebody cut, damaged or made by hand.
@@ -103,13 +107,17 @@ class Archive:
 
     def _offset(self, info: ZipInfo) -> int:
         """Where the data of an entry begins: behind its local header, whose length only that itself tells."""
-        self._file.seek(info.header_offset)
-        header = self._file.read(_LOCAL_HEADER_BYTES)
+        file_bytes = self._file.seek(0, 2)
+        header = b""
+        # Negative where bytes before the directory are lost: the reader moves all entries by as many.
+        if 0 <= info.header_offset < file_bytes:
+            self._file.seek(info.header_offset)
+            header = self._file.read(_LOCAL_HEADER_BYTES)
         if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(_LOCAL_HEADER):
             raise _damaged(f"the file {shorten(info.filename)!r} is not where the directory has it")
         name_bytes, extra_bytes = struct.unpack("<HH", header[26:30])
         offset: int = info.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        if offset + info.compress_size > self._file.seek(0, 2):
+        if offset + info.compress_size > file_bytes:
             raise _damaged(f"the file {shorten(info.filename)!r} is cut short")
         return offset
 
@@ -136,7 +144,27 @@ def _check_directory(file: BinaryIO) -> None:
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < _END_BYTES:
         raise _damaged("its directory, which stands at the end, is missing")
-    count, directory_bytes = struct.unpack("<HI", tail[at + 10 : at + 16])
+    _check_claims(*struct.unpack("<HI", tail[at + 10 : at + 16]))
+    _check_zip64(file, max(0, size_bytes - len(tail)) + at)
+
+
+def _check_zip64(file: BinaryIO, end: int) -> None:
+    """Likewise for what a zip64 archive says instead: right before its locator, or where that one points to."""
+    file.seek(max(0, end - _LOCATOR_BYTES))
+    locator = file.read(_LOCATOR_BYTES)
+    if end < _LOCATOR_BYTES or not locator.startswith(_LOCATOR):
+        return
+    (pointed,) = struct.unpack("<Q", locator[8:16])
+    for at in (end - _LOCATOR_BYTES - _RECORD64_BYTES, pointed):
+        if not 0 <= at < end:
+            continue
+        file.seek(at)
+        record = file.read(_RECORD64_BYTES)
+        if record.startswith(_RECORD64) and len(record) == _RECORD64_BYTES:
+            _check_claims(*struct.unpack("<QQ", record[32:48]))
+
+
+def _check_claims(count: int, directory_bytes: int) -> None:
     if count > MOST_ENTRIES or directory_bytes > LARGEST_DIRECTORY_BYTES:
         raise _too_many()
 

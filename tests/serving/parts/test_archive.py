@@ -191,3 +191,55 @@ def test_what_stands_before_an_archive_moves_its_files(tmp_path: Path) -> None:
     with opened(path) as archive:
         found = archive.entry("de.onnx")
     assert moved[found.offset_bytes :][: found.packed_bytes] == MODEL
+
+
+@pytest.mark.parametrize("lost", [1, 100])
+def test_an_archive_that_lost_bytes_in_its_middle_is_damaged(tmp_path: Path, lost: int) -> None:
+    whole = written(entry("de.onnx"))
+    error = refusal(whole[:60] + whole[60 + lost :], tmp_path, lambda archive: archive.entry("de.onnx"))
+    assert (error.code, "not where the directory has it" in error.message) == ("archive_damaged", True)
+
+
+@pytest.mark.parametrize("offset", [2**32 - 2, 2**63, 2**64 - 1])
+def test_a_file_that_lies_beyond_the_archive_is_damaged(tmp_path: Path, offset: int) -> None:
+    whole = written(entry("de.onnx"))
+    directory, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
+    changed = bytearray(whole)
+    if offset < 2**32:
+        changed[directory + 42 : directory + 46] = struct.pack("<I", offset)
+    else:
+        extra = struct.pack("<HHQ", 1, 8, offset)
+        changed[end + 12 : end + 16] = struct.pack("<I", end - directory + len(extra))
+        changed[end:end] = extra
+        changed[directory + 42 : directory + 46] = b"\xff" * 4
+        changed[directory + 30 : directory + 32] = struct.pack("<H", len(extra))
+    error = refusal(bytes(changed), tmp_path, lambda archive: archive.entry("de.onnx"))
+    assert error.code == "archive_damaged"
+
+
+def as_zip64(whole: bytes, *, count: int, directory_bytes: int, beside: bytes = b"") -> bytes:
+    """The same archive with a zip64 record and its locator before its end; `beside` stands between the two."""
+    end = whole.index(b"PK\x05\x06")
+    directory = whole.index(b"PK\x01\x02")
+    numbers = (44 + len(beside), 45, 45, 0, 0, count, count, directory_bytes, directory)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", *numbers) + beside
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
+    return whole[:end] + record + locator + whole[end:]
+
+
+@pytest.mark.parametrize("beside", [b"", b"extensible data"])
+@pytest.mark.parametrize(("count", "directory_bytes"), [(archives.MOST_ENTRIES + 1, 54), (1, MIB + 1)])
+def test_a_zip64_archive_is_refused_before_its_directory_is_read(
+    tmp_path: Path, count: int, directory_bytes: int, beside: bytes
+) -> None:
+    content = as_zip64(written(entry("de.onnx")), count=count, directory_bytes=directory_bytes, beside=beside)
+    assert refusal(content, tmp_path).code == "archive_too_large"
+
+
+def test_a_zip64_archive_of_a_usual_size_is_read(tmp_path: Path) -> None:
+    whole = written(entry("de.onnx"))
+    directory_bytes = whole.index(b"PK\x05\x06") - whole.index(b"PK\x01\x02")
+    path = tmp_path / "models.zip"
+    path.write_bytes(as_zip64(whole, count=1, directory_bytes=directory_bytes))
+    with opened(path) as archive:
+        assert archive.read("de.onnx", len(MODEL)) == MODEL
