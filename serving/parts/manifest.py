@@ -5,9 +5,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -19,9 +19,12 @@ NAME: Final = "portside.json"
 LARGEST_BYTES: Final = 256 * 1024
 MOST_PARTS: Final = 32
 LONGEST_DESCRIPTION: Final = 2000
+# As the names that come with an upload.
+FeatureName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 KEY: Final = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")  # as models and services are named
 EXAMPLE: Final = '{"parts": {"de": "models/de.onnx", "fr": "models/fr.pmml"}, "default": "de"}'
 _SHOWN_NAMES: Final = 10
+_NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,34 @@ def read_manifest(archive: Archive) -> Manifest:
 
 def _parsed(content: bytes) -> object:
     try:
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
+        texts = list(_texts(document))
     except (ValueError, RecursionError) as error:
         raise _invalid(f"is not JSON: {error}") from error
+    for text in texts:
+        if _NO_TEXT.search(text):
+            raise _invalid(f"has {shorten(text)!r}, which cannot be kept: without NUL and halves of surrogate pairs")
+    return document
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts of a JSON document, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
-        raise ValueError(f"the key {shorten(twice)!r} is given twice")
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {shorten(key)!r} is given twice")
+        found[key] = value
     return found
 
 
@@ -107,9 +128,10 @@ def _features(value: object, where: str) -> Mapping[str, tuple[str, ...]] | None
     if value is None:
         return None
     try:
-        return msgspec.convert(value, dict[str, tuple[str, ...]])
+        return msgspec.convert(value, dict[str, tuple[FeatureName, ...]])
     except msgspec.ValidationError as error:
-        raise _invalid(f"has 'features' {where} that are no lists of names by input: {error}") from error
+        what = "no lists of names by input, each of 1 to 200 characters"
+        raise _invalid(f"has 'features' {where} that are {what}: {error}") from error
 
 
 def _default(document: Mapping[str, object], parts: Sequence[NamedPart]) -> str:

@@ -1,5 +1,6 @@
 """`portside.json` is read strictly: what is wrong in it is named, with how it is written right."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ def test_an_editors_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
         ({"parts": {"fr": {"file": "fr.pmml", "description": "x" * 2001}}}, "'description' at the part 'fr'"),
         ({"parts": {"fr": {"file": "fr.pmml", "features": ["age"]}}}, "'features' at the part 'fr'"),
         ({"parts": {"fr": {"file": "fr.pmml", "features": {"x": [1]}}}}, "'features' at the part 'fr'"),
+        ({"parts": {"fr": {"file": "fr.pmml", "features": {"x": [""]}}}}, "'features' at the part 'fr'"),
+        ({"parts": {"fr": {"file": "fr.pmml", "features": {"x": ["a" * 201]}}}}, "each of 1 to 200 characters"),
+        (b'{"parts": {"fr": {"file": "fr.pmml", "description": "a\\u0000b"}}}', "'a\\x00b', which cannot be kept"),
+        (b'{"parts": {"fr": {"file": "fr.pmml", "description": "\\ud83d"}}}', "'\\ud83d', which cannot be kept"),
+        (b'{"parts": {"fr": {"file": "fr.pmml", "features": {"x": ["\\ud800"]}}}}', "which cannot be kept"),
+        (b'{"parts": {"fr": "\\ud800.onnx"}}', "which cannot be kept"),
+        (b'{"parts": {"fr": "fr.pmml"}, "\\ud800": 1}', "which cannot be kept"),
         ({"parts": {"FR": "fr.pmml"}}, "the key 'FR'"),
         ({"parts": {"1": "fr.pmml"}}, "the key '1'"),
         ({"parts": {"fr-": "fr.pmml"}}, "the key 'fr-'"),
@@ -93,3 +101,15 @@ def test_an_archive_without_a_manifest_at_its_root_says_where_it_is(tmp_path: Pa
     inside: dict[str, Content] = {"churn/portside.json": b"{}", "churn/de.onnx": b"1"}
     error = refused(tmp_path, None, inside)
     assert (error.code, "in the folder 'churn/'" in error.message) == ("manifest_missing", True)
+
+
+def test_a_pair_of_surrogates_is_one_character(tmp_path: Path) -> None:
+    manifest = b'{"parts": {"fr": {"file": "fr.pmml", "description": "\\ud83c\\udf37"}}}'
+    assert read(tmp_path, manifest).parts[0].description == "\N{TULIP}"
+
+
+def test_a_key_that_is_given_twice_among_thousands_is_found_soon(tmp_path: Path) -> None:
+    members = ", ".join(f'"{number:x}": 1' for number in range(20_000))
+    begun = time.process_time()
+    assert "'4e1f' is given twice" in refused(tmp_path, f'{{{members}, "4e1f": 1}}'.encode()).message
+    assert time.process_time() - begun < 2  # a minute where each key is sought among all before it
