@@ -6,6 +6,7 @@ Whoever has read the archive's directory says where; a deflated file (RFC 1951) 
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -13,8 +14,11 @@ from typing import Final
 from core.errors import StoreUnavailable
 from storage.base import ArtifactStore, ByteRange
 from storage.digests import Digest
+from storage.threads import step_back
 
 PIECE_BYTES: Final = 1024 * 1024  # inflated at a time, however much the packed bytes would unfold to
+INFLATED_AT_ONCE: Final = 2  # each keeps a core busy; a piece waits for its turn, so that a slow reader holds up nobody
+_THREADS: Final = ThreadPoolExecutor(INFLATED_AT_ONCE, thread_name_prefix="inflate", initializer=step_back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,13 @@ def _within(file: PackedFile, start: int, stop: int) -> ByteRange:
 
 
 async def _inflated(store: ArtifactStore, file: PackedFile) -> AsyncGenerator[bytes, None]:
+    loop = asyncio.get_running_loop()
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     async with aclosing(store.open(file.blob, _within(file, 0, file.packed_bytes))) as pieces:
         async for packed in pieces:
             while packed and not inflater.eof:
                 try:
-                    piece = await asyncio.to_thread(inflater.decompress, packed, PIECE_BYTES)
+                    piece = await loop.run_in_executor(_THREADS, inflater.decompress, packed, PIECE_BYTES)
                 except zlib.error as error:
                     raise StoreUnavailable(f"the packed file in {file.blob} cannot be inflated: {error}") from error
                 packed = inflater.unconsumed_tail

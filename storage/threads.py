@@ -41,7 +41,7 @@ class Threads:
 
     def __init__(self, count: int, door: Door) -> None:
         self._door = door
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="storage", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="storage", initializer=step_back)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have it done."""
@@ -72,7 +72,7 @@ class Threads:
         await asyncio.to_thread(self._pool.shutdown)
 
 
-def _step_back() -> None:
+def step_back() -> None:
     """Lower this thread's priority; elsewhere than on Linux that would be the whole process'."""
     if sys.platform == "linux":
         os.nice(THREAD_NICENESS)

@@ -1,5 +1,7 @@
 """A file inside of an archive is read where it lies: whole or a range, as it is or inflated, never the others."""
 
+import asyncio
+import threading
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -86,3 +88,11 @@ async def test_a_blob_that_is_gone_is_missing(store: LocalStore, is_deflated: bo
     file = PackedFile(Digest.parse(f"sha256:{'0' * 64}"), 0, 10, 10, is_deflated)
     with pytest.raises(BlobMissing):
         await content_of(store, file)
+
+
+async def test_many_readers_keep_few_cores_busy(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "PIECE_BYTES", 1000)
+    file = await put(store, deflated(CONTENT), is_deflated=True)
+    assert await asyncio.gather(*(content_of(store, file) for _ in range(20))) == [CONTENT] * 20
+    busy = [thread.name for thread in threading.enumerate() if thread.name.startswith("inflate")]
+    assert 1 <= len(busy) <= packed.INFLATED_AT_ONCE
