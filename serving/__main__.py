@@ -132,7 +132,7 @@ def _missing_runtime(options: argparse.Namespace) -> str | None:
         return None
     from serving.runtimes import missing_runtime
 
-    return missing_runtime(wanted, options.model)
+    return missing_runtime(wanted, options.model, options.signature)
 
 
 def _inspect(options: argparse.Namespace) -> int:

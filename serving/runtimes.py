@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from serving.engines.base import InvalidModel
 from serving.parts.loading import formats_within
+from serving.signature_json import InvalidSignature, decode_signature
 
 # The engine, which its package is named after, and the formats that it runs.
 ENGINES = {"onnxruntime": ("onnx",), "pypmml": ("pmml",)}
@@ -22,14 +23,16 @@ def tell_runtimes(out: BinaryIO) -> int:
     return 0
 
 
-def missing_runtime(wanted: Mapping[str, str], model: Path) -> str | None:
+def missing_runtime(wanted: Mapping[str, str], model: Path, signature_file: Path | None = None) -> str | None:
     """A refusal in JSON where a model is to run with another `engine`, `engine_version` or `python` than there is.
 
-    `1.31` is any 1.31.x. A file that is no model is left to whoever loads it; of several parts each is to run so.
+    `1.31` is any 1.31.x. A file that is no model, or cannot be read, is left to whoever loads it; of several parts each
+    is to run so.
     """
     try:
-        engines = sorted(map(_engine, formats_within(model)))
-    except InvalidModel:
+        signature = None if signature_file is None else decode_signature(signature_file.read_bytes())
+        engines = sorted(map(_engine, formats_within(model, signature)))
+    except (InvalidModel, InvalidSignature, OSError):
         return None
     refusals = (_missing(wanted, _runtime(engine)) for engine in engines)
     return next((refusal for refusal in refusals if refusal is not None), None)

@@ -91,8 +91,13 @@ def load_part(path: Path, signature: Signature | None, key: str | None, identity
         return _load(archive, part, signature, identity, threads)
 
 
-def formats_within(path: Path) -> set[Format]:
-    """The format of a model file, or those of an archive's parts. Raises `InvalidModel`."""
+def formats_within(path: Path, signature: Signature | None = None) -> set[Format]:
+    """The format of a model file, or those of an archive's parts; nothing is unpacked where an inspection has found it.
+
+    Raises `InvalidModel`.
+    """
+    if signature is not None:
+        return {part.signature.format for part in signature.parts or ()} or {signature.format}
     if not is_archive_of_parts(path):
         return {detect_format(path)}
     found: set[Format] = set()

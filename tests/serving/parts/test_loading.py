@@ -224,3 +224,18 @@ def test_what_is_unpacked_is_gone_once_the_engine_has_read_it(
     monkeypatch.setattr(loading, "prove", tried)
     inspect_parts(archive, 1)
     assert left == []
+
+
+def test_a_pinned_runtime_is_compared_with_what_was_inspected_and_unpacks_nothing(
+    archive: Path, inspected: Signature, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = tmp_path / "signature.json"
+    described.write_bytes(encode_signature(inspected))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    refusal = missing_runtime({"engine": "onnxruntime"}, archive, described)
+    assert refusal is not None
+    assert "here is pypmml" in json.loads(refusal)["message"]
+    assert formats_within(archive, inspected.parts[0].signature if inspected.parts else None) == {"onnx"}
+    assert missing_runtime({"python": platform.python_version()}, archive, described) is None
+    described.write_bytes(b"{")  # told by who reads it to serve
+    assert missing_runtime({"engine": "onnxruntime"}, archive, described) is None
