@@ -30,15 +30,9 @@ def open_scratch(data: Path) -> Scratch:
     """A folder below this data folder; those of dead processes are removed. Raises `OSError`."""
     base = data.absolute() / NAME  # children have other current folders
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    alone = os.open(base, os.O_RDONLY)
-    try:
-        fcntl.flock(alone, fcntl.LOCK_EX)  # nobody sweeps a folder between its making and its locking
-        for left in base.iterdir():
-            _remove_if_left(left)
+    with _swept(base):
         path = Path(tempfile.mkdtemp(dir=base))
         return Scratch(path, _locked(path))
-    finally:
-        os.close(alone)
 
 
 @contextmanager
@@ -52,8 +46,24 @@ def scratch_folder(data: Path) -> Iterator[Path]:
 
 
 def sweep_scratch(data: Path) -> None:
-    """Remove what dead processes have left. Raises `OSError`."""
-    open_scratch(data).remove()
+    """Remove what dead processes have left, also where no room is left to make a folder. Raises `OSError`."""
+    base = data.absolute() / NAME
+    if base.is_dir():
+        with _swept(base):
+            pass
+
+
+@contextmanager
+def _swept(base: Path) -> Iterator[None]:
+    """Without what dead processes have left; nobody else sweeps a folder here between its making and its locking."""
+    alone = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        for left in base.iterdir():
+            _remove_if_left(left)
+        yield
+    finally:
+        os.close(alone)
 
 
 def _locked(path: Path) -> int:

@@ -47,3 +47,11 @@ async def test_the_folder_of_a_living_process_is_kept_and_that_of_a_killed_one_i
     assert names(tmp_path / "scratch") == [ours.path.name] != [folder.name]
     ours.remove()
     assert names(tmp_path / "scratch") == []
+
+
+def test_sweeping_makes_nothing(tmp_path: Path) -> None:
+    sweep_scratch(tmp_path)
+    assert names(tmp_path) == []
+    (tmp_path / "scratch" / "left").mkdir(parents=True)
+    sweep_scratch(tmp_path)
+    assert names(tmp_path / "scratch") == []
