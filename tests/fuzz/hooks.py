@@ -40,12 +40,12 @@ class Cause:
         return (
             problem.get("code") == self.code
             and re.fullmatch(self.operations, operation) is not None
-            and re.fullmatch(self.detail, str(problem.get("detail"))) is not None
-            and all(re.fullmatch(self.pointers, pointer) for pointer in pointers)
+            and re.fullmatch(self.detail, str(problem.get("detail")), re.DOTALL) is not None  # names may have newlines
+            and all(re.fullmatch(self.pointers, pointer, re.DOTALL) for pointer in pointers)
         )
 
 
-PREDICTING = "predict|test_version|(create|put)_.*prediction.*"
+PREDICTING = "predict|predict_part|test_version|test_part|(create|put)_.*prediction.*"
 MANY = "(cancel|retry|pause|resume)_(operations|predictions|services)"
 INVALID = "invalid_field"
 CAUSES = (
@@ -68,6 +68,7 @@ CAUSES = (
     ),
     Cause(INVALID, "a time that is past is one to the schema", "create_token", "/expires_at"),
     Cause(INVALID, "which of two times is the later", "redeliver_range", "/until"),
+    Cause(INVALID, "one parameter goes with another only, and a schema knows each alone", "delete_model", "/services"),
     Cause(INVALID, "the body's name must be the path's", "upload_version|put_service", "/name"),
     Cause(INVALID, "a duration is in the range or not", "(create|put|update)_service", "/expires_after"),
     Cause(INVALID, "a duration is in the range or not", "get_service_metrics", "/window"),
