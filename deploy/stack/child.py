@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ import psutil
 
 LOOK_S = 0.02
 PORTS = (15_000, 32_000)
+_GIVING = threading.Lock()
+_given: set[int] = set()
 GUARD = 'read -r _; kill -KILL "$1" 2>/dev/null'
 SHOWN_BYTES = 2000
 
@@ -165,7 +168,8 @@ def _is_alive(process: psutil.Process) -> bool:
 def free_port() -> int:
     """A TCP port of loopback that nobody listens on now, nor gets by chance while its owner is down for a moment.
 
-    Below the range from which systems give ports to outgoing connections (Linux 32768, others 49152 and up).
+    Below the range from which systems give ports to outgoing connections (Linux 32768, others 49152 and up). None is
+    given twice by one process: who got it may not listen yet. Three stacks at once would meet in one of 25 starts.
     """
     while True:
         port = random.randrange(*PORTS)  # noqa: S311  spreads, guards nothing
@@ -173,7 +177,10 @@ def free_port() -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-                return port
+                with _GIVING:
+                    if port not in _given:
+                        _given.add(port)
+                        return port
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
