@@ -31,7 +31,10 @@ async def make_model(session: WriteSession, name: str = "iris") -> Model:
 
 
 async def make_version(session: WriteSession, name: str = "iris", number: int = 1) -> Version:
-    model = await make_model(session, name)
+    return await make_version_of(session, await make_model(session, name), number)
+
+
+async def make_version_of(session: WriteSession, model: Model, number: int, digest: str = "0" * 64) -> Version:
     now = now_micros()
     version = Version(
         id=new_id("ver"),
@@ -41,7 +44,7 @@ async def make_version(session: WriteSession, name: str = "iris", number: int = 
         tags=[],
         model_id=model.id,
         number=number,
-        digest=f"sha256:{'0' * 64}",
+        digest=f"sha256:{digest}",
         size_bytes=1,
         format="onnx",
     )

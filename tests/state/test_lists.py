@@ -10,31 +10,17 @@ from core.clock import now_micros
 from core.ids import new_id
 from state.advance import advance
 from state.database import Database, WriteSession
-from state.history import begin
 from state.migrate import DEFAULT_TENANT
 from state.queries.lists import Condition, View, page
 from state.queries.models import ModelSummary, list_models, summaries
 from state.tables import Alias, Model, Version
-from tests.state.rows import TEST, make_model
+from tests.state.rows import TEST, make_model, make_version_of
 
 NUMBERS = count(1)
 
 
 async def add_version(session: WriteSession, model: Model, number: int, *moves: str) -> Version:
-    now = now_micros()
-    version = Version(
-        id=new_id("ver"),
-        tenant_id=DEFAULT_TENANT,
-        created_at=now,
-        updated_at=now,
-        tags=[],
-        model_id=model.id,
-        number=number,
-        digest=f"sha256:{next(NUMBERS):064}",
-        size_bytes=1,
-        format="onnx",
-    )
-    await begin(session, version, TEST)
+    version = await make_version_of(session, model, number, f"{next(NUMBERS):064}")
     for move in moves:
         await advance(session, version, move, TEST)
     return version
