@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ class PostgresServer:
         ]
         settings += [] if self._durable else NOT_DURABLE
         options = [part for setting in settings for part in ("-c", setting)]
-        command = [*_as_unprivileged(), str(self._programs / "postgres"), "-D", str(self._data), *options]
+        command = [*_as_unprivileged(self._programs), str(self._programs / "postgres"), "-D", str(self._data), *options]
         self._child = Child.start(command, self._log)
         self._child.await_ready(self._is_ready, READY_S, "PostgreSQL")
 
@@ -137,7 +138,7 @@ class PostgresServer:
         self._data.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0:
             shutil.chown(self._data, UNPRIVILEGED)
-        program = [*_as_unprivileged(), str(self._programs / "initdb")]
+        program = [*_as_unprivileged(self._programs), str(self._programs / "initdb")]
         command = [*program, "-D", str(self._data), "-U", USER, "--auth=trust", *INITDB]
         # No sync here: until the server runs nothing has been promised to anybody.
         done = subprocess.run([*command, "--no-sync"], capture_output=True, text=True, check=False)
@@ -145,10 +146,11 @@ class PostgresServer:
             raise StackFailed(f"initdb failed in {self._data}: {done.stderr.strip()}")
 
 
-def _as_unprivileged() -> list[str]:
+def _as_unprivileged(programs: Path) -> list[str]:
     """What stands before the command when we are root.
 
-    The kept capability lets the server reach its data below folders that only root may enter, such as pytest's.
+    The kept capability lets the server reach its data and programs below folders that only root may enter, such as
+    pytest's, or a clone in one of `mktemp -d`.
     """
     if os.geteuid() != 0:
         return []
@@ -159,4 +161,8 @@ def _as_unprivileged() -> list[str]:
     user = pwd.getpwnam(UNPRIVILEGED)
     capability = "+dac_override"
     identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    return ["setpriv", *identity, f"--inh-caps={capability}", f"--ambient-caps={capability}", "--"]
+    capabilities = [f"--inh-caps={capability}", f"--ambient-caps={capability}"]
+    # access(2), by which it looks at its own programs, asks without the capability, unless told otherwise.
+    is_open = all(folder.stat().st_mode & stat.S_IXOTH for folder in programs.absolute().parents)
+    bits = [] if is_open else ["--securebits=+no_setuid_fixup"]
+    return ["setpriv", *identity, *capabilities, *bits, "--"]
