@@ -122,6 +122,13 @@ async def test_without_the_services_nothing_goes(database: Database) -> None:
             await plan_deletion(session, model, with_services=False)
 
 
+async def delete_beside(database: Database, may_begin: asyncio.Event) -> None:
+    """Delete it in a transaction of its own, beside another one that has begun."""
+    await may_begin.wait()
+    async with database.write() as session:
+        await delete(session)
+
+
 @pytest.mark.parametrize("version", ["1", "2"])
 async def test_who_deploys_at_the_same_time_is_taken_along_or_makes_it_be_refused(
     database: Database, version: str
@@ -130,13 +137,7 @@ async def test_who_deploys_at_the_same_time_is_taken_along_or_makes_it_be_refuse
         await models(session)
         await deploy(session, "a")
     begun = asyncio.Event()
-
-    async def delete_too() -> None:
-        await begun.wait()
-        async with database.write() as session:
-            await delete(session)
-
-    deleting = asyncio.create_task(delete_too())
+    deleting = asyncio.create_task(delete_beside(database, begun))
     async with database.write() as session:
         await deploy(session, "late", version=version)
         begun.set()
@@ -178,13 +179,7 @@ async def test_a_deletion_and_a_change_of_a_service_do_not_block_each_other(data
         await models(session)
         service = await deploy(session, "a")
     begun = asyncio.Event()
-
-    async def delete_too() -> None:
-        await begun.wait()
-        async with database.write() as session:
-            await delete(session)
-
-    deleting = asyncio.create_task(delete_too())
+    deleting = asyncio.create_task(delete_beside(database, begun))
     async with database.write() as session:
         held = await lock(session, Service, service.id)
         begun.set()
@@ -203,13 +198,7 @@ async def test_a_deletion_and_a_claim_of_an_inspection_do_not_block_each_other(d
         await deploy(session, "a")
         other = await deploy(session, "other", "wine")
     begun = asyncio.Event()
-
-    async def delete_too() -> None:
-        await begun.wait()
-        async with database.write() as session:
-            await delete(session)
-
-    deleting = asyncio.create_task(delete_too())
+    deleting = asyncio.create_task(delete_beside(database, begun))
     async with database.write() as session:
         inspections = select(Operation).where(Operation.kind == "version.inspect").order_by(Operation.id)
         assert len(list(await session.scalars(inspections.with_for_update(key_share=True)))) == 3
