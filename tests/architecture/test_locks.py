@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from requirements.lock import lock_inputs, locks_apart
 
 OURS = ("tests", "product", "serving", "bootstrap", "build")
-LOCKS = (*OURS, "azure", "generator", "replicate", "schemathesis", "webhooks")
+LOCKS = (*OURS, "azure", "generator", "kserve", "mlserver", "replicate", "schemathesis", "triton", "webhooks")
 
 
 @dataclass(frozen=True)
