@@ -96,7 +96,7 @@ def _folder(path: Path) -> Finding:
     if not path.exists():  # to make it would be more than a look
         return Finding("data folder", f"{path.absolute()}, which portside up makes")
     try:
-        DataFolder(path).release()
+        DataFolder(path, patience_s=0).release()
     except FolderInUse as used:
         running = f"in use by process {used.holder}, which answers on {address_of(path, used.holder) or 'no address'}"
         return Finding("data folder", f"{path.absolute()}, {running}", is_running=True)

@@ -5,11 +5,14 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
 from cli.failure import CommandFailed
 
+# A killed process keeps its lock until the kernel has taken its memory apart, and who starts it again may be quicker.
+PATIENCE_S, LOOK_S = 1.0, 0.01
 CHOOSE = "choose another with --data DIR or PORTSIDE_DATA."
 
 
@@ -28,8 +31,8 @@ class FolderInUse(FolderUnusable):
 class DataFolder:
     """The folder and its lock, which the kernel frees when the process ends, however it ends."""
 
-    def __init__(self, path: Path) -> None:
-        """Make the folder and take its lock. Raises `FolderUnusable`."""
+    def __init__(self, path: Path, *, patience_s: float = PATIENCE_S) -> None:
+        """Make the folder and take its lock, waiting so long for a holder that is ending. Raises `FolderUnusable`."""
         self.path = path.absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -37,7 +40,7 @@ class DataFolder:
         except OSError as error:
             raise self._not_writable(error.strerror or str(error)) from error
         try:
-            self._hold()
+            self._hold(time.monotonic() + patience_s)
         except FolderUnusable:
             os.close(self._descriptor)
             raise
@@ -61,9 +64,9 @@ class DataFolder:
         os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
-    def _hold(self) -> None:
+    def _hold(self, give_up_at: float) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor, give_up_at)
         except OSError as error:
             holder = os.pread(self._descriptor, 20, 0).decode(errors="replace").strip()
             who = f"process {holder}" if holder else "another process"
@@ -79,6 +82,19 @@ class DataFolder:
 
     def _not_writable(self, why: str) -> FolderUnusable:
         return FolderUnusable(f"The data folder {self.path} cannot be written ({why}): {CHOOSE}")
+
+
+def _lock(descriptor: int, give_up_at: float) -> None:
+    """Take the lock as soon as it is free. Raises `OSError` where it is not by then."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(LOOK_S)
+        else:
+            return
 
 
 def address_of(folder: Path, pid: int) -> str | None:

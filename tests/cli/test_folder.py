@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -18,8 +19,15 @@ def test_a_new_folder_is_private(tmp_path: Path) -> None:
 def test_a_second_holder_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
     first = DataFolder(tmp_path)
     with pytest.raises(FolderUnusable, match=rf"in use by another portside \(process {os.getpid()}\)"):
-        DataFolder(tmp_path)
+        DataFolder(tmp_path, patience_s=0)
     first.release()
+
+
+def test_a_folder_whose_holder_is_ending_is_waited_for(tmp_path: Path) -> None:
+    ending = Timer(0.05, DataFolder(tmp_path).release)
+    ending.start()
+    DataFolder(tmp_path, patience_s=30).release()
+    ending.join()
 
 
 def test_a_released_folder_can_be_held_again(tmp_path: Path) -> None:
