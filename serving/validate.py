@@ -13,7 +13,9 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.arrays import compile_array
 from serving.columns import ABSENT, ColumnCheck, compile_column
+from serving.datatypes import DTYPES
 from serving.elements import describe_value
 from serving.engines.base import Columns
 from serving.features import compile_features
@@ -90,6 +92,7 @@ class Validator:
             field.name: compile_column(field, record_shape(field, signature)) for field in signature.inputs
         }
         self._tensors = {field.name: compile_column(field, field.shape) for field in signature.inputs}
+        self._arrays = {field.name: compile_array(field) for field in signature.inputs}
 
     def quiet(self) -> "Validator":
         """The same without the nearest names in its hints, which take longest to find."""
@@ -111,6 +114,8 @@ class Validator:
     def tensor(self, name: str, flat: list[object], shape: tuple[int, ...]) -> NDArray[np.generic]:
         """One whole tensor from its flat values, for protocols that send shape and data apart."""
         check = self._tensors[name]
+        if not flat and 0 in shape:
+            return np.empty(shape, DTYPES[check.field.datatype])
         column = check.element.convert_all(flat)
         if column is None:
             errors = FieldErrors()
@@ -120,6 +125,12 @@ class Validator:
         if column is None:
             raise invalid_input(f"/{pointer_token(name)}", "has no values", "leave the input out instead")
         return column.reshape(shape)
+
+    def array(self, name: str, array: NDArray[np.generic]) -> None:
+        """Check a whole tensor that has its input's dtype and shape already. Raises `Problem` 422."""
+        check = self._arrays[name]
+        if check is not None:
+            check(array)
 
     def require(self, given: Mapping[str, NDArray[np.generic]], prefix: str) -> None:
         """Refuse tensors that lack a required input or disagree about the number of records."""
