@@ -20,11 +20,13 @@ import msgspec
 
 from serving import answering
 from serving.connection import problem_response
+from serving.encodings import plain_or_coded
 from serving.forms import FIELDS
 from serving.loading import Loaded
 from serving.messages import Request, Response
 from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token, shorten
+from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.score import Identity, Scorer, too_much
 from serving.spellings import is_json
@@ -59,12 +61,15 @@ class Served:
 class ModelServer:
     """Answers requests for one model, or for the parts of one. Lives on the loop, except for its work."""
 
-    def __init__(self, identity: Identity, token: str | None, threads: int) -> None:
+    def __init__(self, identity: Identity, token: str | None, threads: int, max_body_bytes: int = 2**26) -> None:
+        """`max_body_bytes` is how large a body may become once it is inflated."""
         self._identity = identity
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._pool = ThreadPoolExecutor(max(2, threads), thread_name_prefix="predict")
         self._served: dict[str, Served] = {}
         self._is_stopping = False
+        self._max_body_bytes = max_body_bytes
+        self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
         self._routes = self._health_routes() | self._predict_routes(DEFAULT) | self._tensor_routes(DEFAULT)
 
     @property
@@ -89,7 +94,7 @@ class ModelServer:
 
     def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
         """See `connection.Application`."""
-        route = self._routes.get(request.target) or self._routes.get(path_of(request.target))
+        route = self._routes.get(request.target) or self._routed(path_of(request.target))
         if route is None:  # which parts there are is nobody else's business
             return self._refused(request, self._unrouted(request) if self._is_allowed(request) else _token_problem())
         handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
@@ -100,7 +105,7 @@ class ModelServer:
         served = self._served.get(route.part)
         if not route.is_work or served is None:
             return self._guarded(handler, request)
-        size, pace = len(request.body), served.pace
+        size, pace = _weight(request), served.pace
         work = partial(self._guarded, handler, request)
         if pace.fits_loop(size):
             return pace.timed(work, size)
@@ -177,7 +182,7 @@ class ModelServer:
     def _health_routes(self) -> dict[bytes, Route]:
         live = _get(lambda request: Response(200, b'{"live":true}'), is_open=True)
         ready = _get(self._ready, is_open=True)
-        about = msgspec.json.encode({"name": "portside", "version": _version(), "extensions": []})
+        about = msgspec.json.encode({"name": "portside", "version": _version(), "extensions": EXTENSIONS})
         return {
             b"/healthz": live,
             b"/readyz": ready,
@@ -185,6 +190,12 @@ class ModelServer:
             b"/v2/health/live": live,
             b"/v2/health/ready": ready,
         }
+
+    def _routed(self, path: bytes) -> Route | None:
+        if (route := self._routes.get(path)) is not None:
+            return route
+        handlers = self._admin.handlers(path.decode("utf-8", "replace"))
+        return None if handlers is None else Route(handlers)
 
     def _ready(self, request: Request) -> Response:
         return Response(200, b'{"ready":true}') if self.is_ready else Response(503, b'{"ready":false}')
@@ -196,27 +207,26 @@ class ModelServer:
             may_be_other = _is_other_content(headers) or _may_be_fields(request)
             if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not may_be_other:
                 return Response(200, scorer.predict(request.body))
-            _refuse_encoded(headers)
+            _refuse_tensors(headers)
             return answering.predict(scorer, request.body, headers, keeps_going=keeps_going)
 
         def read(request: Request) -> Response:
-            _refuse_encoded(request.headers)
+            _refuse_tensors(request.headers)
             return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
-        route = Route({b"POST": predict}, is_work=True, part=part)
+        route = self._work(predict, part)
         at = "" if part == DEFAULT else f"/parts/{part}"
         return {
             f"{at}/predict".encode(): route,
             f"/api/v1/services/{self._identity.name}{at}/predict".encode(): route,
             # For the workers, who keep what was asked.
-            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, part=part),
+            f"{at}/read".encode(): self._work(read, part),
         }
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
-            _refuse_encoded(request.headers)
             _refuse_other_content(request.headers)
-            return Response(200, self._loaded(part).oip.infer(request.body))
+            return self._loaded(part).oip.infer(request.body, request.headers)
 
         def model_ready(request: Request) -> Response:
             body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
@@ -228,8 +238,12 @@ class ModelServer:
         for path in own if part == DEFAULT else (f"{model}/versions/{part}",):
             routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
-            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
+            routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))
+            routes[f"{path}/infer".encode()] = self._work(infer, part)
         return routes
+
+    def _work(self, handler: Handler, part: str) -> Route:
+        return Route({b"POST": plain_or_coded(handler, self._max_body_bytes)}, is_work=True, part=part)
 
 
 def path_of(target: bytes) -> bytes:
@@ -238,6 +252,11 @@ def path_of(target: bytes) -> bytes:
     if not path.startswith(b"/") and b"://" in path:
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
     return unquote_to_bytes(path) if b"%" in path else path
+
+
+def _weight(request: Request) -> int:
+    """The size of a body as far as it is known: one that is to be inflated belongs to no loop."""
+    return sys.maxsize if b"content-encoding" in request.headers else len(request.body)
 
 
 def _get(handler: Handler, *, is_open: bool = False) -> Route:
@@ -296,19 +315,14 @@ def _may_be_fields(request: Request) -> bool:
     return kind[:33].lower() == FIELDS.encode() and not is_json(request.body)
 
 
-def _refuse_encoded(headers: Mapping[bytes, bytes]) -> None:
-    encoding = headers.get(b"content-encoding", b"identity").lower()
-    if encoding != b"identity":
-        shown = encoding.decode("ascii", "replace")[:80]
-        raise Problem(
-            415, "unsupported_media_type", f"the content encoding {shown} is not read here", hint="send it plain"
-        )
+def _refuse_tensors(headers: Mapping[bytes, bytes]) -> None:
     if b"inference-header-content-length" in headers:
-        raise Problem(415, "unsupported_media_type", "binary tensors are not read here", hint="send the data as JSON")
+        detail, hint = "binary tensors are not read here", "they go to /v2/models/…/infer"
+        raise Problem(415, "unsupported_media_type", detail, hint=hint)
 
 
 def _refuse_other_content(headers: Mapping[bytes, bytes]) -> None:
-    """The tensor protocol reads JSON only."""
+    """The tensor protocol reads JSON and binary tensors only."""
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type.startswith(_OTHER_KINDS):
         shown = content_type.decode("ascii", "replace")[:80]

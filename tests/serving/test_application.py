@@ -50,8 +50,8 @@ async def test_curls_default_content_type_is_read_as_json(wire: Wire) -> None:
     ("path", "headers"),
     [
         ("/predict", {"content_type": "image/png"}),
-        ("/predict", {"content_encoding": "gzip"}),
-        ("/predict", {"content_type": "text/csv", "content_encoding": "gzip"}),
+        ("/predict", {"content_encoding": "br"}),
+        ("/predict", {"content_type": "text/csv", "content_encoding": "zstd"}),
         ("/v2/models/iris/infer", {"content_type": "text/csv"}),
         ("/v2/models/iris/infer", {"content_type": "multipart/form-data"}),
     ],

@@ -17,7 +17,9 @@ ANSWER = [{"name": "y", "datatype": "FP32", "shape": [2, 2], "data": [2, 4, 6, 8
 
 
 def infer(body: object, scorer: Scorer | None = None) -> Any:
-    return json.loads(OipModel(scorer or double_scorer()).infer(json.dumps(body).encode()))
+    response = OipModel(scorer or double_scorer()).infer(json.dumps(body).encode(), {})
+    assert (response.status, response.content_type, response.headers) == (200, "application/json", {})
+    return json.loads(response.body)
 
 
 def test_metadata_tells_every_tensor() -> None:
@@ -80,7 +82,11 @@ def test_texts_and_booleans_travel_as_such() -> None:
         ({"data": [1, 2, 3, 1e300]}, "does not fit"),
         ({"data": "1234"}, "not a list"),
         ({"data": None}, "no `data`"),
-        ({"parameters": {"binary_data_size": 16}}, "binary"),
+        ({"data": [1, 2, 3, 4], "parameters": {"binary_data_size": 16}}, "both `data` and a `binary_data_size`"),
+        ({"data": None, "parameters": {"binary_data_size": 16}}, "says it has 16 bytes of binary data; 0 are left"),
+        ({"data": None, "parameters": {"binary_data_size": -1}}, "not a number of bytes"),
+        ({"data": None, "parameters": {"binary_data_size": True}}, "not a number of bytes"),
+        ({"data": None, "parameters": {"shared_memory_region": "r"}}, "shared memory"),
     ],
 )
 def test_a_wrong_tensor_is_refused(change: dict[str, object], words: str) -> None:
@@ -100,8 +106,11 @@ def test_a_wrong_tensor_is_refused(change: dict[str, object], words: str) -> Non
         ({"inputs": [{"name": "x"}]}, "shape"),
         ({"inputs": [X], "outputs": [{"name": "z"}]}, "unknown output 'z'"),
         ({"inputs": [X], "outputs": [{"name": "y"}, {"name": "y"}]}, "asked for twice"),
-        ({"inputs": [X], "outputs": [{"name": "y", "parameters": {"binary_data": True}}]}, "binary"),
-        ({"inputs": [X], "parameters": {"binary_data_output": True}}, "binary"),
+        ({"inputs": [X], "outputs": [{"name": "y", "parameters": {"binary_data": "yes"}}]}, "neither true nor false"),
+        ({"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": -1}}]}, "number of classes"),
+        ({"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": 1.5}}]}, "number of classes"),
+        ({"inputs": [X], "outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]}, "shared memory"),
+        ({"inputs": [X], "parameters": {"binary_data_output": 1}}, "neither true nor false"),
         ({"inputs": [X], "id": 3}, "Expected `str"),
     ],
 )

@@ -1,0 +1,149 @@
+"""Content codings of HTTP (RFC 9110, 8.4): bodies that come compressed, and answers that may go so.
+
+A body is inflated little by little, and no further than the server's limit: a bomb costs that much and a refusal.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from serving.messages import Request, Response
+from serving.problems import Problem, shorten
+
+READ = "gzip, deflate"
+ALIASES = {"x-gzip": "gzip"}
+MOST_CODINGS = 3  # one upon the other, in one body
+MOST_MEMBERS = 4_096  # of a gzip file; each may inflate to nothing, and costs its share of looking
+SMALLEST_BYTES = 1_400  # less fits into one packet, however well it is compressed
+LEVEL = 1  # of nine; 80 MB/s of JSON, and two thirds of what the others save
+_PIECE_BYTES = 64 * 1024
+_PROBE_BYTES = 16 * 1024
+_PAYS = 0.85  # what a probe must come down to: floating numbers as bytes hardly do
+_GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+
+def decoded(request: Request, max_bytes: int) -> Request:
+    """The request with its body as it was before it was coded. Raises `Problem` 400, 413, 415."""
+    codings = _codings(request.headers.get(b"content-encoding", b""))
+    if not codings:
+        return request
+    body = request.body
+    for coding in reversed(codings):
+        body = inflated(body, coding, max_bytes)
+    headers = {name: value for name, value in request.headers.items() if name != b"content-encoding"}
+    return replace(request, headers=headers, body=body)
+
+
+def encoded(response: Response, accept: bytes) -> Response:
+    """The response in the coding that its client likes best, where that pays; errors stay readable for all clients."""
+    if len(response.body) < SMALLEST_BYTES or response.status != 200:
+        return response
+    vary = {**response.headers, "vary": "accept-encoding"}
+    coding = preferred(accept)
+    if coding is None or not _pays(response.body):
+        return replace(response, headers=vary)
+    body = _deflated(response.body, _GZIP if coding == "gzip" else _ZLIB)
+    return replace(response, body=body, headers={**vary, "content-encoding": coding})
+
+
+def inflated(body: bytes, coding: str, max_bytes: int) -> bytes:
+    """A body without its coding, `gzip` or `deflate`. Raises `Problem` 400 for no such body, 413 for a larger one."""
+    try:
+        pieces = list(_inflate(memoryview(body), _window(body, coding), max_bytes))
+    except zlib.error as error:
+        raise _malformed(coding, str(error).rpartition(": ")[2]) from error
+    except EOFError as error:
+        raise _malformed(coding, str(error)) from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def preferred(accept: bytes) -> str | None:
+    """The coding that an Accept-Encoding header likes best of ours (RFC 9110, 12.5.3); `None` for none."""
+    wishes: dict[str, float] = {}
+    for part in accept.decode("latin-1").lower().split(",", 100)[:100]:
+        name, *options = (piece.strip() for piece in part.split(";"))
+        wishes[ALIASES.get(name, name)] = min(map(_quality, options), default=1.0)
+    others = wishes.get("*", 0.0)
+    best = max(("gzip", "deflate"), key=lambda coding: wishes.get(coding, others))
+    quality = wishes.get(best, others)
+    return best if quality > 0 and quality >= wishes.get("identity", 0.0) else None
+
+
+def _codings(header: bytes) -> list[str]:
+    given = [name.strip() for name in header.decode("latin-1").lower().split(",", 10)]
+    codings = [ALIASES.get(name, name) for name in given if name not in ("", "identity")]
+    unread = next((name for name in codings if name not in ("gzip", "deflate")), None)
+    if unread is not None or len(codings) > MOST_CODINGS:
+        shown = shorten(unread or ", ".join(codings))
+        detail = f"the content encoding {shown} is not read here"
+        hint = "send it plain, or as gzip or deflate"
+        raise Problem(415, "unsupported_media_type", detail, hint=hint, headers={"accept-encoding": READ})
+    return codings
+
+
+def _window(body: bytes, coding: str) -> int:
+    """zlib's word for a format. What HTTP calls deflate is in the zlib format, and some clients send it without."""
+    if coding == "gzip":
+        return _GZIP
+    is_zlib = len(body) >= 2 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
+    return _ZLIB if is_zlib else _RAW
+
+
+def _inflate(body: memoryview, window: int, max_bytes: int) -> Iterator[bytes]:
+    """The inflated pieces. Raises `zlib.error`, `EOFError` where it does not end with the body, `Problem` 413."""
+    inflater, members, left = zlib.decompressobj(window), 1, max_bytes
+    for at in range(0, len(body), _PIECE_BYTES):
+        rest: bytes | memoryview = body[at : at + _PIECE_BYTES]
+        while len(rest):
+            if inflater.eof:
+                members += 1
+                if window != _GZIP or members > MOST_MEMBERS:
+                    raise EOFError("there are bytes behind its end")
+                inflater = zlib.decompressobj(window)
+            piece = inflater.decompress(rest, left + 1)
+            left -= len(piece)
+            if left < 0:
+                detail = f"the body is larger than the {max_bytes} bytes allowed here, once it is inflated"
+                raise Problem(413, "too_large", detail, hint="send fewer records at a time")
+            yield piece
+            rest = inflater.unconsumed_tail or inflater.unused_data
+    if not inflater.eof:
+        raise EOFError("it ends too early")
+
+
+def _quality(option: str) -> float:
+    name, _, value = option.partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _pays(body: bytes) -> bool:
+    probe = body[:_PROBE_BYTES]
+    return len(zlib.compress(probe, LEVEL)) <= _PAYS * len(probe)
+
+
+def _deflated(body: bytes, window: int) -> bytes:
+    deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, window)
+    return deflater.compress(body) + deflater.flush()
+
+
+def _malformed(coding: str, why: str) -> Problem:
+    return Problem(400, "malformed_body", f"the body is not {coding} as its content encoding says: {why}")
+
+
+def plain_or_coded(handler: Callable[[Request], Response], max_bytes: int) -> Callable[[Request], Response]:
+    """The handler for bodies of any coding that is read here, answering in one that the client accepts."""
+
+    def answer(request: Request) -> Response:
+        headers: Mapping[bytes, bytes] = request.headers
+        if b"content-encoding" in headers:
+            request = decoded(request, max_bytes)
+        response = handler(request)
+        accept = headers.get(b"accept-encoding")
+        return response if accept is None else encoded(response, accept)
+
+    return answer
