@@ -63,12 +63,11 @@ class ModelServer:
 
     def __init__(self, identity: Identity, token: str | None, threads: int, max_body_bytes: int = 2**26) -> None:
         """`max_body_bytes` is how large a body may become once it is inflated."""
-        self._identity = identity
+        self._identity, self._max_body_bytes = identity, max_body_bytes
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._pool = ThreadPoolExecutor(max(2, threads), thread_name_prefix="predict")
         self._served: dict[str, Served] = {}
         self._is_stopping = False
-        self._max_body_bytes = max_body_bytes
         self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
         self._routes = self._health_routes() | self._predict_routes(DEFAULT) | self._tensor_routes(DEFAULT)
 
@@ -243,7 +242,13 @@ class ModelServer:
         return routes
 
     def _work(self, handler: Handler, part: str) -> Route:
-        return Route({b"POST": plain_or_coded(handler, self._max_body_bytes)}, is_work=True, part=part)
+        coded = plain_or_coded(handler, self._max_body_bytes)
+
+        def work(request: Request) -> Response:
+            self._loaded(part)  # else nothing is inflated, which is done on the loop then
+            return coded(request)
+
+        return Route({b"POST": work}, is_work=True, part=part)
 
 
 def path_of(target: bytes) -> bytes:

@@ -36,6 +36,7 @@ LOGGING: Final[Settings] = {
     "log_verbose_level": 0,
     "log_format": "default",
 }
+MOST_BYTES: Final = 64 * 1024
 _REGION = re.compile(r"/v2/(system|cuda)sharedmemory(?:/region/([^/]+))?/(status|register|unregister)")
 _MODEL = re.compile(r"/v2/repository/models/([^/]+)/(load|unload)")
 _OWN_ACTIONS = "the platform decides which models are served: pause or delete its service instead"
@@ -141,6 +142,8 @@ def _shared_memory(kind: str, region: str | None, verb: str) -> Handlers:
 
 def _object(body: bytes) -> Mapping[str, object]:
     """A body that may be left out. Raises `Problem` 400."""
+    if len(body) > MOST_BYTES:  # the loop reads these
+        raise Problem(413, "too_large", f"the body is larger than the {MOST_BYTES} bytes allowed here")
     if not body.strip():
         return {}
     found = parse(body)

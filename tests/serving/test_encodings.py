@@ -11,7 +11,7 @@ import pytest
 from serving.encodings import decoded, encoded, inflated, preferred
 from serving.messages import Request, Response
 from serving.problems import Problem
-from tests.serving.conftest import MAX_BODY_BYTES
+from tests.serving.conftest import MAX_BODY_BYTES, StartServer
 from tests.serving.wire import Wire, request
 
 BODY = b'{"inputs": {"x": [1, 2]}}' + b" " * 100_000
@@ -162,6 +162,13 @@ async def test_csv_and_answers_are_compressed_too(wire: Wire) -> None:
     assert (reply.status, reply.headers["content-encoding"], reply.headers["vary"]) == (200, "gzip", "accept-encoding")
     assert reply.headers["content-type"].startswith("text/csv")
     assert gzip.decompress(reply.body).count(b"\n") == 2_001
+
+
+async def test_nothing_is_inflated_for_a_model_that_is_still_loading(start_server: StartServer) -> None:
+    wire = await (await start_server(None))()
+    for path in ("/predict", "/v2/models/iris/infer"):
+        wire.send(request("POST", path, b"no gzip", content_encoding="gzip"))
+        assert (await wire.reply()).status == 503
 
 
 async def test_a_bomb_is_refused_over_the_wire_and_the_connection_lives(wire: Wire) -> None:

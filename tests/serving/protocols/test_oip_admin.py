@@ -83,6 +83,7 @@ async def test_the_served_model_is_loaded_and_stays_so(wire: Wire, body: bytes) 
         ("repository/models/iris/load", {"parameters": {"file:1/m": ""}}, 400, "would change what is served"),
         ("repository/models/iris/load", {"parameters": [1]}, 400, "not an object"),
         ("repository/models/iris/load", b"{", 400, "the body is not JSON"),
+        ("repository/models/iris/load", {"parameters": {"a": "b" * 70_000}}, 413, "larger than the 65536 bytes"),
         ("repository/index", b"[]", 400, "no object"),
         ("repository/index", {"ready": "yes"}, 400, "neither true nor false"),
         (
