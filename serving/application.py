@@ -20,7 +20,7 @@ import msgspec
 
 from serving import answering
 from serving.connection import problem_response
-from serving.encodings import plain_or_coded
+from serving.encodings import answered
 from serving.forms import FIELDS
 from serving.loading import Loaded
 from serving.messages import Request, Response
@@ -105,7 +105,7 @@ class ModelServer:
         if not route.is_work or served is None:
             return self._guarded(handler, request)
         size, pace = _weight(request), served.pace
-        work = partial(self._guarded, handler, request)
+        work = partial(self._guarded, partial(answered, handler, max_bytes=self._max_body_bytes), request)
         if pace.fits_loop(size):
             return pace.timed(work, size)
         return asyncio.get_running_loop().run_in_executor(self._pool, pace.timed, work, size)
@@ -213,13 +213,13 @@ class ModelServer:
             _refuse_tensors(request.headers)
             return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
-        route = self._work(predict, part)
+        route = Route({b"POST": predict}, is_work=True, part=part)
         at = "" if part == DEFAULT else f"/parts/{part}"
         return {
             f"{at}/predict".encode(): route,
             f"/api/v1/services/{self._identity.name}{at}/predict".encode(): route,
             # For the workers, who keep what was asked.
-            f"{at}/read".encode(): self._work(read, part),
+            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, part=part),
         }
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
@@ -238,17 +238,8 @@ class ModelServer:
             routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
             routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))
-            routes[f"{path}/infer".encode()] = self._work(infer, part)
+            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
         return routes
-
-    def _work(self, handler: Handler, part: str) -> Route:
-        coded = plain_or_coded(handler, self._max_body_bytes)
-
-        def work(request: Request) -> Response:
-            self._loaded(part)  # else nothing is inflated, which is done on the loop then
-            return coded(request)
-
-        return Route({b"POST": work}, is_work=True, part=part)
 
 
 def path_of(target: bytes) -> bytes:

@@ -4,7 +4,7 @@ A body is inflated little by little, and no further than the server's limit: a b
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from serving.messages import Request, Response
@@ -20,6 +20,16 @@ _PIECE_BYTES = 64 * 1024
 _PROBE_BYTES = 16 * 1024
 _PAYS = 0.85  # what a probe must come down to: floating numbers as bytes hardly do
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+
+def answered(handler: Callable[[Request], Response], request: Request, max_bytes: int) -> Response:
+    """What the handler answers to a body of any coding that is read here, in one that the client accepts."""
+    headers = request.headers
+    if b"content-encoding" in headers:
+        request = decoded(request, max_bytes)
+    response = handler(request)
+    accept = headers.get(b"accept-encoding")
+    return response if accept is None else encoded(response, accept)
 
 
 def decoded(request: Request, max_bytes: int) -> Request:
@@ -133,17 +143,3 @@ def _deflated(body: bytes, window: int) -> bytes:
 
 def _malformed(coding: str, why: str) -> Problem:
     return Problem(400, "malformed_body", f"the body is not {coding} as its content encoding says: {why}")
-
-
-def plain_or_coded(handler: Callable[[Request], Response], max_bytes: int) -> Callable[[Request], Response]:
-    """The handler for bodies of any coding that is read here, answering in one that the client accepts."""
-
-    def answer(request: Request) -> Response:
-        headers: Mapping[bytes, bytes] = request.headers
-        if b"content-encoding" in headers:
-            request = decoded(request, max_bytes)
-        response = handler(request)
-        accept = headers.get(b"accept-encoding")
-        return response if accept is None else encoded(response, accept)
-
-    return answer

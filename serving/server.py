@@ -51,7 +51,7 @@ class _Run:
     def __init__(self, listen: Listen, identity: Identity, out: BinaryIO) -> None:
         self._listen, self._out, self._identity = listen, out, identity
         token = None if listen.socket_path else listen.token
-        self._server = ModelServer(identity, token, listen.threads, listen.max_body_bytes)
+        self._server = ModelServer(identity, token, listen.threads, max_body_bytes=listen.max_body_bytes)
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
 

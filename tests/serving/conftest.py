@@ -33,7 +33,9 @@ async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         token: str | None = None,
         parts: Mapping[str, Loaded] = MappingProxyType({}),
     ) -> Callable[[], Awaitable[Wire]]:
-        application = ModelServer(IDENTITY if scorer is None else scorer.identity, token, 1, MAX_BODY_BYTES)
+        application = ModelServer(
+            IDENTITY if scorer is None else scorer.identity, token, 1, max_body_bytes=MAX_BODY_BYTES
+        )
         if scorer is not None:
             application.serve(scorer, call_s, parts)
         path = tmp_path_factory.mktemp("s") / "s"
