@@ -9,9 +9,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.datatypes import FLOATS
+from serving.datatypes import DTYPES, FLOATS
 from serving.elements import Unfit, compile_element
-from serving.problems import MAX_FIELD_ERRORS, FieldErrors, pointer_token
+from serving.problems import FieldErrors, pointer_token
 from serving.signature import InputField, Interval
 
 ArrayCheck = Callable[[NDArray[np.generic]], None]
@@ -36,18 +36,22 @@ def compile_array(field: InputField) -> ArrayCheck | None:
         if not bad.any():
             return
         errors = FieldErrors()
-        for index in np.flatnonzero(bad)[:MAX_FIELD_ERRORS].tolist():
-            value, pointer = flat[index].item(), f"/{name}/{index}"
-            if value != value:
-                errors.add(pointer, "is NaN, which stands for a missing value", "this model needs one here")
-                continue
+        for index in np.flatnonzero(bad).tolist():
             try:
-                convert(value)
+                _judge(flat[index].item(), convert)
             except Unfit as unfit:
-                errors.add(pointer, unfit.detail, unfit.hint)
+                errors.add(f"/{name}/{index}", unfit.detail, unfit.hint)
+            if errors.is_full:
+                break
         errors.raise_if_any()
 
     return check
+
+
+def _judge(value: object, convert: Callable[[object], object]) -> None:
+    if value != value:
+        raise Unfit("is NaN, which stands for a missing value", "this model needs a value here")
+    convert(value)
 
 
 def _tests(field: InputField) -> list[Bad]:
@@ -59,7 +63,9 @@ def _tests(field: InputField) -> list[Bad]:
         tests.append(np.isnan)
     if field.invalid.treatment == "returnInvalid":
         if field.values:
-            allowed = np.array([value for value in field.values if not isinstance(value, str)])
+            known = [value for value in field.values if not isinstance(value, str)]
+            # 0.1 is another number in FP32 than in a file's text.
+            allowed = np.array(known, DTYPES[field.datatype] if is_float else None)
             tests.append(lambda flat: ~(np.isin(flat, allowed) | _missing(flat, is_float=is_float)))
         if field.intervals:
             intervals = field.intervals

@@ -140,6 +140,18 @@ def test_bytes_stay_within_the_domain_of_a_mining_schema(field: InputField, valu
     assert words in refusal(model, given)
 
 
+def test_a_domain_is_compared_in_the_datatype_of_its_field() -> None:
+    field = InputField("x", "FP32", (-1,), values=(0.1, 0.2), invalid=Treatment("returnInvalid"))
+    model = TensorModel(echo_scorer(field))
+    assert model.infer([Given("x", "FP32", (2,), np.array([0.1, 0.2], np.float32))], [])
+    many = np.array([0.1] * 50 + [0.3] * 50, np.float32)
+    assert "/x/50: is 0.3" in refusal(model, Given("x", "FP32", (100,), many))
+    whole = replace(field, datatype="UINT8", values=(1, 2), intervals=(Interval(2, 300),))
+    model = TensorModel(echo_scorer(whole))
+    assert model.infer([Given("x", "UINT8", (1,), b"\2")], [])
+    assert "/x/0: is 1, which is outside" in refusal(model, Given("x", "UINT8", (1,), b"\1"))
+
+
 def test_texts_stay_within_the_domain_of_a_mining_schema() -> None:
     field = replace(scalar("x", "BYTES"), values=("red", "blue"), invalid=Treatment("returnInvalid"))
     model = TensorModel(echo_scorer(field))
