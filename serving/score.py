@@ -15,6 +15,7 @@ from serving.engines.base import Columns, LoadedModel, PredictionRefused
 from serving.json_text import parse, plain
 from serving.problems import Problem, shorten
 from serving.signature import Signature
+from serving.statistics import Statistics, now
 from serving.validate import Question, Validator
 
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "OutOfMemoryError")
@@ -40,7 +41,8 @@ class Scorer:
 
     def __init__(self, signature: Signature, model: LoadedModel, identity: Identity) -> None:
         self.signature, self.identity, self.validator = signature, identity, Validator(signature)
-        self._model, self._answers = model, Answers(signature)
+        self._model, self._answers, self.statistics = model, Answers(signature), Statistics()
+        self._counts_records = signature.batch == "stack"
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
         about |= {"part": identity.part} if identity.part else {}
         self._tail = b"," + msgspec.json.encode(about)[1:]
@@ -48,7 +50,17 @@ class Scorer:
 
     def predict(self, body: bytes) -> bytes:
         """The response body for a prediction body in JSON. Raises `Problem`."""
-        return self.in_json(self.answer(self.validator.question(parse(body))))
+        begun = now()
+        try:
+            value, parsed = parse(body), now()
+            question, validated = self.validator.question(value), now()
+            columns, computed = self._computed(question), now()
+            told = self.in_json(self._told(question, columns))
+        except Problem:
+            self.statistics.failed(begun)
+            raise
+        self.statistics.answered(begun, parsed, validated, computed)
+        return told
 
     def in_json(self, outputs: object, faults: Sequence[Mapping[str, object]] = ()) -> bytes:
         """The response body that tells these outputs, and what was wrong with the records that have none."""
@@ -57,21 +69,11 @@ class Scorer:
 
     def answer(self, question: Question) -> object:
         """The `outputs` of a checked question, in the form in which it was asked. Raises `Problem`."""
-        if question.form == "tensors":
-            outputs = self.run(question.calls[0])
-            return {name: column.tolist() for name, column in outputs.items()}
-        records = self.records(question)
-        if question.form == "record":
-            return records[0]
-        return records if question.form == "records" else self.table(records)
+        return self._told(question, self._computed(question))
 
     def records(self, question: Question) -> list[Record]:
         """One answer per record of a checked question that is no tensors. Raises `Problem`."""
-        each = question.records if len(question.calls) == 1 else 1
-        records: list[Record] = []
-        for columns in question.calls:
-            records += self._records(self.run(columns), each)
-        return records
+        return self._told_records(question, self._computed(question))
 
     def table(self, records: Sequence[Record]) -> Record:
         """Answers as `columns` and `data`."""
@@ -79,8 +81,9 @@ class Scorer:
 
     def run(self, columns: Columns) -> Columns:
         """Let the engine answer checked columns. Raises `Problem` 422 for whatever it refuses or fails at."""
+        begun = now()
         try:
-            return self._model.predict(columns)
+            outputs = self._model.predict(columns)
         except PredictionRefused as error:
             if is_out_of_memory(error):
                 raise too_much() from error
@@ -92,10 +95,31 @@ class Scorer:
             traceback.print_exc(file=sys.stderr)
             detail = f"the model failed at this input: {shorten(str(error) or type(error).__name__, 500)}"
             raise Problem(422, "prediction_failed", detail) from error
+        self.statistics.ran_alone(records_of(columns) if self._counts_records else 1, now() - begun)
+        return outputs
 
     def close(self) -> None:
         """Free the model."""
         self._model.close()
+
+    def _computed(self, question: Question) -> list[Columns]:
+        return [self.run(columns) for columns in question.calls]
+
+    def _told(self, question: Question, outputs: Sequence[Columns]) -> object:
+        """The answer in the form in which it was asked."""
+        if question.form == "tensors":
+            return {name: column.tolist() for name, column in outputs[0].items()}
+        records = self._told_records(question, outputs)
+        if question.form == "record":
+            return records[0]
+        return records if question.form == "records" else self.table(records)
+
+    def _told_records(self, question: Question, outputs: Sequence[Columns]) -> list[Record]:
+        each = question.records if len(question.calls) == 1 else 1
+        records: list[Record] = []
+        for columns in outputs:
+            records += self._records(columns, each)
+        return records
 
     def _records(self, outputs: Columns, count: int) -> list[Record]:
         try:
@@ -105,6 +129,13 @@ class Scorer:
             shapes = ", ".join(f"{name} {list(column.shape)}" for name, column in outputs.items())
             detail = f"the model answered {shapes} to {count} record(s), which cannot be told apart by record"
             raise Problem(422, "prediction_failed", detail, hint='ask with "tensors" for the raw outputs') from error
+
+
+def records_of(columns: Columns) -> int:
+    """How many records stacked columns have."""
+    for column in columns.values():
+        return len(column)
+    return 1
 
 
 def too_much() -> Problem:
