@@ -15,6 +15,7 @@ from serving.protocols.oip_request import HEADER, asked_of
 from serving.protocols.raw import Buffer
 from serving.protocols.tensors import Tensor, TensorModel, metadata
 from serving.score import Scorer
+from serving.statistics import now
 
 BINARY = "application/octet-stream"
 TOLD_HEADER = "inference-header-content-length"
@@ -48,10 +49,25 @@ class OipModel:
 
     def infer(self, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
         """The infer response. Raises `Problem`, to be told as `{"error": …}`."""
-        asked = asked_of(self.tensors, body, headers.get(HEADER))
-        told = self.tensors.infer(asked.given, asked.wanted)
+        begun, tensors = now(), self.tensors
+        statistics = tensors.scorer.statistics
+        try:
+            asked = asked_of(tensors, body, headers.get(HEADER))
+            parsed = now()
+            columns, wanted = tensors.columns(asked.given), tensors.wanted(asked.wanted)
+            validated = now()
+            outputs = tensors.scorer.run(columns)
+            computed = now()
+            response = self._encoded(tensors.tensors(outputs, wanted), asked.id)
+        except Problem:
+            statistics.failed(begun)
+            raise
+        statistics.answered(begun, parsed, validated, computed)
+        return response
+
+    def _encoded(self, told: Sequence[Tensor], asked_id: str | None) -> Response:
         raws: list[Buffer] = []
-        about: dict[str, object] = dict(self._about) if asked.id is None else {**self._about, "id": asked.id}
+        about: dict[str, object] = dict(self._about) if asked_id is None else {**self._about, "id": asked_id}
         about["outputs"] = [_told(tensor, raws) for tensor in told]
         text = self._encoder.encode(about)
         if not any(tensor.is_binary for tensor in told):

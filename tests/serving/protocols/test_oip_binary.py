@@ -210,6 +210,16 @@ def test_no_request_does_more_than_be_refused() -> None:
     assert 50 < answered < 1_000
 
 
+def test_every_request_is_counted_once() -> None:
+    scorer = double_scorer()
+    infer({"inputs": [X]}, ROWS.tobytes(), scorer)
+    refusal(b"{}", None, scorer)
+    refusal(json.dumps({"inputs": [X]}).encode(), None, scorer)
+    entry: Any = scorer.statistics.entry("iris", "3")
+    counted = {name: each["count"] for name, each in entry["inference_stats"].items()}
+    assert (entry["inference_count"], counted["success"], counted["fail"], counted["compute_infer"]) == (2, 1, 2, 1)
+
+
 async def test_binary_tensors_go_over_the_wire(wire: Wire) -> None:
     text = json.dumps({"inputs": [X], "parameters": {"binary_data_output": True}}).encode()
     wire.send(request("POST", INFER, text + ROWS.tobytes(), inference_header_content_length=str(len(text))))
