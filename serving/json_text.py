@@ -7,6 +7,7 @@ import numpy as np
 
 from serving.problems import Problem
 
+OMITTED = "leave the value out, or send null where the input is nullable"
 _BYTE = re.compile(r"\(byte (\d+)\)")
 
 
@@ -18,8 +19,8 @@ def parse(body: bytes) -> object:
         raise malformed(body, error) from error
 
 
-def malformed(body: bytes, error: Exception) -> Problem:
-    """What is wrong with a body that is not JSON."""
+def malformed(body: bytes, error: Exception, instead_of_nan: str = OMITTED) -> Problem:
+    """What is wrong with a body that is not JSON, and what its sender should do `instead_of_nan`."""
     if not body.strip():
         return Problem(400, "malformed_json", "the body is empty", hint='send JSON such as {"inputs": {…}}')
     if isinstance(error, RecursionError):
@@ -35,7 +36,7 @@ def malformed(body: bytes, error: Exception) -> Problem:
         near = body[max(0, at - 20) : at + 20].decode("utf-8", "replace")
         hint = f"near {near!r}"
         if re.match(rb"[+-]?(NaN|nan|Infinity|inf)|[aN]", body[at : at + 10]):
-            hint += "; JSON has no NaN or Infinity: leave the value out, or send null where the input is nullable"
+            hint += f"; JSON has no NaN or Infinity: {instead_of_nan}"
     return Problem(400, "malformed_json", f"the body is not JSON: {error}", hint=hint)
 
 

@@ -85,7 +85,7 @@ def _decoded(text: bytes | memoryview) -> InferRequest:
     except msgspec.ValidationError as error:
         raise Problem(400, "invalid_input", f"the infer request is not as the protocol has it: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(bytes(text), error) from error
+        raise malformed(bytes(text), error, "send the tensor as binary data") from error
 
 
 def _size_of(header: bytes, body_bytes: int) -> int:

@@ -142,6 +142,13 @@ def test_nan_is_never_written(value: float) -> None:
     assert infer({**body, "outputs": [{"name": "z"}]}, scorer)["outputs"][0]["data"] == [1]
 
 
+def test_nan_is_not_read_from_json() -> None:
+    body = json.dumps({"inputs": [{**X, "data": [1, 2, 3, float("nan")]}]}).encode()
+    with pytest.raises(Problem) as caught:
+        OipModel(double_scorer()).infer(body, {})
+    assert "JSON has no NaN or Infinity: send the tensor as binary data" in error_text(caught.value)
+
+
 def test_half_precision_is_not_taken_as_json() -> None:
     body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP16", "data": [1]}]}
     scorer = echo_scorer(InputField("x", "FP16", (-1,)))
