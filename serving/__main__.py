@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serving.process import SMALLEST_MB, end_after, end_with_parent, limit_memory, limit_threads, take_stdout
+from serving.tuning import add_tuning
 
 DATA_ERROR = 65
 PINS = {"engine": "--engine", "engine_version": "--engine-version", "python": "--python-version"}
@@ -52,6 +53,7 @@ def _serve_parser() -> argparse.ArgumentParser:
     for flag in PINS.values():
         parser.add_argument(flag, help="serve with this and nothing else: 1.31 is any 1.31.x")
     parser.add_argument("--grace-s", type=float, default=10, help="for requests to finish (default: %(default)s)")
+    add_tuning(parser)
     _add_limits(parser)
     return parser
 

@@ -9,8 +9,7 @@ import importlib.metadata
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -18,9 +17,11 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
-from serving import answering
+from serving import answering, telemetry
+from serving.batcher import Plan
 from serving.connection import problem_response
 from serving.encodings import answered
+from serving.crew import Crew
 from serving.forms import FIELDS
 from serving.loading import Loaded
 from serving.messages import Request, Response
@@ -30,12 +31,15 @@ from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.score import Identity, Scorer, too_much
 from serving.spellings import is_json
+from serving.statistics import now
+from serving.tuning import Tuning
 
 Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
 _OTHER_KINDS = (b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values")
 _PART = re.compile(r"(?:/api/v1/services/[^/]+)?/parts/([^/]*)/predict")
+DEFAULTS = Tuning()
 DEFAULT = ""  # the key of what answers where no part is named
 
 
@@ -51,21 +55,29 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One loaded model in both protocols, and how long it takes."""
+    """One loaded model in both protocols, how long it takes, and the threads for what takes long."""
 
     scorer: Scorer
     oip: OipModel
     pace: Pace
+    crew: Crew
 
 
 class ModelServer:
     """Answers requests for one model, or for the parts of one. Lives on the loop, except for its work."""
 
-    def __init__(self, identity: Identity, token: str | None, threads: int, max_body_bytes: int = 2**26) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        token: str | None,
+        threads: int,
+        tuning: Tuning = DEFAULTS,
+        max_body_bytes: int = 2**26,
+    ) -> None:
         """`max_body_bytes` is how large a body may become once it is inflated."""
-        self._identity, self._max_body_bytes = identity, max_body_bytes
+        self._identity, self._tuning, self._max_body_bytes = identity, tuning, max_body_bytes
+        self._plan = Plan(instances=tuning.instances or max(2, threads))  # of what is not run together
         self._authorization = None if token is None else f"Bearer {token}".encode()
-        self._pool = ThreadPoolExecutor(max(2, threads), thread_name_prefix="predict")
         self._served: dict[str, Served] = {}
         self._is_stopping = False
         self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
@@ -82,10 +94,16 @@ class ModelServer:
         `parts` are answered by their keys, too: on the inference surface each is a version of the model.
         """
         versions = [self._identity.version, *parts]
-        self._served[DEFAULT] = Served(scorer, OipModel(scorer, versions=versions), Pace(call_s))
+        self._served[DEFAULT] = self._made(scorer, OipModel(scorer, versions=versions), call_s)
         for key, part in parts.items():
-            self._served[key] = Served(part.scorer, OipModel(part.scorer, key, versions), Pace(part.call_s))
+            self._served[key] = self._made(part.scorer, OipModel(part.scorer, key, versions), part.call_s)
             self._routes = self._predict_routes(key) | self._tensor_routes(key) | self._routes
+
+    def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
+        batcher = scorer.batcher or scorer.batch(self._plan)
+        crews = (served.crew for served in self._served.values() if served.scorer is scorer)
+        crew = next(crews, None) or Crew(batcher, self._tuning.max_queue, self._tuning.memory_mb)
+        return Served(scorer, oip, Pace(call_s), crew)
 
     def stop(self) -> None:
         """Stop being ready; requests that still come are answered."""
@@ -108,7 +126,14 @@ class ModelServer:
         work = partial(self._guarded, partial(answered, handler, max_bytes=self._max_body_bytes), request)
         if pace.fits_loop(size):
             return pace.timed(work, size)
-        return asyncio.get_running_loop().run_in_executor(self._pool, pace.timed, work, size)
+        refused = partial(self._not_begun, served, request)
+        return served.crew.answer(partial(pace.timed, work, size), refused, request.deadline)
+
+    def _not_begun(self, served: Served, request: Request, problem: Problem) -> Response:
+        """The refusal of a request that never got as far as to be read."""
+        served.scorer.statistics.refused(problem.code)
+        served.scorer.statistics.failed(now())
+        return self._refused(request, problem)
 
     def refusal(self, problem: Problem) -> Response:
         """See `connection.Application`."""
@@ -188,6 +213,8 @@ class ModelServer:
             b"/v2": _get(lambda request: Response(200, about)),
             b"/v2/health/live": live,
             b"/v2/health/ready": ready,
+            b"/metrics": _get(self._metrics),
+            b"/v2/models/stats": _get(self._all_statistics),
         }
 
     def _routed(self, path: bytes) -> Route | None:
@@ -195,6 +222,20 @@ class ModelServer:
             return route
         handlers = self._admin.handlers(path.decode("utf-8", "replace"))
         return None if handlers is None else Route(handlers)
+    def _metrics(self, request: Request) -> Response:
+        return Response(200, telemetry.exposed(self._identity.service, self._served), telemetry.CONTENT_TYPE)
+
+    def _all_statistics(self, request: Request) -> Response:
+        return self._told_statistics(self._served)
+
+    def _told_statistics(self, parts: Iterable[str]) -> Response:
+        """Those of the default model, or of some parts, in the words of Triton."""
+        told = [
+            served.scorer.statistics.entry(self._identity.name, part or self._identity.version)
+            for part in parts
+            for served in (self._loaded(part),)
+        ]
+        return Response(200, msgspec.json.encode({"model_stats": told}))
 
     def _ready(self, request: Request) -> Response:
         return Response(200, b'{"ready":true}') if self.is_ready else Response(503, b'{"ready":false}')
@@ -231,6 +272,9 @@ class ModelServer:
             body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
             return Response(200 if self.is_ready else 503, body)
 
+        def stats(request: Request) -> Response:
+            return self._told_statistics([part])
+
         routes: dict[bytes, Route] = {}
         model = f"/v2/models/{self._identity.name}"
         own = (model, f"{model}/versions/{self._identity.version}")
@@ -238,6 +282,7 @@ class ModelServer:
             routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
             routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))
+            routes[f"{path}/stats".encode()] = _get(stats if path != model else self._all_statistics)
             routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
         return routes
 

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from serving.batch_trial import plan_batches
 from serving.parts.loading import LoadedParts, load_parts
 from serving.score import Identity
 from serving.server import Listen, run_server
 from serving.signature import Signature
 from serving.signature_json import InvalidSignature, decode_signature
 from serving.trial import Body, try_out
+from serving.tuning import tuning_of
 
 
 def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
@@ -33,11 +35,15 @@ def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
         options.threads,
     )
 
+    tuning = tuning_of(options)
+
     def load() -> LoadedParts:
-        return load_parts(options.model, signature, identity, options.threads)
+        loaded = load_parts(options.model, signature, identity, options.threads)
+        plan_batches(loaded, tuning, options.threads)
+        return loaded
 
     try:
-        return run_server(listen, identity, load, out)
+        return run_server(listen, identity, load, out, tuning)
     except OSError as error:
         where = options.socket or f"{options.host}:{options.port}"
         where = where if options.listen_fd is None else f"file descriptor {options.listen_fd}"

@@ -14,12 +14,13 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, complete: `target` as it was sent, header names in lower case."""
+    """One request, complete: `target` as it was sent, header names in lower case, `deadline` of `time.monotonic`."""
 
     method: bytes
     target: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 This is the edge to the engines: whatever they raise for a checked input is the caller's 422, never a 500.
 """
 
+import asyncio
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 import msgspec
 
 from serving.answers import Answers, Record
+from serving.batcher import Batcher, Plan
 from serving.engines.base import Columns, LoadedModel, PredictionRefused
 from serving.json_text import parse, plain
 from serving.problems import Problem, shorten
 from serving.signature import Signature
 from serving.statistics import Statistics, now
+from serving.tickets import current
 from serving.validate import Question, Validator
 
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "OutOfMemoryError")
@@ -43,10 +46,17 @@ class Scorer:
         self.signature, self.identity, self.validator = signature, identity, Validator(signature)
         self._model, self._answers, self.statistics = model, Answers(signature), Statistics()
         self._counts_records = signature.batch == "stack"
+        self.batcher: Batcher | None = None
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
         about |= {"part": identity.part} if identity.part else {}
         self._tail = b"," + msgspec.json.encode(about)[1:]
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
+
+    def batch(self, plan: Plan) -> Batcher:
+        """Let threads ask the engine through a batcher of this plan, and count from now on."""
+        self.statistics = Statistics()
+        self.batcher = Batcher(self._compute, plan, self.statistics)
+        return self.batcher
 
     def predict(self, body: bytes) -> bytes:
         """The response body for a prediction body in JSON. Raises `Problem`."""
@@ -80,10 +90,21 @@ class Scorer:
         return self._answers.table(records)
 
     def run(self, columns: Columns) -> Columns:
-        """Let the engine answer checked columns. Raises `Problem` 422 for whatever it refuses or fails at."""
+        """Let the engine answer checked columns. Raises `Problem` 422 for whatever it refuses or fails at.
+
+        A thread waits for its turn here, perhaps until others are answered with it; the loop does not.
+        """
+        records = records_of(columns) if self._counts_records else 1
+        if self.batcher is not None and not _is_on_loop():
+            return self.batcher.compute(columns, records, current.get())
         begun = now()
+        outputs = self._compute(columns)
+        self.statistics.ran_alone(records, now() - begun)
+        return outputs
+
+    def _compute(self, columns: Columns) -> Columns:
         try:
-            outputs = self._model.predict(columns)
+            return self._model.predict(columns)
         except PredictionRefused as error:
             if is_out_of_memory(error):
                 raise too_much() from error
@@ -95,8 +116,6 @@ class Scorer:
             traceback.print_exc(file=sys.stderr)
             detail = f"the model failed at this input: {shorten(str(error) or type(error).__name__, 500)}"
             raise Problem(422, "prediction_failed", detail) from error
-        self.statistics.ran_alone(records_of(columns) if self._counts_records else 1, now() - begun)
-        return outputs
 
     def close(self) -> None:
         """Free the model."""
@@ -136,6 +155,14 @@ def records_of(columns: Columns) -> int:
     for column in columns.values():
         return len(column)
     return 1
+
+
+def _is_on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def too_much() -> Problem:

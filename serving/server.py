@@ -20,6 +20,7 @@ from serving.messages import ResponseEncoder
 from serving.parts.loading import LoadedParts
 from serving.process import take_socket
 from serving.score import Identity
+from serving.tuning import Tuning
 
 REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 
@@ -39,19 +40,21 @@ class Listen:
     threads: int = 1
 
 
-def run_server(listen: Listen, identity: Identity, load: Callable[[], LoadedParts], out: BinaryIO) -> int:
+def run_server(
+    listen: Listen, identity: Identity, load: Callable[[], LoadedParts], out: BinaryIO, tuning: Tuning
+) -> int:
     """Serve until SIGTERM or SIGINT; the address is written to `out` once it listens. Returns the exit status."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_Run(listen, identity, out).serve(load))
+        return runner.run(_Run(listen, identity, out, tuning).serve(load))
 
 
 class _Run:
     """One run of a server."""
 
-    def __init__(self, listen: Listen, identity: Identity, out: BinaryIO) -> None:
+    def __init__(self, listen: Listen, identity: Identity, out: BinaryIO, tuning: Tuning) -> None:
         self._listen, self._out, self._identity = listen, out, identity
         token = None if listen.socket_path else listen.token
-        self._server = ModelServer(identity, token, listen.threads, max_body_bytes=listen.max_body_bytes)
+        self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes)
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
 

@@ -1,0 +1,199 @@
+"""Puts requests that wait for a model together into one call of its engine, and bounds how many calls run at once.
+
+There is no thread of its own: each request waits in the thread that answers it, and the first in line *leads*. It takes
+those behind it that fit, runs them together, hands out the answers and passes the lead on (flat combining, Hendler et
+al. 2010).
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving.engines.base import Columns
+from serving.problems import Problem
+from serving.statistics import Statistics, now
+from serving.tickets import Ticket
+
+# A larger request gains little from company and would be copied.
+_LARGE_BYTES = 1024 * 1024
+Compute = Callable[[Columns], Columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How requests may be put together: `max_records` of 1 is not at all."""
+
+    max_records: int = 1
+    max_delay_s: float = 0.0
+    instances: int = 1  # calls of the engine at once
+
+
+class _Call:
+    """One request's columns on their way through the engine."""
+
+    __slots__ = ("asked", "columns", "key", "leads", "outputs", "problem", "records", "ticket", "woken")
+
+    def __init__(self, columns: Columns, records: int, key: object, ticket: Ticket) -> None:
+        self.columns, self.records, self.key, self.ticket = columns, records, key, ticket
+        self.asked, self.leads = now(), False
+        self.outputs: Columns | None = None
+        self.problem: Problem | None = None
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+
+class Batcher:
+    """The one way to a model's engine for threads. Thread-safe."""
+
+    def __init__(self, compute: Compute, plan: Plan, statistics: Statistics) -> None:
+        """`compute` asks the engine and raises nothing but `Problem`."""
+        self._compute, self._statistics, self.plan = compute, statistics, plan
+        self._lock = threading.Lock()
+        self._arrival = threading.Condition(self._lock)
+        self._waiting: deque[_Call] = deque()
+        self._free = plan.instances
+        self.running = 0  # requests that the engine is answering
+        self._coming = 0  # requests that have begun and are not here yet
+        self._mixes = plan.max_records > 1
+
+    def announce(self, ticket: Ticket) -> None:
+        """This request is on its way here, so that waiting for it a moment may pay. Call `withdraw` in the end."""
+        with self._lock:
+            ticket.is_coming = True
+            self._coming += 1
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """This request has been here, or will not come."""
+        with self._lock:
+            self._has_come(ticket)
+
+    def _has_come(self, ticket: Ticket) -> None:
+        if ticket.is_coming:
+            ticket.is_coming = False
+            self._coming -= 1
+            self._arrival.notify_all()
+
+    def compute(self, columns: Columns, records: int, ticket: Ticket) -> Columns:
+        """The engine's answer to these columns, perhaps together with others'. Raises `Problem`.
+
+        Checked columns only: what one of them may spoil, its neighbours pay for with a second call.
+        """
+        call = _Call(columns, records, _key_of(columns) if self._mixes else (), ticket)
+        with self._lock:
+            call.leads = self._free > 0  # so nobody else waits
+            if call.leads:
+                self._free -= 1
+            else:
+                self._waiting.append(call)
+            self._has_come(ticket)
+        if not call.leads:
+            call.woken.acquire()
+        if call.leads:
+            self._lead(call)
+        if call.problem is not None:
+            raise call.problem
+        assert call.outputs is not None
+        return call.outputs
+
+    def _lead(self, first: _Call) -> None:
+        """Answer the first in line with those that go with it, then pass the lead on."""
+        batch = self._gathered(first)
+        try:
+            self._answer(batch)
+        finally:
+            self._pass_on(len(batch))
+            for call in batch:
+                if call.outputs is None and call.problem is None:
+                    call.problem = Problem(500, "internal_error", "the model server failed at this request")
+                call.leads = False
+                call.woken.release()
+
+    def _pass_on(self, answered: int) -> None:
+        with self._lock:
+            self.running -= answered
+            if not self._waiting:
+                self._free += 1
+                return
+            first = self._waiting.popleft()
+            first.leads = True
+        first.woken.release()
+
+    def _gathered(self, first: _Call) -> list[_Call]:
+        """The first, which has left the line, and those in it that fit, after a wait for those that are just coming."""
+        batch, left = [first], self.plan.max_records - first.records
+        with self._lock:
+            if self._mixes and left > 0:
+                if self.plan.max_delay_s > 0 and self._coming:
+                    self._arrival.wait_for(lambda: self._is_enough(left), self.plan.max_delay_s)
+                behind: list[_Call] = []
+                for call in self._waiting:
+                    if call.key == first.key and call.records <= left:
+                        batch.append(call)
+                        left -= call.records
+                    else:
+                        behind.append(call)
+                self._waiting = deque(behind)
+            self.running += len(batch)
+        return batch
+
+    def _is_enough(self, left: int) -> bool:
+        return self._coming <= 0 or sum(call.records for call in self._waiting) >= left
+
+    def _answer(self, batch: Sequence[_Call]) -> None:
+        live = [call for call in batch if self._is_wanted(call)]
+        if len(live) > 1 and self._together(live):
+            return
+        for call in live:
+            if self._is_wanted(call):  # also after the others, who may have taken long
+                self._alone(call)
+
+    def _is_wanted(self, call: _Call) -> bool:
+        call.problem = call.ticket.refusal()
+        if call.problem is not None:
+            self._statistics.refused(call.problem.code)
+        return call.problem is None
+
+    def _together(self, calls: Sequence[_Call]) -> bool:
+        """Answer all in one call of the engine; whether that went well. Where it did not, nobody is answered."""
+        began = now()
+        try:
+            names = calls[0].columns
+            merged = {name: np.concatenate([call.columns[name] for call in calls]) for name in names}
+            before = now()
+            outputs = self._compute(merged)
+        except (Problem, MemoryError):
+            return False  # one of them may be at fault, and must not spoil the others' answers
+        after = now()
+        records = sum(call.records for call in calls)
+        if not all(column.ndim and len(column) == records for column in outputs.values()):
+            self._mixes = False  # its answers do not belong to records
+            return False
+        start = 0
+        for call in calls:
+            stop = start + call.records
+            call.outputs = {name: column[start:stop] for name, column in outputs.items()}
+            self._statistics.ran(call.records, call.asked, before, after)
+            start = stop
+        self._statistics.executed(records, before - began, after - before, now() - after)
+        return True
+
+    def _alone(self, call: _Call) -> None:
+        begun = now()
+        try:
+            call.outputs = self._compute(call.columns)
+        except Problem as problem:
+            call.problem = problem
+            return
+        ended = now()
+        self._statistics.ran(call.records, call.asked, begun, ended)
+        self._statistics.executed(call.records, 0, ended - begun, 0)
+
+
+def _key_of(columns: Columns) -> object:
+    """What columns must have in common to be put together; a large request has it with no other."""
+    if sum(column.nbytes for column in columns.values()) > _LARGE_BYTES:
+        return object()
+    return tuple((name, column.dtype, column.shape[1:]) for name, column in columns.items())
