@@ -8,6 +8,7 @@ import hmac
 import importlib.metadata
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,17 +30,18 @@ from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token, shorten
 from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
+from serving.room import Room
 from serving.score import Identity, Scorer, too_much
 from serving.spellings import is_json
 from serving.statistics import now
-from serving.tuning import Tuning
+from serving.tickets import too_late
+from serving.tuning import UNTUNED, Tuning
 
 Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
 _OTHER_KINDS = (b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values")
 _PART = re.compile(r"(?:/api/v1/services/[^/]+)?/parts/([^/]*)/predict")
-DEFAULTS = Tuning()
 DEFAULT = ""  # the key of what answers where no part is named
 
 
@@ -71,13 +73,14 @@ class ModelServer:
         identity: Identity,
         token: str | None,
         threads: int,
-        tuning: Tuning = DEFAULTS,
+        tuning: Tuning = UNTUNED,
         max_body_bytes: int = 2**26,
     ) -> None:
         """`max_body_bytes` is how large a body may become once it is inflated."""
         self._identity, self._tuning, self._max_body_bytes = identity, tuning, max_body_bytes
         self._plan = Plan(instances=tuning.instances or max(2, threads))  # of what is not run together
         self._authorization = None if token is None else f"Bearer {token}".encode()
+        self.room = Room(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
         self._is_stopping = False
         self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
@@ -122,6 +125,8 @@ class ModelServer:
         served = self._served.get(route.part)
         if not route.is_work or served is None:
             return self._guarded(handler, request)
+        if request.deadline is not None and time.monotonic() >= request.deadline:
+            return self._not_begun(served, request, too_late())
         size, pace = _weight(request), served.pace
         work = partial(self._guarded, partial(answered, handler, max_bytes=self._max_body_bytes), request)
         if pace.fits_loop(size):
@@ -222,8 +227,9 @@ class ModelServer:
             return route
         handlers = self._admin.handlers(path.decode("utf-8", "replace"))
         return None if handlers is None else Route(handlers)
+
     def _metrics(self, request: Request) -> Response:
-        return Response(200, telemetry.exposed(self._identity.service, self._served), telemetry.CONTENT_TYPE)
+        return Response(200, telemetry.exposed(self._identity.service, self._served, self.room), telemetry.CONTENT_TYPE)
 
     def _all_statistics(self, request: Request) -> Response:
         return self._told_statistics(self._served)

@@ -4,14 +4,20 @@ Answers go out in the order of the requests, also when a client sends several at
 """
 
 import asyncio
+import select
+import sys
+import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
+from serving.crew import overloaded
 from serving.messages import PROBLEM_JSON, Request, Response, ResponseEncoder
 from serving.problems import Problem, encode_problem
+from serving.room import SMALL_BYTES, Room
+from serving.tickets import deadline_of
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD_BYTES = 64 * 1024
@@ -44,7 +50,12 @@ class Connection(asyncio.Protocol):
     """One client's connection. Lives on the loop; httptools calls the `on_…` methods."""
 
     def __init__(
-        self, application: Application, encoder: ResponseEncoder, max_body_bytes: int, all_open: set["Connection"]
+        self,
+        application: Application,
+        encoder: ResponseEncoder,
+        max_body_bytes: int,
+        all_open: set["Connection"],
+        room: Room | None = None,
     ):
         self._application, self._encoder, self._max_body_bytes, self._open = (
             application,
@@ -57,6 +68,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._line: deque[Waiting] = deque()
         self._running: Waiting | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._room, self._room_bytes, self._wanted_bytes = room, 0, 0  # what the body being read has and waits for
         self._can_write = True
         self._is_reading = True  # False once this connection takes no further request
         self._is_draining = self._is_at_end = False
@@ -78,6 +91,9 @@ class Connection(asyncio.Protocol):
         self._open.discard(self)
         self._transport, self._is_reading = None, False
         self._line.clear()
+        self._leave_room()
+        if self._answer is not None:
+            self._answer.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -91,7 +107,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may close its half after its last request and still read the answers."""
         self._is_reading, self._is_at_end = False, True
-        return self._is_busy()
+        return self._is_busy() and not _has_hung_up(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self.seen_at = self._loop.time()
@@ -145,6 +161,8 @@ class Connection(asyncio.Protocol):
                 self._refuse(Problem(417, "expectation_failed", "the only expectation met here is 100-continue"))
             elif self._transport is not None and not self._is_busy():
                 self._transport.write(CONTINUE)
+        if self._room is not None and b"content-length" in headers:
+            self._ask_room(self._room, int(headers[b"content-length"]))
 
     def on_body(self, body: bytes) -> None:
         if not self._is_reading:
@@ -152,6 +170,8 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(body)
         if self._body_bytes > self._max_body_bytes:
             self._refuse_body()
+        elif self._body_bytes > SMALL_BYTES and b"content-length" not in self._headers and not self._grow_room():
+            self._refuse(overloaded("there is no room for so large a body"))
         else:
             self._chunks.append(body)
 
@@ -161,7 +181,11 @@ class Connection(asyncio.Protocol):
             return
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
-        request = Request(self._method, self._url, self._headers, body)
+        timeout = self._headers.get(b"portside-timeout")
+        deadline = None if timeout is None else deadline_of(timeout)
+        request = Request(self._method, self._url, self._headers, body, deadline)
+        if self._room_bytes or self._wanted_bytes:
+            self._keep_room(request)
         connection = b""
         if not self._keep_alive:
             self._is_reading, connection = False, b"close"
@@ -180,7 +204,7 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float, request_s: float, idle_s: float) -> None:
         """Give up on a client that stopped in the middle of a request, or has been silent for long."""
         silent_s = now - self.seen_at
-        if self._is_busy() or self._transport is None:
+        if self._is_busy() or self._transport is None or self._wanted_bytes:
             return
         if self._in_request and self._is_reading and silent_s > request_s:
             self._refuse(
@@ -215,6 +239,8 @@ class Connection(asyncio.Protocol):
         """Answer, in its turn, a request that will not be read any further, and then close."""
         if self._is_reading:
             self._is_reading = self._in_head = False
+            self._chunks = []
+            self._leave_room()
             self._put(Waiting(self._application.refusal(problem), b"close", keep_alive=False))
 
     def _put(self, waiting: Waiting) -> None:
@@ -235,13 +261,17 @@ class Connection(asyncio.Protocol):
             if isinstance(answer, Response):
                 self._write(waiting, answer)
             else:
-                self._running = waiting
+                self._running, self._answer = waiting, answer
                 answer.add_done_callback(self._finished)
-        if self._transport is not None and not line and not self._transport.is_reading() and self._is_reading:
+        self._read_on()
+
+    def _read_on(self) -> None:
+        may_read = self._is_reading and not self._line and not self._wanted_bytes
+        if may_read and self._transport is not None and not self._transport.is_reading():
             self._transport.resume_reading()
 
     def _finished(self, answer: "asyncio.Future[Response]") -> None:
-        waiting, self._running = self._running, None
+        waiting, self._running, self._answer = self._running, None, None
         if waiting is not None and self._transport is not None:
             self._write(waiting, answer.result())
             self._advance()
@@ -269,6 +299,68 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(LINGER_S, transport.close)
         else:
             transport.close()
+
+    # Room for bodies.
+
+    def _ask_room(self, room: Room, size_bytes: int) -> None:
+        """Read no further until there is room for the body."""
+        if size_bytes <= SMALL_BYTES or not self._is_reading:
+            return
+        if room.take(size_bytes):
+            self._room_bytes = size_bytes
+            return
+        self._wanted_bytes = size_bytes
+        room.wait(size_bytes, self._entered)
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def _entered(self) -> None:
+        self._room_bytes, self._wanted_bytes, self.seen_at = self._wanted_bytes, 0, self._loop.time()
+        self._read_on()
+
+    def _grow_room(self) -> bool:
+        """Room for what came of a body that does not say how long it will be."""
+        room, more_bytes = self._room, self._body_bytes - self._room_bytes
+        if room is not None and more_bytes > 0:
+            if not room.take(more_bytes):
+                return False
+            self._room_bytes += more_bytes
+        return True
+
+    def _keep_room(self, request: Request) -> None:
+        """The body keeps its room for as long as it is in memory, also where nobody waits for its answer any more."""
+        room, size_bytes, loop = self._room, self._room_bytes, self._loop
+        self._room_bytes = 0
+        self._leave_room()  # small enough to come at once, while it waited
+        if room is None or not size_bytes:
+            return
+
+        def gone() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(room.give_back, size_bytes)
+
+        weakref.finalize(request, gone)
+
+    def _leave_room(self) -> None:
+        """Give up what the body being read has, or its place in the line."""
+        if self._room is None:
+            return
+        wanted_bytes, self._wanted_bytes = self._wanted_bytes, 0
+        if wanted_bytes:
+            self._room.leave(self._entered)
+        had_bytes, self._room_bytes = self._room_bytes, 0
+        if had_bytes:
+            self._room.give_back(had_bytes)
+
+
+def _has_hung_up(transport: asyncio.Transport | None) -> bool:
+    """Whether the other side reads no answer either. A unix socket tells; over TCP a closed one looks half closed."""
+    connected = None if transport is None else transport.get_extra_info("socket")
+    if connected is None or sys.platform != "linux":
+        return False
+    poll = select.poll()
+    poll.register(connected.fileno(), 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def problem_response(problem: Problem, instance: str, request_id: str = "") -> Response:

@@ -12,7 +12,7 @@ PROBLEM_JSON = "application/problem+json"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Request:
     """One request, complete: `target` as it was sent, header names in lower case, `deadline` of `time.monotonic`."""
 

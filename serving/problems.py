@@ -21,8 +21,10 @@ TITLES = {
     417: "The expectation cannot be met",
     422: "The request was refused",
     431: "The request head is too large",
+    499: "The client has gone",
     500: "Internal error",
     503: "Not ready",
+    504: "The prediction took too long",
 }
 
 

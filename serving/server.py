@@ -9,18 +9,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import uvloop
 
+from serving.access_log import LoggedApplication
 from serving.application import ModelServer
-from serving.connection import Connection
+from serving.connection import Application, Connection
 from serving.engines.base import InvalidModel
 from serving.messages import ResponseEncoder
 from serving.parts.loading import LoadedParts
+from serving.payloads import BoundedFile, SampledApplication, log_lines
 from serving.process import take_socket
 from serving.score import Identity
-from serving.tuning import Tuning
+from serving.tuning import UNTUNED, Tuning
 
 REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 
@@ -41,7 +43,7 @@ class Listen:
 
 
 def run_server(
-    listen: Listen, identity: Identity, load: Callable[[], LoadedParts], out: BinaryIO, tuning: Tuning
+    listen: Listen, identity: Identity, load: Callable[[], LoadedParts], out: BinaryIO, tuning: Tuning = UNTUNED
 ) -> int:
     """Serve until SIGTERM or SIGINT; the address is written to `out` once it listens. Returns the exit status."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -52,7 +54,7 @@ class _Run:
     """One run of a server."""
 
     def __init__(self, listen: Listen, identity: Identity, out: BinaryIO, tuning: Tuning) -> None:
-        self._listen, self._out, self._identity = listen, out, identity
+        self._listen, self._out, self._identity, self._tuning = listen, out, identity, tuning
         token = None if listen.socket_path else listen.token
         self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes)
         self._connections: set[Connection] = set()
@@ -82,10 +84,10 @@ class _Run:
             loop.add_signal_handler(number, self._stopped.set)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
-        encoder = ResponseEncoder()
+        encoder, room, application = ResponseEncoder(), self._server.room, self._watched()
 
         def connection() -> Connection:
-            return Connection(self._server, encoder, self._listen.max_body_bytes, self._connections)
+            return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room)
 
         if self._listen.socket_path:
             server = await loop.create_unix_server(connection, str(self._listen.socket_path), backlog=1024)
@@ -100,6 +102,15 @@ class _Run:
         shown = f"[{host}]" if server.sockets[0].family == socket.AF_INET6 else host
         self._say(f"http://{shown}:{port}")
         return server
+
+    def _watched(self) -> Application:
+        """The application, and around it what was asked for to be written down. Raises OSError."""
+        tuning, application = self._tuning, cast("Application", self._server)
+        if tuning.sample_rate > 0:
+            path = tuning.sample_file
+            keep = log_lines(sys.stderr) if path is None else BoundedFile(path).write
+            application = SampledApplication(application, tuning.sample_rate, keep)
+        return LoggedApplication(application, sys.stderr) if tuning.access_log else application
 
     def _say(self, address: str) -> None:
         self._out.write(f"{address}\n".encode())

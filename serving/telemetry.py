@@ -10,6 +10,7 @@ from typing import Protocol
 
 from serving.crew import Crew
 from serving.exposition import CONTENT_TYPE, Exposition
+from serving.room import Room
 from serving.score import Scorer
 
 __all__ = ["CONTENT_TYPE", "exposed"]
@@ -30,7 +31,7 @@ class Served(Protocol):
         ...
 
 
-def exposed(service: str, served: Mapping[str, Served]) -> bytes:
+def exposed(service: str, served: Mapping[str, Served], room: Room) -> bytes:
     """The text for Prometheus. Where there are parts, the default one is told as itself only."""
     exposition = Exposition()
     for part, model in served.items():
@@ -38,6 +39,10 @@ def exposed(service: str, served: Mapping[str, Served]) -> bytes:
             labels = {"service": service, "part": part}
             model.scorer.statistics.expose(exposition, labels)
             _expose_line(exposition, model, labels)
+    bodies = exposition.family("portside_server_body_bytes", "gauge", "Large request bodies in memory.")
+    bodies.add(room.taken_bytes, {})
+    unread = exposition.family("portside_server_unread_requests", "gauge", "Requests whose bodies wait for room.")
+    unread.add(room.waiting, {})
     _expose_process(exposition)
     return exposition.text().encode()
 

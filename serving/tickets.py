@@ -6,6 +6,7 @@ A thread of the pool holds one ticket at a time; the batcher looks at it before 
 import re
 import time
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Final
 
 from serving.problems import Problem
@@ -39,8 +40,14 @@ current: Final[ContextVar[Ticket]] = ContextVar("ticket", default=_none)
 
 def deadline_of(value: bytes) -> float | None:
     """The deadline that a `Portside-Timeout` (30s, 500ms, 2m; plain seconds) sets from now; None if it is none."""
+    seconds = _seconds(value)
+    return None if seconds is None else time.monotonic() + seconds
+
+
+@lru_cache(maxsize=256)
+def _seconds(value: bytes) -> float | None:
     found = _DURATION.fullmatch(value.strip())
-    return None if found is None else time.monotonic() + float(found[1]) * _UNIT_S[found[2]]
+    return None if found is None else float(found[1]) * _UNIT_S[found[2]]
 
 
 def too_late() -> Problem:

@@ -17,11 +17,14 @@ class Tuning:
     max_delay_s: float = 0.002
     instances: int | None = None
     max_queue: int = 512
-    max_in_flight_bytes: int | None = None
+    max_in_flight_bytes: int = 256 * 1024 * 1024
     memory_mb: int | None = None
     access_log: bool = False
     sample_rate: float = 0.0
     sample_file: Path | None = None
+
+
+UNTUNED = Tuning()
 
 
 def add_tuning(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +47,7 @@ def add_tuning(parser: argparse.ArgumentParser) -> None:
 
 def tuning_of(options: argparse.Namespace) -> Tuning:
     """What the options say."""
-    in_flight_mb = options.max_in_flight_mb or 4 * options.max_body_mb
+    in_flight_mb = max(options.max_in_flight_mb or 4 * options.max_body_mb, options.max_body_mb)
     return Tuning(
         max_batch=options.max_batch,
         max_delay_s=options.max_delay_ms / 1000,

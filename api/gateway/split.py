@@ -149,10 +149,12 @@ class Gateway:
             find()
             self._check_length(scope)
             exchange = Exchange(self.holding, self.pool, find, receive, _tagged(send, request_id), self.max_bytes)
-            headers = [*passed_on(scope["headers"]), (b"x-request-id", request_id)]
+            timeout_s = _timeout_s(scope)
+            told = (b"portside-timeout", b"%dms" % max(1, timeout_s * 1000))  # nothing is run that nobody waits for
+            headers = [*passed_on(scope["headers"]), (b"x-request-id", request_id), told]
             query: bytes = scope.get("query_string", b"")
             url = target + b"?" + query if query else target
-            await exchange.run(takes.encode(), url, _once(headers), _timeout_s(scope))
+            await exchange.run(takes.encode(), url, _once(headers), timeout_s)
         except PlatformError as error:
             if exchange is not None and exchange.answer_started:
                 seen.status_code = error.status

@@ -12,6 +12,7 @@ from serving.connection import Connection
 from serving.loading import Loaded
 from serving.messages import ResponseEncoder
 from serving.score import Scorer
+from serving.tuning import UNTUNED, Tuning
 from tests.serving.models import IDENTITY, double_scorer
 from tests.serving.wire import Wire, connect
 
@@ -32,10 +33,10 @@ async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         call_s: float = 0.0,
         token: str | None = None,
         parts: Mapping[str, Loaded] = MappingProxyType({}),
+        tuning: Tuning = UNTUNED,
     ) -> Callable[[], Awaitable[Wire]]:
-        application = ModelServer(
-            IDENTITY if scorer is None else scorer.identity, token, 1, max_body_bytes=MAX_BODY_BYTES
-        )
+        told = IDENTITY if scorer is None else scorer.identity
+        application = ModelServer(told, token, 1, tuning, MAX_BODY_BYTES)
         if scorer is not None:
             application.serve(scorer, call_s, parts)
         path = tmp_path_factory.mktemp("s") / "s"
@@ -43,7 +44,7 @@ async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         loop = asyncio.get_running_loop()
         servers.append(
             await loop.create_unix_server(
-                lambda: Connection(application, encoder, MAX_BODY_BYTES, connections), str(path)
+                lambda: Connection(application, encoder, MAX_BODY_BYTES, connections, application.room), str(path)
             )
         )
 

@@ -1,0 +1,52 @@
+"""How many bytes of request bodies this process holds at once: who finds no room waits, unread, until there is some."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+# Smaller bodies are not counted: how many of them there may be is bounded elsewhere.
+SMALL_BYTES: Final = 64 * 1024
+
+
+class Room:
+    """Counts the bytes that large bodies hold. Lives on the loop."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self.taken_bytes = 0
+        self._line: deque[tuple[int, Callable[[], None]]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for room."""
+        return len(self._line)
+
+    def take(self, size_bytes: int) -> bool:
+        """Take this much at once, if it is there. A body larger than all of it finds room when it is alone."""
+        if self._line or not self._has(size_bytes):
+            return False
+        self.taken_bytes += size_bytes
+        return True
+
+    def wait(self, size_bytes: int, taken: Callable[[], None]) -> None:
+        """Stand in line; `taken` is called once this much was taken."""
+        self._line.append((size_bytes, taken))
+
+    def leave(self, taken: Callable[[], None]) -> None:
+        """Wait no longer."""
+        self._line = deque(each for each in self._line if each[1] != taken)
+        self._let_in()
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give back what was taken."""
+        self.taken_bytes -= size_bytes
+        self._let_in()
+
+    def _has(self, size_bytes: int) -> bool:
+        return not self.taken_bytes or self.taken_bytes + size_bytes <= self._most_bytes
+
+    def _let_in(self) -> None:
+        while self._line and self._has(self._line[0][0]):
+            size_bytes, taken = self._line.popleft()
+            self.taken_bytes += size_bytes
+            taken()
