@@ -76,6 +76,10 @@ class BoundedFile:
         with suppress(OSError):
             self._append(line)
 
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
     def _append(self, line: bytes) -> None:
         if self._file.tell() + len(line) > self._most_bytes and self._file.tell():
             self._file.close()

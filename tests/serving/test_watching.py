@@ -70,6 +70,7 @@ def test_the_file_of_payloads_begins_anew_when_it_is_full(tmp_path: Path) -> Non
     file = BoundedFile(path, most_bytes=100)
     for number in range(50):
         file.write(f"{number:09}\n".encode())
+    file.close()
     assert path.stat().st_size <= 100
     assert sorted(each.name for each in tmp_path.iterdir()) == ["payloads", "payloads.1"]
     assert path.read_text().splitlines()[-1] == f"{49:09}"

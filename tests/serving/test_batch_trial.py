@@ -1,0 +1,104 @@
+"""How many records are run together is found by trying, and a model that minds is left alone."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.convolution import convolution_model
+from serving.batch_trial import plan_batches, plan_for
+from serving.batcher import Plan
+from serving.engines.base import Columns
+from serving.loading import Loaded, load_scorer
+from serving.parts.loading import LoadedParts
+from serving.score import Scorer
+from serving.signature import Batch, InputField, OutputField
+from serving.tickets import Ticket
+from serving.tuning import UNTUNED, Tuning
+from tests.serving.models import IDENTITY, PythonModel, double, signature_of
+
+CALL_S = 0.002
+ALONE = Plan(instances=2)
+
+
+def loaded(predict: Callable[[Columns], Columns], batch: Batch = "stack", call_s: float = CALL_S) -> Loaded:
+    inputs, outputs = (InputField("x", "FP32", (-1, 2)),), (OutputField("y", "FP32", (-1, 2)),)
+    return Loaded(Scorer(signature_of(inputs, outputs, batch=batch), PythonModel(predict), IDENTITY), call_s)
+
+
+def slow_double(columns: Columns) -> Columns:
+    """Takes as long for many records as for one."""
+    time.sleep(CALL_S)
+    return double(columns)
+
+
+def slower_double(columns: Columns) -> Columns:
+    """Takes as long for each record, however many there are."""
+    time.sleep(CALL_S * len(columns["x"]))
+    return double(columns)
+
+
+def test_a_model_that_is_quicker_with_many_records_gets_many() -> None:
+    plan = plan_for(loaded(slow_double), UNTUNED, 1)
+    assert plan.max_records >= 4
+    assert (plan.instances, plan.max_delay_s) == (1, UNTUNED.max_delay_s)
+
+
+def test_a_model_that_gains_nothing_is_asked_for_each_request() -> None:
+    assert plan_for(loaded(slower_double), UNTUNED, 1) == ALONE
+
+
+def test_a_quick_model_is_not_tried() -> None:
+    quick = loaded(double, call_s=0.000_01)
+    assert plan_for(quick, UNTUNED, 4) == Plan(instances=4)
+
+
+@pytest.mark.parametrize("batch", ["loop", "none"])
+def test_a_model_whose_records_cannot_be_stacked_is_not_tried(batch: Batch) -> None:
+    assert plan_for(loaded(slow_double, batch), UNTUNED, 1) == ALONE
+
+
+def subtracts_the_mean(columns: Columns) -> Columns:
+    time.sleep(CALL_S)
+    x = np.asarray(columns["x"])
+    return {"y": x - x.mean(axis=0)}
+
+
+def sums_up(columns: Columns) -> Columns:
+    time.sleep(CALL_S)
+    return {"y": np.asarray(columns["x"]).sum(axis=0, keepdims=True)}
+
+
+@pytest.mark.parametrize("predict", [subtracts_the_mean, sums_up])
+@pytest.mark.parametrize("tuning", [UNTUNED, Tuning(max_batch=8)])
+def test_a_model_that_mixes_records_up_is_found_out(
+    predict: Callable[[Columns], Columns], tuning: Tuning, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan_for(loaded(predict), tuning, 1) == ALONE
+    assert "iris runs each request alone: its output 'y'" in capsys.readouterr().err
+
+
+def test_who_says_how_many_gets_as_many_and_nothing_is_measured() -> None:
+    tuning = Tuning(max_batch=24, max_delay_s=0.5, instances=3)
+    assert plan_for(loaded(slower_double), tuning, 1) == Plan(24, 0.5, 3)
+    assert plan_for(loaded(slow_double), Tuning(max_batch=1), 1) == ALONE
+
+
+def test_the_trial_is_not_counted() -> None:
+    model = loaded(slow_double)
+    plan_batches(LoadedParts(model, {}), UNTUNED, 1)
+    assert model.scorer.statistics.entry("iris", "1")["inference_count"] == 0
+
+
+def test_a_convolution_answers_in_a_batch_as_it_does_alone(tmp_path: Path) -> None:
+    path = tmp_path / "conv.onnx"
+    path.write_bytes(convolution_model(size=8, channels=8, hidden=64))
+    model = load_scorer(path, None, IDENTITY, 1)
+    plan = plan_for(model, Tuning(max_batch=16), 1)
+    assert plan.max_records == 16
+    images = np.random.default_rng(5).standard_normal((16, 3, 8, 8)).astype(np.float32)
+    alone = [model.scorer.run({"image": images[[index]]})["scores"] for index in range(16)]
+    together = model.scorer.batch(plan).compute({"image": images}, 16, Ticket())["scores"]
+    np.testing.assert_allclose(np.float64(together), np.float64(np.concatenate(alone)), rtol=1e-4, atol=1e-6)
