@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from benchmarks import (
+    batching,
     command,
     deploy,
     drain,
@@ -41,6 +42,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "listing": listing.measure,
     "waiters": waiters.measure,
     "command": command.measure,
+    "batching": batching.measure,
 }
 
 
