@@ -106,7 +106,7 @@ class ModelServer:
         batcher = scorer.batcher or scorer.batch(self._plan)
         crews = (served.crew for served in self._served.values() if served.scorer is scorer)
         crew = next(crews, None) or Crew(batcher, self._tuning.max_queue, self._tuning.memory_mb)
-        return Served(scorer, oip, Pace(call_s), crew)
+        return Served(scorer, oip, Pace(call_s, may_hold_loop=batcher.plan.max_records == 1), crew)
 
     def stop(self) -> None:
         """Stop being ready; requests that still come are answered."""

@@ -26,7 +26,9 @@ QUICK_S = 0.000_25
 _SIZES = (2, 4, 8, 16, 32, 64)
 _TRIAL_S = 0.5
 _TRIES = 3
-_WORTH, _WORTH_DOUBLING = 0.9, 0.95  # of the time per record, as against alone and as against half as many
+_WORTH = 0.1  # the least share of its time that a record must save,
+HOP_S = 0.000_15  # and the time that it loses on the way through a thread
+_WORTH_DOUBLING = 0.95  # the most time of a record as against that in a smaller batch
 _MOST_BYTES = 64 * 1024 * 1024
 # Sums over many numbers end in other last digits where an engine orders them otherwise.
 _CLOSE = 1e-4
@@ -104,7 +106,8 @@ def _try_sizes(scorer: Scorer, wanted: int | None) -> Found:
             best = Found(size, each_s, alone_s)
         elif size > 2 * best.size:
             break  # one size that is no better may be followed by one that is
-    return best if wanted is not None or best.each_s < alone_s * _WORTH else Found()
+    saved_s = alone_s - best.each_s
+    return best if wanted is not None or saved_s > max(alone_s * _WORTH, HOP_S) else Found()
 
 
 def _timed(scorer: Scorer, records: Sequence[Columns]) -> float:

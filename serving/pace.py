@@ -20,13 +20,15 @@ _HARMFUL_S = 0.05
 class Pace:
     """A moving median of how long the model takes for small requests."""
 
-    def __init__(self, first_s: float) -> None:
+    def __init__(self, first_s: float, *, may_hold_loop: bool = True) -> None:
+        """`may_hold_loop` is false for a model that is quickest when several requests reach it at once."""
+        self._may_hold_loop = may_hold_loop
         self._median_s = max(first_s, _FLOOR_S)
         self._is_slow = first_s > INLINE_S  # the way back is harder, lest it swings
 
     def fits_loop(self, body_bytes: int) -> bool:
         """Whether a request of this size may run on the loop."""
-        return not self._is_slow and body_bytes <= INLINE_BODY_BYTES
+        return self._may_hold_loop and not self._is_slow and body_bytes <= INLINE_BODY_BYTES
 
     def timed(self, work: Callable[[], Response], body_bytes: int) -> Response:
         """Do the work and learn from it, if it is small enough to compare."""
