@@ -6,6 +6,7 @@ The records that are tried differ, so that a model which mixes them up is found 
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,9 @@ from serving.tuning import Tuning
 # Below this a model is answered on the loop, one request after the other: see `pace`.
 QUICK_S = 0.000_25
 _SIZES = (2, 4, 8, 16, 32, 64)
-_TRIAL_S = 0.5
-_TRIES = 3
+# What the trials of all models of a replica may take together, and as many calls of each in any case.
+_TRIAL_S, _TRIAL_CALLS = 0.5, 4
+_TRIES, _TRY_AGAIN_S = 3, 0.05  # a slow call is measured once
 _WORTH = 0.1  # the least share of its time that a record must save,
 HOP_S = 0.000_15  # and the time that it loses on the way through a thread
 _WORTH_DOUBLING = 0.95  # the most time of a record as against that in a smaller batch
@@ -40,42 +42,55 @@ class Unstackable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best size, and the seconds for each of so many records, and alone."""
+    """The best size, the seconds for each of so many records, and alone; and whether no bit of an answer differs."""
 
     size: int = 1
     each_s: float = 0.0
     alone_s: float = 0.0
+    is_exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A call of the engine: what it was asked, what it said, and how long that took at best."""
+
+    columns: Columns
+    outputs: Columns
+    took_s: float
 
 
 def plan_batches(loaded: LoadedParts, tuning: Tuning, threads: int) -> None:
     """Give each model its batcher."""
-    for each in {id(each): each for each in (loaded.default, *loaded.by_key.values())}.values():
-        each.scorer.batch(plan_for(each, tuning, threads))
+    models = {id(each): each for each in (loaded.default, *loaded.by_key.values())}.values()
+    for each in models:
+        each.scorer.batch(plan_for(each, tuning, threads, _TRIAL_S / len(models)))
 
 
-def plan_for(loaded: Loaded, tuning: Tuning, threads: int) -> Plan:
-    """How this model's requests are put together."""
-    found = _found(loaded, tuning)
+def plan_for(loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRIAL_S) -> Plan:
+    """How this model's requests are put together. Takes `trial_s` and some calls, at most."""
+    found = _found(loaded, tuning, trial_s)
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
     return Plan(found.size, tuning.max_delay_s, tuning.instances or 1)
 
 
-def _found(loaded: Loaded, tuning: Tuning) -> Found:
+def _found(loaded: Loaded, tuning: Tuning, trial_s: float) -> Found:
     signature, scorer = loaded.scorer.signature, loaded.scorer
     # PMML4S takes one row after the other, whoever they belong to.
     if signature.batch != "stack" or signature.format == "pmml" or tuning.max_batch == 1:
         return Found()
     if tuning.max_batch is None and loaded.call_s < QUICK_S:
         return Found()
+    deadline = time.perf_counter() + trial_s + _TRIAL_CALLS * loaded.call_s
     try:
-        found = _try_sizes(scorer, tuning.max_batch)
+        found = _try_sizes(scorer, tuning.max_batch, deadline)
     except (Problem, Unstackable, MemoryError) as error:
         _say(scorer, f"runs each request alone: {error}")
         return Found()
     if found.size > 1:
-        told = f"{found.each_s * 1000:.3g} ms each instead of {found.alone_s * 1000:.3g} ms"
-        _say(scorer, f"runs up to {found.size} records together: {told}")
+        alike = "the answers equal to the last bit" if found.is_exact else "the answers equal but for rounding"
+        took = f"{found.each_s * 1000:.3g} ms each instead of {found.alone_s * 1000:.3g} ms"
+        _say(scorer, f"runs up to {found.size} records together, {took}, {alike}")
     return found
 
 
@@ -84,56 +99,52 @@ def _say(scorer: Scorer, text: str) -> None:
     sys.stderr.write(f"{name} {text}\n")
 
 
-def _try_sizes(scorer: Scorer, wanted: int | None) -> Found:
+def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
     """Raises what `scorer.run` does, and `Unstackable`."""
-    deadline = time.perf_counter() + _TRIAL_S
-    records = _records(scorer)
-    if not records:
-        raise Unstackable("its inputs are too large to make some")
-    alone = [scorer.run(record) for record in records]
-    alone_s = min(_timed(scorer, records[:1]) for _ in range(_TRIES))
-    best = Found(1, alone_s, alone_s)
+    alone = _some_alone(scorer)
+    largest = max(_bytes_of(alone[0].columns), _bytes_of(alone[0].outputs), 1)
+    best = start = Found(1, alone[0].took_s, alone[0].took_s)
+    is_exact = True
     for size in _SIZES if wanted is None else (wanted,):
-        predicted_s = best.each_s * size * (_TRIES + 1)
-        too_large = _bytes_of(records[0]) * size > _MOST_BYTES or _bytes_of(alone[0]) * size > _MOST_BYTES
-        if wanted is None and (too_large or time.perf_counter() + predicted_s > deadline):
+        fits = size * largest <= _MOST_BYTES
+        if wanted is None and (not fits or time.perf_counter() + best.each_s * size > deadline):
             break
-        chosen = [index % len(records) for index in range(size)]
-        together = [records[index] for index in chosen]
-        _compare(scorer.run(_stacked(together)), [alone[index] for index in chosen])
-        each_s = min(_timed(scorer, together) for _ in range(_TRIES)) / size
+        tried = size if fits else max(2, _MOST_BYTES // largest)
+        expected = [alone[index % len(alone)] for index in range(tried)]
+        together = _timed(scorer, _stacked([each.columns for each in expected]))
+        is_exact &= _compared(together.outputs, [each.outputs for each in expected])
+        each_s = together.took_s / tried
         if wanted is not None or each_s < best.each_s * _WORTH_DOUBLING:
-            best = Found(size, each_s, alone_s)
+            best = Found(size, each_s, start.each_s, is_exact)
         elif size > 2 * best.size:
             break  # one size that is no better may be followed by one that is
-    saved_s = alone_s - best.each_s
-    return best if wanted is not None or saved_s > max(alone_s * _WORTH, HOP_S) else Found()
+    saved_s = start.each_s - best.each_s
+    return best if wanted is not None or saved_s > max(start.each_s * _WORTH, HOP_S) else Found()
 
 
-def _timed(scorer: Scorer, records: Sequence[Columns]) -> float:
-    begun = time.perf_counter()
-    scorer.run(_stacked(records) if len(records) > 1 else records[0])
-    return time.perf_counter() - begun
+def _timed(scorer: Scorer, columns: Columns) -> _Answered:
+    """Asked a few times, as the first of a size is slower."""
+    taken_s: list[float] = []
+    while len(taken_s) < _TRIES and sum(taken_s) < _TRY_AGAIN_S:
+        begun = time.perf_counter()
+        outputs = scorer.run(columns)
+        taken_s.append(time.perf_counter() - begun)
+    return _Answered(columns, outputs, min(taken_s))
 
 
-def _records(scorer: Scorer) -> list[Columns]:
-    """Some records that the model answers, as different as the sample allows."""
+def _some_alone(scorer: Scorer) -> list[_Answered]:
+    """Some records that the model answers, as different as the sample allows. Raises `Unstackable` for want of any."""
     for sample in candidate_samples(scorer.signature):
         try:
             record = scorer.validator.question({"inputs": sample}).calls[0]
-            scorer.run(record)
+            found = [_timed(scorer, record)]
         except Problem:
             continue
-        found = [record]
         for step in (1, 2):
-            other = _varied(record, step, scorer.signature)
-            try:
-                scorer.run(other)
-            except Problem:
-                continue
-            found.append(other)
+            with suppress(Problem):
+                found.append(_timed(scorer, _varied(record, step, scorer.signature)))
         return found
-    return []
+    raise Unstackable("its inputs are too large to make some")
 
 
 def _varied(record: Columns, step: int, signature: Signature) -> Columns:
@@ -155,16 +166,20 @@ def _stacked(records: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([record[name] for record in records]) for name in records[0]}
 
 
-def _compare(outputs: Columns, alone: Sequence[Columns]) -> None:
-    """Raises `Unstackable` where the outputs are not those of the records one by one."""
+def _compared(outputs: Columns, alone: Sequence[Columns]) -> bool:
+    """Whether every bit is the same. Raises `Unstackable` where the outputs are not those of the records one by one."""
+    is_exact = True
     for name, column in outputs.items():
         if not column.ndim or len(column) != len(alone):
             raise Unstackable(f"its output {name!r} of {len(alone)} records has the shape {list(column.shape)}")
         one = (1, *column.shape[1:])
         if any(each[name].shape != one for each in alone):
             raise Unstackable(f"its output {name!r} of one record is not {list(one)}")
-        if not _is_close(column, np.concatenate([each[name] for each in alone])):
+        expected = np.concatenate([each[name] for each in alone])
+        if not _is_close(column, expected):
             raise Unstackable(f"its output {name!r} is another one when records are run together")
+        is_exact &= column.dtype.kind != "f" or column.tobytes() == expected.tobytes()
+    return is_exact
 
 
 def _is_close(given: NDArray[np.generic], expected: NDArray[np.generic]) -> bool:

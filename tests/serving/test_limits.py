@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import statistics
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -171,7 +172,7 @@ async def test_health_is_answered_while_a_slow_model_is_busy(busy: tuple[Connect
         looking.send(request("GET", "/healthz"))
         assert (await looking.reply()).status == 200
         taken_s.append(time.monotonic() - begun)
-    assert min(taken_s) < 0.05
+    assert statistics.median(taken_s) < 0.05
 
 
 async def test_a_body_without_room_waits_unread_until_there_is_some(start_server: StartServer, held: Held) -> None:
