@@ -253,8 +253,15 @@ class ModelServer:
             may_be_other = _is_other_content(headers) or _may_be_fields(request)
             if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not may_be_other:
                 return Response(200, scorer.predict(request.body))
-            _refuse_tensors(headers)
-            return answering.predict(scorer, request.body, headers, keeps_going=keeps_going)
+            begun = now()
+            try:
+                _refuse_tensors(headers)
+                answer = answering.predict(scorer, request.body, headers, keeps_going=keeps_going)
+            except Problem:
+                scorer.statistics.failed(begun)
+                raise
+            scorer.statistics.answered_whole(begun)
+            return answer
 
         def read(request: Request) -> Response:
             _refuse_tensors(request.headers)

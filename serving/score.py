@@ -54,7 +54,7 @@ class Scorer:
 
     def batch(self, plan: Plan) -> Batcher:
         """Let threads ask the engine through a batcher of this plan, and count from now on."""
-        self.statistics = Statistics()
+        self.statistics.forget()
         self.batcher = Batcher(self._compute, plan, self.statistics)
         return self.batcher
 

@@ -71,11 +71,16 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as after the trials of a model that is just loaded. Not beside requests."""
         self._answers: list[int] = []
         self._alone: list[int] = []
         self._runs: list[int] = []
         self._executions: list[int] = []
         self._failures: list[int] = []
+        self._wholes: list[int] = []
         self._histograms = {stage: Histogram(LEAST_BITS, MOST_BITS) for stage in STAGES}
         self._sizes = Histogram(0, 10)
         self._by_size: dict[int, list[int]] = {}  # executions and nanoseconds before, in and after the engine
@@ -88,6 +93,12 @@ class Statistics:
         rows = self._answers
         rows.extend((begun, parsed, validated, computed, now()))
         if len(rows) >= _MOST_NUMBERS:
+            self._fold()
+
+    def answered_whole(self, begun: int) -> None:
+        """One request was answered whose steps nobody tells apart: it is in no histogram but those of the engine."""
+        self._wholes.extend((begun, now()))
+        if len(self._wholes) >= _MOST_NUMBERS:
             self._fold()
 
     def failed(self, begun: int) -> None:
@@ -209,7 +220,10 @@ class Statistics:
         if len(executions):
             self._sizes.add(executions[:, 0])
             self._count_sizes(executions)
-        failures = _taken(self._failures, 1)
+        wholes, failures = _taken(self._wholes, 2), _taken(self._failures, 1)
+        self._successes += len(wholes)
+        self._success_ns += int((wholes[:, 1] - wholes[:, 0]).sum())
+        self._last = max(self._last, int(wholes.max(initial=0)))
         self._failed += len(failures)
         self._failed_ns += int(failures.sum())
 

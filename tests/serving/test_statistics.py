@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.exposition import Exposition
 from serving.problems import Problem
@@ -34,6 +35,18 @@ def test_a_request_is_counted_in_each_stage_with_its_time() -> None:
     assert spent["compute_infer"] == {"count": 1, "ns": 5_000}
     assert spent["success"]["count"] == 1
     assert spent["success"]["ns"] >= 4_000
+
+
+def test_a_request_whose_steps_nobody_knows_is_counted_as_a_whole() -> None:
+    statistics = Statistics()
+    statistics.answered_whole(now() - 4_000)
+    entry = entry_of(statistics)
+    assert entry["inference_stats"]["success"]["count"] == 1
+    assert entry["inference_stats"]["success"]["ns"] >= 4_000
+    assert entry["inference_stats"]["compute_input"]["count"] == 0
+    assert entry["last_inference"] > 1_700_000_000_000
+    statistics.forget()
+    assert entry_of(statistics)["last_inference"] == 0
 
 
 def test_a_batch_is_one_execution_of_many_records() -> None:
@@ -103,6 +116,16 @@ def test_prometheus_gets_a_histogram_of_each_stage() -> None:
     assert 'portside_model_stage_seconds_bucket{service="iris",stage="run",le="0.002097152"} 0\n' in text
     assert 'portside_model_stage_seconds_bucket{service="iris",stage="run",le="0.004194304"} 1\n' in text
     assert text.count("# TYPE portside_model_stage_seconds histogram\n") == 1
+
+
+def test_prometheus_reads_all_of_it() -> None:
+    statistics = Statistics()
+    statistics.ran_alone(1, 3_000_000)
+    statistics.failed(now())
+    statistics.refused("overloaded")
+    families = {family.name: family for family in text_string_to_metric_families(told(statistics))}
+    assert families["portside_model_stage_seconds"].type == "histogram"
+    assert {sample.labels["service"] for family in families.values() for sample in family.samples} == {"iris"}
 
 
 def test_a_label_may_have_any_letters() -> None:
