@@ -1,20 +1,7 @@
 """What one served model has done since it was loaded: counts and nanoseconds per stage, as Triton and Prometheus tell.
 
 The path of a request only appends numbers to a list, which is atomic; they become sums and histograms by the thousand,
-or when somebody looks. A protocol tells `answered` or `failed` once per request, from its own stamps of `now`:
-
-    begun = now()
-    try:
-        asked = parse(body); parsed = now()
-        columns = validate(asked); validated = now()
-        outputs = scorer.run(columns); computed = now()
-        answer = encode(outputs)
-    except Problem:
-        statistics.failed(begun)
-        raise
-    statistics.answered(begun, parsed, validated, computed)
-
-What happens inside `scorer.run` is told by itself and by the batcher.
+or when somebody looks.
 """
 
 import threading
@@ -67,7 +54,22 @@ class Histogram:
 
 
 class Statistics:
-    """Counts for one model. Thread-safe."""
+    """Counts for one model. Thread-safe.
+
+    A protocol tells `answered` or `failed` once per request, from its own stamps of `now`; what happens inside
+    `scorer.run` is told by that and by the batcher:
+
+        begun = now()
+        try:
+            asked = parse(body); parsed = now()
+            columns = validate(asked); validated = now()
+            outputs = scorer.run(columns); computed = now()
+            answer = encode(outputs)
+        except Problem:
+            statistics.failed(begun)
+            raise
+        statistics.answered(begun, parsed, validated, computed)
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
