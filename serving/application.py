@@ -21,8 +21,8 @@ import msgspec
 from serving import answering, telemetry
 from serving.batcher import Plan
 from serving.connection import problem_response
-from serving.encodings import answered
 from serving.crew import Crew
+from serving.encodings import answered
 from serving.forms import FIELDS
 from serving.loading import Loaded
 from serving.messages import Request, Response
