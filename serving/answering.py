@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import msgspec
 
+from serving.answer_table import NamedColumn, rows_of
 from serving.answers import Record
-from serving.csv_text import CSV, TYPES, csv_of
+from serving.arrow.open import write_stream
+from serving.csv_text import csv_of
 from serving.json_text import plain
+from serving.media import ARROW, CSV, LINES, Kind, kind_of, preferred
 from serving.messages import Response
 from serving.problems import Problem
 from serving.score import Scorer
-from serving.spellings import Asked, read_body
-from serving.validate import Form, Question
+from serving.spellings import Asked, Check, read_body
+from serving.validate import Form, Question, Validator
 
 CSV_ANSWER = f"{CSV}; charset=utf-8; header=present"
 # Bad records whose unknown names are compared with the known, which takes 200 ms for each where both are many.
@@ -33,16 +36,25 @@ class Outcome:
 def predict(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes], *, keeps_going: bool) -> Response:
     """Answer a prediction; `keeps_going` answers the other records where some are bad. Raises `Problem`."""
     content_type = headers.get(b"content-type", b"")
-    in_csv = tells_csv(headers.get(b"accept", b""), is_asked_in_csv=content_type.lower().startswith(tuple(
-        kind.encode() for kind in TYPES
-    )))  # fmt: skip
+    told_in = preferred(headers.get(b"accept", b""), kind_of(content_type))
     asked = read_body(scorer.validator, body, content_type)
-    if not in_csv and (not keeps_going or asked.check is None):
+    if told_in == "json" and (not keeps_going or asked.check is None):
         return Response(200, scorer.in_json(scorer.answer(asked.whole())))
-    outcome = _outcome(scorer, asked, keeps_going=keeps_going)
-    if in_csv:
-        return Response(200, _in_csv(scorer, outcome), CSV_ANSWER)
-    return Response(200, scorer.in_json(_outputs(scorer, outcome), outcome.faults))
+    question: Question | None = None
+    try:
+        question = asked.whole()
+        if told_in == "csv" or told_in == "arrow":
+            return _in_columns(scorer, _columns(scorer, question), told_in)
+        outcome = Outcome(question.form, _records(scorer, question))
+    except Problem as problem:
+        if not keeps_going or asked.check is None or not _is_of_records(problem, asked.prefix):
+            raise
+        outcome = _answer_others(scorer, asked)
+    if told_in == "lines":
+        return Response(200, _in_lines(outcome), LINES[0])
+    if told_in == "json":
+        return Response(200, scorer.in_json(_outputs(scorer, outcome), outcome.faults))
+    return _in_columns(scorer, _with_faults(scorer, outcome), told_in)
 
 
 def read(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
@@ -51,39 +63,19 @@ def read(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes]) -> Respons
     return Response(200, body if asked.in_json is None else msgspec.json.encode(asked.in_json(), enc_hook=plain))
 
 
-def tells_csv(accept: bytes, *, is_asked_in_csv: bool) -> bool:
-    """Whether the client would rather have CSV than JSON (RFC 9110, 12.5.1); who takes both gets what it sent."""
-    wishes = {"text/csv": -1.0, "application/json": -1.0, "*/*": -1.0}
-    for part in accept.decode("latin-1").lower().split(","):
-        kind, *options = (piece.strip() for piece in part.split(";"))
-        if kind in wishes:
-            wishes[kind] = max([wishes[kind], *map(_quality, options)]) if options else 1.0
-    csv, json = (wishes[kind] if wishes[kind] >= 0 else wishes["*/*"] for kind in ("text/csv", "application/json"))
-    return is_asked_in_csv if csv == json else csv > json
+def _columns(scorer: Scorer, question: Question) -> list[NamedColumn]:
+    return scorer.columns(_of_records(question))
 
 
-def _quality(option: str) -> float:
-    name, _, value = option.partition("=")
-    try:
-        return float(value) if name.strip() == "q" else 1.0
-    except ValueError:
-        return 1.0
+def _records(scorer: Scorer, question: Question) -> list[Record]:
+    return scorer.records(_of_records(question))
 
 
-def _outcome(scorer: Scorer, asked: Asked, *, keeps_going: bool) -> Outcome:
-    try:
-        return _whole(scorer, asked.whole())
-    except Problem as problem:
-        if not keeps_going or asked.check is None or not _is_of_records(problem, asked.prefix):
-            raise
-    return _answer_others(scorer, asked)
-
-
-def _whole(scorer: Scorer, question: Question) -> Outcome:
+def _of_records(question: Question) -> Question:
     if question.form == "tensors":
         hint = "accept application/json"
-        raise Problem(406, "not_acceptable", "whole tensors cannot be told in CSV", hint=hint)
-    return Outcome(question.form, scorer.records(question))
+        raise Problem(406, "not_acceptable", "whole tensors have no records to tell in rows or lines", hint=hint)
+    return question
 
 
 def _answer_others(scorer: Scorer, asked: Asked) -> Outcome:
@@ -91,15 +83,9 @@ def _answer_others(scorer: Scorer, asked: Asked) -> Outcome:
     assert asked.check is not None
     by = scorer.validator
     faults: dict[int, Problem] = {}
-    good: list[int] = []
-    for index in range(asked.count):
-        try:
-            asked.check(by, [index])
-            good.append(index)
-        except Problem as problem:
-            faults[index] = problem
-            if len(faults) == MOST_HINTED:
-                by = by.quiet()
+    good = _sift(asked.check, by, range(asked.count), faults)
+    if len(faults) >= MOST_HINTED:
+        by = by.quiet()
     answers: dict[int, Record] = {}
     try:
         if good:
@@ -112,6 +98,19 @@ def _answer_others(scorer: Scorer, asked: Asked) -> Outcome:
                 faults[index] = problem
     told = [_fault(index, faults[index], asked.prefix) for index in sorted(faults)]
     return Outcome(asked.form, [answers.get(index) for index in range(asked.count)], told)
+
+
+def _sift(check: Check, by: Validator, some: Sequence[int], faults: dict[int, Problem]) -> list[int]:
+    """The records that pass the check, found by halves as few are bad where there are many; `faults` gets the rest."""
+    try:
+        check(by if len(some) == 1 and len(faults) < MOST_HINTED else by.quiet(), some)
+        return list(some)
+    except Problem as problem:
+        if len(some) == 1:
+            faults[some[0]] = problem
+            return []
+    half = len(some) // 2
+    return _sift(check, by, some[:half], faults) + _sift(check, by, some[half:], faults)
 
 
 def _fault(index: int, problem: Problem, prefix: str) -> dict[str, object]:
@@ -135,31 +134,25 @@ def _is_of_records(problem: Problem, prefix: str) -> bool:
 def _outputs(scorer: Scorer, outcome: Outcome) -> object:
     if outcome.form != "table":
         return outcome.records[0] if outcome.form == "record" else outcome.records
-    table = scorer.table([record for record in outcome.records if record is not None])
-    columns, rows = _columns_and_rows(table)
-    left = iter(rows)
-    return {
-        "columns": columns,
-        "data": [[None] * len(columns) if record is None else next(left) for record in outcome.records],
-    }
+    columns = scorer.columns_of(outcome.records)
+    return {"columns": [column.name for column in columns], "data": rows_of(columns) or [()] * len(outcome.records)}
 
 
-def _in_csv(scorer: Scorer, outcome: Outcome) -> bytes:
+def _with_faults(scorer: Scorer, outcome: Outcome) -> list[NamedColumn]:
     """Rows in the order of the records; a column `error` where some could not be answered."""
-    columns, rows = _columns_and_rows(scorer.table([record for record in outcome.records if record is not None]))
-    if not outcome.faults:
-        return csv_of(columns, rows)
+    columns = scorer.columns_of(outcome.records)
     told = {fault["index"]: fault["detail"] for fault in outcome.faults}
-    left = iter(rows)
-    filled = [
-        [*[None] * len(columns), told[index]] if record is None else [*next(left), None]
-        for index, record in enumerate(outcome.records)
-    ]
-    return csv_of([*columns, "error"], filled)
+    return [*columns, NamedColumn("error", [told.get(index) for index in range(len(outcome.records))])]
 
 
-def _columns_and_rows(table: Record) -> tuple[list[str], list[list[object]]]:
-    columns, data = table["columns"], table["data"]
-    assert isinstance(columns, list)
-    assert isinstance(data, list)
-    return columns, data
+def _in_columns(scorer: Scorer, columns: Sequence[NamedColumn], told_in: Kind) -> Response:
+    if told_in == "arrow":
+        return Response(200, write_stream(columns, scorer.about), ARROW)
+    return Response(200, csv_of([column.name for column in columns], rows_of(columns)), CSV_ANSWER)
+
+
+def _in_lines(outcome: Outcome) -> bytes:
+    """An answer in each line, or what was wrong with the record that has none."""
+    told = {fault["index"]: {"error": fault} for fault in outcome.faults}
+    lines = [told.get(index, record) for index, record in enumerate(outcome.records)]
+    return msgspec.json.Encoder(enc_hook=plain).encode_lines(lines)

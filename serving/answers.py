@@ -3,7 +3,7 @@
 A plan is compiled from the signature's output roles once; each part turns columns into one value per record.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -60,13 +60,8 @@ class Answers:
         values = [part.values(outputs, count) for part in self._parts]
         return [dict(zip(self._keys, each, strict=True)) for each in zip(*values, strict=True)]
 
-    def table(self, records: Sequence[Record]) -> Record:
-        """The same answers as `columns` and `data`, nested names flattened: `probability(setosa)`."""
-        rows = [self._row(record) for record in records]
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        return {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
-
-    def _row(self, record: Record) -> Record:
+    def row(self, record: Record) -> Record:
+        """An answer as a row of a table, nested names flattened: `probability(setosa)`."""
         if self._is_tensor:
             return record
         row: Record = {}
@@ -81,10 +76,15 @@ def _flatten(row: Record, name: str, path: tuple[str, ...], value: object) -> No
             _flatten(row, name, (*path, str(key)), each)
     elif isinstance(value, list) and name == "component":
         row.update({f"component({index})": each for index, each in enumerate(value)})
-    elif name:
-        row[f"{name}({', '.join(path)})" if path else name] = value
     else:
-        row[", ".join(path)] = value
+        row[flattened(name, path)] = value
+
+
+def flattened(name: str, path: tuple[str, ...]) -> str:
+    """What a table calls the entry of an answer that is reached by these names."""
+    if not name:
+        return ", ".join(path)
+    return f"{name}({', '.join(path)})" if path else name
 
 
 def _tensor_plan(signature: Signature) -> tuple[_Part, ...]:
@@ -93,22 +93,28 @@ def _tensor_plan(signature: Signature) -> tuple[_Part, ...]:
 
 
 def _plan(signature: Signature) -> tuple[_Part, ...]:
+    by_role = roles_of(signature)
+    parts = [_Part(key, _role_values(role, by_role[role])) for role, key in KEYS.items() if role in by_role]
+    if "label" not in by_role and "probability" in by_role:
+        parts.insert(0, _Part("label", best_of(by_role["probability"], np.argmax)))
+    if "cluster" not in by_role and "distance" in by_role:
+        parts.insert(0, _Part("cluster", best_of(by_role["distance"], np.argmin)))
+    return tuple(parts)
+
+
+def roles_of(signature: Signature) -> dict[Role, list[OutputField]]:
+    """The outputs by what they mean."""
     by_role: dict[Role, list[OutputField]] = {}
     for field in signature.outputs:
         by_role.setdefault(field.role, []).append(field)
-    parts = [_Part(key, _role_values(role, by_role[role])) for role, key in KEYS.items() if role in by_role]
-    if "label" not in by_role and "probability" in by_role:
-        parts.insert(0, _Part("label", _best(by_role["probability"], np.argmax)))
-    if "cluster" not in by_role and "distance" in by_role:
-        parts.insert(0, _Part("cluster", _best(by_role["distance"], np.argmin)))
-    return tuple(parts)
+    return by_role
 
 
 def _role_values(role: Role, fields: list[OutputField]) -> Values:
     if role in ("probability", "distance", "affinity"):
         return _per_target(fields, _labelled)
     if role == "component":
-        return lambda outputs, count: _concatenated(fields, outputs, count).tolist()
+        return lambda outputs, count: concatenated(fields, outputs, count).tolist()
     if role == "anomaly":
         return _per_target(fields, _anomalies)
     if role == "rule":
@@ -120,13 +126,19 @@ def _role_values(role: Role, fields: list[OutputField]) -> Values:
 
 def _per_target(fields: list[OutputField], make: Callable[[list[OutputField]], Values]) -> Values:
     """The plain value where the model has one target, else an object of one per target."""
+    groups = grouped(fields)
+    if len(groups) == 1:
+        return make(fields)
+    return _named({target: make(alike) for target, alike in groups.items()})
+
+
+def grouped(fields: list[OutputField]) -> dict[str, list[OutputField]]:
+    """Outputs of one role by their targets; without these each by itself, or together where they have labels."""
     groups: dict[str, list[OutputField]] = {}
     is_split = fields[0].role not in ("probability", "distance", "affinity")
     for field in fields:
         groups.setdefault(field.target or (field.name if is_split else ""), []).append(field)
-    if len(groups) == 1:
-        return make(fields)
-    return _named({target: make(alike) for target, alike in groups.items()})
+    return groups
 
 
 def _named(parts: Mapping[str, Values]) -> Values:
@@ -192,24 +204,24 @@ def _is_nothing(value: object) -> bool:
 
 def _labelled(fields: list[OutputField]) -> Values:
     """An object per record: each label's number."""
-    labels = _labels(fields)
+    labels = labels_of(fields)
 
     def values(outputs: Columns, count: int) -> list[object]:
-        rows: list[list[object]] = _concatenated(fields, outputs, count).tolist()
+        rows: list[list[object]] = concatenated(fields, outputs, count).tolist()
         names = labels if len(labels) == len(rows[0]) else tuple(map(str, range(len(rows[0]))))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     return values
 
 
-def _best(fields: list[OutputField], choose: Callable[[NDArray[np.generic], int], NDArray[np.intp]]) -> Values:
+def best_of(fields: list[OutputField], choose: Callable[[NDArray[np.generic], int], NDArray[np.intp]]) -> Values:
     """The label with the best number, for models that do not tell it; per target, where there are several."""
 
     def make(alike: list[OutputField]) -> Values:
         labels = [label for field in alike for label in field.labels or ()]
 
         def values(outputs: Columns, count: int) -> list[object]:
-            chosen: list[int] = choose(_concatenated(alike, outputs, count), 1).tolist()
+            chosen: list[int] = choose(concatenated(alike, outputs, count), 1).tolist()
             return [labels[index] if index < len(labels) else index for index in chosen]
 
         return values
@@ -217,11 +229,13 @@ def _best(fields: list[OutputField], choose: Callable[[NDArray[np.generic], int]
     return _per_target(fields, make)
 
 
-def _labels(fields: list[OutputField]) -> tuple[str, ...]:
+def labels_of(fields: list[OutputField]) -> tuple[str, ...]:
+    """What the last axes of these outputs count, as keys."""
     return tuple(label_key(label) for field in fields for label in field.labels or ())
 
 
-def _concatenated(fields: list[OutputField], outputs: Columns, count: int) -> NDArray[np.generic]:
+def concatenated(fields: list[OutputField], outputs: Columns, count: int) -> NDArray[np.generic]:
+    """These outputs beside each other: a row per record. Raises `ValueError` where they are not as many."""
     columns = [_rows(outputs[field.name], count) for field in fields]
     return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 

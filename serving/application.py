@@ -25,6 +25,7 @@ from serving.crew import Crew
 from serving.encodings import answered
 from serving.forms import FIELDS
 from serving.loading import Loaded
+from serving.media import ARROW_FAMILY, LINES, may_want_other, wants_arrow
 from serving.messages import Request, Response
 from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token, shorten
@@ -40,7 +41,10 @@ from serving.tuning import UNTUNED, Tuning
 Handler = Callable[[Request], Response]
 # Headers that may say that a body is not JSON.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
-_OTHER_KINDS = (b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values")
+_OTHER_KINDS = (
+    b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values", ARROW_FAMILY.encode(),
+    *(kind.encode() for kind in LINES),
+)  # fmt: skip
 _PART = re.compile(r"(?:/api/v1/services/[^/]+)?/parts/([^/]*)/predict")
 DEFAULT = ""  # the key of what answers where no part is named
 
@@ -129,7 +133,7 @@ class ModelServer:
             return self._not_begun(served, request, too_late())
         size, pace = _weight(request), served.pace
         work = partial(self._guarded, partial(answered, handler, max_bytes=self._max_body_bytes), request)
-        if pace.fits_loop(size):
+        if pace.fits_loop(size) and not wants_arrow(request.headers):
             return pace.timed(work, size)
         refused = partial(self._not_begun, served, request)
         return served.crew.answer(partial(pace.timed, work, size), refused, request.deadline)
@@ -251,7 +255,7 @@ class ModelServer:
             scorer, headers = self._loaded(part).scorer, request.headers
             keeps_going = _keeps_going(request.target) if b"?" in request.target else False
             may_be_other = _is_other_content(headers) or _may_be_fields(request)
-            if not keeps_going and b"csv" not in headers.get(b"accept", b"") and not may_be_other:
+            if not keeps_going and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
                 return Response(200, scorer.predict(request.body))
             begun = now()
             try:

@@ -11,12 +11,11 @@ from typing import Final
 import msgspec
 
 from serving.json_text import plain
+from serving.media import CSV, TABBED
 from serving.problems import Problem, invalid_input
 from serving.texts import read_column
 from serving.validate import Validator
 
-CSV = "text/csv"
-TABBED = "text/tab-separated-values"
 TYPES = (CSV, TABBED)
 DELIMITERS = ",;\t|"
 # The first line that says something, quoted line ends and all, and what is quoted in it.

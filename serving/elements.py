@@ -191,7 +191,7 @@ _CONVERTERS: dict[str, Callable[[InputField], Callable[[object], Scalar]]] = {
 
 def _with_domain(field: InputField, convert: Callable[[object], Scalar]) -> Callable[[object], Scalar]:
     """Refuse what is outside the field's domain, where the model itself would."""
-    if not _refuses_invalid(field):
+    if not refuses_invalid(field):
         return convert
     allowed, intervals = frozenset(field.values or ()), field.intervals or ()
 
@@ -208,7 +208,7 @@ def _with_domain(field: InputField, convert: Callable[[object], Scalar]) -> Call
 
 
 def _fast_domain(field: InputField) -> Callable[[list[Scalar]], bool]:
-    if not _refuses_invalid(field):
+    if not refuses_invalid(field):
         return lambda values: True
     allowed, intervals = frozenset(field.values or ()), field.intervals or ()
     return lambda values: (
@@ -217,7 +217,8 @@ def _fast_domain(field: InputField) -> Callable[[list[Scalar]], bool]:
     )
 
 
-def _refuses_invalid(field: InputField) -> bool:
+def refuses_invalid(field: InputField) -> bool:
+    """Whether a value outside the domain that the field declares is refused; else the model answers it in its way."""
     # PMML's other treatments (asIs, asMissing, asValue) are the model's own answer to such a value: let it give it.
     return field.invalid is not None and field.invalid.treatment == "returnInvalid"
 

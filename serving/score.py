@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from serving.answer_table import AnswerTable, NamedColumn, joined, rows_of
 from serving.answers import Answers, Record
 from serving.batcher import Batcher, Plan
 from serving.engines.base import Columns, LoadedModel, PredictionRefused
@@ -47,9 +48,10 @@ class Scorer:
         self._model, self._answers, self.statistics = model, Answers(signature), Statistics()
         self._counts_records = signature.batch == "stack"
         self.batcher: Batcher | None = None
+        self._table = AnswerTable(signature, self._answers)
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
-        about |= {"part": identity.part} if identity.part else {}
-        self._tail = b"," + msgspec.json.encode(about)[1:]
+        self.about = about | ({"part": identity.part} if identity.part else {})
+        self._tail = b"," + msgspec.json.encode(self.about)[1:]
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
 
     def batch(self, plan: Plan) -> Batcher:
@@ -85,9 +87,13 @@ class Scorer:
         """One answer per record of a checked question that is no tensors. Raises `Problem`."""
         return self._told_records(question, self._computed(question))
 
-    def table(self, records: Sequence[Record]) -> Record:
-        """Answers as `columns` and `data`."""
-        return self._answers.table(records)
+    def columns(self, question: Question) -> list[NamedColumn]:
+        """The answers to a checked question that is no tensors, as columns. Raises `Problem`."""
+        return self._told_columns(question, self._computed(question))
+
+    def columns_of(self, records: Sequence[Record | None]) -> list[NamedColumn]:
+        """Answers that there are already, and the gaps between them, as columns."""
+        return self._table.of_records(records)
 
     def run(self, columns: Columns) -> Columns:
         """Let the engine answer checked columns. Raises `Problem` 422 for whatever it refuses or fails at.
@@ -128,10 +134,15 @@ class Scorer:
         """The answer in the form in which it was asked."""
         if question.form == "tensors":
             return {name: column.tolist() for name, column in outputs[0].items()}
+        if question.form == "table":
+            columns = self._told_columns(question, outputs)
+            return {"columns": [column.name for column in columns], "data": rows_of(columns)}
         records = self._told_records(question, outputs)
-        if question.form == "record":
-            return records[0]
-        return records if question.form == "records" else self.table(records)
+        return records[0] if question.form == "record" else records
+
+    def _told_columns(self, question: Question, outputs: Sequence[Columns]) -> list[NamedColumn]:
+        each = question.records if len(question.calls) == 1 else 1
+        return joined([self._columns(columns, each) for columns in outputs])
 
     def _told_records(self, question: Question, outputs: Sequence[Columns]) -> list[Record]:
         each = question.records if len(question.calls) == 1 else 1
@@ -144,10 +155,20 @@ class Scorer:
         try:
             return self._answers.records(outputs, count)
         except ValueError as error:
-            # A graph may reduce over its records or drop some; its answers then belong to none of them.
-            shapes = ", ".join(f"{name} {list(column.shape)}" for name, column in outputs.items())
-            detail = f"the model answered {shapes} to {count} record(s), which cannot be told apart by record"
-            raise Problem(422, "prediction_failed", detail, hint='ask with "tensors" for the raw outputs') from error
+            raise _indistinct(outputs, count) from error
+
+    def _columns(self, outputs: Columns, count: int) -> list[NamedColumn]:
+        try:
+            return self._table.columns(outputs, count)
+        except ValueError as error:
+            raise _indistinct(outputs, count) from error
+
+
+def _indistinct(outputs: Columns, count: int) -> Problem:
+    """A graph may reduce over its records or drop some; its answers then belong to none of them."""
+    shapes = ", ".join(f"{name} {list(column.shape)}" for name, column in outputs.items())
+    detail = f"the model answered {shapes} to {count} record(s), which cannot be told apart by record"
+    return Problem(422, "prediction_failed", detail, hint='ask with "tensors" for the raw outputs')
 
 
 def records_of(columns: Columns) -> int:

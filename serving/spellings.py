@@ -1,13 +1,17 @@
-"""From a request's body to what it asks: JSON in its three spellings, CSV, a form of either kind."""
+"""From a request's body to what it asks: JSON in its three spellings, lines of JSON, CSV, Arrow, a form of either
+kind."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from serving import csv_text, forms
+from serving import csv_text, forms, json_lines
+from serving.arrow.open import read_stream
 from serving.json_text import parse
+from serving.media import ARROW, ARROW_FAMILY, LINES, TABBED
 from serving.parameters import parameters
 from serving.problems import Problem
+from serving.typed import TypedTable
 from serving.validate import Form, Question, Validator
 
 Check = Callable[[Validator, Sequence[int]], Question]
@@ -33,15 +37,17 @@ def read_body(validator: Validator, body: bytes, content_type: bytes) -> Asked:
     kind = content_type.partition(b";")[0].strip().lower().decode("ascii", "replace")
     if kind in csv_text.TYPES:
         options = _options(content_type)
-        return _asked_by_csv(
-            validator, csv_text.read_table(validator, body, options, is_tabbed=kind == csv_text.TABBED)
-        )
+        return _asked_by_csv(validator, csv_text.read_table(validator, body, options, is_tabbed=kind == TABBED))
+    if kind == ARROW:
+        return _asked_by_arrow(validator, read_stream(validator, body))
+    if kind in LINES:
+        return _asked_by_lines(validator, json_lines.read_lines(body))
     if kind == forms.FORM:
         return _asked_by_form(validator, forms.read_form(validator, body, content_type))
     if kind == forms.FIELDS and not is_json(body):
         return _asked_by_form(validator, forms.read_fields(validator, body))
-    if kind.startswith(("multipart/", "image/", "audio/", "video/")):
-        hint = "send application/json, text/csv or multipart/form-data"
+    if kind.startswith(("multipart/", "image/", "audio/", "video/", ARROW_FAMILY)):
+        hint = f"send application/json, text/csv, {LINES[0]}, {ARROW} or multipart/form-data"
         raise Problem(415, "unsupported_media_type", f"{kind[:80]} is not read here", hint=hint)
     return asked_by_json(validator, parse(body))
 
@@ -74,11 +80,38 @@ def _asked_by_csv(validator: Validator, table: csv_text.Table) -> Asked:
     return Asked(lambda: check(validator, range(count)), count, check, form="table", in_json=table.in_json)
 
 
+def _asked_by_arrow(validator: Validator, table: TypedTable) -> Asked:
+    def check(by: Validator, some: Sequence[int]) -> Question:
+        return by.typed(table.columns, table.chosen(some), len(some))
+
+    def in_json() -> object:
+        return _files_in_json(table.in_json())
+
+    return Asked(lambda: check(validator, range(table.count)), table.count, check, form="table", in_json=in_json)
+
+
+def _asked_by_lines(validator: Validator, lines: json_lines.Lines) -> Asked:
+    def check(by: Validator, some: Sequence[int]) -> Question:
+        return by.question({"inputs": lines.chosen(some)})
+
+    count = len(lines.records)
+    return Asked(lambda: check(validator, range(count)), count, check, in_json=lambda: {"inputs": lines.shown()})
+
+
 def _asked_by_form(validator: Validator, record: Mapping[str, object]) -> Asked:
     def in_json() -> object:
         return {"inputs": {n: _file_in_json(v) if isinstance(v, bytes) else v for n, v in record.items()}}
 
     return Asked(lambda: validator.question({"inputs": record}), in_json=in_json)
+
+
+def _files_in_json(value: object) -> object:
+    """A JSON document with its bytes as files."""
+    if isinstance(value, dict):
+        return {name: _files_in_json(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_files_in_json(each) for each in value]
+    return _file_in_json(value) if isinstance(value, bytes) else value
 
 
 def _file_in_json(content: bytes) -> dict[str, str]:

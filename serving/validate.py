@@ -23,11 +23,13 @@ from serving.header import Header, Sources
 from serving.problems import FieldErrors, invalid_input, pointer_token, shorten
 from serving.sample import record_shape
 from serving.signature import Signature
+from serving.typed import TypedColumn, Typing, assign
 
 Form = Literal["record", "records", "table", "tensors"]
 Values = Mapping[str, list[object]]
 SPELLINGS = 'send {"inputs": …}, {"columns": […], "data": [[…]]} or {"tensors": {…}}'
 NO_SUFFIXES: Mapping[str, str] = MappingProxyType({})
+NO_COLUMNS: Columns = MappingProxyType({})
 MEMBERS = ("inputs", "columns", "data", "tensors")
 
 
@@ -82,6 +84,7 @@ class Validator:
 
     def __init__(self, signature: Signature) -> None:
         self._batch = signature.batch
+        self._typing = Typing(passes_nan=signature.format == "onnx")
         self._names = tuple(field.name for field in signature.inputs)
         self._name_set = frozenset(self._names)
         self._required = frozenset(field.name for field in signature.inputs if field.required)
@@ -271,6 +274,15 @@ class Validator:
         sources = self.header.sources(columns)
         return self._from_rows(form, sources, data, "/inputs", tuple(columns))
 
+    def typed(self, columns: Sequence[str], given: Sequence[TypedColumn], count: int) -> Question:
+        """Check columns that came typed, of `count` rows each; pointers say names. Raises `Problem` 422."""
+        assigned = assign(self._records, self.header.sources(columns), columns, given, self._typing)
+        values = {
+            name: assigned.values.get(name) or [ABSENT] * count for name in self._names if name not in assigned.ready
+        }
+        table = _Table(values, "/inputs", assigned.suffixes, assigned.places)
+        return self._question("table", count, table, assigned.ready)
+
     def _from_rows(
         self, form: Form, sources: Sources, data: list[list[object]], prefix: str, called: tuple[str, ...]
     ) -> Question:
@@ -317,11 +329,11 @@ class Validator:
         call = self._fast_call(values)
         return None if call is None else Question(form, count, (call,))
 
-    def _question(self, form: Form, count: int, table: _Table) -> Question:
-        """The question of a table that is looked at closely."""
+    def _question(self, form: Form, count: int, table: _Table, ready: Columns = NO_COLUMNS) -> Question:
+        """The question of a table that is looked at closely, but for the columns that are ready."""
         errors = FieldErrors(renamed=table.renamed) if table.places else FieldErrors()
         step = count if self._batch == "stack" else 1
-        calls = [self._call(table, slice(begin, begin + step), errors) for begin in range(0, count, step)]
+        calls = [self._call(table, slice(begin, begin + step), errors, ready) for begin in range(0, count, step)]
         errors.raise_if_any()
         if not calls[0]:
             raise invalid_input(table.prefix, "gives no value for any input", f"this model takes: {self._known()}")
@@ -337,9 +349,13 @@ class Validator:
             call[name] = column.reshape(column.shape[1:]) if self._batch == "none" else column
         return call
 
-    def _call(self, table: _Table, part: slice, errors: FieldErrors) -> Columns:
+    def _call(self, table: _Table, part: slice, errors: FieldErrors, ready: Columns) -> Columns:
         call: dict[str, NDArray[np.generic]] = {}
         for name, check in self._records.items():
+            if name in ready:
+                known = ready[name][part]
+                call[name] = known.reshape(known.shape[1:]) if self._batch == "none" else known
+                continue
 
             def where(index: int, name: str = name) -> str:
                 return table.pointer(name, part.start + index)

@@ -1,0 +1,111 @@
+"""What the messages of an Arrow stream say of their size, read before anything is unpacked.
+
+A compressed buffer begins with the size that it will have, which pyarrow allocates on its word. The layout is that of
+Arrow's `Message.fbs`, in FlatBuffers' binary format; pyarrow has verified each message when it hands it over.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from serving.problems import Problem
+
+MIB: Final = 2**20
+LARGEST_UNPACKED_BYTES: Final = 256 * MIB  # of all compressed buffers together
+MOST_MESSAGES: Final = 10_000
+MOST_DELTAS: Final = 100  # each copies the dictionary that it extends
+OLD_COMPRESSION: Final = b"ARROW:experimental_compression"  # how pyarrow 0.17 said so
+_RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
+_BUFFER = struct.Struct("<qq")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A FlatBuffers table in these bytes."""
+
+    data: memoryview
+    at: int
+
+    def field(self, index: int) -> int:
+        """Where a field's value lies; 0 where the table leaves it out."""
+        vtable = self.at - self._read("<i", self.at)
+        if 4 + 2 * index >= self._read("<H", vtable):
+            return 0
+        offset = self._read("<H", vtable + 4 + 2 * index)
+        return self.at + offset if offset else 0
+
+    def table(self, index: int) -> "_Table | None":
+        """The table that a field refers to."""
+        at = self.field(index)
+        return _Table(self.data, at + self._read("<I", at)) if at else None
+
+    def byte(self, index: int) -> int:
+        """A field of one byte, 0 by default."""
+        at = self.field(index)
+        return self._read("<B", at) if at else 0
+
+    def buffers(self, index: int) -> Iterator[tuple[int, int]]:
+        """A vector of `Buffer`: the offset and length of each."""
+        at = self.field(index)
+        if not at:
+            return
+        at += self._read("<I", at)
+        for place in range(self._read("<I", at)):
+            yield _BUFFER.unpack_from(self.data, at + 4 + place * _BUFFER.size)
+
+    def _read(self, form: str, at: int) -> int:
+        if at < 0:
+            raise struct.error
+        (value,) = struct.unpack_from(form, self.data, at)
+        return int(value)
+
+
+def check_sizes(body: bytes) -> int:
+    """How many bytes the compressed buffers of a stream unpack to. Raises `Problem` 413 for too many of these, or of
+    messages."""
+    unpacked = deltas = 0
+    for number, message in enumerate(ipc.MessageReader.open_stream(pa.py_buffer(body))):
+        if number >= MOST_MESSAGES:
+            raise _too_large(f"has more than {MOST_MESSAGES} messages", "write fewer and larger batches")
+        try:
+            batch, is_delta = _batch(memoryview(message.metadata))
+            deltas += is_delta
+            if batch is not None and (batch.field(3) or OLD_COMPRESSION in message.metadata.to_pybytes()):
+                unpacked += sum(_unpacked(message.body, offset, size) for offset, size in batch.buffers(2))
+        except (struct.error, RecursionError) as error:
+            raise malformed("a message of it is damaged") from error
+        if unpacked > LARGEST_UNPACKED_BYTES:
+            raise _too_large(f"unpacks to more than {LARGEST_UNPACKED_BYTES // MIB} MiB", "send fewer rows at a time")
+        if deltas > MOST_DELTAS:
+            raise _too_large(f"extends dictionaries more than {MOST_DELTAS} times", "write each dictionary whole")
+    return unpacked
+
+
+def malformed(detail: str) -> Problem:
+    """The problem of a body that is no Arrow stream."""
+    hint = "write it with pyarrow.ipc.new_stream, not as a file (Feather) or Parquet"
+    return Problem(400, "malformed_arrow", f"the body is no Arrow IPC stream: {detail}", hint=hint)
+
+
+def _batch(metadata: memoryview) -> tuple[_Table | None, bool]:
+    """The RecordBatch that a message has, if it has one, and whether it extends a dictionary."""
+    message = _Table(metadata, *struct.unpack_from("<I", metadata, 0))
+    kind, header = message.byte(1), message.table(2)
+    if header is None or kind not in (_RECORD_BATCH, _DICTIONARY_BATCH):
+        return None, False
+    return (header, False) if kind == _RECORD_BATCH else (header.table(1), bool(header.byte(2)))
+
+
+def _unpacked(body: pa.Buffer | None, offset: int, size: int) -> int:
+    if body is None or size < 8:
+        return 0
+    (told,) = struct.unpack_from("<q", memoryview(body), offset)
+    return max(int(told), 0)
+
+
+def _too_large(detail: str, hint: str) -> Problem:
+    return Problem(413, "too_large", f"the Arrow stream {detail}", hint=hint)

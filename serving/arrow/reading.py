@@ -1,0 +1,101 @@
+"""An Arrow IPC stream as a table of typed columns, without a copy where memory is laid out alike."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import ipc
+
+from serving.arrow.arrays import Dictionaries, column_of, refusal
+from serving.arrow.envelope import check_sizes, malformed
+from serving.problems import FieldErrors, Problem, invalid_input, shorten
+from serving.typed import TypedColumn, TypedTable
+from serving.validate import Validator
+
+MOST_COLUMNS: Final = 10_000
+MOST_EMPTY_CELLS: Final = 2**26  # of columns of the type null, which take no memory in the stream but do here
+
+
+def read(validator: Validator, body: bytes) -> TypedTable:
+    """See `open.read_stream`."""
+    with damage_told():
+        unpacked_bytes = check_sizes(body)
+        reader = ipc.open_stream(pa.py_buffer(body), options=ipc.IpcReadOptions(use_threads=False))
+        names = list(reader.schema.names)
+    _check_columns(validator, names, reader.schema)
+    batches, count = _batches(reader, 8 * (len(body) + unpacked_bytes))
+    if not count:
+        raise invalid_input("/inputs", "has no rows", "send at least one row")
+    _check_empty(reader.schema, count)
+    given: list[TypedColumn] = []
+    dictionaries: Dictionaries = {}
+    for index, feed in enumerate(validator.header.feeds(names)):
+        with damage_told():
+            parts = [column_of(batch.column(index), feed.field, dictionaries) for batch in batches if batch.num_rows]
+        given.append(_below_each_other(parts))
+    return TypedTable(names, given, count)
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Whatever pyarrow raises for bytes that are no stream, as a `Problem` 400."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
+        raise malformed(shorten(str(error).partition("\n")[0] or type(error).__name__, 200)) from error
+
+
+def _check_columns(validator: Validator, names: Sequence[str], schema: pa.Schema) -> None:
+    """Refuse what is unknown, missing or of a type that no input has, before anything is unpacked."""
+    if not names:
+        raise invalid_input("/columns", "names no column", f"this model takes: {validator.header.known()}")
+    if len(names) > MOST_COLUMNS:
+        raise Problem(413, "too_large", f"the Arrow stream has more than {MOST_COLUMNS} columns", hint="send a list")
+    validator.header.sources(names)
+    errors = FieldErrors()
+    for index, field in enumerate(schema):
+        why = refusal(field.type)
+        if why is not None:
+            detail = f"{shorten(field.name)!r} is of the type {shorten(str(field.type))}, {why}"
+            errors.add(f"/columns/{index}", detail, "cast it to numbers, strings, or lists of them")
+    errors.raise_if_any()
+
+
+def _batches(reader: pa.RecordBatchReader, most_rows: int) -> tuple[list[pa.RecordBatch], int]:
+    """The batches, each proven to keep within its own buffers, and the number of their rows."""
+    batches, count = [], 0
+    with damage_told():
+        for batch in reader:
+            batch.validate(full=True)
+            count += batch.num_rows
+            if count > most_rows:  # a bit at least is needed for each
+                raise malformed("it says that it has more rows than its bytes can hold")
+            batches.append(batch)
+    return batches, count
+
+
+def _check_empty(schema: pa.Schema, count: int) -> None:
+    empty = sum(pa.types.is_null(field.type) for field in schema)
+    if empty * count > MOST_EMPTY_CELLS:
+        raise Problem(413, "too_large", f"the Arrow stream has {empty} columns without values", hint="leave them out")
+
+
+def _below_each_other(parts: Sequence[TypedColumn]) -> TypedColumn:
+    """One column of those of the batches."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [part.array for part in parts if part.array is not None]
+    if len(arrays) < len(parts) or len({(array.dtype, array.shape[1:]) for array in arrays}) > 1:
+        return TypedColumn(listed=[value for part in parts for value in part.plain()])
+    missing = None
+    if any(part.missing is not None for part in parts):
+        masks = [
+            np.zeros(len(array), np.bool_) if part.missing is None else part.missing
+            for part, array in zip(parts, arrays, strict=True)
+        ]
+        missing = np.concatenate(masks)
+    return TypedColumn(np.concatenate(arrays), missing)
