@@ -29,6 +29,7 @@ from serving.media import ARROW_FAMILY, LINES, may_want_other, wants_arrow
 from serving.messages import Request, Response
 from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token, shorten
+from serving.protocols import v1
 from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.room import Room
@@ -89,6 +90,7 @@ class ModelServer:
         self._is_stopping = False
         self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
         self._routes = self._health_routes() | self._predict_routes(DEFAULT) | self._tensor_routes(DEFAULT)
+        self._routes |= self._v1_routes(DEFAULT)
 
     @property
     def is_ready(self) -> bool:
@@ -104,7 +106,7 @@ class ModelServer:
         self._served[DEFAULT] = self._made(scorer, OipModel(scorer, versions=versions), call_s)
         for key, part in parts.items():
             self._served[key] = self._made(part.scorer, OipModel(part.scorer, key, versions), part.call_s)
-            self._routes = self._predict_routes(key) | self._tensor_routes(key) | self._routes
+            self._routes = self._predict_routes(key) | self._tensor_routes(key) | self._v1_routes(key) | self._routes
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
         batcher = scorer.batcher or scorer.batch(self._plan)
@@ -168,7 +170,7 @@ class ModelServer:
 
     def _refused(self, request: Request, problem: Problem) -> Response:
         path = path_of(request.target)
-        if path.startswith(b"/v2"):
+        if path.startswith((b"/v2", b"/v1/")):
             # The protocol's clients know 400 for every mistake in an input.
             status = 400 if problem.status == 422 else problem.status
             return Response(status, msgspec.json.encode({"error": error_text(problem)}), headers=problem.headers)
@@ -183,6 +185,8 @@ class ModelServer:
                 return Problem(404, "not_found", f"Request for unknown model: '{name[:200]}' is not found")
             if rest[:1] == ["versions"] and rest[1:2] != [self._identity.version]:
                 return self._unknown_version(name, rest[1] if len(rest) > 1 else "")
+        elif path.startswith("/v1/"):
+            return v1.unrouted(path, self._identity.name)
         elif (found := _PART.fullmatch(path)) is not None:
             return self._unknown_part(found[1])
         hint = f"predictions go to POST /predict or /v2/models/{self._identity.name}/infer"
@@ -303,6 +307,17 @@ class ModelServer:
             routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
         return routes
 
+    def _v1_routes(self, part: str) -> dict[bytes, Route]:
+        handlers = v1.handlers(
+            self._identity,
+            part or self._identity.version,
+            lambda: self._loaded(part).scorer,
+            lambda: self.is_ready,
+            _refuse_other_body,
+            is_default=part == DEFAULT,
+        )
+        return {path.encode(): Route(each, is_work=b"POST" in each, part=part) for path, each in handlers.items()}
+
 
 def path_of(target: bytes) -> bytes:
     """The decoded path of a request target: without query, scheme and authority."""
@@ -377,6 +392,11 @@ def _refuse_tensors(headers: Mapping[bytes, bytes]) -> None:
     if b"inference-header-content-length" in headers:
         detail, hint = "binary tensors are not read here", "they go to /v2/models/…/infer"
         raise Problem(415, "unsupported_media_type", detail, hint=hint)
+
+
+def _refuse_other_body(request: Request) -> None:
+    _refuse_tensors(request.headers)
+    _refuse_other_content(request.headers)
 
 
 def _refuse_other_content(headers: Mapping[bytes, bytes]) -> None:

@@ -155,17 +155,17 @@ class Scorer:
         try:
             return self._answers.records(outputs, count)
         except ValueError as error:
-            raise _indistinct(outputs, count) from error
+            raise indistinct(outputs, count) from error
 
     def _columns(self, outputs: Columns, count: int) -> list[NamedColumn]:
         try:
             return self._table.columns(outputs, count)
         except ValueError as error:
-            raise _indistinct(outputs, count) from error
+            raise indistinct(outputs, count) from error
 
 
-def _indistinct(outputs: Columns, count: int) -> Problem:
-    """A graph may reduce over its records or drop some; its answers then belong to none of them."""
+def indistinct(outputs: Columns, count: int) -> Problem:
+    """The problem of a graph that reduces over its records or drops some: its answers belong to none of them."""
     shapes = ", ".join(f"{name} {list(column.shape)}" for name, column in outputs.items())
     detail = f"the model answered {shapes} to {count} record(s), which cannot be told apart by record"
     return Problem(422, "prediction_failed", detail, hint='ask with "tensors" for the raw outputs')
