@@ -1,4 +1,4 @@
-"""A prediction's body that is kept for later: JSON is checked here, rows and forms are the model server's to read."""
+"""A prediction's body that is kept for later: JSON is checked here, all else is the model server's to read."""
 
 import hashlib
 import json
@@ -15,7 +15,15 @@ from api.validation import read_body
 from core.errors import UnsupportedMediaType
 
 FORM: Final = "multipart/form-data"
-AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", FORM)
+ARROW: Final = "application/vnd.apache.arrow.stream"
+LINES: Final = (
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/jsonlines",
+)
+AS_IT_CAME: Final = ("text/csv", "text/tab-separated-values", ARROW, *LINES, FORM)
 FIELDS: Final = "application/x-www-form-urlencoded"
 MOST_PARTS: Final = 10_000  # that are told apart; the model server reads no form of as many
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -59,7 +67,7 @@ async def read_given(request: Request, shape: type[Shape]) -> Shape | Raw:
         if body.lstrip()[:1] not in (b"{", b"[", b""):  # curl -d says so of JSON, too
             return Raw(body, given)
     elif kind != "application/json" and not kind.endswith("+json"):
-        detail = f"a prediction's body is JSON, CSV or a form, not '{given[:100]}'"
+        detail = f"a prediction's body is JSON, CSV, Arrow or a form, not '{given[:100]}'"
         raise UnsupportedMediaType(f"{detail}; send Content-Type: application/json")
     return read_body(await request.json(), shape)
 

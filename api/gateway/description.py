@@ -19,7 +19,9 @@ PREDICT: Final[dict[str, Any]] = {
     "summary": "Predict",
     "description": "Answer at once, with the service's model server: no database and no queue on the way.\n\n"
     "`outputs` has the form of the input: one answer for one record, a list for a list, a table for a table. The body "
-    "may also be CSV (`text/csv`, answered with CSV unless `Accept` says otherwise) or a form (one record). "
+    "may also be CSV (`text/csv`), lines of JSON (`application/x-ndjson`) or an Arrow stream "
+    "(`application/vnd.apache.arrow.stream`), each answered in its own kind unless `Accept` says otherwise, or a form "
+    "(one record). "
     "While the service is being deployed this is 503 with `Retry-After`, while it is paused 409.",
     "parameters": [
         _in_path("service"),

@@ -47,7 +47,8 @@ Seconds = Annotated[float, Query(alias="timeout", ge=0, le=60, description="Seco
 async def create_prediction(call: Calling, service: str, wishes: Wished) -> Response:
     """Submit a prediction that outlives every process; `Prefer: wait=N` holds the answer until it is final (201).
 
-    The body may also be CSV (`text/csv`) or a form (one record); the output is JSON all the same.
+    The body may also be CSV (`text/csv`), lines of JSON (`application/x-ndjson`), an Arrow stream
+    (`application/vnd.apache.arrow.stream`) or a form (one record); the output is JSON all the same.
     """
     return await submit(call, service, await read_given(call.request, PredictionCreate), wishes)
 

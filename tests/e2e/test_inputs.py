@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 
+import pyarrow as pa
 import pytest
 
 from tests.e2e.conftest import EXAMPLES, GOOD, WAIT, succeeds
@@ -124,6 +125,32 @@ def test_a_durable_prediction_takes_rows_and_forms_and_answers_in_json(wire: Wir
     failed = wire.ask("POST", path, TABLE.replace(b"6.9", b"wide"), {**CSV, "Prefer": "wait=30"}).document
     assert failed["input"]["data"][1][0] == "wide"
     assert (failed["status"], failed["problem"]["errors"][0]["pointer"]) == ("failed", "/inputs/1/sepal_length")
+
+
+def test_arrow_and_lines_are_answered_in_their_kind_and_kept_as_json(wire: Wire) -> None:
+    durable, trial = "/api/v1/services/named/predictions", "/api/v1/models/named/versions/1:test"
+    rows = pa.table([[5.1, 6.9], [3.5, 3.1], [1.4, 4.9], [0.2, 1.5]], NAMES)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    arrow, stream = {"Content-Type": "application/vnd.apache.arrow.stream"}, sink.getvalue().to_pybytes()
+    table = outputs(wire.ask("POST", PREDICT, TABLE, {**CSV, "Accept": "application/json"}))
+    answer = pa.ipc.open_stream(wire.ask("POST", PREDICT, stream, arrow).body).read_all()
+    assert {"columns": answer.column_names, "data": [list(row.values()) for row in answer.to_pylist()]} == table
+    lines = {"Content-Type": "application/x-ndjson"}
+    records = "\n".join(json.dumps(row) for row in rows.to_pylist()).encode()
+    told = wire.ask("POST", PREDICT, records, lines).body.splitlines()
+    listed = outputs(wire.ask_json("POST", PREDICT, {"inputs": rows.to_pylist()}))
+    assert [json.loads(line) for line in told] == listed
+    data = [list(row.values()) for row in rows.to_pylist()]
+    for kind, body, given, output in (
+        (arrow, stream, {"columns": NAMES, "data": data}, table),
+        (lines, records, {"inputs": rows.to_pylist()}, listed),
+    ):
+        made = wire.ask("POST", durable, body, {**kind, "Prefer": "wait=30"}).document
+        assert (made["status"], made["output"]) == ("succeeded", output)
+        assert made["input"] in (given, given.get("inputs"))
+        assert outputs(wire.ask("POST", trial, body, kind)) == output
 
 
 def test_a_durable_prediction_answers_the_good_records_where_that_is_asked(wire: Wire) -> None:
