@@ -16,6 +16,7 @@ from benchmarks import (
     predictions,
     recovery,
     rolling,
+    rows,
     scale,
     start,
     throughput,
@@ -43,6 +44,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "waiters": waiters.measure,
     "command": command.measure,
     "batching": batching.measure,
+    "rows": rows.measure,
 }
 
 

@@ -15,6 +15,7 @@ from serving.answer_table import AnswerTable, NamedColumn, joined, rows_of
 from serving.answers import Answers, Record
 from serving.batcher import Batcher, Plan
 from serving.engines.base import Columns, LoadedModel, PredictionRefused
+from serving.json_table import question_of
 from serving.json_text import parse, plain
 from serving.problems import Problem, shorten
 from serving.signature import Signature
@@ -64,8 +65,10 @@ class Scorer:
         """The response body for a prediction body in JSON. Raises `Problem`."""
         begun = now()
         try:
-            value, parsed = parse(body), now()
-            question, validated = self.validator.question(value), now()
+            table, parsed = question_of(self.validator, body), now()
+            if table is None:
+                value, parsed = parse(body), now()
+            question, validated = table or self.validator.question(value), now()
             columns, computed = self._computed(question), now()
             told = self.in_json(self._told(question, columns))
         except Problem:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serving.arrays import compile_array
 from serving.columns import ABSENT, ColumnCheck, compile_column
-from serving.datatypes import DTYPES
+from serving.datatypes import DTYPES, FLOATS
 from serving.elements import describe_value
 from serving.engines.base import Columns
 from serving.features import compile_features
@@ -85,6 +85,7 @@ class Validator:
     def __init__(self, signature: Signature) -> None:
         self._batch = signature.batch
         self._typing = Typing(passes_nan=signature.format == "onnx")
+        self.takes_floats_only = all(field.datatype in FLOATS for field in signature.inputs)
         self._names = tuple(field.name for field in signature.inputs)
         self._name_set = frozenset(self._names)
         self._required = frozenset(field.name for field in signature.inputs if field.required)
