@@ -26,7 +26,7 @@ def write(columns: Sequence[NamedColumn], about: Mapping[str, str]) -> bytes:
 
 
 def _array(values: NDArray[np.generic] | list[object]) -> pa.Array:
-    if isinstance(values, list) or values.dtype.kind not in "biuf":
+    if isinstance(values, list) or values.dtype.kind not in "biuf" or 0 in values.shape[1:]:
         return _of_values(values if isinstance(values, list) else values.tolist())
     array = pa.array(np.ascontiguousarray(values).reshape(-1))
     for size in reversed(values.shape[1:]):
@@ -38,7 +38,7 @@ def _of_values(values: list[object]) -> pa.Array:
     """Values of one type, else each as a text of JSON: lists, objects and texts mixed have no type in common."""
     try:
         return pa.array(values, pa.string()) if all(map(_is_text, values)) else pa.array(values)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+    except (pa.ArrowException, OverflowError):
         texts = [None if value is None else msgspec.json.encode(value, enc_hook=plain).decode() for value in values]
         return pa.array(texts, pa.string())
 
