@@ -22,6 +22,8 @@ _NOT_READ: Final = "which is not read here"
 
 def refusal(kind: pa.DataType) -> str | None:
     """Why a column of this type is not read; `None` for one that is."""
+    if _is_number(kind):
+        return None
     if isinstance(kind, pa.FixedShapeTensorType):
         if kind.permutation is not None and list(kind.permutation) != sorted(kind.permutation):
             return "whose dimensions are permuted"
@@ -51,6 +53,9 @@ Dictionaries = MutableMapping[tuple[int, ...], Dictionary]
 def column_of(array: pa.Array, field: InputField, dictionaries: Dictionaries) -> TypedColumn:
     """The column of a validated array, as the field that it feeds wants it."""
     kind = array.type
+    if _is_number(kind) or _is_list(kind):
+        regular = _regular(array)
+        return TypedColumn(listed=_listed(array)) if regular is None else TypedColumn(regular, _missing(array))
     if isinstance(kind, pa.FixedShapeTensorType):
         column = column_of(array.storage, field, dictionaries)
         if column.array is None:
@@ -62,10 +67,6 @@ def column_of(array: pa.Array, field: InputField, dictionaries: Dictionaries) ->
         return TypedColumn(listed=[None] * len(array))
     if any(matches(kind) for matches in _TEMPORAL):
         return TypedColumn(listed=_instants(array, field))
-    if _is_number(kind) or _is_list(kind):
-        regular = _regular(array)
-        if regular is not None:
-            return TypedColumn(regular, _missing(array))
     return TypedColumn(listed=_listed(array))
 
 

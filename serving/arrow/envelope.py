@@ -1,16 +1,13 @@
 """What the messages of an Arrow stream say of their size, read before anything is unpacked.
 
 A compressed buffer begins with the size that it will have, which pyarrow allocates on its word. The layout is that of
-Arrow's `Message.fbs`, in FlatBuffers' binary format; pyarrow has verified each message when it hands it over.
+Arrow's `Message.fbs`, in FlatBuffers' binary format, and pyarrow verifies each message when it reads it after us.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-
-import pyarrow as pa
-from pyarrow import ipc
 
 from serving.problems import Problem
 
@@ -21,6 +18,7 @@ MOST_DELTAS: Final = 100  # each copies the dictionary that it extends
 OLD_COMPRESSION: Final = b"ARROW:experimental_compression"  # how pyarrow 0.17 said so
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 _BUFFER = struct.Struct("<qq")
+_CONTINUATION = -1  # stands before a message's size since Arrow 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,11 @@ class _Table:
         at = self.field(index)
         return self._read("<B", at) if at else 0
 
+    def long(self, index: int) -> int:
+        """A field of eight bytes, 0 by default."""
+        at = self.field(index)
+        return self._read("<q", at) if at else 0
+
     def buffers(self, index: int) -> Iterator[tuple[int, int]]:
         """A vector of `Buffer`: the offset and length of each."""
         at = self.field(index)
@@ -67,17 +70,17 @@ class _Table:
 def check_sizes(body: bytes) -> int:
     """How many bytes the compressed buffers of a stream unpack to. Raises `Problem` 413 for too many of these, or of
     messages."""
-    unpacked = deltas = 0
-    for number, message in enumerate(ipc.MessageReader.open_stream(pa.py_buffer(body))):
-        if number >= MOST_MESSAGES:
+    unpacked = deltas = number = at = 0
+    whole = memoryview(body)
+    while (message := _message(whole, at)) is not None:
+        number += 1
+        if number > MOST_MESSAGES:
             raise _too_large(f"has more than {MOST_MESSAGES} messages", "write fewer and larger batches")
-        try:
-            batch, is_delta = _batch(memoryview(message.metadata))
-            deltas += is_delta
-            if batch is not None and (batch.field(3) or OLD_COMPRESSION in message.metadata.to_pybytes()):
-                unpacked += sum(_unpacked(message.body, offset, size) for offset, size in batch.buffers(2))
-        except (struct.error, RecursionError) as error:
-            raise malformed("a message of it is damaged") from error
+        batch, is_delta = _batch(message.table)
+        deltas += is_delta
+        if batch is not None and (batch.field(3) or OLD_COMPRESSION in bytes(message.table.data)):
+            unpacked += sum(_unpacked(whole, message.body_at + offset, size) for offset, size in batch.buffers(2))
+        at = message.end
         if unpacked > LARGEST_UNPACKED_BYTES:
             raise _too_large(f"unpacks to more than {LARGEST_UNPACKED_BYTES // MIB} MiB", "send fewer rows at a time")
         if deltas > MOST_DELTAS:
@@ -91,19 +94,53 @@ def malformed(detail: str) -> Problem:
     return Problem(400, "malformed_arrow", f"the body is no Arrow IPC stream: {detail}", hint=hint)
 
 
-def _batch(metadata: memoryview) -> tuple[_Table | None, bool]:
+@dataclass(frozen=True, slots=True)
+class _Message:
+    table: _Table
+    body_at: int
+    end: int
+
+
+def _message(whole: memoryview, at: int) -> _Message | None:
+    """The message that begins here, framed as pyarrow reads it; `None` at the end of the stream.
+
+    Raises `struct.error` where it is cut short.
+    """
+    if at >= len(whole):
+        if at > len(whole):
+            raise struct.error("the last message is cut short")
+        return None
+    (size,) = struct.unpack_from("<i", whole, at)
+    at += 4
+    if size == _CONTINUATION:
+        (size,) = struct.unpack_from("<i", whole, at)
+        at += 4
+    if size == 0:
+        return None
+    metadata = whole[at : at + size]
+    if size < 0 or len(metadata) < size:
+        raise struct.error("a message is cut short")
+    table = _Table(metadata, *struct.unpack_from("<I", metadata, 0))
+    length = table.long(3)
+    if length < 0:
+        raise struct.error("a message is less than nothing")
+    return _Message(table, at + size, at + size + length)
+
+
+def _batch(message: _Table) -> tuple[_Table | None, bool]:
     """The RecordBatch that a message has, if it has one, and whether it extends a dictionary."""
-    message = _Table(metadata, *struct.unpack_from("<I", metadata, 0))
     kind, header = message.byte(1), message.table(2)
     if header is None or kind not in (_RECORD_BATCH, _DICTIONARY_BATCH):
         return None, False
     return (header, False) if kind == _RECORD_BATCH else (header.table(1), bool(header.byte(2)))
 
 
-def _unpacked(body: pa.Buffer | None, offset: int, size: int) -> int:
-    if body is None or size < 8:
+def _unpacked(whole: memoryview, at: int, size: int) -> int:
+    if size < 8:
         return 0
-    (told,) = struct.unpack_from("<q", memoryview(body), offset)
+    if not 0 <= at <= len(whole) - 8:
+        raise struct.error("a buffer lies outside of the stream")
+    (told,) = struct.unpack_from("<q", whole, at)
     return max(int(told), 0)
 
 

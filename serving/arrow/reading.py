@@ -1,5 +1,6 @@
 """An Arrow IPC stream as a table of typed columns, without a copy where memory is laid out alike."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -31,10 +32,10 @@ def read(validator: Validator, body: bytes) -> TypedTable:
     _check_empty(reader.schema, count)
     given: list[TypedColumn] = []
     dictionaries: Dictionaries = {}
-    for index, feed in enumerate(validator.header.feeds(names)):
-        with damage_told():
+    with damage_told():
+        for index, feed in enumerate(validator.header.feeds(names)):
             parts = [column_of(batch.column(index), feed.field, dictionaries) for batch in batches if batch.num_rows]
-        given.append(_below_each_other(parts))
+            given.append(_below_each_other(parts))
     return TypedTable(names, given, count)
 
 
@@ -45,7 +46,16 @@ def damage_told() -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
+    except (
+        struct.error,
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        NotImplementedError,
+    ) as error:
         raise malformed(shorten(str(error).partition("\n")[0] or type(error).__name__, 200)) from error
 
 

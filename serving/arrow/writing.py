@@ -16,32 +16,31 @@ def write(columns: Sequence[NamedColumn], about: Mapping[str, str]) -> bytes:
     """See `open.write_stream`."""
     arrays = [_array(column.values) for column in columns]
     metadata = {f"portside.{name}": value for name, value in about.items()}
-    fields = [pa.field(column.name, array.type) for column, array in zip(columns, arrays, strict=True)]
-    schema = pa.schema(fields, metadata)
+    batch = pa.RecordBatch.from_arrays(arrays, [column.name for column in columns], metadata=metadata)
     sink = pa.BufferOutputStream()
-    with ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(pa.record_batch(arrays, schema=schema))
+    with ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     written: bytes = sink.getvalue().to_pybytes()
     return written
 
 
 def _array(values: NDArray[np.generic] | list[object]) -> pa.Array:
-    if isinstance(values, list) or values.dtype.kind not in "biuf" or 0 in values.shape[1:]:
-        return _of_values(values if isinstance(values, list) else values.tolist())
+    if isinstance(values, list):
+        return _of_values(values)
+    if values.dtype.kind not in "biuf" or 0 in values.shape[1:]:
+        return _of_values(values if values.ndim == 1 else values.tolist())
     array = pa.array(np.ascontiguousarray(values).reshape(-1))
     for size in reversed(values.shape[1:]):
         array = pa.FixedSizeListArray.from_arrays(array, size)
     return array
 
 
-def _of_values(values: list[object]) -> pa.Array:
+def _of_values(values: NDArray[np.generic] | list[object]) -> pa.Array:
     """Values of one type, else each as a text of JSON: lists, objects and texts mixed have no type in common."""
-    try:
-        return pa.array(values, pa.string()) if all(map(_is_text, values)) else pa.array(values)
-    except (pa.ArrowException, OverflowError):
-        texts = [None if value is None else msgspec.json.encode(value, enc_hook=plain).decode() for value in values]
-        return pa.array(texts, pa.string())
-
-
-def _is_text(value: object) -> bool:
-    return value is None or isinstance(value, str)
+    for kind in (pa.string(), None):
+        try:
+            return pa.array(values, kind)
+        except (pa.ArrowException, OverflowError):
+            continue
+    texts = [None if value is None else msgspec.json.encode(value, enc_hook=plain).decode() for value in values]
+    return pa.array(texts, pa.string())

@@ -53,7 +53,7 @@ def test_no_mutant_of_a_stream_is_more_than_refused() -> None:
         mutant = bytearray(rng.choice(originals))
         for _ in range(rng.randint(1, 4)):
             at = rng.randrange(len(mutant))
-            match rng.randrange(5):
+            match rng.randrange(6):
                 case 0:
                     mutant[at] ^= 1 << rng.randrange(8)
                 case 1:
@@ -62,6 +62,9 @@ def test_no_mutant_of_a_stream_is_more_than_refused() -> None:
                     odd = rng.choice((0, -1, 1, 2**31 - 1, 2**63 - 1, -(2**63), 2**40))
                     mutant[at & ~7 : (at & ~7) + 8] = struct.pack("<q", odd)
                 case 3:
+                    odd = rng.choice((0, -1, 1, 4, 8, 2**31 - 1, -(2**31)))
+                    mutant[at & ~3 : (at & ~3) + 4] = struct.pack("<i", odd)
+                case 4 if rng.random() < 0.3:
                     del mutant[at:]
                     break
                 case _:
