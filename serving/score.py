@@ -65,10 +65,11 @@ class Scorer:
         """The response body for a prediction body in JSON. Raises `Problem`."""
         begun = now()
         try:
-            table, parsed = question_of(self.validator, body), now()
-            if table is None:
+            question, parsed = question_of(self.validator, body), now()
+            if question is None:
                 value, parsed = parse(body), now()
-            question, validated = table or self.validator.question(value), now()
+                question = self.validator.question(value)
+            validated = now()
             columns, computed = self._computed(question), now()
             told = self.in_json(self._told(question, columns))
         except Problem:
