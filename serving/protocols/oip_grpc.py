@@ -1,0 +1,291 @@
+"""The Open Inference Protocol over gRPC without a transport: a method and the bytes of its message to those of the answer.
+
+Tensors come raw or typed and are answered raw, as Triton does: every client reads that, and it carries every datatype.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import numpy as np
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from serving.problems import Problem, shorten
+from serving.protocols.oip_proto import METHODS, SERVICE, declare_messages
+from serving.protocols.tensors import Given, TensorModel, Wanted, mistake
+from serving.statistics import Statistics, now
+
+# Where the typed contents of a datatype stand, and how numpy reads them there; FP16 and BF16 come raw only.
+CONTENTS: Final[Mapping[str, tuple[str, type[np.generic]]]] = MappingProxyType(
+    {
+        "BOOL": ("bool_contents", np.bool_),
+        "INT8": ("int_contents", np.int32),
+        "INT16": ("int_contents", np.int32),
+        "INT32": ("int_contents", np.int32),
+        "INT64": ("int64_contents", np.int64),
+        "UINT8": ("uint_contents", np.uint32),
+        "UINT16": ("uint_contents", np.uint32),
+        "UINT32": ("uint_contents", np.uint32),
+        "UINT64": ("uint64_contents", np.uint64),
+        "FP32": ("fp32_contents", np.float32),
+        "FP64": ("fp64_contents", np.float64),
+    }
+)
+EXTENSIONS: Final = ("classification", "model_configuration", "model_repository", "statistics", "parameters")
+SHARED_MEMORY: Final = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
+FINAL: Final = ("triton_enable_empty_final_response", "triton_final_response")
+LOGGING: Final = {
+    "log_file": {"string_param": ""},
+    "log_info": {"bool_param": True},
+    "log_warning": {"bool_param": True},
+    "log_error": {"bool_param": True},
+    "log_verbose_level": {"uint32_param": 0},
+    "log_format": {"string_param": "default"},
+}
+TRACING: Final = {
+    "trace_level": ["OFF"],
+    "trace_rate": ["1000"],
+    "trace_count": ["-1"],
+    "log_frequency": ["0"],
+    "trace_file": [""],
+    "trace_mode": ["triton"],
+}
+
+
+class Surface(Protocol):
+    """What the service asks of the server whose models it offers."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether predictions are answered."""
+        ...
+
+    def about(self) -> Mapping[str, object]:
+        """The server's metadata."""
+        ...
+
+    def model(self, name: str, version: str) -> TensorModel:
+        """The model of this name; an empty version is the default one. Raises `Problem` 404 or 503."""
+        ...
+
+    def index(self) -> Sequence[Mapping[str, object]]:
+        """An entry of the repository's index for each version there is."""
+        ...
+
+    def config(self, model: TensorModel) -> Mapping[str, object]:
+        """The model's configuration as Triton's JSON has it."""
+        ...
+
+
+class InferenceService:
+    """Answers each method of the service but the stream, which is one `ModelInfer` after the other. Thread-safe."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface, self.messages = surface, declare_messages()
+        self._request, self._response = self.messages["ModelInferRequest"], self.messages["ModelInferResponse"]
+        self._others: dict[str, Callable[[Any], Mapping[str, object]]] = {
+            "ServerLive": lambda request: {"live": True},
+            "ServerReady": lambda request: {"ready": surface.is_ready},
+            "ServerMetadata": lambda request: {**surface.about(), "extensions": EXTENSIONS},
+            "ModelReady": self._model_ready,
+            "ModelMetadata": lambda request: metadata_of(surface.model(request.name, request.version)),
+            "ModelConfig": lambda request: {"config": surface.config(surface.model(request.name, request.version))},
+            "ModelStatistics": self._statistics,
+            "RepositoryIndex": self._index,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+            "TraceSetting": _trace_settings,
+            "LogSettings": _log_settings,
+            "SystemSharedMemoryStatus": lambda request: {"regions": {}},
+            "SystemSharedMemoryRegister": _no_shared_memory,
+            "SystemSharedMemoryUnregister": lambda request: {},  # of what is not there; Triton says nothing either
+            "CudaSharedMemoryStatus": lambda request: {"regions": {}},
+            "CudaSharedMemoryRegister": _no_shared_memory,
+            "CudaSharedMemoryUnregister": lambda request: {},
+        }
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The paths of the methods that `answer` knows."""
+        return [f"/{SERVICE}/{method.name}" for method in METHODS if not method.is_stream]
+
+    def answer(self, method: str, message: bytes) -> bytes:
+        """The answer's message. Raises `Problem`."""
+        if method == "ModelInfer":
+            return self.infer(message)
+        request = self._parsed(self.messages[f"{method}Request"], message)
+        found = self._others[method](request)
+        return bytes(ParseDict(found, self.messages[f"{method}Response"](), True).SerializeToString())
+
+    def version_asked(self, message: bytes) -> str:
+        """Which version of the model an infer request names; none where it cannot be read."""
+        try:
+            return str(self._request.FromString(message).model_version)
+        except DecodeError:
+            return ""
+
+    def infer(self, message: bytes) -> bytes:
+        """The infer response. Raises `Problem`."""
+        begun = now()
+        request = self._parsed(self._request, message)
+        model = self._surface.model(request.model_name, request.model_version)
+        statistics: Statistics = model.scorer.statistics
+        try:
+            given, wanted = _given(request), [_wanted(output) for output in request.outputs]
+            parsed = now()
+            columns, wanted_here = model.columns(given), model.wanted(wanted)
+            validated = now()
+            outputs = model.scorer.run(columns)
+            computed = now()
+            told = self._told(request, model, outputs, wanted_here)
+        except Problem:
+            statistics.failed(begun)
+            raise
+        statistics.answered(begun, parsed, validated, computed)
+        return told
+
+    def _told(
+        self, request: Any, model: TensorModel, outputs: Mapping[str, NDArray[np.generic]], wanted: Sequence[Wanted]
+    ) -> bytes:
+        response = self._response(model_name=model.name, model_version=model.version, id=request.id)
+        for tensor in model.tensors(outputs, wanted):
+            response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+            response.raw_output_contents.append(bytes(tensor.raw()))
+        if FINAL[0] in request.parameters and request.parameters[FINAL[0]].bool_param:
+            response.parameters[FINAL[1]].bool_param = True
+        return bytes(response.SerializeToString())
+
+    def _parsed(self, kind: type[Message], message: bytes) -> Any:
+        try:
+            return kind.FromString(message)
+        except DecodeError as error:
+            name = kind.DESCRIPTOR.full_name
+            raise Problem(400, "invalid_input", f"the message is no {name}", hint="compare the .proto files") from error
+
+    def _model_ready(self, request: Any) -> Mapping[str, object]:
+        try:
+            self._surface.model(request.name, request.version)
+        except Problem as problem:
+            if problem.status != 503:
+                raise
+            return {"ready": False}
+        return {"ready": self._surface.is_ready}
+
+    def _statistics(self, request: Any) -> Mapping[str, object]:
+        if request.name and request.version:
+            models = [self._surface.model(request.name, request.version)]
+        else:
+            entries = self._surface.index()
+            models = [self._surface.model(str(each["name"]), str(each["version"])) for each in entries]
+            if request.name:
+                default = self._surface.model(request.name, "")
+                models = [each for each in models if each.name == default.name]
+        return {"model_stats": [each.scorer.statistics.entry(each.name, each.version) for each in models]}
+
+    def _index(self, request: Any) -> Mapping[str, object]:
+        return {"models": [each for each in self._surface.index() if not request.ready or each["state"] == "READY"]}
+
+    def _load(self, request: Any) -> Mapping[str, object]:
+        name = request.model_name or request.repository_name
+        try:
+            self._surface.model(name, "")
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            detail = f"failed to load '{shorten(name)}', this server serves one model only"
+            raise Problem(404, "not_found", detail, hint="deploy another service") from problem
+        if request.parameters:
+            raise mistake(f"failed to load '{shorten(name)}', it is not loaded with other parameters or files")
+        return {"model_name": name, "isLoaded": True}
+
+    def _unload(self, request: Any) -> Mapping[str, object]:
+        name = request.model_name or request.repository_name
+        self._surface.model(name, "")
+        hint = "pause or delete its service"
+        raise Problem(409, "conflict", f"failed to unload '{shorten(name)}', this server lives for it", hint=hint)
+
+
+def metadata_of(model: TensorModel) -> dict[str, object]:
+    """What both the metadata and the index of a model are made of."""
+    fields = {"inputs": model.signature.inputs, "outputs": model.signature.outputs}
+    tensors = {
+        kind: [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in found]
+        for kind, found in fields.items()
+    }
+    return {"name": model.name, "versions": list(model.versions), "platform": model.signature.platform, **tensors}
+
+
+def _given(request: Any) -> list[Given]:
+    """The input tensors, each with its raw contents or its typed ones. Raises `Problem` 400."""
+    inputs, raws = request.inputs, request.raw_input_contents
+    if not raws:
+        return [Given(each.name, each.datatype, tuple(each.shape), _contents(each)) for each in inputs]
+    if len(raws) != len(inputs):
+        detail = f"the request has {len(inputs)} inputs and {len(raws)} raw_input_contents"
+        raise mistake(detail, "send one raw content for each input, or typed contents in every input")
+    given = []
+    for tensor, raw in zip_longest(inputs, raws):
+        if tensor.HasField("contents"):
+            raise mistake(f"the input {shorten(tensor.name)!r} has typed contents beside raw_input_contents", "send one")
+        _refuse_shared_memory(tensor)
+        given.append(Given(tensor.name, tensor.datatype, tuple(tensor.shape), raw))
+    return given
+
+
+def _contents(tensor: Any) -> list[object] | NDArray[np.generic]:
+    """Typed contents as an array; texts as a list of their bytes. Raises `Problem` 400."""
+    _refuse_shared_memory(tensor)
+    what = f"the input {shorten(tensor.name)!r}"
+    if tensor.datatype == "BYTES":
+        name, found = "bytes_contents", list(tensor.contents.bytes_contents)
+    elif (place := CONTENTS.get(tensor.datatype)) is None:
+        if tensor.datatype in ("FP16", "BF16"):
+            raise mistake(f"{what} is {tensor.datatype}, which has no typed contents", "send raw_input_contents")
+        return []  # no datatype of the protocol: refused as not the model's
+    else:
+        name = place[0]
+        values = getattr(tensor.contents, name)
+        found = np.fromiter(values, place[1], len(values))
+    others = [field.name for field, _ in tensor.contents.ListFields() if field.name != name]
+    if others:
+        raise mistake(f"{what} is {tensor.datatype} and has {others[0]}; expected {name}")
+    return found
+
+
+def _wanted(output: Any) -> Wanted:
+    _refuse_shared_memory(output)
+    if "classification" not in output.parameters:
+        return Wanted(output.name, is_binary=True)
+    given = output.parameters["classification"]
+    if given.WhichOneof("parameter_choice") not in ("int64_param", "uint64_param"):
+        raise mistake(f"the `classification` of the output {shorten(output.name)!r} must be an integer")
+    return Wanted(output.name, given.int64_param or given.uint64_param, is_binary=True)
+
+
+def _refuse_shared_memory(tensor: Any) -> None:
+    for name in tensor.parameters:
+        if name in SHARED_MEMORY:
+            raise mistake(f"the tensor {shorten(tensor.name)!r} is in shared memory, which is not served", "send it")
+
+
+def _no_shared_memory(request: Any) -> Mapping[str, object]:
+    detail = "shared memory is not served: clients and model servers may be on different machines"
+    raise Problem(501, "not_served", detail, hint="send the tensors in the request")
+
+
+def _trace_settings(request: Any) -> Mapping[str, object]:
+    for name, value in request.settings.items():
+        if list(value.value) not in ([], TRACING.get(name)):
+            raise Problem(501, "not_served", f"the trace setting {shorten(name)!r} cannot be changed", hint="see /metrics")
+    return {"settings": {name: {"value": value} for name, value in TRACING.items()}}
+
+
+def _log_settings(request: Any) -> Mapping[str, object]:
+    for name, value in request.settings.items():
+        chosen = value.WhichOneof("parameter_choice")
+        if LOGGING.get(name) != {chosen: getattr(value, chosen) if chosen else None}:
+            raise Problem(501, "not_served", f"the log setting {shorten(name)!r} cannot be changed here")
+    return {"settings": LOGGING}
