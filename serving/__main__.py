@@ -43,6 +43,9 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--listen-fd", type=int, metavar="FD", help="a bound TCP socket, instead of an address")
+    parser.add_argument(
+        "--grpc-port", type=int, metavar="PORT", help="serve gRPC there too, on the same host; 0: a free one"
+    )
     parser.add_argument("--name", help="the model's name in URLs (default: the service's, else the file's)")
     for part in ("service", "version", "replica"):
         variable = f"PORTSIDE_{part.upper()}"
@@ -117,6 +120,9 @@ def _serve(options: argparse.Namespace) -> int:
     token = os.environ.pop(options.token_env, "") if options.token_env else None
     if token == "":
         sys.stderr.write(f"--token-env names {options.token_env}, which is not set: set it to the token\n")
+        return 2
+    if options.grpc_port is not None and options.socket is not None:
+        sys.stderr.write("--grpc-port listens on TCP beside --port, not beside --socket: leave one out\n")
         return 2
     if missing := _missing_runtime(options):
         sys.stderr.write(f"{missing}\n")

@@ -27,11 +27,14 @@ from serving.forms import FIELDS
 from serving.loading import Loaded
 from serving.media import ARROW_FAMILY, LINES, may_want_other, wants_arrow
 from serving.messages import Request, Response
+from serving.open import open_methods
 from serving.pace import Pace
 from serving.problems import FieldError, Problem, pointer_token, shorten
-from serving.protocols import v1
+from serving.protocols import grpc_status, v1
 from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
+from serving.protocols.surface import ReplicaSurface
+from serving.protocols.tensors import TensorModel
 from serving.room import Room
 from serving.score import Identity, Scorer, too_much
 from serving.spellings import is_json
@@ -52,12 +55,16 @@ DEFAULT = ""  # the key of what answers where no part is named
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What answers one path: a handler per method. `is_open` needs no token, `is_work` of a part may leave the loop."""
+    """What answers one path: a handler per method. `is_open` needs no token, `is_work` of a part may leave the loop.
+
+    `part_of` tells the part where only the body names it.
+    """
 
     handlers: Mapping[bytes, Handler]
     is_open: bool = False
     is_work: bool = False
     part: str = DEFAULT
+    part_of: Callable[[bytes], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class ModelServer:
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self.room = Room(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
-        self._is_stopping = False
+        self._is_stopping = self._knows_grpc = False
         self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
         self._routes = self._health_routes() | self._predict_routes(DEFAULT) | self._tensor_routes(DEFAULT)
         self._routes |= self._v1_routes(DEFAULT)
@@ -121,6 +128,9 @@ class ModelServer:
     def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
         """See `connection.Application`."""
         route = self._routes.get(request.target) or self._routed(path_of(request.target))
+        if route is None and not self._knows_grpc and grpc_status.is_grpc(request.target):
+            self._routes, self._knows_grpc = {**self._routes, **self._grpc_routes()}, True
+            return self.answer(request)
         if route is None:  # which parts there are is nobody else's business
             return self._refused(request, self._unrouted(request) if self._is_allowed(request) else _token_problem())
         handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
@@ -128,7 +138,7 @@ class ModelServer:
             return self._refused(request, _method_problem(request, route))
         if not route.is_open and not self._is_allowed(request):
             return self._refused(request, _token_problem())
-        served = self._served.get(route.part)
+        served = self._served.get(route.part if route.part_of is None else route.part_of(request.body))
         if not route.is_work or served is None:
             return self._guarded(handler, request)
         if request.deadline is not None and time.monotonic() >= request.deadline:
@@ -170,6 +180,8 @@ class ModelServer:
 
     def _refused(self, request: Request, problem: Problem) -> Response:
         path = path_of(request.target)
+        if grpc_status.is_grpc(path):
+            return grpc_status.refused(problem)
         if path.startswith((b"/v2", b"/v1/")):
             # The protocol's clients know 400 for every mistake in an input.
             status = 400 if problem.status == 422 else problem.status
@@ -179,6 +191,8 @@ class ModelServer:
 
     def _unrouted(self, request: Request) -> Problem:
         path = path_of(request.target).decode("utf-8", "replace")
+        if grpc_status.is_grpc(request.target):
+            return Problem(501, "not_served", f"there is no method {path[:200]}")
         if path.startswith("/v2/models/"):
             name, *rest = path.removeprefix("/v2/models/").split("/")
             if name != self._identity.name:
@@ -317,6 +331,33 @@ class ModelServer:
             is_default=part == DEFAULT,
         )
         return {path.encode(): Route(each, is_work=b"POST" in each, part=part) for path, each in handlers.items()}
+
+    def _grpc_routes(self) -> dict[bytes, Route]:
+        """Each method's message is the body of a POST: the gateway asks so."""
+
+        def found(part: str) -> TensorModel | None:
+            served = self._served.get(part)
+            return None if served is None else served.oip.tensors
+
+        surface = ReplicaSurface(self._identity, found, self._keys, lambda: self.is_ready, _version())
+        methods = open_methods(surface)
+
+        def part_of(message: bytes) -> str:
+            return methods.part_of(message) if len(self._served) > 1 else DEFAULT
+
+        return {
+            path.encode(): Route(
+                {b"POST": partial(_told, method.answer)},
+                method.is_open,
+                method.is_work,
+                part_of=part_of if method.is_work else None,
+            )
+            for path, method in methods.by_path().items()
+        }
+
+
+def _told(answer: Callable[[bytes], bytes], request: Request) -> Response:
+    return Response(200, answer(request.body), grpc_status.PROTOBUF)
 
 
 def path_of(target: bytes) -> bytes:

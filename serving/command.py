@@ -33,6 +33,7 @@ def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
         options.max_body_mb * 2**20,
         options.grace_s,
         options.threads,
+        options.grpc_port,
     )
 
     tuning = tuning_of(options)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import uvloop
 
@@ -18,11 +18,15 @@ from serving.application import ModelServer
 from serving.connection import Application, Connection
 from serving.engines.base import InvalidModel
 from serving.messages import ResponseEncoder
+from serving.open import open_grpc_server
 from serving.parts.loading import LoadedParts
 from serving.payloads import BoundedFile, SampledApplication, log_lines
 from serving.process import take_socket
 from serving.score import Identity
 from serving.tuning import UNTUNED, Tuning
+
+if TYPE_CHECKING:
+    from serving.grpc_server import GrpcServer
 
 REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 
@@ -30,7 +34,7 @@ REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Where a server listens: a unix socket, a bound TCP socket, else a TCP port (0: any free one); TCP may ask for a
-    token."""
+    token. gRPC has a port of its own on the same host."""
 
     host: str
     port: int
@@ -40,6 +44,7 @@ class Listen:
     max_body_bytes: int = 64 * 1024 * 1024
     grace_s: float = 10.0
     threads: int = 1
+    grpc_port: int | None = None
 
 
 def run_server(
@@ -59,13 +64,14 @@ class _Run:
         self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes)
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
+        self._grpc: GrpcServer | None = None
 
     async def serve(self, load: Callable[[], LoadedParts]) -> int:
         loop = asyncio.get_running_loop()
         self._take_signals(loop)
         listener = await self._open(loop)
         sweeper = asyncio.create_task(self._sweep())
-        loading = asyncio.create_task(self._load(load))
+        loading = asyncio.create_task(self._start(load))
         stopping = asyncio.create_task(self._stopped.wait())
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done() and loading.result():
@@ -115,6 +121,24 @@ class _Run:
     def _say(self, address: str) -> None:
         self._out.write(f"{address}\n".encode())
 
+    async def _start(self, load: Callable[[], LoadedParts]) -> int:
+        """Load, and open the gRPC port beside it; the exit status if one fails, else 0."""
+        if self._listen.grpc_port is None:
+            return await self._load(load)
+        opened, loaded = await asyncio.gather(self._open_grpc(self._listen.grpc_port), self._load(load))
+        return opened or loaded
+
+    async def _open_grpc(self, port: int) -> int:
+        server = await open_grpc_server(self._server, self._listen.max_body_bytes)
+        try:
+            found = await server.start(self._listen.host, port)
+        except OSError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        self._grpc = server
+        self._say(f"grpc://{self._listen.host}:{found}")
+        return 0
+
     async def _load(self, load: Callable[[], LoadedParts]) -> int:
         """Load beside the loop, which answers health checks meanwhile; the exit status if that fails, else 0."""
         begun = time.monotonic()
@@ -138,6 +162,8 @@ class _Run:
         for connection in tuple(self._connections):
             connection.drain()
         deadline = asyncio.get_running_loop().time() + self._listen.grace_s
+        if self._grpc is not None:
+            await self._grpc.stop(self._listen.grace_s)
         for connection in tuple(self._connections):
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):

@@ -1,12 +1,11 @@
-"""The Open Inference Protocol over gRPC without a transport: a method and the bytes of its message to those of the answer.
+"""The Open Inference Protocol over gRPC without a transport: a method and its message's bytes to those of the answer.
 
 Tensors come raw or typed and are answered raw, as Triton does: every client reads that, and it carries every datatype.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from google.protobuf.json_format import ParseDict
@@ -14,8 +13,10 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from serving.problems import Problem, shorten
+from serving.protocols.model_config import config_of
 from serving.protocols.oip_proto import METHODS, SERVICE, declare_messages
-from serving.protocols.tensors import Given, TensorModel, Wanted, mistake
+from serving.protocols.surface import Surface
+from serving.protocols.tensors import Given, TensorModel, Wanted, metadata, mistake
 from serving.statistics import Statistics, now
 
 # Where the typed contents of a datatype stand, and how numpy reads them there; FP16 and BF16 come raw only.
@@ -55,31 +56,6 @@ TRACING: Final = {
 }
 
 
-class Surface(Protocol):
-    """What the service asks of the server whose models it offers."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether predictions are answered."""
-        ...
-
-    def about(self) -> Mapping[str, object]:
-        """The server's metadata."""
-        ...
-
-    def model(self, name: str, version: str) -> TensorModel:
-        """The model of this name; an empty version is the default one. Raises `Problem` 404 or 503."""
-        ...
-
-    def index(self) -> Sequence[Mapping[str, object]]:
-        """An entry of the repository's index for each version there is."""
-        ...
-
-    def config(self, model: TensorModel) -> Mapping[str, object]:
-        """The model's configuration as Triton's JSON has it."""
-        ...
-
-
 class InferenceService:
     """Answers each method of the service but the stream, which is one `ModelInfer` after the other. Thread-safe."""
 
@@ -89,10 +65,14 @@ class InferenceService:
         self._others: dict[str, Callable[[Any], Mapping[str, object]]] = {
             "ServerLive": lambda request: {"live": True},
             "ServerReady": lambda request: {"ready": surface.is_ready},
-            "ServerMetadata": lambda request: {**surface.about(), "extensions": EXTENSIONS},
+            "ServerMetadata": lambda request: {
+                "name": "portside",
+                "version": surface.version,
+                "extensions": EXTENSIONS,
+            },
             "ModelReady": self._model_ready,
             "ModelMetadata": lambda request: metadata_of(surface.model(request.name, request.version)),
-            "ModelConfig": lambda request: {"config": surface.config(surface.model(request.name, request.version))},
+            "ModelConfig": lambda request: {"config": config_of(surface.model(request.name, request.version))},
             "ModelStatistics": self._statistics,
             "RepositoryIndex": self._index,
             "RepositoryModelLoad": self._load,
@@ -209,13 +189,10 @@ class InferenceService:
 
 
 def metadata_of(model: TensorModel) -> dict[str, object]:
-    """What both the metadata and the index of a model are made of."""
-    fields = {"inputs": model.signature.inputs, "outputs": model.signature.outputs}
-    tensors = {
-        kind: [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in found]
-        for kind, found in fields.items()
-    }
-    return {"name": model.name, "versions": list(model.versions), "platform": model.signature.platform, **tensors}
+    """The model's metadata."""
+    signature = model.signature
+    told = {"name": model.name, "versions": list(model.versions), "platform": signature.platform}
+    return {**told, "inputs": list(map(metadata, signature.inputs)), "outputs": list(map(metadata, signature.outputs))}
 
 
 def _given(request: Any) -> list[Given]:
@@ -227,9 +204,10 @@ def _given(request: Any) -> list[Given]:
         detail = f"the request has {len(inputs)} inputs and {len(raws)} raw_input_contents"
         raise mistake(detail, "send one raw content for each input, or typed contents in every input")
     given = []
-    for tensor, raw in zip_longest(inputs, raws):
+    for tensor, raw in zip(inputs, raws, strict=True):
         if tensor.HasField("contents"):
-            raise mistake(f"the input {shorten(tensor.name)!r} has typed contents beside raw_input_contents", "send one")
+            what = f"the input {shorten(tensor.name)!r}"
+            raise mistake(f"{what} has typed contents beside raw_input_contents", "send one of them")
         _refuse_shared_memory(tensor)
         given.append(Given(tensor.name, tensor.datatype, tuple(tensor.shape), raw))
     return given
@@ -239,6 +217,7 @@ def _contents(tensor: Any) -> list[object] | NDArray[np.generic]:
     """Typed contents as an array; texts as a list of their bytes. Raises `Problem` 400."""
     _refuse_shared_memory(tensor)
     what = f"the input {shorten(tensor.name)!r}"
+    found: list[object] | NDArray[np.generic]
     if tensor.datatype == "BYTES":
         name, found = "bytes_contents", list(tensor.contents.bytes_contents)
     elif (place := CONTENTS.get(tensor.datatype)) is None:
@@ -279,7 +258,7 @@ def _no_shared_memory(request: Any) -> Mapping[str, object]:
 def _trace_settings(request: Any) -> Mapping[str, object]:
     for name, value in request.settings.items():
         if list(value.value) not in ([], TRACING.get(name)):
-            raise Problem(501, "not_served", f"the trace setting {shorten(name)!r} cannot be changed", hint="see /metrics")
+            raise Problem(501, "not_served", f"the trace setting {shorten(name)!r} cannot be changed here")
     return {"settings": {name: {"value": value} for name, value in TRACING.items()}}
 
 

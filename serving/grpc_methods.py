@@ -1,0 +1,76 @@
+"""All that is answered to gRPC, as functions from message to answer, both bytes: inference, health, reflection.
+
+The server's HTTP/1.1 and its gRPC port both answer from these.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+
+from serving.problems import Problem
+from serving.protocols.oip_grpc import InferenceService
+from serving.protocols.oip_proto import SERVICE
+from serving.protocols.reflection import Reflection
+from serving.protocols.surface import ReplicaSurface
+
+HEALTH: Final = "grpc.health.v1.Health"
+# The second version has the messages of the first under another name.
+REFLECTION: Final = ("grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection")
+INFER: Final = f"/{SERVICE}/ModelInfer"
+OPEN: Final = frozenset({f"/{SERVICE}/ServerLive", f"/{SERVICE}/ServerReady", f"/{HEALTH}/Check"})
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: `answer` raises `Problem`. `is_open` needs no token, `is_work` may take long."""
+
+    answer: Callable[[bytes], bytes]
+    is_open: bool = False
+    is_work: bool = False
+
+
+class Methods:
+    """The methods of one replica by their paths."""
+
+    def __init__(self, surface: ReplicaSurface) -> None:
+        self._surface, self._service = surface, InferenceService(surface)
+        messages = self._service.messages
+        messages.add(FileDescriptorProto.FromString(health_pb2.DESCRIPTOR.serialized_pb))
+        self._reflection = Reflection((SERVICE, HEALTH, REFLECTION[0]), messages)
+
+    def by_path(self) -> Mapping[str, Method]:
+        """Every method that answers one message with one."""
+        found = {
+            path: Method(self._inference(path.rpartition("/")[2]), path in OPEN, path == INFER)
+            for path in self._service.paths
+        }
+        found[f"/{HEALTH}/Check"] = Method(self.health, is_open=True)
+        return found | {f"/{service}/ServerReflectionInfo": Method(self._reflection.answer) for service in REFLECTION}
+
+    def part_of(self, message: bytes) -> str:
+        """Which part of the model an infer request asks."""
+        return self._surface.part_of(self._service.version_asked(message))
+
+    def health(self, message: bytes) -> bytes:
+        """Whether the server, its inference service or its model serves. Raises `Problem` 404 for another name."""
+        try:
+            name = health_pb2.HealthCheckRequest.FromString(message).service
+        except DecodeError as error:
+            raise Problem(400, "invalid_input", "the message is no grpc.health.v1.HealthCheckRequest") from error
+        is_serving = self._surface.is_ready
+        if name not in ("", SERVICE):
+            try:
+                self._surface.model(name, "")
+            except Problem as problem:
+                if problem.status != 503:
+                    raise
+        kinds = health_pb2.HealthCheckResponse
+        status = kinds.SERVING if is_serving else kinds.NOT_SERVING
+        return bytes(kinds(status=status).SerializeToString())
+
+    def _inference(self, method: str) -> Callable[[bytes], bytes]:
+        return lambda message: self._service.answer(method, message)

@@ -1,0 +1,171 @@
+"""The gRPC port of a server: hands each message to the same application as HTTP/1.1 does, and tells its answer.
+
+What is fast runs on the loop and what is slow in the pool, as there; a stream is one request after the other.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+import grpc
+
+from serving.connection import Application
+from serving.grpc_methods import HEALTH, INFER, REFLECTION
+from serving.messages import Response
+from serving.protocols.grpc_status import Code, bridged, is_grpc, status_of
+from serving.protocols.grpc_stream import StreamAnswers
+from serving.protocols.oip_proto import SERVICE, declare_messages
+
+STREAM: Final = f"/{SERVICE}/ModelStreamInfer"
+WATCH, CHECK = f"/{HEALTH}/Watch", f"/{HEALTH}/Check"
+REFLECTIONS: Final = frozenset(f"/{service}/ServerReflectionInfo" for service in REFLECTION)
+STATUSES: Final = {code.value[0]: code for code in grpc.StatusCode}
+SERVICE_UNKNOWN: Final = b"\x08\x03"  # HealthCheckResponse{status: 3}, which ends no watching
+LOOK_S = 0.25  # how often a watched health is looked at
+LONGEST_TEXT = 2000  # of an error: clients take trailers of 8 KiB together
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class GrpcServer:
+    """Serves one application over gRPC."""
+
+    def __init__(self, application: Application, max_message_bytes: int) -> None:
+        options = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # two servers on one port would share its requests without anybody noticing
+        ]
+        self._application, self._in_stream = application, StreamAnswers(declare_messages())
+        self._stopping = asyncio.Event()
+        self._server = grpc.aio.server(handlers=[_Handlers(self)], options=options)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; answers the port. Raises `OSError`."""
+        shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        try:
+            found = self._server.add_insecure_port(f"{shown}:{port}")
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on {shown}:{port}; choose another --grpc-port, or 0") from error
+        await self._server.start()
+        return found
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no further call, end the streams after their answers, and give all others this long."""
+        self._stopping.set()
+        await self._server.stop(grace_s)
+
+    async def unary(self, path: str, message: bytes, context: Context) -> bytes:
+        """Answer one message with one."""
+        response = await self._asked(path, message, _headers(context))
+        if response.status != 200:
+            code, text = status_of(response)
+            await context.abort(STATUSES[code], text[:LONGEST_TEXT])
+        return response.body
+
+    async def infer_stream(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
+        headers = _headers(context)
+        async for message in self._until_stopping(messages, context):
+            response = await self._asked(INFER, message, headers)
+            code, text = status_of(response)
+            if code is Code.UNAUTHENTICATED:
+                await context.abort(STATUSES[code], text)
+            told = self._in_stream
+            yield told.answer(response.body) if code is Code.OK else told.error(text, message)
+
+    async def reflect(self, path: str, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer each question of reflection."""
+        async for message in self._until_stopping(messages, context):
+            yield await self.unary(path, message, context)
+
+    async def watch(self, message: bytes, context: Context) -> AsyncIterator[bytes]:
+        """Tell the health now and whenever it changes."""
+        told = b""
+        while True:
+            response = await self._asked(CHECK, message, {})
+            code, text = status_of(response)
+            if code not in (Code.OK, Code.NOT_FOUND):
+                await context.abort(STATUSES[code], text)
+            status = response.body if code is Code.OK else SERVICE_UNKNOWN
+            if status != told:
+                told = status
+                yield status
+            if self._stopping.is_set():
+                return
+            await self._sleep(LOOK_S)
+
+    async def _asked(self, path: str, message: bytes, headers: Mapping[bytes, bytes]) -> Response:
+        answer = self._application.answer(bridged(path, message, headers))
+        return answer if isinstance(answer, Response) else await answer
+
+    async def _sleep(self, seconds: float) -> None:
+        waiting = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({waiting}, timeout=seconds)
+        waiting.cancel()
+
+    async def _until_stopping(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """The messages of a stream, until there are no more or the server stops."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while True:
+                coming = asyncio.ensure_future(_next(messages))
+                await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping; connect again")
+                if (message := coming.result()) is None:
+                    return
+                yield message
+        finally:
+            stopping.cancel()
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds what answers a method; messages stay bytes."""
+
+    def __init__(self, server: GrpcServer) -> None:
+        self._server = server
+        self._known: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        """See gRPC."""
+        path = details.method
+        if (found := self._known.get(path)) is not None:
+            return found
+        if not is_grpc(path.encode("utf-8", "replace")):
+            return None
+        made = self._made(path)
+        if len(self._known) < 64:  # a stranger may ask for any path
+            self._known[path] = made
+        return made
+
+    def _made(self, path: str) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        server = self._server
+        if path == STREAM:
+            return grpc.stream_stream_rpc_method_handler(server.infer_stream)
+        if path == WATCH:
+            return grpc.unary_stream_rpc_method_handler(server.watch)
+        if path in REFLECTIONS:
+
+            async def reflect(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+                async for answer in server.reflect(path, messages, context):
+                    yield answer
+
+            return grpc.stream_stream_rpc_method_handler(reflect)
+
+        async def unary(message: bytes, context: Context) -> bytes:
+            return await server.unary(path, message, context)
+
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+
+async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(messages, None)
+
+
+def _headers(context: Context) -> Mapping[bytes, bytes]:
+    return {
+        name.encode(): value.encode("utf-8", "replace") if isinstance(value, str) else value
+        for name, value in context.invocation_metadata() or ()
+    }
