@@ -1,6 +1,7 @@
 """The address to listen on: taken before anything else starts, so that a busy port is known at once."""
 
 import errno
+import ipaddress
 import socket
 
 from cli.failure import CommandFailed
@@ -45,3 +46,15 @@ def _why_not(host: str, port: int, error: OSError) -> str:
     holder = listener_of(port)
     by = f" by {holder}" if holder else ""
     return f"Port {port} of {host} is in use{by}: stop that one, choose another with --port, or let --port 0 find one."
+
+
+def reachable(host: str) -> str:
+    """What to write into a URL: a wildcard address is reached by loopback, and IPv6 stands in brackets."""
+    bare = host.strip("[]")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return bare
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return bare if address.version == 4 else f"[{bare}]"

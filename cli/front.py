@@ -25,10 +25,11 @@ NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Front:
-    """What the HTTP server serves, and the API's context."""
+    """What the HTTP server serves, the gateway in it, and the API's context."""
 
     app: Gateway | CrossOrigin
     context: Context
+    gateway: Gateway
 
 
 async def start_front(
@@ -72,7 +73,7 @@ async def start_front(
     GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
     _sample(gateway, backends, settings, stack)
     await _open_ports(gateway, settings, faults, stack)
-    return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context)
+    return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context, gateway)
 
 
 async def _routing(backends: Backends, pool: ConnectionPool, stack: AsyncExitStack, *, signalled: bool) -> RoutingTable:

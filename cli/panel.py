@@ -20,6 +20,7 @@ class Introduction:
     token: str | None
     token_file: Path | None
     webhooks: str
+    grpc: str | None = None
 
 
 def show_panel(started: Introduction, version: str) -> None:
@@ -29,6 +30,8 @@ def show_panel(started: Introduction, version: str) -> None:
     rows.add_column(overflow="fold")
     rows.add_row("API", Text(started.url, style="bold"))
     rows.add_row("OpenAPI", Text(f"{started.url}/api/v1/openapi.json"))
+    if started.grpc:
+        rows.add_row("gRPC", Text(started.grpc))
     if started.token_file:
         rows.add_row("Token", Text(f"in {started.token_file}"))
     rows.add_row("Data", Text(str(started.data)))

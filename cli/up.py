@@ -1,7 +1,6 @@
 """`portside up`: the whole platform in one process, from the first panel to the last line after Ctrl-C."""
 
 import asyncio
-import ipaddress
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -10,11 +9,13 @@ from pathlib import Path
 import uvloop
 
 from api.auth import is_loopback
+from cli.address import reachable
 from cli.embedded import start_embedded
 from cli.failure import CommandFailed
 from cli.folder import DataFolder
 from cli.front import Front
 from cli.garbage import settle
+from cli.grpc_port import open_grpc_port
 from cli.panel import Introduction, show_panel
 from cli.server import http_server, serve_until
 from cli.signals import say, stop_signals
@@ -55,7 +56,8 @@ async def _run(
         async with AsyncExitStack() as stack:
             owner = owner_name()
             embedded = await start_embedded(settings, version, stop, stack, owner)
-            introduction = await _introduce(settings, embedded, listener, log)
+            grpc = await open_grpc_port(settings, embedded.gateway, stop, stack, after=listener.getsockname()[1])
+            introduction = await _introduce(settings, embedded, listener, log, grpc)
             await _announce(settings, embedded, owner, version, introduction.url, stack)
             server = http_server(embedded.app, settings.drain_s, settings.trusted_proxies)
             settle()
@@ -79,23 +81,13 @@ async def _announce(
     stack.push_async_callback(presence.stop)
 
 
-async def _introduce(settings: Settings, embedded: Front, listener: socket.socket, log: Path | None) -> Introduction:
+async def _introduce(
+    settings: Settings, embedded: Front, listener: socket.socket, log: Path | None, grpc: str | None
+) -> Introduction:
     port = listener.getsockname()[1]
     token, token_file = await _first_token(settings, embedded)
-    url = f"http://{_reachable(settings.host)}:{port}"
-    return Introduction(url, settings.data.absolute(), log, token, token_file, _webhook_rule(settings))
-
-
-def _reachable(host: str) -> str:
-    """What to write into a URL: a wildcard address is reached by loopback, and IPv6 stands in brackets."""
-    bare = host.strip("[]")
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError:
-        return bare
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return bare if address.version == 4 else f"[{bare}]"
+    url = f"http://{reachable(settings.host)}:{port}"
+    return Introduction(url, settings.data.absolute(), log, token, token_file, _webhook_rule(settings), grpc)
 
 
 def _webhook_rule(settings: Settings) -> str:

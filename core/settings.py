@@ -28,6 +28,14 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address the API listens on. Any other than loopback requires a token.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | Literal["off"] | None = Field(
+        None,
+        description="Port where gRPC is answered; 0 takes a free one, `off` none. Default: of `portside up` the port "
+        "after its own, or a free one; of `portside api` none.",
+    )
+    grpc_host: str | None = Field(
+        None, description="Address of that port; default the API's. Any other than loopback requires a token."
+    )
     require_token: bool = Field(False, description="Ask for a token on a loopback address too, as behind a proxy.")
     service_ports: str = Field(
         "31000-50000",

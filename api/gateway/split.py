@@ -172,12 +172,14 @@ class Gateway:
         """What finds the route; `seen`, if this is a prediction, learns whose it is, also where none is ready."""
         if seen is not None and (route := self.table.route(tenant_id, name)) is not None:
             seen.service = route.service
-        return partial(self._route, tenant_id, name, oip=oip)
+        return partial(self.route, tenant_id, name, is_terse=oip)
 
-    def _route(self, tenant_id: str, name: str, *, oip: bool) -> Route:
+    def route(self, tenant_id: str, name: str, *, is_terse: bool) -> Route:
+        """The route of a service that may be asked now. Raises `NotFound`, `ServicePaused`, `ServiceFailed` and
+        `ReplicaUnavailable`."""
         route = self.table.route(tenant_id, name)
         if route is None:
-            if oip:
+            if is_terse:
                 raise NotFound(f"Request for unknown model: '{name}' is not found")
             raise NotFound(f"no service is called '{name}'; GET /api/v1/services lists them")
         status = route.service.status

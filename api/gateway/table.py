@@ -111,6 +111,13 @@ class RoutingTable:
         """The service of that name, or nothing."""
         return self._routes.get((tenant_id, name))
 
+    def routes_of(self, tenant_id: str) -> list[Route]:
+        """A tenant's services by their names, without those that are being deleted."""
+        mine = [route for (tenant, _), route in self._routes.items() if tenant == tenant_id]
+        return sorted(
+            (route for route in mine if route.service.status != "deleting"), key=lambda route: route.service.name
+        )
+
     async def changed(self, longest_s: float) -> None:
         """Wait for the next change of the table, or so long."""
         waiting_for = self._has_changed

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 from cli.front import start_front
+from cli.grpc_port import open_grpc_port
 from cli.leaving import Leaving
 from cli.readiness import control_checks
 from cli.remote_logs import remote_log_reader
@@ -35,7 +36,8 @@ async def run_api(running: Running, listener: socket.socket) -> None:
     await running.announce("api", address=f"http://{host}:{port}")
     leaving = Leaving(front.app, running.stop, settings.leave_s)
     server = http_server(leaving, settings.drain_s, settings.trusted_proxies)
-    say(f"Portside {running.version} api on http://{host}:{port}")
+    grpc = await open_grpc_port(settings, front.gateway, leaving.closed, running.stack, is_leaving=running.stop.is_set)
+    say(f"Portside {running.version} api on http://{host}:{port}" + (f", gRPC on {grpc}" if grpc else ""))
     watching = asyncio.create_task(leaving.watch(), name="leaving")
     await serve_until(server, listener, leaving.closed, front.context.let_go)
     watching.cancel()

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from state.database import Session
 from state.installation import Counter
-from state.tables import Replica, Service
+from state.tables import Replica, Revision, Service, Version
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedService:
-    """One service as a gateway sees it; `replicas` maps replica ids to addresses, `port` is its own, if any."""
+    """One service as a gateway sees it; `replicas` maps replica ids to addresses, `port` is its own, if any.
+
+    `version` is the number of the version that is live, or wished where none was yet.
+    """
 
     id: str
     tenant_id: str
@@ -19,6 +22,7 @@ class RoutedService:
     status: str
     replicas: tuple[tuple[str, str], ...]
     port: int | None = None
+    version: str | None = None
 
 
 async def routing_version(session: Session) -> int:
@@ -32,8 +36,14 @@ async def routed_services(session: Session) -> list[RoutedService]:
     addresses: dict[str, list[tuple[str, str]]] = {}
     for service_id, replica_id, address in await session.execute(ready):
         addresses.setdefault(service_id, []).append((replica_id, address or ""))
-    services = select(Service.id, Service.tenant_id, Service.name, Service.status, Service.port)
+    live = func.coalesce(Service.live_revision_id, Service.revision_id)
+    services = (
+        select(Service.id, Service.tenant_id, Service.name, Service.status, Service.port, Version.number)
+        .outerjoin(Revision, Revision.id == live)
+        .outerjoin(Version, Version.id == Revision.version_id)
+        .where(Service.status != "deleted")
+    )
     return [
-        RoutedService(id, tenant, name, status, tuple(addresses.get(id, ())), port)
-        for id, tenant, name, status, port in await session.execute(services.where(Service.status != "deleted"))
+        RoutedService(id, tenant, name, status, tuple(addresses.get(id, ())), port, str(number) if number else None)
+        for id, tenant, name, status, port, number in await session.execute(services)
     ]

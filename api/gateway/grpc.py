@@ -1,0 +1,250 @@
+"""The platform's gRPC port: one address for all services, whose names are the protocol's model names.
+
+Messages pass unread but for the name of their model; who asks is known by the same tokens as over HTTP.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, NoReturn
+
+import grpc
+
+from api.gateway.grpc_answers import LIVE, PlatformAnswers
+from api.gateway.grpc_forward import Forwarding
+from api.gateway.grpc_status import Code, Refused, refusal
+from api.gateway.protobuf import Malformed, field, flag, texts
+from api.gateway.split import Gateway
+from core.errors import PlatformError, Unauthenticated
+
+SERVICE: Final = "inference.GRPCInferenceService"
+HEALTH: Final = "grpc.health.v1.Health"
+INFER, STREAM = f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelStreamInfer"
+CHECK, WATCH = f"/{HEALTH}/Check", f"/{HEALTH}/Watch"
+REFLECTIONS: Final = tuple(
+    f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")
+)
+OF_A_MODEL: Final = frozenset({"ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"})
+SERVING, NOT_SERVING, UNKNOWN = (flag(1, number) for number in (1, 2, 3))
+LOOK_S: Final = 1.0  # health is told at each change of the routing table, and looked at so often
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class GrpcGateway:
+    """Serves one gateway over gRPC."""
+
+    def __init__(self, gateway: Gateway, *, admits_tokenless: bool, is_leaving: Callable[[], bool]) -> None:
+        """`admits_tokenless`: the port is a loopback one; HTTP's own rule comes on top."""
+        self._gateway, self._admits_tokenless, self._is_leaving = gateway, admits_tokenless, is_leaving
+        self._answers = PlatformAnswers(gateway.table, gateway.version)
+        self._forwarding = Forwarding(gateway)
+        self._stopping = asyncio.Event()
+        options = [
+            ("grpc.max_receive_message_length", gateway.max_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # two platforms on one port would share its calls without anybody noticing
+        ]
+        self._server = grpc.aio.server(handlers=[_Handlers(self)], options=options)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; answers the port. Raises `OSError`."""
+        bare = host.strip("[]")
+        shown = f"[{bare}]" if ":" in bare else bare
+        try:
+            found = self._server.add_insecure_port(f"{shown}:{port}")
+        except RuntimeError as error:
+            raise OSError(f"{shown}:{port} cannot be listened on") from error
+        await self._server.start()
+        return found
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no further call, end the streams after their answers, and give all others this long."""
+        self._stopping.set()
+        await self._server.stop(grace_s)
+
+    async def unary(self, path: str, message: bytes, context: Context) -> bytes:
+        """Answer one message with one."""
+        try:
+            return await self._answer(path, message, _metadata(context), context.time_remaining())
+        except Refused as error:
+            await _abort(context, error)
+
+    async def infer_stream(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
+        metadata = _metadata(context)
+        async for message in self._until_stopping(messages, context):
+            try:
+                told = field(2, await self._answer(INFER, message, metadata, context.time_remaining()))
+            except Refused as error:
+                if error.code is Code.UNAUTHENTICATED:
+                    await _abort(context, error)
+                told = field(1, error.text) + _whose(message)
+            yield told
+
+    async def reflect(self, path: str, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer each question of reflection, which a model server does."""
+        async for message in self._until_stopping(messages, context):
+            yield await self.unary(path, message, context)
+
+    async def watch(self, message: bytes, context: Context) -> AsyncIterator[bytes]:
+        """Tell the health now and whenever it changes."""
+        metadata, before = _metadata(context), b""
+        while True:
+            try:
+                told = self._health(message, metadata) or UNKNOWN
+            except Refused as error:
+                await _abort(context, error)
+            if told != before:
+                before = told
+                yield told
+            if self._stopping.is_set():
+                return
+            await self._change()
+
+    async def _answer(self, path: str, message: bytes, metadata: Mapping[str, str], remaining_s: float | None) -> bytes:
+        method = path.rpartition("/")[2]
+        try:
+            if path == CHECK:
+                return self._checked(message, metadata)
+            if method == "ServerLive":
+                return LIVE
+            if method == "ServerReady":
+                return flag(1, self._is_serving)
+            tenant_id = self._tenant_of(metadata)
+            if self._answers.knows(method):
+                return self._answers.answer(method, tenant_id, message)
+            return await self._asked(tenant_id, path, message, metadata, remaining_s)
+        except PlatformError as error:
+            raise refusal(error) from error
+        except Malformed as error:
+            raise Refused(Code.INVALID_ARGUMENT, f"the message of {method} cannot be read: {error}") from error
+
+    async def _asked(
+        self, tenant_id: str, path: str, message: bytes, metadata: Mapping[str, str], remaining_s: float | None
+    ) -> bytes:
+        async def ask(service: str, question: bytes) -> bytes:
+            return await self._forwarding.ask(
+                tenant_id,
+                service,
+                path,
+                question,
+                remaining_s=remaining_s,
+                metadata=metadata,
+                is_prediction=path == INFER,
+            )
+
+        if path in REFLECTIONS:
+            return await ask(self._answers.any_ready(tenant_id), message)
+        method = path.rpartition("/")[2]
+        if method not in OF_A_MODEL:
+            raise Refused(Code.UNIMPLEMENTED, f"there is no method {path[:200]}")
+        name = texts(message, (1,))[1]
+        if not name and method == "ModelStatistics":
+            return await self._answers.statistics(tenant_id, ask)
+        return await ask(name, message)
+
+    @property
+    def _is_serving(self) -> bool:
+        return self._answers.is_ready and not self._is_leaving() and not self._stopping.is_set()
+
+    def _checked(self, message: bytes, metadata: Mapping[str, str]) -> bytes:
+        told = self._health(message, metadata)
+        if told is None:
+            raise Refused(Code.NOT_FOUND, "no service of yours is called so")
+        return told
+
+    def _health(self, message: bytes, metadata: Mapping[str, str]) -> bytes | None:
+        """The health of the platform, which everybody may ask, or of a service. Raises `Refused`."""
+        try:
+            name = texts(message, (1,))[1]
+            found = None if name in ("", SERVICE) else self._answers.is_serving(self._tenant_of(metadata), name)
+        except Malformed as error:
+            raise Refused(Code.INVALID_ARGUMENT, "the message is no HealthCheckRequest") from error
+        except PlatformError as error:
+            raise refusal(error) from error
+        if found is None and name not in ("", SERVICE):
+            return None
+        return SERVING if found is not False and self._is_serving else NOT_SERVING
+
+    def _tenant_of(self, metadata: Mapping[str, str]) -> str:
+        """Whose call this is. No browser speaks this protocol to a plain port, so that its `Host` need not be looked
+        at. Raises `Unauthenticated`, `Forbidden`."""
+        if not self._admits_tokenless and "authorization" not in metadata:
+            raise Unauthenticated("this address needs a token: send the metadata 'authorization: Bearer pst_…'")
+        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in metadata.items()]
+        return self._gateway.tenant_of({"headers": [*headers, (b"host", b"localhost")]})
+
+    async def _change(self) -> None:
+        stopping = asyncio.create_task(self._stopping.wait())
+        changing = asyncio.create_task(self._gateway.table.changed(LOOK_S))
+        await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        changing.cancel()
+
+    async def _until_stopping(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """The messages of a stream, until there are no more or the platform stops."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while True:
+                coming = asyncio.ensure_future(_next(messages))
+                await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    await context.abort(Code.UNAVAILABLE, "the platform is stopping; connect again")
+                if (message := coming.result()) is None:
+                    return
+                yield message
+        finally:
+            stopping.cancel()
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds what answers a method; messages stay bytes."""
+
+    def __init__(self, server: GrpcGateway) -> None:
+        self._server = server
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        """See gRPC."""
+        path, server = details.method, self._server
+        if path == STREAM:
+            return grpc.stream_stream_rpc_method_handler(server.infer_stream)
+        if path == WATCH:
+            return grpc.unary_stream_rpc_method_handler(server.watch)
+        if path in REFLECTIONS:
+
+            async def reflect(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+                async for answer in server.reflect(path, messages, context):
+                    yield answer
+
+            return grpc.stream_stream_rpc_method_handler(reflect)
+        if not path.startswith((f"/{SERVICE}/", f"/{HEALTH}/")):
+            return None
+
+        async def unary(message: bytes, context: Context) -> bytes:
+            return await server.unary(path, message, context)
+
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+
+async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(messages, None)
+
+
+async def _abort(context: Context, error: Refused) -> NoReturn:
+    await context.abort(error.code, error.text)
+    raise error  # abort has raised already, which its type does not say
+
+
+def _whose(message: bytes) -> bytes:
+    """The id of a request that has gone wrong, as an answer that has nothing else."""
+    try:
+        name = texts(message, (3,))[3]
+    except Malformed:
+        return b""
+    return field(2, field(3, name)) if name else b""
+
+
+def _metadata(context: Context) -> Mapping[str, str]:
+    """Texts only: what ends in `-bin` is nothing of ours."""
+    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
