@@ -13,7 +13,7 @@ from api.gateway.holding import BETWEEN
 from api.gateway.protobuf import field, fields, flag, texts
 from api.gateway.table import Route, RoutingTable
 
-EXTENSIONS: Final = ("classification", "model_configuration", "model_repository", "statistics", "parameters")
+EXTENSIONS: Final = ("classification", "model_configuration", "model_repository", "statistics")
 # The settings as Triton's clients ask for them: the bytes of each value's message.
 LOGGING: Final[Mapping[str, bytes]] = MappingProxyType(
     {
@@ -28,8 +28,8 @@ LOGGING: Final[Mapping[str, bytes]] = MappingProxyType(
 TRACING: Final[Mapping[str, bytes]] = MappingProxyType(
     {
         "trace_level": field(1, "OFF"),
-        "trace_rate": field(1, "1000"),
-        "trace_count": field(1, "-1"),
+        "trace_rate": field(1, "0"),
+        "trace_count": field(1, "0"),
         "log_frequency": field(1, "0"),
         "trace_file": field(1, ""),
         "trace_mode": field(1, "triton"),
@@ -152,7 +152,7 @@ def _settings(settings: Mapping[str, bytes], message: bytes, why: str) -> bytes:
         wished = dict(fields(entry)) if number == 1 else {}
         name = wished.get(1, b"").decode("utf-8", "replace")
         if number == 1 and wished.get(2, b"") not in (b"", settings.get(name)):
-            raise Refused(Code.UNIMPLEMENTED, f"'{name[:60]}' cannot be changed here; {why}")
+            raise Refused(Code.INVALID_ARGUMENT, f"'{name[:60]}' cannot be changed here; {why}")
     return b"".join(field(1, field(1, name) + field(2, value)) for name, value in settings.items())
 
 

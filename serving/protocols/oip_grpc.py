@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from serving.problems import Problem, shorten
 from serving.protocols.model_config import config_of
+from serving.protocols.oip_admin import EXTENSIONS, LOGGING, NO_TRACE
 from serving.protocols.oip_proto import METHODS, SERVICE, declare_messages
 from serving.protocols.surface import Surface
 from serving.protocols.tensors import Given, TensorModel, Wanted, metadata, mistake
@@ -35,25 +36,10 @@ CONTENTS: Final[Mapping[str, tuple[str, type[np.generic]]]] = MappingProxyType(
         "FP64": ("fp64_contents", np.float64),
     }
 )
-EXTENSIONS: Final = ("classification", "model_configuration", "model_repository", "statistics", "parameters")
 SHARED_MEMORY: Final = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 FINAL: Final = ("triton_enable_empty_final_response", "triton_final_response")
-LOGGING: Final = {
-    "log_file": {"string_param": ""},
-    "log_info": {"bool_param": True},
-    "log_warning": {"bool_param": True},
-    "log_error": {"bool_param": True},
-    "log_verbose_level": {"uint32_param": 0},
-    "log_format": {"string_param": "default"},
-}
-TRACING: Final = {
-    "trace_level": ["OFF"],
-    "trace_rate": ["1000"],
-    "trace_count": ["-1"],
-    "log_frequency": ["0"],
-    "trace_file": [""],
-    "trace_mode": ["triton"],
-}
+# In which field of its choice a setting of the log stands, by its type.
+CHOICES: Final[Mapping[type, str]] = MappingProxyType({bool: "bool_param", int: "uint32_param", str: "string_param"})
 
 
 class InferenceService:
@@ -256,15 +242,21 @@ def _no_shared_memory(request: Any) -> Mapping[str, object]:
 
 
 def _trace_settings(request: Any) -> Mapping[str, object]:
-    for name, value in request.settings.items():
-        if list(value.value) not in ([], TRACING.get(name)):
-            raise Problem(501, "not_served", f"the trace setting {shorten(name)!r} cannot be changed here")
-    return {"settings": {name: {"value": value} for name, value in TRACING.items()}}
+    values = {name: value if isinstance(value, list) else [value] for name, value in NO_TRACE.items()}
+    for name, wished in request.settings.items():
+        if list(wished.value) not in ([], values.get(name)):
+            raise _unchangeable("trace", name)
+    return {"settings": {name: {"value": value} for name, value in values.items()}}
 
 
 def _log_settings(request: Any) -> Mapping[str, object]:
-    for name, value in request.settings.items():
-        chosen = value.WhichOneof("parameter_choice")
-        if LOGGING.get(name) != {chosen: getattr(value, chosen) if chosen else None}:
-            raise Problem(501, "not_served", f"the log setting {shorten(name)!r} cannot be changed here")
-    return {"settings": LOGGING}
+    values = {name: {CHOICES[type(value)]: value} for name, value in LOGGING.items()}
+    for name, wished in request.settings.items():
+        chosen = wished.WhichOneof("parameter_choice")
+        if chosen and values.get(name) != {chosen: getattr(wished, chosen)}:
+            raise _unchangeable("log", name)
+    return {"settings": values}
+
+
+def _unchangeable(kind: str, name: str) -> Problem:
+    return mistake(f"the {kind} setting {shorten(name)!r} cannot be changed here")
