@@ -4,10 +4,10 @@ A declaration is written as in a .proto file, without the braces: `string name =
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.message import Message
 
@@ -113,7 +113,12 @@ class Messages:
         """The class of a message."""
         return self._classes[name]
 
-    def add(self, file: descriptor_pb2.FileDescriptorProto) -> None:
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the messages."""
+        return self._classes
+
+    def add(self, file: FileDescriptorProto) -> None:
         """Let the pool know another file as well, for who reflects on it."""
         self.pool.Add(file)
 
