@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from api.errors import problem
+from api.gateway.paths import is_of_a_protocol
 from core.errors import Unavailable
 
 Message = MutableMapping[str, Any]
@@ -50,10 +51,15 @@ class Farewell:
             await _farewell(scope)(scope, receive, send)
 
 
+def stopping() -> Stopping:
+    """What such a request is told."""
+    return Stopping("this process is stopping; send the request again, with the same Idempotency-Key if it has one")
+
+
 def _farewell(scope: Message) -> Response:
-    error = Stopping("this process is stopping; send the request again, with the same Idempotency-Key if it has one")
+    error = stopping()
     headers = {"Connection": "close"}
-    if not scope["path"].startswith("/v2"):
+    if not is_of_a_protocol(scope["path"]):
         return problem(scope, error, headers)
     headers["Retry-After"] = str(error.retry_after_s)
     return JSONResponse({"error": error.message}, error.status, headers)

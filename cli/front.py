@@ -12,8 +12,10 @@ from api.dependencies import Check, Context, ReadLogs, compose
 from api.gateway.connection import ConnectionPool
 from api.gateway.holding import Holding
 from api.gateway.metrics import GatewayMetrics
+from api.gateway.short import ShortWay
 from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
+from api.gateway.turns import Turns
 from cli.backends import Backends
 from cli.service_ports import ServicePorts
 from core.settings import Settings
@@ -25,9 +27,10 @@ NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Front:
-    """What the HTTP server serves, the gateway in it, and the API's context."""
+    """What the HTTP server serves, the gateway in it, the way round it for small predictions, and the API's context."""
 
     app: Gateway | CrossOrigin
+    short: ShortWay
     context: Context
     gateway: Gateway
 
@@ -68,12 +71,13 @@ async def start_front(
         return context.authenticator.authenticate(scope["headers"]).tenant_id
 
     backends.metrics.watch_lanes(backends.database)
-    holding = Holding(table, settings.hold_s)
+    holding = Holding(table, settings.hold_s, turns=Turns(settings.service_concurrency))
     gateway = Gateway(build_app(context), holding, pool, tenant_of, settings.max_predict_bytes, version)
     GatewayMetrics(context.registry).attach(gateway.tallies, table, pool)
     _sample(gateway, backends, settings, stack)
-    await _open_ports(gateway, settings, faults, stack)
-    return Front(CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway, context, gateway)
+    await _open_ports(gateway, settings, faults, is_leaving, stack)
+    app = CrossOrigin(gateway, settings.cors_origins) if settings.cors_origins else gateway
+    return Front(app, ShortWay(gateway, is_leaving), context, gateway)
 
 
 async def _routing(backends: Backends, pool: ConnectionPool, stack: AsyncExitStack, *, signalled: bool) -> RoutingTable:
@@ -92,8 +96,14 @@ def _sample(gateway: Gateway, backends: Backends, settings: Settings, stack: Asy
     stack.push_async_callback(sampler.finish)
 
 
-async def _open_ports(gateway: Gateway, settings: Settings, faults: dict[int, str], stack: AsyncExitStack) -> None:
+async def _open_ports(
+    gateway: Gateway,
+    settings: Settings,
+    faults: dict[int, str],
+    is_leaving: Callable[[], bool],
+    stack: AsyncExitStack,
+) -> None:
     """Listen on services' own ports as well, until `stack` ends it."""
-    service_ports = ServicePorts(gateway, settings, faults)
+    service_ports = ServicePorts(gateway, settings, faults, is_leaving)
     await service_ports.start()
     stack.push_async_callback(service_ports.stop)

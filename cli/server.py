@@ -4,17 +4,22 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from api.cors import CrossOrigin
-from api.farewell import Farewell
+from api.farewell import Farewell, stopping
+from api.gateway.short import ShortWay
 from api.gateway.split import Gateway
 from api.gateway.surface import ServiceSurface
 from cli.connection import ClientConnection
 from cli.leaving import Leaving
+from cli.predicting import PredictingConnection
 
 KEEP_ALIVE_S = 75
+FAREWELL_S = 1.0  # for telling clients that they are not answered any more
 
 
 class Server(uvicorn.Server):
@@ -25,14 +30,28 @@ class Server(uvicorn.Server):
         """Do nothing: uvicorn would raise the signal again at its end, and our own clean-up would never run."""
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests finish within the grace, and refuse what is still on the short way then: uvicorn does not know
+        of it."""
+        await super().shutdown(sockets)
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, PredictingConnection):
+                connection.say_farewell(stopping())
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=FAREWELL_S)
+
 
 def http_server(
-    app: Gateway | CrossOrigin | Leaving | ServiceSurface, drain_s: float, trusted_proxies: Sequence[str]
+    app: Gateway | CrossOrigin | Leaving | ServiceSurface,
+    drain_s: float,
+    trusted_proxies: Sequence[str],
+    short: ShortWay | None = None,
 ) -> Server:
-    """A server for `app` that is not started yet."""
+    """A server for `app` that is not started yet; what may go the `short` way does not come to `app`."""
+    connection = ClientConnection if short is None else partial(PredictingConnection, short)
     config = uvicorn.Config(
         Farewell(app),
-        http=ClientConnection,
+        http=cast("type[asyncio.Protocol]", connection),
         ws="none",
         loop="none",  # the loop is already running
         lifespan="off",

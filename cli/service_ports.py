@@ -6,8 +6,10 @@ A port that cannot be opened is said in its service and tried again; nothing els
 import asyncio
 import logging
 import resource
+from collections.abc import Callable
 
 from api.cors import CrossOrigin
+from api.gateway.short import ShortWay
 from api.gateway.split import Gateway
 from api.gateway.surface import ServiceSurface
 from cli.address import listen
@@ -28,9 +30,15 @@ def most_listeners() -> int:
 class ServicePorts:
     """Listens where services have their ports, until `stop`."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, faults: dict[int, str]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        settings: Settings,
+        faults: dict[int, str],
+        is_leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
         """`faults` is kept up to date: why this process does not listen at a port, in a sentence."""
-        self._gateway, self._settings, self._faults = gateway, settings, faults
+        self._gateway, self._settings, self._faults, self._is_leaving = gateway, settings, faults, is_leaving
         self._most = most_listeners()
         self._open: dict[int, Server] = {}
         self._serving: set[asyncio.Task[None]] = set()
@@ -79,7 +87,8 @@ class ServicePorts:
         self._faults.pop(port, None)
         surface, settings = ServiceSurface(self._gateway, port), self._settings
         app = CrossOrigin(surface, settings.cors_origins) if settings.cors_origins else surface
-        server = http_server(app, settings.drain_s, settings.trusted_proxies)
+        short = ShortWay(self._gateway, self._is_leaving, port)
+        server = http_server(app, settings.drain_s, settings.trusted_proxies, short)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"service-port-{port}")
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)

@@ -59,7 +59,7 @@ async def _run(
             grpc = await open_grpc_port(settings, embedded.gateway, stop, stack, after=listener.getsockname()[1])
             introduction = await _introduce(settings, embedded, listener, log, grpc)
             await _announce(settings, embedded, owner, version, introduction.url, stack)
-            server = http_server(embedded.app, settings.drain_s, settings.trusted_proxies)
+            server = http_server(embedded.app, settings.drain_s, settings.trusted_proxies, embedded.short)
             settle()
             folder.address.write_text(introduction.url, "utf-8")
             show_panel(introduction, version)

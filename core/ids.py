@@ -5,6 +5,7 @@ import time
 
 # Crockford's base32 keeps byte order in text order and leaves out letters that look alike.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)  # each request has an id
 
 
 def new_id(prefix: str) -> str:
@@ -26,4 +27,4 @@ def micros_of(spelled: str) -> int:
 
 
 def _spelled(prefix: str, number: int) -> str:
-    return f"{prefix}_{''.join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))}"
+    return f"{prefix}_{''.join([PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])}"

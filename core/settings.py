@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     hold_s: float = Field(
         10, ge=0, description="How long a prediction waits for a replica of a service that has lost all of its."
     )
+    service_concurrency: int = Field(
+        1024,
+        gt=0,
+        description="How many predictions of one service a gateway has under way at once; as many wait for a moment, "
+        "then 503.",
+    )
     leave_s: float = Field(
         3,
         ge=0,

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -25,19 +25,23 @@ class ConnectionBroken(Exception):
 
 
 class ReplicaConnection(asyncio.Protocol):
-    """Feeds a response parser and hands its parts to the one request that uses the connection."""
+    """Feeds a response parser and hands its parts to the one request that uses the connection.
+
+    That one either waits, in a coroutine (`head`, `next_chunk`), or is called whenever there is news (`listen`).
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser | None = None
+        self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._listener: Callable[[], None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._begin()
+        self._complete = True  # nothing was asked yet: what comes now is nobody's answer
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self.headers: list[Header] = []
         self._chunks: deque[bytes] = deque()
         self._buffered_bytes = 0
@@ -56,7 +60,6 @@ class ReplicaConnection(asyncio.Protocol):
             self.close()
             return
         self._answered = True
-        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -89,7 +92,6 @@ class ReplicaConnection(asyncio.Protocol):
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        assert self._parser is not None
         if not self._complete:
             self._head_complete, self._status = True, self._parser.get_status_code()
 
@@ -99,7 +101,6 @@ class ReplicaConnection(asyncio.Protocol):
             self._buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
-        assert self._parser is not None
         self._complete = True
         if not self._parser.should_keep_alive():
             self.close()
@@ -113,8 +114,23 @@ class ReplicaConnection(asyncio.Protocol):
 
     @property
     def status(self) -> int:
-        """The response's status code, once its head is complete."""
+        """The response's status code, once its head is complete; until then 0."""
         return self._status
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the response has come."""
+        return self._complete
+
+    @property
+    def failure(self) -> str | None:
+        """Why no more will come, if that is so."""
+        return self._failure
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether any byte of the response has come."""
+        return self._answered
 
     def start(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes) -> None:
         """Write the head and the first piece of the body. Raises ValueError for a target that is more than one."""
@@ -145,12 +161,28 @@ class ReplicaConnection(asyncio.Protocol):
         """What came of the body since the last call, and whether more will come. Raises `ConnectionBroken`."""
         while not self._chunks and not self._complete:
             await self._something()
+        data = self.take()
+        self.pause(False)
+        return data, not self._complete
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` whenever more of the response has come, or no more will; None ends that."""
+        self._listener = listener
+
+    def take(self) -> bytes:
+        """What came of the body since the last call."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered_bytes = 0
+        return data
+
+    def pause(self, paused: bool) -> None:
+        """Read no more of the response for now, or go on."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-        return data, not self._complete
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def close(self) -> None:
         """Close at once."""
@@ -171,7 +203,9 @@ class ReplicaConnection(asyncio.Protocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._listener is not None:
+            self._listener()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
@@ -198,12 +232,17 @@ class ConnectionPool:
 
     async def take(self, address: str) -> tuple[ReplicaConnection, bool]:
         """A connection, and whether it was used before (and may have gone stale)."""
-        idle = self._idle.get(address, [])
+        connection = self.take_idle(address)
+        return (await connect(address), False) if connection is None else (connection, True)
+
+    def take_idle(self, address: str) -> ReplicaConnection | None:
+        """A connection that was used before, if one is idle."""
+        idle = self._idle.get(address)
         while idle:
             connection = idle.pop()
             if connection.is_usable:
-                return connection, True
-        return await connect(address), False
+                return connection
+        return None
 
     def give(self, address: str, connection: ReplicaConnection) -> None:
         """Take back a connection whose response is complete."""

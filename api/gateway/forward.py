@@ -13,7 +13,7 @@ from core.errors import BodyStalled, PlatformError, TooLarge, Unavailable
 # What a replica needs to know of a request; everything else (cookies, tokens, hop-by-hop) stays here.
 PASSED_ON = frozenset(
     {b"content-type", b"accept", b"content-encoding", b"accept-encoding", b"inference-header-content-length",
-     b"x-request-id", b"traceparent", b"tracestate"}
+     b"portside-timeout", b"x-request-id", b"traceparent", b"tracestate"}
 )  # fmt: skip
 # Of one connection only, and what the server in front writes itself.
 HOP_BY_HOP = frozenset(
@@ -60,10 +60,12 @@ class Exchange:
     ) -> None:
         """`find` gives the route as it is then, and raises where there is none any more."""
         self._holding, self._table, self._pool, self._find = holding, holding.table, pool, find
-        self._name = find().service.name
+        self._service = find().service
+        self._name = self._service.name
         self._receive, self._send, self._max_bytes = receive, send, max_bytes
         self._received_bytes = 0
         self._has_body = self._client_gone = False
+        self._asked: Backend | None = None  # who has the request now
         self.answer_started = False
         self.replica_id: str | None = None  # who has the request, or had it last
 
@@ -72,10 +74,13 @@ class Exchange:
         try:
             async with asyncio.timeout(timeout_s):
                 body, more = await self._first_body()
-                await self._forward(method, target, headers, body, more)
+                async with self._holding.turns.turn(self._service.id, self._name):
+                    await self._forward(method, target, headers, body, more)
         except TimeoutError as error:
             if not self._has_body:
                 raise BodyStalled(f"the body did not come within {timeout_s:g} s; send it faster") from error
+            if self._asked is not None and not self.answer_started:
+                self._asked.record.timed_out(timeout_s)
             raise GatewayTimeout(f"service '{self._name}' did not answer within {timeout_s:g} s") from error
 
     async def _first_body(self) -> tuple[bytes, bool]:
@@ -110,19 +115,22 @@ class Exchange:
             connection, used_before = None, False
             try:
                 connection, used_before = await self._pool.take(backend.address)
-                self.replica_id = backend.id
+                self.replica_id, self._asked = backend.id, backend
                 await self._exchange(connection, backend, method, target, headers, body, more)
-                backend.refusals = 0
+                self._asked, backend.refusals = None, 0
                 return
             except WrongReplica as error:
-                self.replica_id = None
+                self.replica_id = self._asked = None
                 self._table.refused(backend)
                 if more:
                     raise self._failed() from error
             except ConnectionBroken as error:
+                self._asked = None
                 if connection is None:  # nothing was sent: it may wait for the next replica
                     self._table.refused(backend)
                     continue
+                if not used_before or error.answered:
+                    backend.record.failed()
                 if used_before and not error.answered:
                     self._pool.forget_address(backend.address)  # idle connections went stale: try a new one
                 elif not error.answered:
@@ -197,6 +205,7 @@ class Exchange:
         await connection.write(b"0\r\n\r\n")
 
     async def _answer(self, connection: ReplicaConnection, status: int, backend: Backend) -> None:
+        backend.record.answered(status)
         kept = [header for header in connection.headers if header[0] not in HOP_BY_HOP]
         data, more = await connection.next_chunk()
         self.answer_started = True

@@ -5,15 +5,17 @@ What is held costs one waiting coroutine; its body is not read beyond what has c
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.gateway.table import Backend, Route, RoutingTable
+from api.gateway.turns import Turns
 from core.errors import ReplicaUnavailable
 
 # It is to have replicas and had some: the node is about to start others. One that is deploying never had.
 BETWEEN = ("running", "degraded", "updating")
 LOOK_S = 0.05  # a backend that was dropped comes back by time, not by a change of the table
 MOST_HELD = 1000
+MOST_OF_A_SERVICE = 1024  # unless the settings say otherwise
 
 
 @dataclass(slots=True)
@@ -23,6 +25,7 @@ class Holding:
     table: RoutingTable
     hold_s: float
     held: int = 0
+    turns: Turns = field(default_factory=lambda: Turns(MOST_OF_A_SERVICE))
 
     def until(self) -> float:
         """When a request that comes now is held no longer, by the loop's clock."""

@@ -6,7 +6,9 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from api.gateway.split import OIP_MODEL, Gateway, refuse
+from api.gateway.paths import V1_MODEL, V2_MODEL, is_of_a_protocol
+from api.gateway.refusing import refuse
+from api.gateway.split import Gateway
 from core.errors import NotFound, PlatformError
 
 PREDICT: Final = re.compile(r"(/parts/[^/]+)?/predict/*")
@@ -14,7 +16,7 @@ PREDICT: Final = re.compile(r"(/parts/[^/]+)?/predict/*")
 
 @dataclass(frozen=True, slots=True)
 class ServiceSurface:
-    """`/predict`, `/parts/{key}/predict`, `/v2/…` of the service that has this port now, and `/healthz`.
+    """`/predict`, `/parts/{key}/predict`, `/v1/…` and `/v2/…` of the service that has this port now, and `/healthz`.
 
     Who may ask is as everywhere.
     """
@@ -28,11 +30,10 @@ class ServiceSurface:
         if scope["type"] != "http" or path == "/healthz":
             await self.gateway(scope, receive, send)
             return
-        oip = path == "/v2" or path.startswith("/v2/")
         try:
             target = self._target(path, self.gateway.tenant_of(scope))
         except PlatformError as error:
-            await refuse(scope, send, error, oip=oip)
+            await refuse(scope, send, error, is_terse=is_of_a_protocol(path))
             return
         if target != path:  # what the replica sees is the path as it came, undecoded: it may hold %0d%0a
             came: bytes = scope["raw_path"]
@@ -47,7 +48,7 @@ class ServiceSurface:
             raise NotFound(f"port {self.port} serves no service of yours; GET /api/v1/services lists them")
         if PREDICT.fullmatch(path) is not None:
             return f"/api/v1/services/{owner.name}{path}"
-        found = OIP_MODEL.fullmatch(path)
+        found = V2_MODEL.fullmatch(path) or V1_MODEL.fullmatch(path)
         if found is not None and found.group(1) != owner.name:
             raise NotFound(f"Request for unknown model: '{found.group(1)[:60]}' is not found at port {self.port}")
         if found is None and path != "/v2" and not path.startswith("/v2/health") and path != "/v2/":

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from api.gateway.connection import Header
+from api.gateway.outliers import Record
 from core.errors import DatabaseBusy
 from core.outages import Outage
 from state.database import Database
@@ -32,6 +33,7 @@ class Backend:
     outstanding: int = 0
     dropped_until: float = 0.0
     refusals: int = 0  # connections that could not be opened, since the last answer
+    record: Record = field(default_factory=Record)
 
     @property
     def dropped(self) -> bool:
@@ -45,11 +47,19 @@ class Route:
 
     service: RoutedService
     backends: list[Backend] = field(default_factory=list)
+    _next: int = 0
 
     def pick(self) -> Backend | None:
-        """The backend with the least outstanding requests, or nothing."""
+        """The backend with the least outstanding requests, in turn where several have, or nothing.
+
+        One that fails again and again is left out as long as there is another one.
+        """
+        if len(self.backends) == 1:
+            return None if self.backends[0].dropped else self.backends[0]
         usable = [backend for backend in self.backends if not backend.dropped]
-        return min(usable, key=lambda backend: backend.outstanding, default=None)
+        well = [backend for backend in usable if not backend.record.is_out] or usable
+        self._next = (self._next + 1) % max(1, len(well))
+        return min(well[self._next :] + well[: self._next], key=lambda backend: backend.outstanding, default=None)
 
 
 class RoutingTable:

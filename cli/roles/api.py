@@ -35,7 +35,7 @@ async def run_api(running: Running, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     await running.announce("api", address=f"http://{host}:{port}")
     leaving = Leaving(front.app, running.stop, settings.leave_s)
-    server = http_server(leaving, settings.drain_s, settings.trusted_proxies)
+    server = http_server(leaving, settings.drain_s, settings.trusted_proxies, front.short)
     grpc = await open_grpc_port(settings, front.gateway, leaving.closed, running.stack, is_leaving=running.stop.is_set)
     say(f"Portside {running.version} api on http://{host}:{port}" + (f", gRPC on {grpc}" if grpc else ""))
     watching = asyncio.create_task(leaving.watch(), name="leaving")

@@ -13,7 +13,7 @@ from state.tables import Replica, Revision, Service, Version
 class RoutedService:
     """One service as a gateway sees it; `replicas` maps replica ids to addresses, `port` is its own, if any.
 
-    `version` is the number of the version that is live, or wished where none was yet.
+    `version` is the number of the version that is live, or wished where none was yet; empty where neither is.
     """
 
     id: str
@@ -22,7 +22,7 @@ class RoutedService:
     status: str
     replicas: tuple[tuple[str, str], ...]
     port: int | None = None
-    version: str | None = None
+    version: str = ""
 
 
 async def routing_version(session: Session) -> int:
@@ -44,6 +44,6 @@ async def routed_services(session: Session) -> list[RoutedService]:
         .where(Service.status != "deleted")
     )
     return [
-        RoutedService(id, tenant, name, status, tuple(addresses.get(id, ())), port, str(number) if number else None)
+        RoutedService(id, tenant, name, status, tuple(addresses.get(id, ())), port, str(number or ""))
         for id, tenant, name, status, port, number in await session.execute(services)
     ]

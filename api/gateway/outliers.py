@@ -1,0 +1,53 @@
+"""Outlier ejection: a replica whose requests fail again and again is left out for a pause that grows.
+
+Never all of them: who picks falls back on those that are left out. What tells a bad replica from a bad request is that
+other requests do well on the others; one that spoils every replica ejects them all, and so none.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+FAULTS: Final = 5  # in a row
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 60.0
+FAULTY: Final = frozenset({500, 502, 504})  # 503 is a replica that has enough to do, and says so
+# An answer that nobody waited for long says nothing about the replica: its callers' patience is their own.
+TELLING_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class Record:
+    """How one replica has done lately."""
+
+    faults: int = 0  # in a row
+    pauses: int = 0  # in a row: after a pause the first fault begins the next one
+    until: float = 0.0
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the replica is left out now."""
+        return self.until > 0 and self.until > time.monotonic()
+
+    def answered(self, status: int) -> None:
+        """The replica gave an answer."""
+        if status in FAULTY:
+            self.failed()
+        elif self.faults or self.pauses:
+            self.faults = self.pauses = 0
+            self.until = 0.0
+
+    def failed(self) -> None:
+        """A request failed there: it broke off, or did not answer in time."""
+        if self.is_out:  # it was sent before, or because no replica is better
+            return
+        self.faults += 1
+        if self.faults >= FAULTS or self.pauses:
+            self.until = time.monotonic() + min(FIRST_PAUSE_S * 2 ** min(self.pauses, 10), LONGEST_PAUSE_S)
+            self.pauses += 1
+            self.faults = 0
+
+    def timed_out(self, after_s: float) -> None:
+        """A request was not answered within so long."""
+        if after_s >= TELLING_S:
+            self.failed()
