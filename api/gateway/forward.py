@@ -123,7 +123,7 @@ class Exchange:
                 self.replica_id = self._asked = None
                 self._table.refused(backend)
                 if more:
-                    raise self._failed() from error
+                    raise failed(self._name, error) from error
             except ConnectionBroken as error:
                 self._asked = None
                 if connection is None:  # nothing was sent: it may wait for the next replica
@@ -138,12 +138,9 @@ class Exchange:
                 stale += 1
                 # A new connection took the request and broke: perhaps the request is what ends replicas.
                 if not used_before or more or error.answered or stale == MOST_STALE:
-                    raise self._failed() from error
+                    raise failed(self._name, error) from error
             finally:
                 backend.outstanding -= 1
-
-    def _failed(self) -> BadGateway:
-        return BadGateway(f"a replica of service '{self._name}' failed during the request; try again")
 
     async def _exchange(
         self,
@@ -215,6 +212,11 @@ class Exchange:
         while more:
             data, more = await connection.next_chunk()
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def failed(service: str, why: object) -> BadGateway:
+    """What a client is told whose request a replica has broken off."""
+    return BadGateway(f"a replica of service '{service}' failed during the request ({why}); try again")
 
 
 def _chunk(data: bytes) -> bytes:

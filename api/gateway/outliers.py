@@ -4,9 +4,12 @@ Never all of them: who picks falls back on those that are left out. What tells a
 other requests do well on the others; one that spoils every replica ejects them all, and so none.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 FAULTS: Final = 5  # in a row
 FIRST_PAUSE_S: Final = 1.0
@@ -20,6 +23,7 @@ TELLING_S: Final = 1.0
 class Record:
     """How one replica has done lately."""
 
+    replica_id: str
     faults: int = 0  # in a row
     pauses: int = 0  # in a row: after a pause the first fault begins the next one
     until: float = 0.0
@@ -43,7 +47,9 @@ class Record:
             return
         self.faults += 1
         if self.faults >= FAULTS or self.pauses:
-            self.until = time.monotonic() + min(FIRST_PAUSE_S * 2 ** min(self.pauses, 10), LONGEST_PAUSE_S)
+            pause_s = min(FIRST_PAUSE_S * 2 ** min(self.pauses, 10), LONGEST_PAUSE_S)
+            self.until = time.monotonic() + pause_s
+            log.warning("replica %s fails again and again and is left out for %g s", self.replica_id, pause_s)
             self.pauses += 1
             self.faults = 0
 

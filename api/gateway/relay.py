@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from api.gateway.connection import Header, ReplicaConnection
-from api.gateway.forward import HOP_BY_HOP, UNAUTHENTICATED, BadGateway, GatewayTimeout
+from api.gateway.forward import HOP_BY_HOP, UNAUTHENTICATED, BadGateway, GatewayTimeout, failed
 from api.gateway.metrics import Tallies
 from api.gateway.paths import Asked
 from api.gateway.refusing import status_of
@@ -193,9 +193,7 @@ class Relay:
             self._go_long()
         elif connection.is_answered:
             backend.record.failed()
-            self.refuse(
-                BadGateway(f"a replica of service '{self.service.name}' failed during the request; try again"), backend
-            )
+            self.refuse(failed(self.service.name, connection.failure), backend)
         else:  # the connection went stale while it was idle: the long way tries a new one
             self._way.gone_stale(backend)
             self._go_long()

@@ -33,7 +33,11 @@ class Backend:
     outstanding: int = 0
     dropped_until: float = 0.0
     refusals: int = 0  # connections that could not be opened, since the last answer
-    record: Record = field(default_factory=Record)
+    record: Record = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is known of it yet."""
+        self.record = Record(self.id)
 
     @property
     def dropped(self) -> bool:
@@ -102,7 +106,7 @@ class RoutingTable:
     def counts(self) -> tuple[int, int]:
         """How many services it has, and how many of their replicas are used."""
         backends = [backend for route in list(self._routes.values()) for backend in route.backends]
-        return len(self._routes), sum(not backend.dropped for backend in backends)
+        return len(self._routes), sum(not (backend.dropped or backend.record.is_out) for backend in backends)
 
     def knows(self, name: str) -> bool:
         """Whether any tenant has a service of that name."""

@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from api.gateway.short import ShortWay
 from api.gateway.split import Gateway
+from api.gateway.surface import ServiceSurface
 from cli.predicting import PredictingConnection
 
 
@@ -35,17 +36,19 @@ class Port:
 
 
 @asynccontextmanager
-async def at_a_port(gateway: Gateway, is_leaving: Callable[[], bool] = lambda: False) -> AsyncIterator[Port]:
-    """Serve until the block ends; clients' connections are cut then."""
-    port = Port()
+async def at_a_port(
+    gateway: Gateway, is_leaving: Callable[[], bool] = lambda: False, own: int | None = None
+) -> AsyncIterator[Port]:
+    """Serve until the block ends, `own` as a service's own port; clients' connections are cut then."""
+    port, served = Port(), gateway if own is None else ServiceSurface(gateway, own)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         port.long.append(scope["path"])
-        await gateway(scope, receive, send)
+        await served(scope, receive, send)
 
     config = Config(app, http=PredictingConnection, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
-    short, state = ShortWay(gateway, is_leaving), ServerState()
+    short, state = ShortWay(gateway, is_leaving, own), ServerState()
     server = await asyncio.get_running_loop().create_server(
         lambda: PredictingConnection(short, config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )

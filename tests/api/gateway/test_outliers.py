@@ -66,14 +66,14 @@ async def test_a_replica_that_has_enough_to_do_or_refuses_is_not_bad(
     database: Database, table: RoutingTable, tmp_path: Path
 ) -> None:
     for status in (503, 422, 404):
-        record = Record()
+        record = Record("rep_1")
         for _ in range(3 * FAULTS):
             record.answered(status)
         assert not record.is_out
 
 
 def test_the_pause_grows_and_after_it_one_fault_is_enough() -> None:
-    record, paused = Record(), []
+    record, paused = Record("rep_1"), []
     for _ in range(10):
         before = time.monotonic()
         fail(record, 1 if record.pauses else FAULTS)
@@ -90,7 +90,7 @@ def test_the_pause_grows_and_after_it_one_fault_is_enough() -> None:
 
 
 def test_a_deadline_that_its_caller_made_short_says_nothing_about_the_replica() -> None:
-    record = Record()
+    record = Record("rep_1")
     for _ in range(3 * FAULTS):
         record.timed_out(0.05)
     assert not record.is_out

@@ -25,7 +25,7 @@ from state.migrate import DEFAULT_TENANT
 from state.tables import Service
 from tests.api.gateway.ports import Port, at_a_port, request
 from tests.api.gateway.replicas import Answer, FakeReplica, Seen, ok, replica
-from tests.api.gateway.test_gateway import TEST, serve_iris, until
+from tests.api.gateway.test_gateway import TEST, make_replica, make_service, serve_iris, until
 
 PREDICT, INFER, V1 = "/api/v1/services/iris/predict", "/v2/models/iris/infer", "/v1/models/iris:predict"
 
@@ -85,42 +85,37 @@ async def never(seen: Seen, writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("path", [PREDICT, f"{PREDICT}?on_error=record", INFER, V1, "/v1/models/iris%3Apredict"])
-async def test_it_answers_as_the_long_way_does(
-    database: Database, table: RoutingTable, tmp_path: Path, path: str
-) -> None:
+async def test_it_answers_as_the_long_way_does(database: Database, table: RoutingTable, tmp_path: Path) -> None:
     headers = ("X-Request-Id: mine", "Cookie: a=b", "Accept-Encoding: gzip", "Content-Type: application/json")
     async with world(database, table, tmp_path) as here:
-        short = await here.port.say(request(path, b'{"a":1}', *headers, last=True))
-        assert here.port.long == []
-        long = await here.port.say(request(path, b'{"a":1}', *headers, "Expect: 100-continue", last=True))
-    assert here.port.long == [path.partition("?")[0].replace("%3A", ":")]
-    interim, _, long = long.partition(b"\r\n\r\n")
-    assert interim == b"HTTP/1.1 100 Continue"
-    assert {**head_of(short), "date": ""} == {**head_of(long), "date": ""}
-    assert short.partition(b"\r\n\r\n")[2] == long.partition(b"\r\n\r\n")[2] == b'{"outputs":1}'
-    by_short, by_long = here.one.seen[-2:]
-    assert (by_short.line, by_short.headers, by_short.body) == (by_long.line, by_long.headers, by_long.body)
-    assert by_short.line == f"POST {path} HTTP/1.1"
-    assert by_short.headers["x-request-id"] == "mine"
-    assert "cookie" not in by_short.headers
+        for path in (PREDICT, f"{PREDICT}?on_error=record", INFER, V1, "/v1/models/iris%3Apredict"):
+            short = await here.port.say(request(path, b'{"a":1}', *headers, last=True))
+            assert here.port.long == []
+            long = await here.port.say(request(path, b'{"a":1}', *headers, "Expect: 100-continue", last=True))
+            assert here.port.long.pop() == path.partition("?")[0].replace("%3A", ":")
+            interim, _, long = long.partition(b"\r\n\r\n")
+            assert interim == b"HTTP/1.1 100 Continue"
+            assert {**head_of(short), "date": ""} == {**head_of(long), "date": ""}
+            assert short.partition(b"\r\n\r\n")[2] == long.partition(b"\r\n\r\n")[2] == b'{"outputs":1}'
+            by_short, by_long = here.one.seen[-2:]
+            assert (by_short.line, by_short.headers, by_short.body) == (by_long.line, by_long.headers, by_long.body)
+            assert by_short.line == f"POST {path} HTTP/1.1"
+            assert by_short.headers["x-request-id"] == "mine"
+            assert "cookie" not in by_short.headers
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        ("Origin: http://localhost",),
-        ("Expect: 100-continue",),
-        ("X-Request-Id: one", "X-Request-Id: two"),
-        ("Trailer: X-A",),
-    ],
-)
 async def test_what_needs_more_than_to_be_passed_on_goes_the_long_way(
-    database: Database, table: RoutingTable, tmp_path: Path, headers: tuple[str, ...]
+    database: Database, table: RoutingTable, tmp_path: Path
 ) -> None:
     async with world(database, table, tmp_path) as here:
-        await here.port.say(request(PREDICT, b"{}", *headers, last=True))
-        assert (here.port.long, len(here.one.seen)) == ([PREDICT], 2)
+        for headers in (
+            ("Origin: http://localhost",),
+            ("Expect: 100-continue",),
+            ("X-Request-Id: one", "X-Request-Id: two"),
+            ("Trailer: X-A",),
+        ):
+            await here.port.say(request(PREDICT, b"{}", *headers, last=True))
+        assert (here.port.long, len(here.one.seen)) == ([PREDICT] * 4, 5)
 
 
 async def test_refusals_are_said_by_the_long_way(database: Database, table: RoutingTable, tmp_path: Path) -> None:
@@ -279,29 +274,28 @@ async def test_a_chunked_answer_stays_one_and_a_slow_client_holds_it_back(
     assert received.endswith(b"\r\n0\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        request(PREDICT, b"{}", "Transfer-Encoding: chunked"),
-        request(PREDICT, b"{}", "Content-Length: 5"),
-        request(PREDICT, b"{}", "Content-Length : 2"),
-        request(PREDICT).replace(b"Content-Length: 2", b"Content-Length: +2"),
-        request(PREDICT).replace(b"Content-Length: 2", b"Content-Length: 2, 2"),
-        request(PREDICT, b"{}", "X-A: b\x00c"),
-        request(PREDICT, b"{}", "X-A: b\rGET /: c"),
-        request(PREDICT, b"{}", " folded"),
-        request(f"{PREDICT}\tx"),
-        request(PREDICT).replace(b"HTTP/1.1", b"HTTP/9.9"),
-    ],
-)
-async def test_no_request_hides_in_another(
-    database: Database, table: RoutingTable, tmp_path: Path, data: bytes
-) -> None:
+HIDING = [
+    request(PREDICT, b"{}", "Transfer-Encoding: chunked"),
+    request(PREDICT, b"{}", "Content-Length: 5"),
+    request(PREDICT, b"{}", "Content-Length : 2"),
+    request(PREDICT).replace(b"Content-Length: 2", b"Content-Length: +2"),
+    request(PREDICT).replace(b"Content-Length: 2", b"Content-Length: 2, 2"),
+    request(PREDICT, b"{}", "X-A: b\x00c"),
+    request(PREDICT, b"{}", "X-A: b\rGET /: c"),
+    request(PREDICT, b"{}", " folded"),
+    request(f"{PREDICT}\tx"),
+    request(PREDICT).replace(b"HTTP/1.1", b"HTTP/9.9"),
+]
+
+
+async def test_no_request_hides_in_another(database: Database, table: RoutingTable, tmp_path: Path) -> None:
     async with world(database, table, tmp_path) as here:
-        answer = await here.port.say(data + request("/api/v1/services/iris/predict?hidden=1", last=True))
-    assert answer.startswith(b"HTTP/1.1 4")
-    assert len(here.one.seen) <= 2  # what came before the nonsense may have been a request
-    assert not any("hidden" in seen.line for seen in here.one.seen)
+        for data in HIDING:
+            before = len(here.one.seen)
+            answer = await here.port.say(data + request("/api/v1/services/iris/predict?hidden=1", last=True))
+            assert answer.startswith(b"HTTP/1.1 4"), data
+            assert len(here.one.seen) <= before + 1  # what came before the nonsense may have been a request
+        assert not any("hidden" in seen.line for seen in here.one.seen)
 
 
 async def test_what_a_path_encodes_stays_encoded(database: Database, table: RoutingTable, tmp_path: Path) -> None:
@@ -329,6 +323,28 @@ async def test_what_outlives_the_grace_of_a_process_that_stops_is_told_to_come_a
         assert b"connection: close" in head
         assert member in json.loads(body)
         assert (here.backend.outstanding, here.gateway.tallies.in_flight) == (0, 0)
+
+
+async def test_a_services_own_port_has_it_too_and_for_this_service_only(
+    database: Database, table: RoutingTable, tmp_path: Path
+) -> None:
+    async with world(database, table, tmp_path) as here:
+        rose = await make_service(database, ["deploy"], "rose")
+        async with database.write() as session:
+            service = await lock(session, Service, rose.id)
+            service.port = 31000
+            await advance(session, service, "ready", TEST)
+        await make_replica(database, rose, here.one.address)
+        await until(lambda: table.service_at(31000) is not None and table.counts == (2, 2))
+        async with at_a_port(here.gateway, own=31000) as own:
+            for path in ("/predict?on_error=fail", "/parts/fr/predict", "/v2/models/rose/infer"):
+                assert (await own.say(request(path, last=True))).startswith(b"HTTP/1.1 200"), path
+            assert own.long == []
+            for path in (INFER, PREDICT, "/v1/models/iris:predict"):
+                assert (await own.say(request(path, last=True))).startswith(b"HTTP/1.1 404"), path
+    lines = [seen.line.split(" ")[1] for seen in here.one.seen[1:]]
+    beginning = "/api/v1/services/rose"
+    assert lines == [f"{beginning}/predict?on_error=fail", f"{beginning}/parts/fr/predict", "/v2/models/rose/infer"]
 
 
 async def test_it_is_closed_while_the_process_leaves(database: Database, table: RoutingTable, tmp_path: Path) -> None:
