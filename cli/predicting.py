@@ -7,7 +7,9 @@ import asyncio
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from api.farewell import Stopping
 from api.gateway.refusing import Refusal
@@ -24,9 +26,16 @@ class PredictingConnection(ClientConnection):
 
     _relay: Relay | None = None  # what is on the short way now
 
-    def __init__(self, short: ShortWay, **given: Any) -> None:
-        """`given` is what uvicorn gives each of its protocols."""
-        super().__init__(**given)
+    def __init__(
+        self,
+        short: ShortWay,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """All but `short` is what uvicorn gives each of its protocols."""
+        super().__init__(config, server_state, app_state, _loop)
         self._short = short
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -7,10 +7,10 @@ shared memory, and the settings of logs and traces are the operator's: they are 
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -53,7 +53,7 @@ class Question:
     body: bytes
     changes: bool  # POST
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """The body as an object; an empty one may be left out. Raises `MalformedBody`."""
         if not self.body.strip():
             return {}
@@ -187,7 +187,7 @@ class ServerAnswers:
         exchange = Exchange(self._holding, self._pool, lambda: route, _Nobody().receive, answer.send, MAX_BODY_BYTES)
         try:
             await exchange.run(b"GET", f"/v2/models/{route.service.name}/stats".encode(), [], STATS_S)
-            found = json.loads(answer.data).get("model_stats") if answer.status == 200 else None
+            found = json.loads(answer.data).get("model_stats") if answer.status_code == 200 else None
         except (PlatformError, ConnectionBroken, ClientGone, ValueError, AttributeError):
             return []  # it is not there any more, or not yet
         return found if isinstance(found, list) else []
@@ -197,12 +197,12 @@ class _Collected:
     """An answer that is kept instead of sent."""
 
     def __init__(self) -> None:
-        self.status, self.data = 0, b""
+        self.status_code, self.data = 0, b""
 
     async def send(self, message: Message) -> None:
         """Keep one message."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status_code = message["status"]
         else:
             self.data += message.get("body", b"")
 
@@ -244,7 +244,7 @@ def _indexed(route: Route) -> dict[str, str]:
     return {"name": route.service.name, "version": route.service.version, "state": state, "reason": reason}
 
 
-def _unchanged(settings: dict[str, Any], question: Question, hint: str) -> object:
+def _unchanged(settings: Mapping[str, object], question: Question, hint: str) -> object:
     wished = question.document() if question.changes else {}
     differing = [name for name, value in wished.items() if value is not None and settings.get(name) != value]
     if differing:
