@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from core.clock import now_micros
@@ -163,6 +164,7 @@ def _refuse_strangers(sent: _Credentials) -> None:
         )
 
 
+@lru_cache(maxsize=128)
 def host_name(host: str) -> str:
     """The name in a Host header, without port and brackets, in lower case; empty when it is none."""
     try:

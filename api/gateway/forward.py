@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from starlette.types import Message, Receive, Send
 
@@ -74,7 +75,9 @@ class Exchange:
         try:
             async with asyncio.timeout(timeout_s):
                 body, more = await self._first_body()
-                async with self._holding.turns.turn(self._service.id, self._name):
+                turns = self._holding.turns
+                # What asks about the model and not for its answer has its turn at once: probes must not fail by load.
+                async with turns.turn(self._service.id, self._name) if method == b"POST" else nullcontext():
                     await self._forward(method, target, headers, body, more)
         except TimeoutError as error:
             if not self._has_body:

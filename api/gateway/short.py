@@ -151,11 +151,12 @@ class ShortWay:
     def _sweep(self) -> None:
         """One timer for all deadlines: most never come, and each timer of its own would cost as much as a header."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now, self._sweeping = loop.time(), None
+        if self._under_way:
+            self._sweeping = loop.call_later(SWEEP_S, self._sweep)
         for relay in tuple(self._under_way):
             if now > relay.deadline or (relay.more_body and now - relay.seen_at > BODY_IDLE_S):
                 relay.expire(now, BODY_IDLE_S)
-        self._sweeping = loop.call_later(SWEEP_S, self._sweep) if self._under_way else None
 
 
 def _prediction_at(target: bytes) -> Asked | None:
