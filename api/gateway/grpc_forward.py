@@ -14,8 +14,9 @@ from starlette.types import Message
 from api.gateway.connection import ConnectionBroken, Header
 from api.gateway.forward import ClientGone, Exchange
 from api.gateway.grpc_status import Code, Refused, refusal, told
+from api.gateway.heads import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
 from api.gateway.metrics import UNROUTED
-from api.gateway.split import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, Gateway
+from api.gateway.split import Gateway
 from core.errors import PlatformError
 from core.ids import new_id
 from core.logs import log_context
