@@ -127,10 +127,8 @@ class Gateway:
             find()
             check_length(headers, self.max_bytes)
             exchange = Exchange(self.holding, self.pool, find, receive, _tagged(send, request_id), self.max_bytes)
-            waits_s = timeout_s(headers)
-            told = (b"portside-timeout", b"%dms" % max(1, waits_s * 1000))  # nothing is run that nobody waits for
-            passed = dict([*passed_on(headers), (b"x-request-id", request_id), told])  # each once
-            await exchange.run(asked.method_for(method), _target(scope), list(passed.items()), waits_s)
+            passed = dict([*passed_on(headers), (b"x-request-id", request_id)])  # each once
+            await exchange.run(asked.method_for(method), _target(scope), list(passed.items()), timeout_s(headers))
         except PlatformError as error:
             if exchange is not None and exchange.answer_started:
                 seen.status_code = error.status
