@@ -5,7 +5,6 @@ Before the model is loaded only the health routes answer; the others say 503.
 
 import asyncio
 import hmac
-import importlib.metadata
 import re
 import sys
 import time
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
@@ -23,13 +21,25 @@ from serving.batcher import Plan
 from serving.connection import problem_response
 from serving.crew import Crew
 from serving.encodings import answered
-from serving.forms import FIELDS
+from serving.heads import (
+    is_other_content,
+    keeps_going,
+    loading,
+    may_be_fields,
+    package_version,
+    path_of,
+    refuse_other_body,
+    refuse_other_content,
+    refuse_tensors,
+    token_problem,
+    weight_of,
+)
 from serving.loading import Loaded
-from serving.media import ARROW_FAMILY, LINES, may_want_other, wants_arrow
+from serving.media import may_want_other, wants_arrow
 from serving.messages import Request, Response
 from serving.open import open_methods
 from serving.pace import Pace
-from serving.problems import FieldError, Problem, pointer_token, shorten
+from serving.problems import Problem, shorten
 from serving.protocols import grpc_status, v1
 from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
@@ -37,18 +47,11 @@ from serving.protocols.surface import ReplicaSurface
 from serving.protocols.tensors import TensorModel
 from serving.room import Room
 from serving.score import Identity, Scorer, too_much
-from serving.spellings import is_json
 from serving.statistics import now
 from serving.tickets import too_late
 from serving.tuning import UNTUNED, Tuning
 
 Handler = Callable[[Request], Response]
-# Headers that may say that a body is not JSON.
-_TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
-_OTHER_KINDS = (
-    b"multipart/", b"image/", b"audio/", b"video/", b"text/csv", b"text/tab-separated-values", ARROW_FAMILY.encode(),
-    *(kind.encode() for kind in LINES),
-)  # fmt: skip
 _PART = re.compile(r"(?:/api/v1/services/[^/]+)?/parts/([^/]*)/predict")
 DEFAULT = ""  # the key of what answers where no part is named
 
@@ -132,18 +135,18 @@ class ModelServer:
             self._routes, self._knows_grpc = {**self._routes, **self._grpc_routes()}, True
             return self.answer(request)
         if route is None:  # which parts there are is nobody else's business
-            return self._refused(request, self._unrouted(request) if self._is_allowed(request) else _token_problem())
+            return self._refused(request, self._unrouted(request) if self._is_allowed(request) else token_problem())
         handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
         if handler is None:
             return self._refused(request, _method_problem(request, route))
         if not route.is_open and not self._is_allowed(request):
-            return self._refused(request, _token_problem())
+            return self._refused(request, token_problem())
         served = self._served.get(route.part if route.part_of is None else route.part_of(request.body))
         if not route.is_work or served is None:
             return self._guarded(handler, request)
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
-        size, pace = _weight(request), served.pace
+        size, pace = weight_of(request), served.pace
         work = partial(self._guarded, partial(answered, handler, max_bytes=self._max_body_bytes), request)
         if pace.fits_loop(size) and not wants_arrow(request.headers):
             return pace.timed(work, size)
@@ -208,14 +211,14 @@ class ModelServer:
 
     def _unknown_version(self, name: str, version: str) -> Problem:
         if not self._served and not version.isdecimal():
-            return _loading()  # its parts are not known yet
+            return loading()  # its parts are not known yet
         detail = f"Request for unknown model: '{name}' version {version[:200]} is not found"
         hint = f"its versions: {', '.join([self._identity.version, *self._keys()])}" if self._keys() else ""
         return Problem(404, "not_found", detail, hint=hint)
 
     def _unknown_part(self, key: str) -> Problem:
         if not self._served:
-            return _loading()
+            return loading()
         if not self._keys():
             return Problem(404, "not_found", "this model has no parts", hint="predictions go to POST /predict")
         known = ", ".join(self._keys())
@@ -227,13 +230,13 @@ class ModelServer:
     def _loaded(self, part: str) -> Served:
         served = self._served.get(part)
         if served is None:
-            raise _loading()
+            raise loading()
         return served
 
     def _health_routes(self) -> dict[bytes, Route]:
         live = _get(lambda request: Response(200, b'{"live":true}'), is_open=True)
         ready = _get(self._ready, is_open=True)
-        about = msgspec.json.encode({"name": "portside", "version": _version(), "extensions": EXTENSIONS})
+        about = msgspec.json.encode({"name": "portside", "version": package_version(), "extensions": EXTENSIONS})
         return {
             b"/healthz": live,
             b"/readyz": ready,
@@ -271,14 +274,14 @@ class ModelServer:
     def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
             scorer, headers = self._loaded(part).scorer, request.headers
-            keeps_going = _keeps_going(request.target) if b"?" in request.target else False
-            may_be_other = _is_other_content(headers) or _may_be_fields(request)
-            if not keeps_going and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
+            goes_on = keeps_going(request.target) if b"?" in request.target else False
+            may_be_other = is_other_content(headers) or may_be_fields(request)
+            if not goes_on and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
                 return Response(200, scorer.predict(request.body))
             begun = now()
             try:
-                _refuse_tensors(headers)
-                answer = answering.predict(scorer, request.body, headers, keeps_going=keeps_going)
+                refuse_tensors(headers)
+                answer = answering.predict(scorer, request.body, headers, keeps_going=goes_on)
             except Problem:
                 scorer.statistics.failed(begun)
                 raise
@@ -286,7 +289,7 @@ class ModelServer:
             return answer
 
         def read(request: Request) -> Response:
-            _refuse_tensors(request.headers)
+            refuse_tensors(request.headers)
             return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
         route = Route({b"POST": predict}, is_work=True, part=part)
@@ -300,7 +303,7 @@ class ModelServer:
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
-            _refuse_other_content(request.headers)
+            refuse_other_content(request.headers)
             return self._loaded(part).oip.infer(request.body, request.headers)
 
         def model_ready(request: Request) -> Response:
@@ -327,7 +330,7 @@ class ModelServer:
             part or self._identity.version,
             lambda: self._loaded(part).scorer,
             lambda: self.is_ready,
-            _refuse_other_body,
+            refuse_other_body,
             is_default=part == DEFAULT,
         )
         return {path.encode(): Route(each, is_work=b"POST" in each, part=part) for path, each in handlers.items()}
@@ -339,7 +342,7 @@ class ModelServer:
             served = self._served.get(part)
             return None if served is None else served.oip.tensors
 
-        surface = ReplicaSurface(self._identity, found, self._keys, lambda: self.is_ready, _version())
+        surface = ReplicaSurface(self._identity, found, self._keys, lambda: self.is_ready, package_version())
         methods = open_methods(surface)
 
         def part_of(message: bytes) -> str:
@@ -360,28 +363,8 @@ def _told(answer: Callable[[bytes], bytes], request: Request) -> Response:
     return Response(200, answer(request.body), grpc_status.PROTOBUF)
 
 
-def path_of(target: bytes) -> bytes:
-    """The decoded path of a request target: without query, scheme and authority."""
-    path = target.partition(b"?")[0]
-    if not path.startswith(b"/") and b"://" in path:
-        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-    return unquote_to_bytes(path) if b"%" in path else path
-
-
-def _weight(request: Request) -> int:
-    """The size of a body as far as it is known: one that is to be inflated belongs to no loop."""
-    return sys.maxsize if b"content-encoding" in request.headers else len(request.body)
-
-
 def _get(handler: Handler, *, is_open: bool = False) -> Route:
     return Route({b"GET": handler}, is_open=is_open)
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("portside")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"  # run from a copy that nobody installed
 
 
 def _method_problem(request: Request, route: Route) -> Problem:
@@ -389,60 +372,3 @@ def _method_problem(request: Request, route: Route) -> Problem:
     allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
     detail = f"{request.method.decode('ascii', 'replace')} is not allowed here"
     return Problem(405, "method_not_allowed", detail, hint=f"use {allow}", headers={"allow": allow})
-
-
-def _loading() -> Problem:
-    return Problem(503, "model_loading", "the model is still being loaded", headers={"retry-after": "1"})
-
-
-def _token_problem() -> Problem:
-    headers = {"www-authenticate": "Bearer"}
-    return Problem(401, "unauthenticated", "this replica answers its gateway only", headers=headers)
-
-
-def _keeps_going(target: bytes) -> bool:
-    """Whether `?on_error=record` asks for the answers of the other records. Nothing else may be asked and ignored."""
-    # As text: of bytes, `parse_qsl` takes none that are no ASCII once they are read.
-    given = parse_qsl(target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
-    names = [name[:80] for name, _ in given if name != "on_error"]
-    if names:
-        errors = [FieldError(f"/{pointer_token(name)}", f"there is no query parameter {name!r}") for name in names[:20]]
-        raise Problem(422, "unknown_field", f"{errors[0].detail}; leave it out", errors=errors)
-    values = {value for _, value in given}
-    if not values <= {"record", "fail"} or len(given) > 1:
-        error = FieldError("/on_error", "is not one of: fail, record", "`record` answers the records that are right")
-        raise Problem(422, "invalid_field", f"on_error {error.detail}", errors=[error])
-    return values == {"record"}
-
-
-def _is_other_content(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the body may be anything but plain JSON. Many clients say what their library says by default."""
-    if headers.keys().isdisjoint(_TELLING):
-        return False
-    kind = headers.get(b"content-type", b"").lower()
-    return kind.startswith(_OTHER_KINDS) or len(headers.keys() & _TELLING) > (1 if kind else 0)
-
-
-def _may_be_fields(request: Request) -> bool:
-    """Whether the body is a web page's form; what curl calls so is mostly JSON."""
-    kind = request.headers.get(b"content-type", b"")
-    return kind[:33].lower() == FIELDS.encode() and not is_json(request.body)
-
-
-def _refuse_tensors(headers: Mapping[bytes, bytes]) -> None:
-    if b"inference-header-content-length" in headers:
-        detail, hint = "binary tensors are not read here", "they go to /v2/models/…/infer"
-        raise Problem(415, "unsupported_media_type", detail, hint=hint)
-
-
-def _refuse_other_body(request: Request) -> None:
-    _refuse_tensors(request.headers)
-    _refuse_other_content(request.headers)
-
-
-def _refuse_other_content(headers: Mapping[bytes, bytes]) -> None:
-    """The tensor protocol reads JSON and binary tensors only."""
-    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if content_type.startswith(_OTHER_KINDS):
-        shown = content_type.decode("ascii", "replace")[:80]
-        raise Problem(415, "unsupported_media_type", f"{shown} is not read here", hint="send application/json")
