@@ -139,6 +139,11 @@ def test_a_type_that_no_input_has_is_refused_by_its_name(column: pa.Array) -> No
     assert "is of the type" in problem.errors[0].detail
 
 
+def test_a_name_that_is_no_text_is_refused() -> None:
+    for table, status in ((pa.table({"xxxx": [1.0]}), 400), (pa.table({"x": [{"xxxx": 1}]}), 422)):
+        assert refusal(echo_scorer(X), stream(table).replace(b"xxxx", b"xx\xff\xff")).status == status
+
+
 def test_too_many_messages_or_columns_are_refused() -> None:
     table = pa.table({"x": np.zeros(10_100, np.float32)})
     assert refusal(echo_scorer(X), stream(table, rows_each=1)).status == 413
