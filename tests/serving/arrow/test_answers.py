@@ -90,3 +90,21 @@ async def test_arrow_is_answered_at_the_predict_path(wire: Wire) -> None:
 def test_nobody_loads_arrow_before_it_is_asked_for(repository_root: Path) -> None:
     code = "import sys, serving.command; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository_root, check=False).returncode == 0
+
+
+CRAMPED = """
+import resource, sys
+from serving.arrow import open
+resource.setrlimit(resource.RLIMIT_DATA, (open._data_bytes() + 2**25, resource.RLIM_INFINITY))
+try:
+    open.write_stream([], {})
+except MemoryError:
+    sys.exit('pyarrow' in sys.modules)
+sys.exit(2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its memory so")
+def test_where_memory_does_not_suffice_for_arrow_it_is_not_loaded(repository_root: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", CRAMPED], cwd=repository_root, check=False)
+    assert done.returncode == 0
