@@ -86,12 +86,15 @@ class ClientConnection(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # else a trailer
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
             self._head_bytes += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:

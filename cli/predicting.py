@@ -25,6 +25,8 @@ class PredictingConnection(ClientConnection):
     """Asks the short way about each POST before anybody else."""
 
     _relay: Relay | None = None  # what is on the short way now
+    _resting: asyncio.TimerHandle | None = None
+    _rests_since = 0.0  # by the loop's clock
 
     def __init__(
         self,
@@ -42,6 +44,8 @@ class PredictingConnection(ClientConnection):
         relay, self._relay = self._relay, None
         if relay is not None:
             relay.leave()
+        if self._resting is not None:
+            self._resting.cancel()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -54,9 +58,14 @@ class PredictingConnection(ClientConnection):
         if self._relay is not None:
             self._relay.pause(False)
 
+    def on_message_begin(self) -> None:
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._in_head, self._head_bytes = True, 0
+
     def on_headers_complete(self) -> None:
         relay = self._admitted() if self.parser.get_method() == b"POST" else None
         if relay is None:
+            self._make_scope()
             super().on_headers_complete()
             return
         self._in_head = self._is_offer = False
@@ -90,6 +99,10 @@ class PredictingConnection(ClientConnection):
         self._relay = None
         if not relay.keep_alive:
             self.transport.close()
+        elif not self.pipeline and not self.flow.read_paused and self._refusal is None:
+            self.server_state.total_requests += 1
+            self._rest()
+            return
         self.on_response_complete()
 
     def go_long(self, relay: Relay) -> None:
@@ -127,6 +140,29 @@ class PredictingConnection(ClientConnection):
             self._relay = None
             relay.give_up(refusal)
         super()._refuse(refusal)
+
+    def _make_scope(self) -> None:
+        """What uvicorn makes when a message begins: only the long way needs it."""
+        url, headers, expects, head_bytes = self.url, self.headers, self.expect_100_continue, self._head_bytes
+        super().on_message_begin()
+        self.url, self.expect_100_continue, self._head_bytes = url, expects, head_bytes
+        self.headers += headers
+
+    def _rest(self) -> None:
+        """Begin to wait for the next request; the timer is left from the last time, and looks by itself."""
+        self._rests_since = self.loop.time()
+        if self._resting is None:
+            self._resting = self.loop.call_later(self.timeout_keep_alive, self._look_whether_it_rests)
+
+    def _look_whether_it_rests(self) -> None:
+        self._resting = None
+        if self._in_head or not self.cycle.response_complete or self.timeout_keep_alive_task is not None:
+            return  # what is under way begins to wait again, or uvicorn waits since
+        left_s = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._resting = self.loop.call_later(left_s, self._look_whether_it_rests)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _admitted(self) -> Relay | None:
         """The request on the short way, if it may go there and no other one is being answered."""

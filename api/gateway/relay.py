@@ -165,28 +165,32 @@ class Relay:
         connection, backend = self._connection, self._backend
         if connection is None or backend is None:
             return
-        if not self.response_started and not self._begin(connection, backend):
-            return
+        head = b""
+        if not self.response_started:
+            head = self._begin(connection, backend)
+            if not head:
+                return
         data = connection.take()
         if self._is_chunked and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
+        data = head + data  # mostly all of the answer
         if connection.is_complete:
             self._finish(connection, backend, data)
-        elif connection.failure is not None:
-            self._break_off(connection, backend)
-        elif data:
+            return
+        if data:
             self._client.write(data)
+        if connection.failure is not None:
+            self._break_off(backend)
 
-    def _begin(self, connection: ReplicaConnection, backend: Backend) -> bool:
-        """Send the answer's head, if it has come."""
+    def _begin(self, connection: ReplicaConnection, backend: Backend) -> bytes:
+        """The answer's head; nothing while it has not come, or where it will not."""
         status = connection.status
         if status and status != UNAUTHENTICATED:
             self.response_started = True
             backend.record.answered(status)
-            self._client.write(self._head(connection, backend, status))
-            return True
+            return self._head(connection, backend, status)
         if not status and connection.failure is None:
-            return False
+            return b""
         self._let_go()
         if status:  # who listens there now is another one, which has refused our token and done nothing
             self._way.refused(backend)
@@ -197,7 +201,7 @@ class Relay:
         else:  # the connection went stale while it was idle: the long way tries a new one
             self._way.gone_stale(backend)
             self._go_long()
-        return False
+        return b""
 
     def _head(self, connection: ReplicaConnection, backend: Backend, status: int) -> bytes:
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, self._client.common_head()]
@@ -226,7 +230,7 @@ class Relay:
         self._end(status, backend)
         self._client.finished(self)
 
-    def _break_off(self, connection: ReplicaConnection, backend: Backend) -> None:
+    def _break_off(self, backend: Backend) -> None:
         backend.record.failed()
         self._let_go()
         self._end(BadGateway.status, backend)
