@@ -120,6 +120,7 @@ class ModelServer:
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
         batcher = scorer.batcher or scorer.batch(self._plan)
+        scorer.belongs_to_loop()
         crews = (served.crew for served in self._served.values() if served.scorer is scorer)
         crew = next(crews, None) or Crew(batcher, self._tuning.max_queue, self._tuning.memory_mb)
         return Served(scorer, oip, Pace(call_s, may_hold_loop=batcher.plan.max_records == 1), crew)

@@ -16,7 +16,7 @@ import httptools
 from serving.crew import overloaded
 from serving.messages import PROBLEM_JSON, Request, Response, ResponseEncoder
 from serving.problems import Problem, encode_problem
-from serving.room import SMALL_BYTES, Room
+from serving.room import SMALL_BYTES, SMALL_DIGITS, Room
 from serving.tickets import deadline_of
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(Problem(417, "expectation_failed", "the only expectation met here is 100-continue"))
             elif self._transport is not None and not self._is_busy():
                 self._transport.write(CONTINUE)
-        if self._room is not None and b"content-length" in headers:
+        if self._room is not None and len(headers.get(b"content-length", b"")) >= SMALL_DIGITS:
             self._ask_room(self._room, int(headers[b"content-length"]))
 
     def on_body(self, body: bytes) -> None:
@@ -263,12 +263,12 @@ class Connection(asyncio.Protocol):
             else:
                 self._running, self._answer = waiting, answer
                 answer.add_done_callback(self._finished)
-        self._read_on()
+        if self._transport is not None and not line and not self._transport.is_reading():
+            self._read_on(self._transport)
 
-    def _read_on(self) -> None:
-        may_read = self._is_reading and not self._line and not self._wanted_bytes
-        if may_read and self._transport is not None and not self._transport.is_reading():
-            self._transport.resume_reading()
+    def _read_on(self, transport: asyncio.Transport) -> None:
+        if self._is_reading and not self._line and not self._wanted_bytes:
+            transport.resume_reading()
 
     def _finished(self, answer: "asyncio.Future[Response]") -> None:
         waiting, self._running, self._answer = self._running, None, None
@@ -316,7 +316,8 @@ class Connection(asyncio.Protocol):
 
     def _entered(self) -> None:
         self._room_bytes, self._wanted_bytes, self.seen_at = self._wanted_bytes, 0, self._loop.time()
-        self._read_on()
+        if self._transport is not None:
+            self._read_on(self._transport)
 
     def _grow_room(self) -> bool:
         """Room for what came of a body that does not say how long it will be."""

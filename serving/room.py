@@ -6,6 +6,7 @@ from typing import Final
 
 # Smaller bodies are not counted: how many of them there may be is bounded elsewhere.
 SMALL_BYTES: Final = 64 * 1024
+SMALL_DIGITS: Final = len(str(SMALL_BYTES))  # a shorter length is small, without a look at what it says
 
 
 class Room:

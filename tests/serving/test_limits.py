@@ -130,9 +130,9 @@ async def test_a_request_whose_time_is_over_is_refused_without_the_engine(
 ) -> None:
     connect, looking = busy
     in_time, late = await connect(), await connect()
-    late.send(ask(2, portside_timeout="10ms"))
     in_time.send(ask(3, portside_timeout="1m"))
-    await waiting(looking, 2)
+    await waiting(looking, 1)
+    late.send(ask(2, portside_timeout="10ms"))
     await asyncio.sleep(0.02)
     held.gate.set()
     reply = await late.reply()
