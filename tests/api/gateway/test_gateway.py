@@ -104,6 +104,7 @@ async def test_a_prediction_goes_to_a_replica_and_back(database: Database, table
     assert one.seen[0].line == "POST /api/v1/services/iris/predict?on_error=record HTTP/1.1"
     assert one.seen[0].body == b'{"inputs":{}}'
     assert "cookie" not in one.seen[0].headers
+    assert one.seen[0].headers["portside-timeout"] == "60000ms"
 
 
 async def test_connections_are_kept_alive(database: Database, table: RoutingTable, tmp_path: Path) -> None:
@@ -245,6 +246,7 @@ async def test_a_slow_replica_meets_the_callers_deadline(
         answer = await client.post("/api/v1/services/iris/predict", headers={"Portside-Timeout": "50ms"})
         nonsense = await client.post("/api/v1/services/iris/predict", headers={"Portside-Timeout": "soon"})
     assert (answer.status_code, answer.json()["code"]) == (504, "prediction_timeout")
+    assert one.seen[0].headers["portside-timeout"] == "50ms"
     assert (nonsense.status_code, nonsense.json()["code"]) == (422, "invalid_field")
 
 
