@@ -48,11 +48,12 @@ def encoded(response: Response, accept: bytes) -> Response:
     """The response in the coding that its client likes best, where that pays; errors stay readable for all clients."""
     if len(response.body) < SMALLEST_BYTES or response.status != 200:
         return response
-    vary = {**response.headers, "vary": "accept-encoding"}
+    others = response.headers.get("vary")
+    vary = {**response.headers, "vary": f"{others}, accept-encoding" if others else "accept-encoding"}
     coding = preferred(accept)
-    if coding is None or not _pays(response.body):
+    body = None if coding is None else _deflated(response.body, _GZIP if coding == "gzip" else _ZLIB)
+    if coding is None or body is None:
         return replace(response, headers=vary)
-    body = _deflated(response.body, _GZIP if coding == "gzip" else _ZLIB)
     return replace(response, body=body, headers={**vary, "content-encoding": coding})
 
 
@@ -131,14 +132,14 @@ def _quality(option: str) -> float:
         return 0.0
 
 
-def _pays(body: bytes) -> bool:
-    probe = body[:_PROBE_BYTES]
-    return len(zlib.compress(probe, LEVEL)) <= _PAYS * len(probe)
-
-
-def _deflated(body: bytes, window: int) -> bytes:
-    deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, window)
-    return deflater.compress(body) + deflater.flush()
+def _deflated(body: bytes, window: int) -> bytes | None:
+    """The body in zlib's format of this name, unless its beginning shows that it does not pay."""
+    deflater, whole = zlib.compressobj(LEVEL, zlib.DEFLATED, window), memoryview(body)
+    probe = whole[:_PROBE_BYTES]
+    begun = deflater.compress(probe) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    if len(begun) > _PAYS * len(probe):
+        return None
+    return b"".join((begun, deflater.compress(whole[_PROBE_BYTES:]), deflater.flush()))
 
 
 def _malformed(coding: str, why: str) -> Problem:

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from serving.encodings import decoded, encoded, inflated, preferred
+from serving.encodings import SMALLEST_BYTES, decoded, encoded, inflated, preferred
 from serving.messages import Request, Response
 from serving.problems import Problem
 from tests.serving.conftest import MAX_BODY_BYTES, StartServer
@@ -128,6 +128,11 @@ def test_only_what_pays_is_compressed() -> None:
     assert gzip.decompress(answer.body) == text
     assert answer.headers == {"a": "b", "vary": "accept-encoding", "content-encoding": "gzip"}
     assert zlib.decompress(encoded(Response(200, text), b"deflate").body) == text
+    for size in (SMALLEST_BYTES, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1):
+        assert gzip.decompress(encoded(Response(200, text[:size]), b"gzip").body) == text[:size]
+    assert (
+        encoded(Response(200, text, headers={"vary": "accept"}), b"gzip").headers["vary"] == "accept, accept-encoding"
+    )
     noise = random.Random(1).randbytes(100_000)
     assert encoded(Response(200, noise), b"gzip") == Response(200, noise, headers={"vary": "accept-encoding"})
     for left in (Response(200, b"[]"), Response(400, text)):  # clients read errors as they are
