@@ -20,7 +20,7 @@ from serving import answering, telemetry
 from serving.batcher import Plan
 from serving.connection import problem_response
 from serving.crew import Crew
-from serving.encodings import answered
+from serving.encodings import answered, is_coded, weight
 from serving.heads import (
     is_other_content,
     keeps_going,
@@ -32,7 +32,6 @@ from serving.heads import (
     refuse_other_content,
     refuse_tensors,
     token_problem,
-    weight_of,
 )
 from serving.loading import Loaded
 from serving.media import may_want_other, wants_arrow
@@ -147,8 +146,10 @@ class ModelServer:
             return self._guarded(handler, request)
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
-        size, pace = weight_of(request), served.pace
-        work = partial(self._guarded, partial(answered, handler, max_bytes=self._max_body_bytes), request)
+        size, pace = len(request.body), served.pace
+        if is_coded(request):
+            handler, size = partial(answered, handler, max_bytes=self._max_body_bytes), weight(request)
+        work = partial(self._guarded, handler, request)
         if pace.fits_loop(size) and not wants_arrow(request.headers):
             return pace.timed(work, size)
         refused = partial(self._not_begun, served, request)

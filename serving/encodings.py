@@ -3,6 +3,7 @@
 A body is inflated little by little, and no further than the server's limit: a bomb costs that much and a refusal.
 """
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,16 @@ _PIECE_BYTES = 64 * 1024
 _PROBE_BYTES = 16 * 1024
 _PAYS = 0.85  # what a probe must come down to: floating numbers as bytes hardly do
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+
+def is_coded(request: Request) -> bool:
+    """Whether its body is coded, or the answer to it may be."""
+    return b"accept-encoding" in request.headers or b"content-encoding" in request.headers
+
+
+def weight(request: Request) -> int:
+    """The size of a body as far as it is known: one that is to be inflated belongs to no loop."""
+    return sys.maxsize if b"content-encoding" in request.headers else len(request.body)
 
 
 def answered(handler: Callable[[Request], Response], request: Request, max_bytes: int) -> Response:

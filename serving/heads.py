@@ -1,7 +1,6 @@
 """What a request asks for beside its body, read from its target and headers, and what is refused by these alone."""
 
 import importlib.metadata
-import sys
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -25,11 +24,6 @@ def path_of(target: bytes) -> bytes:
     if not path.startswith(b"/") and b"://" in path:
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
     return unquote_to_bytes(path) if b"%" in path else path
-
-
-def weight_of(request: Request) -> int:
-    """The size of a body as far as it is known: one that is to be inflated belongs to no loop."""
-    return sys.maxsize if b"content-encoding" in request.headers else len(request.body)
 
 
 def package_version() -> str:

@@ -217,13 +217,14 @@ def _fitted(what: str, array: NDArray[np.generic], datatype: Datatype, shape: Se
 
 def _told(field: OutputField, column: NDArray[np.generic]) -> NDArray[np.generic]:
     """An engine's column with the dtype that its field promises."""
-    what = f"the output {field.name!r}"
-    if column.dtype == np.object_ and any(value is None for value in column.flat):
-        raise mistake(f"{what} has missing values, which the protocol does not know", "use POST /predict")
+    kinds = set(map(type, column.reshape(-1).tolist())) if column.dtype == np.object_ else set[type]()
+    if type(None) in kinds:
+        detail = f"the output {field.name!r} has missing values, which the protocol does not know"
+        raise mistake(detail, "use POST /predict")
     if field.datatype != "BYTES":
         dtype = DTYPES[field.datatype]
         return column if column.dtype == dtype else column.astype(dtype)
-    if column.dtype == np.object_ and all(isinstance(value, str) for value in column.flat):
+    if kinds <= {str} and column.dtype == np.object_:
         return column
     texts = np.empty(column.shape, np.object_)
     texts.reshape(-1)[:] = [_text(value) for value in column.reshape(-1).tolist()]
