@@ -55,7 +55,7 @@ class Forwarding:
             timeout_s = DEFAULT_TIMEOUT_S if remaining_s is None else min(remaining_s, MAX_TIMEOUT_S)
             headers = _headers(metadata, timeout_s)
             await exchange.run(b"POST", path.encode(), headers, timeout_s)
-            status = call.status
+            status = call.status_code
             return call.answer()
         except PlatformError as error:
             status = error.status
@@ -81,7 +81,7 @@ class _Call:
         self._message: bytes | None = message
         self._chunks: list[bytes] = []
         self._number = b""
-        self.status = LEFT
+        self.status_code = LEFT
 
     async def receive(self) -> Message:
         """The body, and then nothing more: who leaves cancels us."""
@@ -93,7 +93,7 @@ class _Call:
     async def send(self, message: Message) -> None:
         """Keep a piece of the answer."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status_code = message["status"]
             self._number = dict(message["headers"]).get(b"grpc-status", b"")
         else:
             self._chunks.append(message.get("body", b""))
@@ -101,8 +101,8 @@ class _Call:
     def answer(self) -> bytes:
         """The answer's message. Raises `Refused`."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        if self.status != 200:
-            raise told(self.status, self._number, data)
+        if self.status_code != 200:
+            raise told(self.status_code, self._number, data)
         return data
 
 

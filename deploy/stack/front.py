@@ -15,6 +15,7 @@ READY_S = 20.0
 STOP_S = 2.0
 # The lines that name containers; everything else stays as it is.
 BIND = re.compile(r"^    bind :8000$", re.MULTILINE)
+GRPC = "\n# gRPC: "  # where its part begins, for which there is no place in the stack
 SERVERS = re.compile(r"^    server-template api .*$", re.MULTILINE)
 
 
@@ -60,7 +61,7 @@ class Front:
 def configuration(port: int, addresses: Sequence[str]) -> str:
     """The compose file's own configuration, with this machine's addresses."""
     servers = "\n".join(f"    server api{number} {address}" for number, address in enumerate(addresses, 1))
-    text, binds = BIND.subn(f"    bind 127.0.0.1:{port}", CONFIGURATION.read_text("utf-8"))
+    text, binds = BIND.subn(f"    bind 127.0.0.1:{port}", CONFIGURATION.read_text("utf-8").partition(GRPC)[0])
     text, templates = SERVERS.subn(servers, text)
     if (binds, templates) != (1, 1):
         raise ValueError(

@@ -63,6 +63,7 @@ class Plan:
             "PORTSIDE_S3_ENDPOINT": self.addresses.store,
             "PORTSIDE_HOST": LOOPBACK,
             "PORTSIDE_PORT": port,
+            "PORTSIDE_GRPC_PORT": "0",  # a free one, which its log tells
             "PORTSIDE_NODE_HOST": LOOPBACK,
             "PORTSIDE_METRICS_HOST": LOOPBACK,
             "PORTSIDE_METRICS_PORT": figures_port,

@@ -14,7 +14,7 @@ import pytest
 from serving.protocols.oip_proto import METHODS
 from tests.docs.test_docs import free_port
 from tests.e2e.conftest import WAIT, succeeds
-from tests.e2e.environments import ROOT, make_environment, run_script
+from tests.e2e.environments import ROOT, make_environment, run_block, run_script
 from tests.e2e.platform import RunningPlatform
 from tests.e2e.wire import Wire
 from tests.serving.protocols.grpc_messages import MESSAGES, message, raw_tensor, read
@@ -22,6 +22,7 @@ from tests.serving.protocols.grpc_messages import MESSAGES, message, raw_tensor,
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 ROWS = np.array([[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]], np.float32)
 TIMEOUT_S = 30
+PAGE = ROOT / "docs" / "how-to" / "use-other-clients.md"
 CHECKS = (
     "has_the_same_numbers",
     "tells_of_server_and_model",
@@ -98,6 +99,10 @@ def test_tritons_client(triton: Path, address: str, tmp_path: Path, check: str) 
     file = tmp_path / "numbers.json"
     file.write_text(json.dumps(numbers()), "utf-8")
     run_script(triton, "triton_grpc.py", address, check, str(file))
+
+
+def test_what_the_page_says_works_as_it_stands_there(triton: Path, address: str) -> None:
+    assert "setosa" in run_block(triton, PAGE, "tritonclient.grpc", "127.0.0.1:8001", address)
 
 
 def numbers() -> dict[str, dict[str, tuple[int, int, bool]]]:
