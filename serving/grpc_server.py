@@ -4,14 +4,15 @@ What is fast runs on the loop and what is slow in the pool, as there; a stream i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import grpc
 
 from serving.connection import Application
 from serving.grpc_methods import HEALTH, INFER, REFLECTION
-from serving.messages import Response
+from serving.messages import Request, Response
 from serving.protocols.grpc_status import Code, bridged, is_grpc, status_of
 from serving.protocols.grpc_stream import StreamAnswers
 from serving.protocols.oip_proto import SERVICE, declare_messages
@@ -21,6 +22,7 @@ WATCH, CHECK = f"/{HEALTH}/Watch", f"/{HEALTH}/Check"
 REFLECTIONS: Final = frozenset(f"/{service}/ServerReflectionInfo" for service in REFLECTION)
 STATUSES: Final = {code.value[0]: code for code in grpc.StatusCode}
 SERVICE_UNKNOWN: Final = b"\x08\x03"  # HealthCheckResponse{status: 3}, which ends no watching
+NO_HEADERS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 LOOK_S = 0.25  # how often a watched health is looked at
 LONGEST_TEXT = 2000  # of an error: clients take trailers of 8 KiB together
 
@@ -30,13 +32,14 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 class GrpcServer:
     """Serves one application over gRPC."""
 
-    def __init__(self, application: Application, max_message_bytes: int) -> None:
+    def __init__(self, application: Application, max_message_bytes: int, *, asks_for_token: bool = True) -> None:
         options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # two servers on one port would share its requests without anybody noticing
         ]
-        self._application, self._in_stream = application, StreamAnswers(declare_messages())
+        self.application, self._asks_for_token = application, asks_for_token
+        self._in_stream = StreamAnswers(declare_messages())
         self._stopping = asyncio.Event()
         self._server = grpc.aio.server(handlers=[_Handlers(self)], options=options)
 
@@ -55,29 +58,33 @@ class GrpcServer:
         self._stopping.set()
         await self._server.stop(grace_s)
 
-    async def unary(self, path: str, message: bytes, context: Context) -> bytes:
-        """Answer one message with one."""
-        response = await self._asked(path, message, _headers(context))
-        if response.status != 200:
-            code, text = status_of(response)
-            await context.abort(STATUSES[code], text[:LONGEST_TEXT])
-        return response.body
+    def headers_of(self, context: Context) -> Mapping[bytes, bytes]:
+        """What the application wants to know of a call's metadata: nothing where it asks for no token."""
+        if not self._asks_for_token:
+            return NO_HEADERS
+        return {
+            name.encode(): value.encode("utf-8", "replace") if isinstance(value, str) else value
+            for name, value in context.invocation_metadata() or ()
+        }
 
     async def infer_stream(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
-        headers = _headers(context)
+        headers = self.headers_of(context)
         async for message in self._until_stopping(messages, context):
             response = await self._asked(INFER, message, headers)
             code, text = status_of(response)
             if code is Code.UNAUTHENTICATED:
-                await context.abort(STATUSES[code], text)
+                await context.abort(STATUSES[code], text[:LONGEST_TEXT])
             told = self._in_stream
             yield told.answer(response.body) if code is Code.OK else told.error(text, message)
 
     async def reflect(self, path: str, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Answer each question of reflection."""
         async for message in self._until_stopping(messages, context):
-            yield await self.unary(path, message, context)
+            response = await self._asked(path, message, self.headers_of(context))
+            if response.status != 200:
+                await abort(context, response)
+            yield response.body
 
     async def watch(self, message: bytes, context: Context) -> AsyncIterator[bytes]:
         """Tell the health now and whenever it changes."""
@@ -96,7 +103,7 @@ class GrpcServer:
             await self._sleep(LOOK_S)
 
     async def _asked(self, path: str, message: bytes, headers: Mapping[bytes, bytes]) -> Response:
-        answer = self._application.answer(bridged(path, message, headers))
+        answer = self.application.answer(bridged(path, message, headers))
         return answer if isinstance(answer, Response) else await answer
 
     async def _sleep(self, seconds: float) -> None:
@@ -154,18 +161,27 @@ class _Handlers(grpc.GenericRpcHandler):
 
             return grpc.stream_stream_rpc_method_handler(reflect)
 
-        async def unary(message: bytes, context: Context) -> bytes:
-            return await server.unary(path, message, context)
+        return grpc.unary_unary_rpc_method_handler(self._unary(path))
 
-        return grpc.unary_unary_rpc_method_handler(unary)
+    def _unary(self, path: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        """What answers most calls, in one coroutine: each more would be a tenth of the work."""
+        answer, headers_of, method = self._server.application.answer, self._server.headers_of, path.encode()
+
+        async def unary(message: bytes, context: Context) -> bytes:
+            told = answer(Request(b"POST", method, headers_of(context), message))
+            response = told if isinstance(told, Response) else await told
+            if response.status != 200:
+                await abort(context, response)
+            return response.body
+
+        return unary
 
 
 async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
     return await anext(messages, None)
 
 
-def _headers(context: Context) -> Mapping[bytes, bytes]:
-    return {
-        name.encode(): value.encode("utf-8", "replace") if isinstance(value, str) else value
-        for name, value in context.invocation_metadata() or ()
-    }
+async def abort(context: Context, response: Response) -> None:
+    """End a call with the status of a response that is no answer."""
+    code, text = status_of(response)
+    await context.abort(STATUSES[code], text[:LONGEST_TEXT])

@@ -129,7 +129,9 @@ class _Run:
         return opened or loaded
 
     async def _open_grpc(self, port: int) -> int:
-        server = await open_grpc_server(self._server, self._listen.max_body_bytes)
+        listen = self._listen
+        asks = listen.token is not None
+        server = await open_grpc_server(self._server, listen.max_body_bytes, asks_for_token=asks)
         try:
             found = await server.start(self._listen.host, port)
         except OSError as error:
