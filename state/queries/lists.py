@@ -1,8 +1,10 @@
 """Filtered lists in pages by keyset: a page begins after the last row seen, so rows made meanwhile shift nothing."""
 
+from collections import namedtuple
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar, cast
+from functools import cache
+from typing import Any, Generic, Literal, TypeVar
 
 from sqlalchemy import Select, UnaryExpression, func, inspect, literal, not_, or_, select, tuple_
 from sqlalchemy.sql.operators import custom_op
@@ -108,15 +110,14 @@ async def _read(session: Session, query: Select[Listed], table: type[Listed], wi
     columns: Any = [column for column in inspect(table).columns if column.name not in without]
     connection = await session.connection()
     found = await connection.execute(query.with_only_columns(*columns))
-    names = tuple(found.keys())
-    return [cast(Listed, _Shown(names, values)) for values in found]
+    shown: Any = _shown(tuple(found.keys()))
+    return [shown._make(values) for values in found.fetchall()]
 
 
-class _Shown:
-    """A row to be read, by the names of its columns."""
-
-    def __init__(self, names: Sequence[str], values: Sequence[object]) -> None:
-        self.__dict__.update(zip(names, values, strict=True))
+@cache
+def _shown(names: tuple[str, ...]) -> type[tuple[object, ...]]:
+    """What rows with these columns are read as; of all classes with attributes a tuple's objects are made fastest."""
+    return namedtuple("_Shown", names)
 
 
 async def matching_ids(

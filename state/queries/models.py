@@ -40,9 +40,8 @@ async def seek_model(session: Session, tenant_id: str, name: str) -> Model | Non
 
 async def list_models(session: Session, tenant_id: str, view: View) -> Page[Model]:
     """The tenant's models."""
-    return await page(
-        session, select(Model).where(Model.tenant_id == tenant_id, Model.status != "deleted"), Model, view
-    )
+    query = select(Model).where(Model.tenant_id == tenant_id, Model.status != "deleted")
+    return await page(session, query, Model, view)
 
 
 async def summaries(session: Session, models: Sequence[Model]) -> Mapping[str, ModelSummary]:
@@ -50,15 +49,17 @@ async def summaries(session: Session, models: Sequence[Model]) -> Mapping[str, M
     ids, dialect = [model.id for model in models], session.get_bind().dialect.name
     counts: dict[str, tuple[int, int | None, int | None]] = {}
     aliases: dict[str, dict[str, int]] = {}
-    for model_id, alias, number, latest, newest in await session.execute(
-        _summing_up(dialect), {"ids": listed(ids, dialect)}
-    ):
+    connection = await session.connection()
+    found = await connection.execute(_summing_up(dialect), {"ids": listed(ids, dialect)})
+    for model_id, alias, number, latest, newest in found.fetchall():
         if alias is None:
             counts[model_id] = (number, latest, newest)
         else:
             aliases.setdefault(model_id, {})[alias] = number
     by_name = {id: dict(sorted(named.items())) for id, named in aliases.items()}
-    return {id: ModelSummary(*counts.get(id, (0, None, None)), by_name.get(id, {})) for id in ids}
+    summed_up = {id: ModelSummary(*count, by_name.get(id, {})) for id, count in counts.items()}
+    nothing = ModelSummary()
+    return {id: summed_up.get(id, nothing) for id in ids}
 
 
 @cache
