@@ -32,7 +32,7 @@ stack: .venv/.ready-to-test ## Start the production shape without containers: Po
 	@exec $(IN)/python -m deploy.stack $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
 
 test: .venv/.ready-to-test ## Run the tests (JOBS=0: in one process)
-	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0
+	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: formatted linted typed layered designed documented ## All checks; `make -k check` goes on after a failure
 

@@ -8,6 +8,32 @@ import pytest
 
 from tests.hanging import waiting_lines
 
+# The files that take a minute and more, the longest first but for the mutations: beside the campaign's sample, which
+# starts as many processes, each would wait for the other. A file is run as a whole by one worker (`--dist loadfile`):
+# one of these that began last would leave the others idle. Then whole platforms, a few seconds each, and the rest.
+LONGEST = (
+    "tests/crash/test_sample.py",
+    "tests/e2e/test_upgrade.py",
+    "tests/fuzz/test_sample.py",
+    "tests/crash/test_mutations.py",
+    "tests/e2e/test_backup.py",
+    "tests/e2e/test_cascading.py",
+)
+LONG = ("tests/crash/", "tests/e2e/", "tests/deploy/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest. xdist must not put it into an order of its own (`--no-loadscope-reorder`): by the
+    number of tests, which has the files with one long test last."""
+    items.sort(key=lambda item: _turn(item.nodeid.partition("::")[0]))
+
+
+def _turn(file: str) -> int:
+    """When a file comes; those of the same turn stay as they are collected."""
+    if file in LONGEST:
+        return LONGEST.index(file)
+    return len(LONGEST) + (not file.startswith(LONG))
+
 
 @pytest.fixture(scope="session")
 def repository_root() -> Path:

@@ -27,7 +27,7 @@ def test_a_model_and_its_services_are_gone_whenever_the_platform_died(
     for death in DEATHS:
         data(running, "deploy", str(EXAMPLES / "iris.onnx"), "--name", "gone")
         trap.write_text(death, "utf-8")
-        verb(running, "models", "delete", "gone", "--cascade", "--yes", "--timeout", "5")
+        verb(running, "models", "delete", "gone", "--cascade", "--yes", "--timeout", "1")
         assert until(running.process.poll, ENDS_S, death) == -9
         running.process.communicate(timeout=30)
         running = RunningPlatform.start(tmp_path / "data")
