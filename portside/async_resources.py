@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from portside.deploying import WAIT_S, operation_id_of, settled
 from portside.facts import ModelFacts, OperationFacts, PredictionFacts, ServiceFacts, VersionFacts
-from portside.messages import Json
-from portside.predicting import predict, question, submit
-from portside.requests import changing, path_to
+from portside.messages import Document, Json
+from portside.predicting import OnError, predict, predict_rows, question, submit
+from portside.requests import changing, deletion, path_to
+from portside.sources import ModelFile
 from portside.waiting import Pages, Patience, operation_of, wait_for_operation, wait_for_prediction
 
 
@@ -63,14 +64,32 @@ class AsyncService(ServiceFacts):
         data: Json = None,
         tensors: Json = None,
         part: str | None = None,
+        on_error: OnError = "fail",
         timeout_s: float | None = None,
     ) -> Json:
         """What the model answers: to a record, a list of them, a table or raw tensors, in the same form.
 
         `part` is the key of the one that is asked where the version has several models; without it the default one
-        answers. Raises `InvalidInput`, too.
+        answers. With `on_error="record"` a record that is wrong is answered None, and the answer is a dict: these
+        `outputs`, and the `errors` with their index. Raises `InvalidInput`, too.
         """
-        return await predict(self._session, self.name, question(inputs, columns, data, tensors), timeout_s, part)
+        body = question(inputs, columns, data, tensors)
+        return await predict(self._session, self.name, body, timeout_s, part, on_error)
+
+    async def predict_csv(
+        self,
+        rows: ModelFile | bytes,
+        *,
+        part: str | None = None,
+        on_error: OnError = "fail",
+        timeout_s: float | None = None,
+    ) -> str:
+        """What the model answers to the rows of a CSV file whose first line names the columns, as CSV.
+
+        `rows` are the file's bytes, its path, or a seekable binary file, which is streamed. With `on_error="record"` a
+        row that is wrong is empty and says why in its column `error`. Raises `OSError`, too.
+        """
+        return await predict_rows(self._session, self.name, rows, timeout_s, part, on_error)
 
     async def submit(
         self,
@@ -83,13 +102,14 @@ class AsyncService(ServiceFacts):
         webhook: str | None = None,
         webhook_events: Sequence[str] | None = None,
         cancel_after_s: int | None = None,
+        on_error: OnError = "fail",
     ) -> AsyncPrediction:
         """The same as a prediction that outlives every process, to be waited for or told by `webhook`.
 
         `webhook_events` are `start` and `completed`, both without it. Raises `InvalidInput`, too.
         """
         body = question(inputs, columns, data, tensors)
-        made = await submit(self._session, self.name, body, webhook, webhook_events, cancel_after_s, part)
+        made = await submit(self._session, self.name, body, webhook, webhook_events, cancel_after_s, part, on_error)
         return AsyncPrediction.read(self._session, made)
 
     async def reload(self) -> "AsyncService":
@@ -171,6 +191,15 @@ class AsyncModel(ModelFacts):
             for each in page:
                 yield AsyncVersion.read(self._session, each)
 
-    async def delete(self) -> None:
-        """Delete it with its versions; a service that uses one is a `Conflict`."""
-        await self._session.send(changing("DELETE", path_to("models", self.name)))
+    async def delete(self, *, cascade: bool = False, services: Sequence[str] | None = None) -> AsyncOperation:
+        """Delete it with its versions; a service that uses one is a `Conflict`, unless services go with it: `cascade`.
+
+        With `services` only these may go, by their names: a `Conflict` where others use it by now.
+        """
+        answer = await self._session.send(deletion(self.name, cascade=cascade, services=services))
+        return AsyncOperation.read(self._session, await operation_of(self._session, answer))
+
+    async def would_delete(self, *, cascade: bool = False) -> Document:
+        """What `delete` would take with it: the names of the `services`, and how many `versions`."""
+        answer = await self._session.send(deletion(self.name, cascade=cascade, dry_run=True))
+        return answer.document

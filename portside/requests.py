@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from portside.errors import InvalidInput
@@ -37,6 +38,16 @@ def changing(method: str, path: str, body: Json = None, headers: Mapping[str, st
     keyed = {IDEMPOTENCY_KEY: new_key(), **given, **(headers or {})}
     content = None if body is None else encoded(body)
     return Request(method, path, {}, keyed, content, Repeat.ALWAYS, wants_document=True)
+
+
+def deletion(model: str, *, cascade: bool, services: Sequence[str] | None = None, dry_run: bool = False) -> Request:
+    """The deletion of a model, with its services or without. Raises `InvalidInput`."""
+    if services is not None and not cascade:
+        raise InvalidInput("services are the ones that may go with the model: give cascade=True, too.")
+    query = {"cascade": "true"} if cascade else {}
+    query |= {} if services is None else {"services": ",".join(services)}
+    query |= {"dry_run": "true"} if dry_run else {}
+    return replace(changing("DELETE", path_to("models", model)), query=query)
 
 
 def bearer(token: str | None) -> dict[str, str]:

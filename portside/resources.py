@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from portside.deploying import WAIT_S, operation_id_of, settled
 from portside.facts import ModelFacts, OperationFacts, PredictionFacts, ServiceFacts, VersionFacts
-from portside.messages import Json
-from portside.predicting import predict, question, submit
-from portside.requests import changing, path_to
+from portside.messages import Document, Json
+from portside.predicting import OnError, predict, predict_rows, question, submit
+from portside.requests import changing, deletion, path_to
 from portside.session import finish
+from portside.sources import ModelFile
 from portside.waiting import Pages, Patience, operation_of, wait_for_operation, wait_for_prediction
 
 
@@ -67,14 +68,32 @@ class Service(ServiceFacts):
         data: Json = None,
         tensors: Json = None,
         part: str | None = None,
+        on_error: OnError = "fail",
         timeout_s: float | None = None,
     ) -> Json:
         """What the model answers: to a record, a list of them, a table or raw tensors, in the same form.
 
         `part` is the key of the one that is asked where the version has several models; without it the default one
-        answers. Raises `InvalidInput`, too.
+        answers. With `on_error="record"` a record that is wrong is answered None, and the answer is a dict: these
+        `outputs`, and the `errors` with their index. Raises `InvalidInput`, too.
         """
-        return finish(predict(self._session, self.name, question(inputs, columns, data, tensors), timeout_s, part))
+        body = question(inputs, columns, data, tensors)
+        return finish(predict(self._session, self.name, body, timeout_s, part, on_error))
+
+    def predict_csv(
+        self,
+        rows: ModelFile | bytes,
+        *,
+        part: str | None = None,
+        on_error: OnError = "fail",
+        timeout_s: float | None = None,
+    ) -> str:
+        """What the model answers to the rows of a CSV file whose first line names the columns, as CSV.
+
+        `rows` are the file's bytes, its path, or a seekable binary file, which is streamed. With `on_error="record"` a
+        row that is wrong is empty and says why in its column `error`. Raises `OSError`, too.
+        """
+        return finish(predict_rows(self._session, self.name, rows, timeout_s, part, on_error))
 
     def submit(
         self,
@@ -87,13 +106,14 @@ class Service(ServiceFacts):
         webhook: str | None = None,
         webhook_events: Sequence[str] | None = None,
         cancel_after_s: int | None = None,
+        on_error: OnError = "fail",
     ) -> Prediction:
         """The same as a prediction that outlives every process, to be waited for or told by `webhook`.
 
         `webhook_events` are `start` and `completed`, both without it. Raises `InvalidInput`, too.
         """
         body = question(inputs, columns, data, tensors)
-        made = finish(submit(self._session, self.name, body, webhook, webhook_events, cancel_after_s, part))
+        made = finish(submit(self._session, self.name, body, webhook, webhook_events, cancel_after_s, part, on_error))
         return Prediction.read(self._session, made)
 
     def reload(self) -> "Service":
@@ -175,6 +195,15 @@ class Model(ModelFacts):
             for each in page:
                 yield Version.read(self._session, each)
 
-    def delete(self) -> None:
-        """Delete it with its versions; a service that uses one is a `Conflict`."""
-        finish(self._session.send(changing("DELETE", path_to("models", self.name))))
+    def delete(self, *, cascade: bool = False, services: Sequence[str] | None = None) -> Operation:
+        """Delete it with its versions; a service that uses one is a `Conflict`, unless services go with it: `cascade`.
+
+        With `services` only these may go, by their names: a `Conflict` where others use it by now.
+        """
+        answer = finish(self._session.send(deletion(self.name, cascade=cascade, services=services)))
+        return Operation.read(self._session, finish(operation_of(self._session, answer)))
+
+    def would_delete(self, *, cascade: bool = False) -> Document:
+        """What `delete` would take with it: the names of the `services`, and how many `versions`."""
+        answer = finish(self._session.send(deletion(self.name, cascade=cascade, dry_run=True)))
+        return answer.document

@@ -3,13 +3,14 @@
 Written once, as coroutines over a `Transport`; over one that blocks they never wait, and `finish` runs them to the end.
 """
 
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from portside.errors import ApiError, ConnectionFailed, PortsideError, UnexpectedAnswer, refusal_of
+from portside.errors import ApiError, ConnectionFailed, InvalidInput, PortsideError, UnexpectedAnswer, refusal_of
 from portside.messages import Answer, Document, Repeat, Reply, Request
 from portside.requests import reading
 from portside.sources import Source
@@ -91,16 +92,16 @@ class Session:
         retries: Retries,
         find_token: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`find_token` is asked when the platform wants a token and none was given."""
-        self.timeout_s, self.retries = timeout_s, retries
+        """`find_token` is asked when the platform wants a token and none was given. Raises `InvalidInput`."""
+        self.timeout_s, self.retries = seconds(timeout_s), retries
         self._transport, self._token, self._find_token = transport, token, find_token
 
     async def send(self, request: Request, timeout_s: float | None = None, retries: Retries | None = None) -> Answer:
         """The answer, within the time for all attempts together.
 
-        Raises `ConnectionFailed`, `ApiError` and `UnexpectedAnswer`.
+        Raises `ConnectionFailed`, `ApiError`, `UnexpectedAnswer`, and `InvalidInput` for a time that is none.
         """
-        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else seconds(timeout_s))
         attempt = 1
         while True:
             try:
@@ -138,6 +139,13 @@ class Session:
                 f"What answers at {self._transport.url} is no Portside platform: look at the address."
             )
         return Answer(reply.status, document, reply.headers, reply.body)
+
+
+def seconds(given: float) -> float:
+    """A time that somebody has. Raises `InvalidInput` for nan, which no deadline can be compared with."""
+    if math.isnan(given):
+        raise InvalidInput("timeout_s is nan: give a number of seconds, or math.inf for no limit.")
+    return given
 
 
 def finish(work: Awaitable[Found]) -> Found:

@@ -13,7 +13,7 @@ from portside.errors import (
 )
 from portside.messages import Answer, Document, Query
 from portside.requests import path_to, reading
-from portside.session import Session
+from portside.session import Session, seconds
 
 FINAL = ("succeeded", "failed", "canceled")
 HOLD_S = 20.0  # how long the platform may hold one answer
@@ -24,7 +24,8 @@ class Patience:
     """The time that several requests have together, in seconds."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+        """Raises `InvalidInput`."""
+        self.timeout_s = seconds(timeout_s)
         self._deadline = time.monotonic() + timeout_s
 
     @property
