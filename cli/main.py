@@ -60,7 +60,9 @@ def _groups() -> dict[str, typer.Typer]:
     """A group of verbs for each kind of thing; the short verbs above do the everyday part of it."""
     of_models = _group(help="Models: their versions and aliases.")
     _listed(of_models, models.list_models)
-    _add(of_models, None, models.show, models.upload, models.update, models.alias, models.delete)
+    _add(of_models, None, models.show, models.upload, models.download)
+    of_models.command("test", cls=Verb)(models.try_)
+    _add(of_models, None, models.update, models.alias, models.delete)
     of_services = _group(help="Services: what they are, were, and how many replicas they have.")
     _listed(of_services, services.list_services)
     _add(of_services, None, services.show, services.metrics, services.history, services.revisions, services.scale)

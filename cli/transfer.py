@@ -20,14 +20,22 @@ from cli.output import Output
 from cli.upload import upload
 from cli.words import target_in_words
 from portside.messages import Answer
+from portside.sources import Watch
+
+
+@contextmanager
+def bytes_watched(what: str, size_bytes: int, output: Output) -> Iterator[Watch]:
+    """A bar of bytes and speed for the length of the block, which tells it how many more there are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=output.progress, transient=True, disable=not output.is_watched) as progress:
+        bar = progress.add_task(what, total=size_bytes)
+        yield lambda size: progress.advance(bar, size)
 
 
 def send_watched(platform: Platform, file: Path, model: str, output: Output) -> Answer:
     """Upload with a bar of bytes and speed. Raises `CommandFailed`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=output.progress, transient=True, disable=not output.is_watched) as progress:
-        bar = progress.add_task("upload", total=file.stat().st_size)
-        return upload(platform, file, model, lambda size: progress.advance(bar, size))
+    with bytes_watched("upload", file.stat().st_size, output) as watch:
+        return upload(platform, file, model, watch)
 
 
 class Stage:

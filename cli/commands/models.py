@@ -1,10 +1,11 @@
 """Verbs about models."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.commands.target import FeatureNames, FileOrUrl, ModelName, Yes, confirm
+from cli.commands.target import FeatureNames, FileOrUrl, FormParts, IsCsv, ModelName, PartKey, Yes, confirm
 from cli.commands.verb import Call, client_verb
 
 
@@ -93,6 +94,48 @@ def alias(
         remove_alias(call.platform, name, alias, call.output)
     else:
         set_alias(call.platform, name, alias, call.output)
+
+
+@client_verb(documents=False)
+def download(
+    call: Call,
+    name: ModelName,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part", metavar="KEY", help="The file of one of several models.", show_default="the whole archive"
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="NAME-VERSION.onnx")
+    ] = None,
+) -> None:
+    """Download the file of a version, the newest ready one if none is named, or of one of its parts."""
+    from cli.downloading import download
+
+    download(call.platform, name, part, file, call.output)
+
+
+@client_verb(documents=False, waits_s=60, always_waits=True)
+def try_(
+    call: Call,
+    name: ModelName,
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="@FILE.json | @FILE.csv | - | NAME=VALUE…", help="The input.", show_default="its own sample"
+        ),
+    ] = None,
+    fields: FormParts = None,
+    csv: IsCsv = False,
+    part: PartKey = None,
+) -> None:
+    """Try a version without a service: what it answers, what it printed, and how long it took."""
+    from cli.questions import read_question
+    from cli.trial import try_version
+
+    asked = read_question(given or [], fields or [], is_csv=csv)
+    try_version(call.platform, name, part, asked, call.output, wait_s=call.timeout_s)
 
 
 @client_verb(documents=False, waits_s=60)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from portside import NotFound, Portside
-from tests.e2e.commands import data
+from tests.e2e.commands import data, verb
 from tests.e2e.conftest import EXAMPLES, GOOD, WAIT, succeeds
 from tests.e2e.platform import RunningPlatform
 from tests.e2e.wire import Answer, Wire, must_refuse
@@ -141,3 +141,16 @@ def test_the_python_client_and_the_command_line_ask_a_part(attacked: RunningPlat
     shown = data(attacked, "models", "show", "parts@1")
     assert "2 models: risk, flower (default)" in shown
     assert "risk models/risk.pmml PMML, classification" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("key", ASKED)
+def test_the_command_line_downloads_and_tries_a_part(attacked: RunningPlatform, tmp_path: Path, key: str) -> None:
+    file = tmp_path / "part"
+    assert data(attacked, "models", "download", "parts@1", "--part", key, "-o", str(file)) == f"{file}\n"
+    assert file.read_bytes() == MODELS[key].read_bytes()
+    assert [each.name for each in tmp_path.iterdir()] == ["part"]
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(ASKED[key]))
+    tried = json.loads(data(attacked, "models", "test", "parts", f"@{body}", "--part", key))
+    assert set(tried) == {"outputs", "stdout", "stderr", "duration_ms"}
+    assert verb(attacked, "models", "download", "parts@1", "--part", "es", "-o", str(file)).exit_status == 3

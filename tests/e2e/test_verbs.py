@@ -55,6 +55,20 @@ def test_a_model_and_its_versions_are_uploaded_shown_named_and_deleted(running: 
     assert names(running, "models", "ls") == ["iris"]
 
 
+def test_a_version_is_downloaded_whole_and_tried_with_its_sample(
+    running: RunningPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert data(running, "models", "download", "iris@latest") == "iris-1.onnx\n"
+    assert (tmp_path / "iris-1.onnx").read_bytes() == (EXAMPLES / "iris.onnx").read_bytes()
+    again = verb(running, "models", "download", "iris")
+    assert (again.exit_status, "-o FILE" in again.err) == (2, True)
+    nowhere = verb(running, "models", "download", "iris", "-o", str(tmp_path / "none" / "iris.onnx"))
+    assert (nowhere.exit_status, "cannot be written" in nowhere.err) == (2, True)
+    assert [each.name for each in tmp_path.iterdir()] == ["iris-1.onnx"]
+    assert json.loads(data(running, "models", "test", "iris"))["outputs"]["label"]
+
+
 def test_a_service_is_scaled_and_its_past_is_told(running: RunningPlatform) -> None:
     assert "2 replica(s) instead of 1" in verb(running, "services", "scale", "iris", "2").err
     assert "No change" in verb(running, "services", "scale", "iris", "2").err
