@@ -82,16 +82,22 @@ class Flat:
 
 
 def flatten(values: list[object], shape: tuple[int, ...]) -> Flat | None:
-    """Unnest values of this shape level by level, at C speed; `None` unless they are regular and match it."""
+    """Unnest values of this shape level by level, at C speed; `None` unless they are regular and match it.
+
+    A dimension has no values only where the model says so: kernels are rarely tried with none.
+    """
     dimensions = [len(values)]
     level = values
     for expected in shape:
+        if not level:  # below a dimension of no values nothing can be counted
+            dimensions.append(max(expected, 0))
+            continue
         if set(map(type, level)) != {list}:
             return None
         lists = cast("list[list[object]]", level)
         lengths = set(map(len, lists))
         length = lengths.pop()
-        if lengths or not length or (length != expected and expected >= 0):
+        if lengths or (length != expected and (expected >= 0 or not length)):
             return None
         dimensions.append(length)
         level = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
@@ -162,7 +168,8 @@ class _Walk:
         if not isinstance(value, list):
             self._errors.add(pointer, f"is {describe_value(value)}; it must be a list", f"it takes {self._expected()}")
             return
-        if not value or len(value) != (self._dimensions[axis] or len(value)):
+        expected = self._dimensions[axis]
+        if len(value) != (len(value) or 1 if expected is None else expected):
             self._wrong_length(value, axis, pointer)
             return
         self._dimensions[axis] = len(value)

@@ -1,9 +1,11 @@
 """What the installed onnxruntime reads: IR version, opsets, operators.
 
-The limits are found by asking it to load one-node models, so they are right after every upgrade.
+The limits are found by asking it to load one-node models, so they are right after every upgrade. They are asked for
+once per process: listing the operators alone takes longer than the rest of a small model's description.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import onnx
 import onnx.defs
@@ -27,12 +29,12 @@ def domain_name(domain: str) -> str:
 
 def reads_opset(domain: str, version: int) -> bool:
     """Whether onnxruntime loads a model that imports this opset."""
-    return 0 < version < 2**31 and _loads(ir_version=8, opsets={"": 17} | {domain: version})
+    return 0 < version < 2**31 and _reads(8, domain, version)
 
 
 def reads_ir_version(version: int) -> bool:
     """Whether onnxruntime loads a model of this IR version."""
-    return 0 < version < 2**31 and _loads(ir_version=version, opsets={"": 17})
+    return 0 < version < 2**31 and _reads(version, "", 17)
 
 
 def newest_opset(domain: str) -> int:
@@ -46,6 +48,7 @@ def newest_ir_version() -> int:
     return next(version for version in range(onnx.IR_VERSION + _HEADROOM, 0, -1) if reads_ir_version(version))
 
 
+@cache
 def operators() -> Operators:
     """By domain and operator, the opset that brought the operator, for all that onnxruntime has registered."""
     registered: dict[str, dict[str, int]] = {}
@@ -59,6 +62,11 @@ def _schemas() -> Iterator[onnx.defs.OpSchema]:
     """Both registries: onnxruntime's is free of operators that ended before opset 7, onnx's of com.microsoft."""
     yield from onnx.defs.get_all_schemas_with_history()
     yield from operator_schemas()
+
+
+@cache
+def _reads(ir_version: int, domain: str, version: int) -> bool:
+    return _loads(ir_version, {"": 17} | {domain: version})
 
 
 def _loads(ir_version: int, opsets: Mapping[str, int]) -> bool:

@@ -3,6 +3,7 @@
 No other module imports onnxruntime, because what it does at import must be forbidden before.
 """
 
+import ctypes
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, cast
@@ -15,6 +16,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as binding
+
+from serving.engines.onnx_bfloat16 import narrowed, widened
 
 if TYPE_CHECKING:
     import onnx.defs  # costs a replica a fifth of its start, and most replicas need it for nothing
@@ -45,6 +48,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     MemoryError,
 )
 _SILENT = 4  # fatal only: what goes wrong comes as an exception
+_BFLOAT16, _BFLOAT16_TENSOR = 16, "tensor(bfloat16)"
 
 
 class Session(Protocol):
@@ -66,7 +70,36 @@ def open_session(model: str | bytes, threads: int) -> Session:
     options.log_severity_level = _SILENT
     # idle threads that spin would take the cores of the other replicas
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return cast("Session", onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    if any(value.type == _BFLOAT16_TENSOR for value in (*session.get_inputs(), *session.get_outputs())):
+        return _Bfloat16Session(session)
+    return cast("Session", session)
+
+
+class _Bfloat16Session:
+    """A session with inputs or outputs of bfloat16, which onnxruntime takes and gives as its own values only."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._narrow = frozenset(value.name for value in session.get_inputs() if value.type == _BFLOAT16_TENSOR)
+
+    def run(self, outputs: list[str], inputs: dict[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """See `Session.run`."""
+        feeds = {name: self._value(name, column) for name, column in inputs.items()}
+        return [_column(value) for value in self._session.run_with_ort_values(outputs, feeds)]
+
+    def _value(self, name: str, column: NDArray[np.generic]) -> object:
+        if name in self._narrow:
+            return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(narrowed(column), _BFLOAT16)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(column)
+
+
+def _column(value: onnxruntime.OrtValue) -> NDArray[np.generic]:
+    if value.data_type() != _BFLOAT16_TENSOR:
+        return cast("NDArray[np.generic]", value.numpy())
+    # Copied, because the memory goes with the value.
+    copied = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return widened(np.frombuffer(copied, np.uint16)).reshape(value.shape())
 
 
 def operator_schemas() -> "Iterator[onnx.defs.OpSchema]":

@@ -20,11 +20,12 @@ _DATATYPES: dict[int, Datatype] = {
     _T.INT32: "INT32",
     _T.INT64: "INT64",
     _T.FLOAT16: "FP16",
+    _T.BFLOAT16: "BF16",
     _T.FLOAT: "FP32",
     _T.DOUBLE: "FP64",
     _T.STRING: "BYTES",
 }
-FLOATING = frozenset({"FP16", "FP32", "FP64"})
+FLOATING = frozenset({"BF16", "FP16", "FP32", "FP64"})
 
 # A record with more elements than this (2 GiB of float32) cannot be sent, let alone sampled.
 _LARGEST_RECORD = 2**29
