@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from serving.process import SMALLEST_MB, end_after, end_with_parent, limit_memory, limit_threads, take_stdout
+from serving.process import (
+    SMALLEST_MB,
+    ask_for_gpus,
+    end_after,
+    end_with_parent,
+    expect_to_last,
+    limit_memory,
+    limit_threads,
+    take_stdout,
+)
 from serving.tuning import add_tuning
 
 DATA_ERROR = 65
@@ -55,6 +64,9 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-body-mb", type=int, default=64, help="the largest request body (default: %(default)s)")
     for flag in PINS.values():
         parser.add_argument(flag, help="serve with this and nothing else: 1.31 is any 1.31.x")
+    parser.add_argument(
+        "--gpu", type=int, default=0, help="GPUs to run on; ends where none works (default: %(default)s)"
+    )
     parser.add_argument("--grace-s", type=float, default=10, help="for requests to finish (default: %(default)s)")
     add_tuning(parser)
     _add_limits(parser)
@@ -117,6 +129,8 @@ def _prepare(options: argparse.Namespace) -> BinaryIO:
 
 def _serve(options: argparse.Namespace) -> int:
     out = _prepare(options)
+    ask_for_gpus(options.gpu)
+    expect_to_last()
     token = os.environ.pop(options.token_env, "") if options.token_env else None
     if token == "":
         sys.stderr.write(f"--token-env names {options.token_env}, which is not set: set it to the token\n")

@@ -238,11 +238,11 @@ class ModelServer:
     def _health_routes(self) -> dict[bytes, Route]:
         live = _get(lambda request: Response(200, b'{"live":true}'), is_open=True)
         ready = _get(self._ready, is_open=True)
-        about = msgspec.json.encode({"name": "portside", "version": package_version(), "extensions": EXTENSIONS})
+        about = {"name": "portside", "version": package_version(), "extensions": EXTENSIONS}
         return {
             b"/healthz": live,
             b"/readyz": ready,
-            b"/v2": _get(lambda request: Response(200, about)),
+            b"/v2": _get(lambda request: Response(200, msgspec.json.encode({**about, **self._runs_on()}))),
             b"/v2/health/live": live,
             b"/v2/health/ready": ready,
             b"/metrics": _get(self._metrics),
@@ -272,6 +272,11 @@ class ModelServer:
 
     def _ready(self, request: Request) -> Response:
         return Response(200, b'{"ready":true}') if self.is_ready else Response(503, b'{"ready":false}')
+
+    def _runs_on(self) -> dict[str, str]:
+        """What runs the model, once it is loaded."""
+        served = self._served.get(DEFAULT)
+        return {"execution_provider": served.scorer.execution_provider} if served else {}
 
     def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:

@@ -107,7 +107,7 @@ def _fast_range(datatype: Datatype) -> Callable[[list[Scalar]], bool]:
 
     def in_range(values: list[Scalar]) -> bool:
         numbers = cast("list[float]", values)
-        return not numbers or low <= min(numbers) and max(numbers) <= high
+        return not numbers or (low <= min(numbers) and max(numbers) <= high)
 
     return in_range
 

@@ -16,7 +16,10 @@ OVERHEAD_MB = 200
 SMALLEST_HEAP_MB = 64
 # Below this the libraries crash while they are imported, each in its own way.
 SMALLEST_MB = 96
-HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"  # read by the engine that starts the JVM
+# Read by the engine that starts the JVM.
+HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
+LASTS_VARIABLE = "PORTSIDE_JVM_LASTS"
+GPUS_VARIABLE = "PORTSIDE_GPUS"  # read by the engine that opens sessions
 
 
 def limit_memory(memory_mb: int | None) -> None:
@@ -38,6 +41,16 @@ def limit_threads(threads: int) -> None:
     """Keep BLAS and OpenMP from starting a thread per core in every replica; they read this when they are imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[variable] = str(threads)
+
+
+def ask_for_gpus(gpus: int) -> None:
+    """Tell the engines how many GPUs this process may use; with one, none of them may fall back to the processor."""
+    os.environ[GPUS_VARIABLE] = str(gpus)
+
+
+def expect_to_last() -> None:
+    """Tell an engine with a compiler of its own that this process answers for long: good code is worth the start."""
+    os.environ[LASTS_VARIABLE] = "1"
 
 
 def take_stdout() -> BinaryIO:

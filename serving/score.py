@@ -46,6 +46,7 @@ class Scorer:
 
     def __init__(self, signature: Signature, model: LoadedModel, identity: Identity) -> None:
         self.signature, self.identity, self.validator = signature, identity, Validator(signature)
+        self.execution_provider = model.execution_provider
         self._model, self._answers, self.statistics = model, Answers(signature), Statistics()
         self._counts_records = signature.batch == "stack"
         self.batcher: Batcher | None = None

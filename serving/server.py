@@ -17,6 +17,7 @@ from serving.access_log import LoggedApplication
 from serving.application import ModelServer
 from serving.connection import Application, Connection
 from serving.engines.base import InvalidModel
+from serving.inspect import encode_refusal
 from serving.messages import ResponseEncoder
 from serving.open import open_grpc_server
 from serving.parts.loading import LoadedParts
@@ -148,6 +149,7 @@ class _Run:
             loaded = await asyncio.to_thread(load)
         except InvalidModel as error:
             sys.stderr.write(f"the model cannot be served: {error.message}. {error.hint}\n")
+            sys.stderr.write(encode_refusal(error).decode())  # for who reads it by program
             return 65
         except OSError as error:  # not our listener's: the disk that parts are unpacked to may be full
             sys.stderr.write(f"the model cannot be read: {error}\n")
@@ -155,7 +157,8 @@ class _Run:
         # An engine with its own runtime (a JVM) may have put its signal handlers over ours.
         self._take_signals(asyncio.get_running_loop())
         self._server.serve(loaded.default.scorer, loaded.default.call_s, loaded.by_key)
-        sys.stderr.write(f"{self._identity.name} is ready after {time.monotonic() - begun:.2f} s\n")
+        took_s, runs_on = time.monotonic() - begun, loaded.default.scorer.execution_provider
+        sys.stderr.write(f"{self._identity.name} is ready after {took_s:.2f} s, on {runs_on}\n")
         return 0
 
     async def _drain(self) -> None:

@@ -32,6 +32,7 @@ class ServiceSpec:
     env_sealed: str | None
     config_sealed: str | None = None
     runtime: Mapping[str, str] | None = None  # what is pinned of the engine and its Python
+    gpu: int = 0
     fresh_since: int = 0  # replicas made before this instant (microseconds) are replaced
     replacing: str | None = None  # and this one
 
@@ -74,6 +75,7 @@ async def _spec(
         signature=with_features(version.signature or {}, version.features),
         cpu=revision.resources.get("cpu") or DEFAULT_CPU,
         memory_mb=revision.resources.get("memory_mb"),
+        gpu=int(revision.resources.get("gpu") or 0),
         env_sealed=revision.env_sealed,
         config_sealed=revision.config_sealed,
         runtime=revision.runtime,

@@ -71,7 +71,7 @@ REVISIONS = Listing({"number": "number", "created_at": "time"}, orders=("created
 HISTORY = Listing({})
 SHOWN = {"model": ServiceShown}
 ACCEPTED = {"model": OperationShown}
-EVERYTHING: Resources = {"cpu": None, "memory_mb": None}  # in a wish: with the defaults of both
+EVERYTHING: Resources = {"cpu": None, "memory_mb": None, "gpu": None}  # in a wish: with the defaults of both
 DESCRIBED = ("display_name", "description", "tags")
 
 
@@ -308,7 +308,7 @@ def _resources(body: ResourcesBody | None) -> Resources:
     """The columns that were given; an explicit null removes."""
     if body is None:
         return {}
-    columns = {"cpu": ("cpu", body.cpu), "memory": ("memory_mb", body.memory)}
+    columns = {"cpu": ("cpu", body.cpu), "memory": ("memory_mb", body.memory), "gpu": ("gpu", body.gpu)}
     return {column: value for name, (column, value) in columns.items() if name in body.model_fields_set}
 
 

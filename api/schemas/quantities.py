@@ -20,6 +20,7 @@ QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([A-Za-z]{0,2})")
 DURATION: Final = re.compile(r"(\d{1,9})([smhd])")
 UNITS: Final[Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LEAST_LIFETIME, MOST_LIFETIME = timedelta(seconds=1), timedelta(days=3650)
+MOST_GPUS = 16
 LEAST_CPU, MOST_CPU = 0.01, 1024.0
 LEAST_MEMORY_MB, MOST_MEMORY_MB = 96, 16 * 1024 * 1024
 
@@ -54,13 +55,6 @@ def read_memory_mb(given: object) -> object:
     if not LEAST_MEMORY_MB <= memory_mb <= MOST_MEMORY_MB:
         raise PydanticCustomError("memory", "memory is between 96Mi and 16Ti; a model server does not start in less")
     return memory_mb
-
-
-def read_gpu(given: object) -> object:
-    """Nothing here has one yet."""
-    if isinstance(given, int) and given > 0:
-        raise PydanticCustomError("gpu", "no GPU can be given here yet; leave gpu out: services run on processors")
-    return given
 
 
 def read_duration(given: object) -> timedelta | None:
@@ -114,7 +108,10 @@ MemoryMb = Annotated[
         "1Gi",
     ),
 ]
-Gpu = Annotated[Literal[0] | None, BeforeValidator(read_gpu)]
+Gpu = Annotated[
+    int | None,
+    Field(ge=0, le=MOST_GPUS, description="Without one a replica runs on the processor; with one, never on it alone."),
+]
 Lifetime = Annotated[
     timedelta | None,
     BeforeValidator(read_lifetime),

@@ -255,7 +255,7 @@ def resources_document(stored: Mapping[str, float]) -> dict[str, Json]:
     return {
         "cpu": stored.get("cpu") or DEFAULT_CPU,
         "memory": None if memory_mb is None else f"{int(memory_mb)}Mi",
-        "gpu": 0,
+        "gpu": int(stored.get("gpu") or 0),
     }
 
 

@@ -33,6 +33,11 @@ class PredictionRefused(Exception):
 class LoadedModel(Protocol):
     """A model in memory. `predict` is thread-safe."""
 
+    @property
+    def execution_provider(self) -> str:
+        """What runs it: one of onnxruntime's execution providers, or a runtime of its own."""
+        ...
+
     def predict(self, columns: Columns) -> Columns:
         """Answer the signature's outputs, by name, for the given inputs, by name.
 

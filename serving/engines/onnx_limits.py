@@ -37,12 +37,14 @@ def reads_ir_version(version: int) -> bool:
     return 0 < version < 2**31 and _reads(version, "", 17)
 
 
+@cache
 def newest_opset(domain: str) -> int:
     """The highest opset of the domain that onnxruntime reads; 0 where it reads none."""
     known = max((schema.since_version for schema in _schemas() if schema.domain == domain), default=0)
     return next((version for version in range(known + _HEADROOM, 0, -1) if reads_opset(domain, version)), 0)
 
 
+@cache
 def newest_ir_version() -> int:
     """The highest IR version that onnxruntime reads."""
     return next(version for version in range(onnx.IR_VERSION + _HEADROOM, 0, -1) if reads_ir_version(version))

@@ -7,7 +7,7 @@ import onnx.helper
 from serving.engines.onnx_file import read_model
 from serving.engines.onnx_graph import attribute, nodes
 from serving.engines.onnx_outputs import unwrap_outputs
-from serving.engines.onnx_runtime import RUNTIME_ERRORS, Session, open_session
+from serving.engines.onnx_runtime import RUNTIME_ERRORS, Session, open_served
 from serving.engines.onnx_session import load_unchanged, refused, wants_a_locale
 
 
@@ -18,11 +18,11 @@ def load_session(path: Path, threads: int) -> Session:
         return unchanged
     try:
         try:
-            return open_session(_source(path), threads)
+            return open_served(_source(path), threads)
         except RUNTIME_ERRORS as error:
             if not wants_a_locale(error):
                 raise
-            return open_session(_with_portable_locale(path), threads)
+            return open_served(_with_portable_locale(path), threads)
     except RUNTIME_ERRORS as error:
         raise refused(error) from error
 

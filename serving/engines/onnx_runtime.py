@@ -5,7 +5,7 @@ No other module imports onnxruntime, because what it does at import must be forb
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 # At import, onnxruntime 1.31 makes a device id and a database of events in the user's cache folder, and some seconds
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as binding
 
 from serving.engines.onnx_bfloat16 import narrowed, widened
+from serving.engines.providers import CPU, check_loaded, gpus_asked_for, providers_for
 
 if TYPE_CHECKING:
     import onnx.defs  # costs a replica a fifth of its start, and most replicas need it for nothing
@@ -58,9 +59,21 @@ class Session(Protocol):
         """The named outputs for the named inputs. Raises one of `RUNTIME_ERRORS`."""
         ...
 
+    def get_providers(self) -> list[str]:
+        """The execution providers that it has, the preferred one first."""
+        ...
 
-def open_session(model: str | bytes, threads: int) -> Session:
-    """A CPU session over a file or a serialised model. Raises one of `RUNTIME_ERRORS`."""
+
+def open_served(model: str | bytes, threads: int) -> Session:
+    """A session on what this process was started for. Raises one of `RUNTIME_ERRORS`, or `InvalidModel` for a GPU."""
+    gpus = gpus_asked_for()
+    session = open_session(model, threads, providers_for(gpus, onnxruntime.get_available_providers()))
+    check_loaded(gpus, session.get_providers())
+    return session
+
+
+def open_session(model: str | bytes, threads: int, providers: Sequence[str] = (CPU,)) -> Session:
+    """A session over a file or a serialised model. Raises one of `RUNTIME_ERRORS`."""
     onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(_SILENT)
     options = onnxruntime.SessionOptions()
@@ -70,7 +83,7 @@ def open_session(model: str | bytes, threads: int) -> Session:
     options.log_severity_level = _SILENT
     # idle threads that spin would take the cores of the other replicas
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=list(providers))
     if any(value.type == _BFLOAT16_TENSOR for value in (*session.get_inputs(), *session.get_outputs())):
         return _Bfloat16Session(session)
     return cast("Session", session)
@@ -87,6 +100,10 @@ class _Bfloat16Session:
         """See `Session.run`."""
         feeds = {name: self._value(name, column) for name, column in inputs.items()}
         return [_column(value) for value in self._session.run_with_ort_values(outputs, feeds)]
+
+    def get_providers(self) -> list[str]:
+        """See `Session.get_providers`."""
+        return list(self._session.get_providers())
 
     def _value(self, name: str, column: NDArray[np.generic]) -> object:
         if name in self._narrow:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.engines.base import Columns, InvalidModel, PredictionRefused
-from serving.engines.onnx_runtime import RUNTIME_ERRORS, VERSION, Session, open_session
+from serving.engines.onnx_runtime import RUNTIME_ERRORS, VERSION, Session, open_served
 from serving.signature import Signature
 
 # The operators that wrap tensors in maps and sequences, by name as a file has it: see `onnx_outputs`.
@@ -24,6 +24,7 @@ class OnnxModel:
 
     def __init__(self, session: Session, signature: Signature) -> None:
         self._session: Session | None = session
+        self.execution_provider = session.get_providers()[0]
         self._outputs = [output.name for output in signature.outputs]
         self._texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
         # labels that the file lays out as [1, N]: see onnx_describe.output_shape
@@ -57,7 +58,7 @@ def load_unchanged(path: Path, threads: int) -> Session | None:
     if any(_contains(path, word) for word in WRAPPER_WORDS):
         return None
     try:
-        return open_session(str(path), threads)
+        return open_served(str(path), threads)
     except RUNTIME_ERRORS as error:
         if wants_a_locale(error):
             return None

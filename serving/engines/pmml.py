@@ -12,6 +12,7 @@ from serving.engines.pmml_java import Java, read_model
 from serving.engines.pmml_jvm import ensure_jvm
 from serving.engines.pmml_model import LoadedPmml
 from serving.engines.pmml_reader import read_document
+from serving.engines.providers import gpus_asked_for, no_gpu
 from serving.signature import Signature
 
 
@@ -27,6 +28,8 @@ class PmmlEngine:
 
     def load(self, path: Path, signature: Signature, threads: int) -> LoadedModel:
         """Start Java if needed and build the model. Raises `InvalidModel` with PMML4S's reason."""
+        if gpus_asked_for():
+            raise no_gpu("PMML runs in Java, on the processor")
         with self._starting:
             ensure_jvm(threads)
         java = Java.attach()

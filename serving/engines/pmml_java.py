@@ -20,7 +20,8 @@ from serving.signature import Datatype, InputField, OutputField, Scalar
 
 Value = str | int | float | bool | None
 # Utils.toDataVal turns a missing integer into Long.MIN_VALUE.
-_MISSING_INTEGER = -(2**63)
+MISSING_INTEGER = -(2**63)
+_WHOLE_SINGLES, _FEW_DECIMALS = 2.0**24, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,30 @@ def to_java(field: InputField) -> Callable[[NDArray[np.generic]], list[JObject]]
     return lambda column: [None if _is_missing(value) else value for value in column.tolist()]
 
 
+def shortest_decimal(value: object) -> float:
+    """`shortest_decimals` of one number."""
+    return float(str(np.float32(cast("float", value))))
+
+
 def shortest_decimals(column: NDArray[np.generic]) -> NDArray[np.float64]:
     """Single-precision numbers as the doubles that people write: 1.2, not 1.2000000476837158.
 
     PMML4S compares in double precision with thresholds that producers write in the shortest form.
     """
-    if len(column) == 1:  # a tenth of the general way's time
-        return np.array([float(str(np.float32(column[0])))])
-    return cast("NDArray[np.float64]", column.astype(np.float32).astype("U32").astype(np.float64))
+    singles = column.astype(np.float32)
+    exact = singles.astype(np.float64)
+    found, open_ = exact.copy(), np.ones(len(exact), np.bool_)
+    # Most have few decimals, and what rounds to them and back is the shortest. Not so beyond 2**24, where it ends in
+    # zeros of its own, nor at a power of two, which has a nearer neighbour below than above.
+    usual = (np.abs(exact) < _WHOLE_SINGLES) & ((singles.view(np.uint32) & 0x7FFFFF) != 0) | (exact == 0)
+    for decimals in range(_FEW_DECIMALS):
+        rounded = np.round(exact, decimals)
+        fits = open_ & usual & (rounded.astype(np.float32) == singles)
+        found[fits], open_[fits] = rounded[fits], False
+        if not open_.any():
+            return found
+    found[open_] = singles[open_].astype("U32").astype(np.float64)
+    return found
 
 
 def from_java(output: OutputField) -> Callable[[JObject], Value]:
@@ -132,7 +149,7 @@ def _singles(column: NDArray[np.generic]) -> list[JObject]:
 
 
 def _shortest(value: object) -> float | None:
-    return None if value is None else float(str(np.float32(cast("float", value))))
+    return None if value is None else shortest_decimal(value)
 
 
 def _is_missing(value: object) -> bool:
@@ -174,7 +191,7 @@ def _as_float(value: JObject) -> float:
 
 def _as_integer(value: JObject) -> int | None:
     number = _as_float(str(value) if value is not None else None)
-    if number != number or number <= _MISSING_INTEGER:
+    if number != number or number <= MISSING_INTEGER:
         return None
     return int(str(value)) if str(value).lstrip("-").isdigit() else int(number)
 

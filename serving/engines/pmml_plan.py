@@ -10,8 +10,10 @@ from jpype import JObject
 from serving.engines.base import InvalidModel
 from serving.engines.pmml_elements import UNSUPPORTED_FEATURES
 from serving.engines.pmml_java import Java, as_text, same_label
+from serving.engines.pmml_table import Table
 from serving.signature import OutputField, Scalar, Signature
 
+_REFERRING = ("transformedValue", "decision", "warning")
 _PREDICTED = ("label", "value", "cluster", "score")
 
 
@@ -27,6 +29,8 @@ class OutputPlan:
         self._transforms = str(model.modelElement()) == "TransformationModel"
         self._predict = model.predict
         self.slices: list[tuple[int, int]] = []
+        # How a table is answered in Java, where PMML4S answers it by itself.
+        self.table: Table | None = None
         if self._transforms:
             self._names = [output.name for output in signature.outputs]
             self.slices = [(index, index + 1) for index in range(len(self._names))]
@@ -37,8 +41,9 @@ class OutputPlan:
         declared = _declared(java, answering[0])
         own = self._own_fields(declared, answering[0])
         for target in {*answering, *_wrapping(model)}:
-            fields = [*own, *_declared(java, target).values()]
+            fields = [*own, *(field for name, field in _declared(java, target).items() if name in self._kept)]
             target.setOutputFields(jpype.JArray(java.output_field)(fields))
+        self.table = Table(java, model)
 
     def values_of(self, series: JObject) -> list[JObject]:
         """One record's values, one for every position of `slices`."""
@@ -69,12 +74,15 @@ class OutputPlan:
             else:
                 self.slices.append((len(own), len(own) + len(made)))
                 own.extend(made)
-        names = list(declared)
+        # What the task's own outputs stand for is computed twice only where another field may refer to it.
+        refers = any(str(field.feature()) in _REFERRING for field in declared.values())
+        wanted = {name for _, name in late}
+        self._kept = [name for name in declared if refers or name in wanted]
         for position, name in late:
-            if name not in names:
+            if name not in self._kept:
                 reason = f"the model has no output field '{name}'"
                 raise InvalidModel("pmml_refused_by_runtime", reason, "Inspect the file again.")
-            index = len(own) + names.index(name)
+            index = len(own) + self._kept.index(name)
             self.slices[position] = (index, index + 1)
         return own
 

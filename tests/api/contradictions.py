@@ -94,7 +94,7 @@ def _services() -> Sequence[Contradiction]:
         ("POST", services, {**new, "resources": {"cpu": 0}}, 422, "/resources/cpu"),
         ("POST", services, {**new, "resources": {"memory": "1 pound"}}, 422, "/resources/memory"),
         ("POST", services, {**new, "resources": {"memory": "1Mi"}}, 422, "/resources/memory"),
-        ("POST", services, {**new, "resources": {"gpu": 1}}, 422, "/resources/gpu"),
+        ("POST", services, {**new, "resources": {"gpu": 17}}, 422, "/resources/gpu"),
         ("POST", services, {**new, "env": {"A=B": "x"}}, 422, "/env"),
         ("POST", services, {**new, "env": {"": "x"}}, 422, "/env"),
         ("POST", services, {**new, "env": {"A": 1}}, 422, "/env/A"),

@@ -15,6 +15,8 @@ IDENTITY = Identity("iris", "iris", "flowers", "3")
 class PythonModel:
     """A loaded model that is a Python function; remembers what it was asked."""
 
+    execution_provider = "Python"
+
     def __init__(self, predict: Predict) -> None:
         self._predict = predict
         self.asked: list[Columns] = []

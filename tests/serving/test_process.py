@@ -308,3 +308,30 @@ def test_a_wrong_signature_is_one_sentence(start: Command, examples: Path, tmp_p
     server = start("--model", examples / "iris.onnx", "--signature", path)
     _, errors = server.communicate(timeout=DEADLINE_S)
     assert (server.returncode, errors.decode().count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("model", ["iris.onnx", "iris.pmml"])
+def test_a_gpu_that_was_asked_for_and_is_not_there_ends_the_server_in_words(
+    start: Command, examples: Path, model: str
+) -> None:
+    process = start("--model", examples / model, "--port", "0", "--gpu", "1")
+    errors = process.communicate(timeout=DEADLINE_S)[1].decode()
+    refusal = json.loads(errors.splitlines()[-1])
+    assert (process.returncode, refusal["code"]) == (65, "gpu_missing")
+    assert refusal["message"].startswith("a GPU was asked for and none can be used: ")
+
+
+def test_a_server_says_what_runs_its_model(start: Command, examples: Path) -> None:
+    url = address(start("--model", examples / "iris.onnx", "--port", "0"))
+    with urllib.request.urlopen(f"{url}/v2", timeout=DEADLINE_S) as answer:
+        assert json.load(answer)["execution_provider"] == "CPUExecutionProvider"
+
+
+def test_a_java_that_crashes_takes_the_server_with_it_and_says_so(start: Command, examples: Path) -> None:
+    process = start("--model", examples / "iris.pmml", "--port", "0")
+    url = address(process)
+    assert predict(url, {"inputs": {"sepal_length": 5, "sepal_width": 3, "petal_length": 1, "petal_width": 0.2}})
+    process.send_signal(signal.SIGSEGV)
+    errors = process.communicate(timeout=DEADLINE_S)[1].decode()
+    assert process.returncode == 1
+    assert "A fatal error has been detected by the Java Runtime Environment" in errors

@@ -20,6 +20,7 @@ CRASHES_BEFORE_FAILURE = 3
 HOPELESS = (
     "model_refused",
     "runtime_missing",
+    "gpu_missing",
     "out_of_memory",
 )  # another try with the same file and limits ends the same
 

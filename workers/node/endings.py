@@ -5,8 +5,12 @@ import signal
 from dataclasses import dataclass
 
 REFUSED = 65  # the model server's exit code for a model that it cannot serve: the file is at fault
-# Where not the file is at fault: another limit can help, or another runtime.
-OTHER_FAULTS = {"memory_limit_exceeded": "out_of_memory", "runtime_missing": "runtime_missing"}
+# Where not the file is at fault: another limit can help, another runtime, or another machine.
+OTHER_FAULTS = {
+    "memory_limit_exceeded": "out_of_memory",
+    "runtime_missing": "runtime_missing",
+    "gpu_missing": "gpu_missing",
+}
 # How the parts of a model server say that an allocation was refused (RLIMIT_DATA, -Xmx).
 MEMORY_WORDS = ("MemoryError", "bad_alloc", "OutOfMemoryError", "insufficient memory", "Cannot allocate memory")
 

@@ -35,6 +35,7 @@ class Launch:
     socket: Path | None
     threads: int
     memory_mb: int | None
+    gpu: int
     parent_fd: int
     runtime: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,6 +62,7 @@ def model_server(settings: Settings) -> Command:
             "--replica": launch.replica_id,
             "--threads": launch.threads,
             "--memory-mb": launch.memory_mb,
+            "--gpu": launch.gpu or None,
             "--max-body-mb": ceil(settings.max_predict_bytes / MIB),
             "--grace-s": settings.drain_s,
             "--parent-fd": launch.parent_fd,
@@ -122,6 +124,7 @@ async def prepare(
         socket=place.socket,
         threads=threads,
         memory_mb=spec.memory_mb,
+        gpu=spec.gpu,
         parent_fd=place.parent_fd,
         runtime=spec.runtime or {},
     )

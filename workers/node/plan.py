@@ -17,7 +17,7 @@ LONGEST_BACKOFF = 30 * SECOND
 # A replica that had answered works between its crashes: waiting longer than this serves nobody.
 LONGEST_BACKOFF_ONCE_READY = 2 * SECOND
 STEADY = 60 * SECOND  # who lived this long and answered begins a new count with its end
-REFUSALS = ("model_refused", "runtime_missing")
+REFUSALS = ("model_refused", "runtime_missing", "gpu_missing")
 MOST_REFUSALS = 3
 PLATFORM_REASONS = ("platform_restarted", "platform_stopped")  # not the model's fault
 

@@ -33,7 +33,7 @@ def stamped(case: NodeCase) -> onnx.ModelProto:
 
 
 def bare_answer(case: NodeCase, model: onnx.ModelProto) -> Columns:
-    """By output, with bfloat16 as float32. Raises `Excluded` where onnxruntime does not run it, or never twice alike."""
+    """By output, bfloat16 as float32. Raises `Excluded` where onnxruntime does not run it or is never twice alike."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

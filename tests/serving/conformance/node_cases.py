@@ -4,7 +4,7 @@ The wheel has no files of it; the package makes all cases in memory, which takes
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -40,11 +40,12 @@ def node_cases() -> list[NodeCase]:
         return [
             NodeCase(case.name, case.model, _feeds(case.model, inputs))
             for case in collect_testcases(None)
-            for inputs, _ in case.data_sets
+            if case.model is not None
+            for inputs, _ in case.data_sets or ()
         ]
 
 
-def _feeds(model: onnx.ModelProto, inputs: list[object]) -> dict[str, Feed]:
+def _feeds(model: onnx.ModelProto, inputs: Sequence[object]) -> dict[str, Feed]:
     return {value.name: _feed(given) for value, given in zip(model.graph.input, inputs, strict=False)}
 
 

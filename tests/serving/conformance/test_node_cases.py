@@ -16,7 +16,7 @@ from serving.score import Identity, Scorer
 from serving.signature import Signature
 from tests.serving.conformance.bare import Excluded, bare_answer, difference, stamped
 from tests.serving.conformance.node_cases import NodeCase, node_cases
-from tests.serving.conformance.ways import WAYS, NotAnswered, Way
+from tests.serving.conformance.ways import WAYS, NotAnswered, Way, datatypes_of
 
 IDENTITY = Identity("node", "node", "node", "1")
 # What a version may not be, and the engine's bare users may.
@@ -86,8 +86,7 @@ async def _ask_all(path: Path) -> Findings:
             if not way.carries(served.signature, served.columns, served.answer):
                 continue
             found.compared[way.name] += 1
-            fields = (*served.signature.inputs, *served.signature.outputs)
-            found.datatypes[way.name] |= {each.datatype for each in fields}
+            found.datatypes[way.name] |= datatypes_of(served.signature)
             try:
                 answer = await way.ask(served.server, served.signature, served.columns)
                 differs = difference(answer, served.answer, keeps_shapes=way.keeps_shapes)

@@ -55,8 +55,7 @@ class OipJson:
     name, keeps_shapes = "/v2 JSON", True
 
     def carries(self, signature: Signature, columns: Columns, answer: Columns) -> bool:
-        narrow = any(field.datatype in BINARY_ONLY for field in (*signature.inputs, *signature.outputs))
-        return is_finite(columns) and is_finite(answer) and not narrow
+        return is_finite(columns) and is_finite(answer) and BINARY_ONLY.isdisjoint(datatypes_of(signature))
 
     async def ask(self, server: ModelServer, signature: Signature, columns: Columns) -> Columns:
         datatypes = {field.name: field.datatype for field in signature.inputs}
@@ -75,6 +74,11 @@ class OipJson:
 
 
 WAYS: tuple[Way, ...] = (PredictTensors(), OipJson())
+
+
+def datatypes_of(signature: Signature) -> set[Datatype]:
+    """Of all inputs and outputs."""
+    return {each.datatype for each in signature.inputs} | {each.datatype for each in signature.outputs}
 
 
 def is_finite(columns: Columns) -> bool:

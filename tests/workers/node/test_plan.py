@@ -158,7 +158,7 @@ def test_failures_before_a_restart_do_not_count() -> None:
     assert steps(before, replace(ONE, fresh_since=NOW - SECOND)) == [Start()]
 
 
-@pytest.mark.parametrize("reason", ["model_refused", "runtime_missing"])
+@pytest.mark.parametrize("reason", ["model_refused", "runtime_missing", "gpu_missing"])
 def test_what_is_refused_is_not_tried_for_ever(reason: str) -> None:
     refused = [failure(number, ended_s_ago=600, reason=reason) for number in range(3)]
     assert steps(refused[:2], ONE) == [Start()]
