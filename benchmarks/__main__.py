@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from benchmarks import (
     batching,
     command,
+    cycles,
     deploy,
     drain,
     duplicates,
@@ -18,6 +19,7 @@ from benchmarks import (
     rolling,
     rows,
     scale,
+    soak,
     start,
     throughput,
     upload,
@@ -45,6 +47,8 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "command": command.measure,
     "batching": batching.measure,
     "rows": rows.measure,
+    "cycles": cycles.measure,
+    "soak": soak.measure,
 }
 
 
