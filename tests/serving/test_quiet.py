@@ -1,7 +1,7 @@
 """A model server talks to nobody but its callers, and leaves nothing in its user's folders."""
 
+import asyncio
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,10 +20,11 @@ async def test_a_replica_opens_no_connection_and_writes_no_file(repository_root:
     home.mkdir()
     command = [sys.executable, "-P", "-m", "serving", "--model", str(repository_root / "examples" / "iris.onnx")]
     environment = {"PYTHONPATH": str(repository_root), "PATH": os.environ["PATH"], "HOME": str(home)}
-    server = subprocess.Popen([*command, "--socket", str(path)], env=environment, stdout=subprocess.PIPE)
+    command += ["--socket", str(path)]
+    server = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
     try:
         assert server.stdout is not None
-        assert server.stdout.readline()
+        assert await server.stdout.readline()
         wire = await connect(path)
         status = 503
         while status == 503:
@@ -38,5 +39,5 @@ async def test_a_replica_opens_no_connection_and_writes_no_file(repository_root:
         wire.close()
     finally:
         server.kill()
-        server.communicate()
+        await server.wait()
     assert list(home.rglob("*")) == []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.application import ModelServer
 from serving.datatypes import BINARY_ONLY, DTYPES
 from serving.engines.base import Columns
-from serving.messages import Request
+from serving.messages import Request, Response
 from serving.signature import Datatype, Signature
 
 
@@ -88,11 +88,17 @@ def is_finite(columns: Columns) -> bool:
 
 async def post_json(server: ModelServer, target: bytes, body: object) -> dict[str, object]:
     """The decoded answer. Raises `NotAnswered`."""
-    answered = server.answer(Request(b"POST", target, {}, msgspec.json.encode(body)))
+    response = await post(server, target, msgspec.json.encode(body), {})
+    return cast("dict[str, object]", msgspec.json.decode(response.body))
+
+
+async def post(server: ModelServer, target: bytes, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
+    """The server's response, of status 200. Raises `NotAnswered`."""
+    answered = server.answer(Request(b"POST", target, headers, body))
     response = await answered if isinstance(answered, asyncio.Future) else answered
     if response.status != 200:
         raise NotAnswered(f"{response.status} {response.body[:300].decode()}")
-    return cast("dict[str, object]", msgspec.json.decode(response.body))
+    return response
 
 
 def _array(values: object, datatype: Datatype) -> NDArray[np.generic]:
