@@ -29,7 +29,11 @@ def iris_file(repository_root: Path) -> Path:
 @pytest.fixture(scope="session")
 def signature(iris_file: Path, repository_root: Path) -> dict[str, Any]:
     """What the model server says about the iris model."""
-    command = (sys.executable, "-P", "-m", "serving", "inspect", str(iris_file))
+    return _inspected(iris_file, repository_root)
+
+
+def _inspected(file: Path, repository_root: Path) -> dict[str, Any]:
+    command = (sys.executable, "-P", "-m", "serving", "inspect", str(file))
     environment = {**os.environ, "PYTHONPATH": str(repository_root)}
     printed = subprocess.run(command, stdout=subprocess.PIPE, env=environment, timeout=60, check=True).stdout
     found: dict[str, Any] = json.loads(printed)
@@ -82,6 +86,30 @@ async def test_a_file_that_is_no_model_is_refused_with_the_reason(data: Path, si
         [first, *_] = await world.ended("failed")
         assert first.reason == "model_refused"
         assert first.message
+
+
+async def test_a_gpu_that_is_not_there_is_the_reason_of_the_failure(iris: World, signature: dict[str, Any]) -> None:
+    [served] = await iris.ready(1)
+    await iris.target.apply(iris.spec(signature=signature, generation=2, revision_id="rev_2", cpu=1.0, gpu=1))
+    refused = next(replica for replica in await iris.ended("failed") if replica.id != served.id)
+    assert refused.reason == "gpu_missing"
+    assert str(refused.message).startswith("a GPU was asked for and none can be used: ")
+
+
+async def test_a_model_server_whose_java_crashes_is_replaced_and_its_log_kept(
+    data: Path, repository_root: Path
+) -> None:
+    content = await asyncio.to_thread((repository_root / "examples" / "iris-logistic.pmml").read_bytes)
+    pmml = await asyncio.to_thread(_inspected, repository_root / "examples" / "iris-logistic.pmml", repository_root)
+    async with open_world(data, content) as world:
+        await world.node(Rhythm(), model_server(world.settings)).start()
+        await world.target.apply(world.spec(signature=pmml, cpu=1.0))
+        [first] = await world.ready(1, 30)
+        os.kill(await world.pid(first.id), signal.SIGSEGV)  # what Java makes a report of, and ends by
+        [ended] = await world.ended("failed")
+        assert str(ended.message).startswith("ended with exit code 1\n")  # and the end of the report
+        [second] = await world.ready(1, 30)
+        assert second.id != first.id
 
 
 async def test_a_replica_starts_only_on_the_runtime_that_is_pinned(iris: World, signature: dict[str, Any]) -> None:
