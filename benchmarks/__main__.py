@@ -14,6 +14,7 @@ from benchmarks import (
     duplicates,
     latency,
     listing,
+    pmml,
     predictions,
     recovery,
     rolling,
@@ -47,6 +48,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "command": command.measure,
     "batching": batching.measure,
     "rows": rows.measure,
+    "pmml": pmml.measure,
     "cycles": cycles.measure,
     "soak": soak.measure,
 }
