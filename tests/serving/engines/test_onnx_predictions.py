@@ -172,3 +172,13 @@ def test_the_runtime_leaves_no_device_id_and_no_events(tmp_path: Path) -> None:
     environment = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": str(room)}
     subprocess.run([sys.executable, "-P", "-c", code], check=True, env=environment, cwd=tmp_path, timeout=60)
     assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize("offset", [1, 4, 8, 12])
+def test_an_answer_does_not_depend_on_where_its_tensor_begins(tmp_path: Path, offset: int) -> None:
+    made = model([node("ReduceMean", "x", "y", axes=[1], keepdims=1)], [tensor("x", [None, 60])])
+    ready = loaded(made, tmp_path)
+    column = np.random.default_rng(3).normal(size=(50, 60)).astype(np.float32)
+    body = bytes(offset) + column.tobytes()
+    anywhere = np.frombuffer(body, np.uint8)[offset:].view(np.float32).reshape(column.shape)
+    assert ready.predict({"x": anywhere})["y"].tobytes() == ready.predict({"x": column})["y"].tobytes()
