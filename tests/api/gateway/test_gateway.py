@@ -104,7 +104,6 @@ async def test_a_prediction_goes_to_a_replica_and_back(database: Database, table
     assert one.seen[0].line == "POST /api/v1/services/iris/predict?on_error=record HTTP/1.1"
     assert one.seen[0].body == b'{"inputs":{}}'
     assert "cookie" not in one.seen[0].headers
-    assert one.seen[0].headers["portside-timeout"] == "60000ms"
 
 
 async def test_connections_are_kept_alive(database: Database, table: RoutingTable, tmp_path: Path) -> None:
