@@ -108,24 +108,28 @@ class GrpcServer:
 
     async def _sleep(self, seconds: float) -> None:
         waiting = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({waiting}, timeout=seconds)
-        waiting.cancel()
+        try:
+            await asyncio.wait({waiting}, timeout=seconds)
+        finally:
+            waiting.cancel()
 
     async def _until_stopping(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """The messages of a stream, until there are no more or the server stops."""
         stopping = asyncio.create_task(self._stopping.wait())
+        coming: asyncio.Task[bytes | None] | None = None
         try:
             while True:
-                coming = asyncio.ensure_future(_next(messages))
+                coming = asyncio.create_task(_next(messages))
                 await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    coming.cancel()
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping; connect again")
                 if (message := coming.result()) is None:
                     return
                 yield message
-        finally:
+        finally:  # who has gone cancels us while we wait for the next
             stopping.cancel()
+            if coming is not None:
+                coming.cancel()
 
 
 class _Handlers(grpc.GenericRpcHandler):

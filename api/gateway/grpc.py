@@ -177,25 +177,29 @@ class GrpcGateway:
     async def _change(self) -> None:
         stopping = asyncio.create_task(self._stopping.wait())
         changing = asyncio.create_task(self._gateway.table.changed(LOOK_S))
-        await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        changing.cancel()
+        try:
+            await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            changing.cancel()
 
     async def _until_stopping(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """The messages of a stream, until there are no more or the platform stops."""
         stopping = asyncio.create_task(self._stopping.wait())
+        coming: asyncio.Task[bytes | None] | None = None
         try:
             while True:
-                coming = asyncio.ensure_future(_next(messages))
+                coming = asyncio.create_task(_next(messages))
                 await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    coming.cancel()
                     await context.abort(Code.UNAVAILABLE, "the platform is stopping; connect again")
                 if (message := coming.result()) is None:
                     return
                 yield message
-        finally:
+        finally:  # who has gone cancels us while we wait for the next
             stopping.cancel()
+            if coming is not None:
+                coming.cancel()
 
 
 class _Handlers(grpc.GenericRpcHandler):
