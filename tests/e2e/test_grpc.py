@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
+from deploy.stack.child import free_port
 from serving.protocols.oip_proto import METHODS
-from tests.docs.test_docs import free_port
 from tests.e2e.conftest import WAIT, succeeds
 from tests.e2e.environments import ROOT, make_environment, run_block, run_script
 from tests.e2e.platform import RunningPlatform
