@@ -28,6 +28,7 @@ from benchmarks import (
     wakeup,
 )
 from benchmarks.figures import Figure, load_in_words, print_table
+from benchmarks.peers import command as peers
 from benchmarks.platform import Broken
 
 BARS: Mapping[str, Callable[[], list[Figure]]] = {
@@ -51,21 +52,23 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "pmml": pmml.measure,
     "cycles": cycles.measure,
     "soak": soak.measure,
+    "peers": peers.measure,
 }
 
 
 def main() -> int:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Measure the bars; all of them by default.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BARS))
-    names = parser.parse_args().names or list(BARS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BARS)}; `peers --help` tells its options")
+    alone = sys.argv[1:2] == ["peers"]  # it alone has options
+    names = ["peers"] if alone else parser.parse_args().names or list(BARS)
     if unknown := [name for name in names if name not in BARS]:
         parser.error(f"there is no bar {unknown[0]!r}; the bars are {', '.join(BARS)}")
     figures = []
     for name in names:
         began = time.perf_counter()
         try:
-            figures += BARS[name]()
+            figures += peers.measure(sys.argv[2:]) if alone else BARS[name]()
         except Broken as error:
             figures.append(Figure(name, "a figure", str(error)[:200], ok=False))
         print(f"{name}: measured in {time.perf_counter() - began:.0f} s, {load_in_words()}", flush=True)

@@ -13,7 +13,11 @@ from packaging.utils import canonicalize_name
 from requirements.lock import lock_inputs, locks_apart
 
 OURS = ("tests", "product", "serving", "bootstrap", "build")
-LOCKS = (*OURS, "azure", "generator", "kserve", "mlserver", "replicate", "schemathesis", "triton", "webhooks")
+LOCKS = (
+    *OURS,
+    *("azure", "generator", "kserve", "mlserver", "replicate", "schemathesis", "triton", "webhooks"),
+    *("peer-bentoml", "peer-litserve", "peer-mlserver", "peer-triton"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""Whether a server answers what the engine answers: nobody is measured before it does."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from benchmarks.peers.server import Server
+from benchmarks.peers.workloads import GRPC_METHOD, Ask, packed
+from benchmarks.platform import Broken
+from benchmarks.wire import Connection, request
+
+FRAME_HEAD_BYTES = 5
+GRPC_S = 10.0
+BESIDE = ("shape", "parameters")  # numbers below these members are no answers
+TOLERANCE = 1e-4  # PMML computes in FP64
+
+
+def answer_bytes(server: Server, expected: Mapping[str, Sequence[float]]) -> dict[str, int]:
+    """The sizes of a server's answers, once each is right. Raises `Broken` where one is not."""
+    sizes = {}
+    for name, ask in server.asks.items():
+        answer = _over_grpc(ask) if ask.is_grpc else _over_http(ask, name)
+        if not _is_right(ask, answer, expected.get(name)):
+            raise Broken(f"{name} is answered wrongly: {answer[:200].decode(errors='replace')}")
+        sizes[name] = len(answer) + (FRAME_HEAD_BYTES if ask.is_grpc else 0)
+    return sizes
+
+
+def numbers(document: Any) -> Iterator[float]:
+    """All numbers of an answer, in their order."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            if name not in BESIDE:
+                yield from numbers(value)
+    elif isinstance(document, list):
+        for one in document:
+            yield from numbers(one)
+    elif isinstance(document, (int, float)) and not isinstance(document, bool):
+        yield document
+
+
+def _is_right(ask: Ask, answer: bytes, expected: Sequence[float] | None) -> bool:
+    if expected is None:  # what was sent comes back
+        return answer[-1024:] == ask.body[-1024:]
+    if ask.is_grpc or not answer.startswith(b"{"):
+        return packed(expected) in answer
+    found = list(numbers(json.loads(answer)))
+    return len(found) == len(expected) and all(
+        math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        for one, other in zip(found, expected, strict=True)
+    )
+
+
+def _over_http(ask: Ask, name: str) -> bytes:
+    with Connection(("127.0.0.1", ask.port)) as connection:
+        answer = connection.exchange(request("POST", ask.path, ask.body, ask.headers))
+    if answer.status != 200:
+        raise Broken(f"{name} is answered {answer.status}: {answer.body[:200].decode(errors='replace')}")
+    return answer.body
+
+
+def _over_grpc(ask: Ask) -> bytes:
+    """The message of the answer; in gRPC's own client, as it must be readable for others than h2load."""
+    with grpc.insecure_channel(f"127.0.0.1:{ask.port}") as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GRPC_METHOD)
+        try:
+            answer: bytes = call(ask.body[FRAME_HEAD_BYTES:], timeout=GRPC_S, wait_for_ready=True)
+        except grpc.RpcError as error:
+            raise Broken(f"gRPC is answered {error}"[:300]) from error
+    return answer

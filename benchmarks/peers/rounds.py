@@ -1,0 +1,93 @@
+"""Runs the plan: round after round over all cells, so that what else the machine does hits all of them alike."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.peers.contenders import Contender, Sample
+from benchmarks.peers.plan import Bar, Workload
+from benchmarks.platform import Broken
+
+WARM_UP_S = 1.0
+
+
+@dataclass(slots=True)
+class Results:
+    """The samples of each cell, a cell being a workload and a peer, and why there are none."""
+
+    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def greatest_per_s(self, workload: str, peer: str) -> float | None:
+        """The most that a peer has answered so far: what its half is taken of."""
+        found = self.samples.get((workload, peer))
+        return median(sample.per_s for sample in found) if found else None
+
+    def figure(self, bar: Bar) -> float | None:
+        """The median over the rounds, each of which compares what was measured seconds apart."""
+        ours, theirs = (self.samples.get((bar.workload, peer), []) for peer in (bar.peer, bar.against))
+        compared = [
+            bar.compare(float(getattr(one, bar.measure)), float(getattr(other, bar.measure)))
+            for one, other in zip(ours, theirs, strict=False)
+        ]
+        return median(compared) if compared else None
+
+
+def run(
+    workloads: Sequence[Workload],
+    contenders: Mapping[str, Contender],
+    rounds: int,
+    seconds: float,
+    missing: Mapping[str, str],
+) -> Results:
+    """Measure all cells in every round; a cell that fails is left out of those that follow.
+
+    `missing` are peers that could not be started, and why.
+    """
+    results = Results()
+    for workload in workloads:
+        results.failures |= {(workload.name, peer): missing[peer] for peer in workload.peers if peer in missing}
+    steady = [workload for workload in workloads if workload.share is None]
+    paced = [workload for workload in workloads if workload.share is not None]
+    for chosen in (steady, paced):  # a share is of a rate that must be known
+        for number in range(rounds + 1):
+            for workload in chosen:
+                _measure_all(workload, contenders, results, seconds, is_warm_up=number == 0)
+            if chosen and number:
+                print(f"round {number} of {rounds}: {', '.join(workload.name for workload in chosen)}", flush=True)
+    return results
+
+
+def middle(samples: Sequence[Sample]) -> Sample:
+    """Each figure's median."""
+    return Sample(
+        median(sample.per_s for sample in samples),
+        median(sample.p50_us for sample in samples),
+        median(sample.p99_us for sample in samples),
+        median(sample.processor_us for sample in samples),
+        round(median(sample.resident_bytes for sample in samples)),
+    )
+
+
+def _measure_all(
+    workload: Workload, contenders: Mapping[str, Contender], results: Results, seconds: float, *, is_warm_up: bool
+) -> None:
+    for peer in workload.peers:
+        cell = workload.name, peer
+        if peer not in contenders or cell in results.failures:
+            continue
+        per_s = None
+        if workload.share is not None:
+            greatest = results.greatest_per_s(workload.ask, peer)
+            if greatest is None:
+                results.failures[cell] = "its greatest rate is not known"
+                continue
+            per_s = workload.share * greatest
+        try:
+            sample = contenders[peer].measure(workload, min(seconds, WARM_UP_S) if is_warm_up else seconds, per_s)
+        except Broken as error:
+            results.failures[cell] = str(error)
+            continue
+        if not is_warm_up:
+            results.samples[cell].append(sample)

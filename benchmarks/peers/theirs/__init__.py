@@ -1,0 +1,1 @@
+"""What runs inside the peers' environments: each serves the same files with the same engine, one thread each."""
