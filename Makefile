@@ -3,6 +3,7 @@
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
 #   SECONDS= SEED=     the fuzz campaign: docs/reliability.md
+#   BARS="peers"       what to measure, all by default: docs/benchmarks.md
 #   STACK=1            the demo on the production shape, as `make stack` starts it
 
 PYTHON ?=
@@ -77,8 +78,8 @@ crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK
 fuzz: .venv/.ready-to-test ## Fuzz the API with schemathesis: SECONDS=300 SEED=7 (a sample is in `make test`)
 	$(IN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/.ready-to-test ## Measure the bars
-	$(IN)/python -m benchmarks
+bench: .venv/.ready-to-test ## Measure the bars: BARS="start latency", BARS="peers --only json" (docs/benchmarks.md)
+	$(IN)/python -m benchmarks $(BARS)
 
 clean: ## Remove what can be made again: .venv, caches, data of the demo and the stack
 	rm -rf .venv .demo .stack build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,15 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 
-from benchmarks.peers.server import Server
 from benchmarks.peers.workloads import GRPC_METHOD, Ask, packed
 from benchmarks.platform import Broken
-from benchmarks.wire import Connection, request
+from benchmarks.wire import Connection
 
 FRAME_HEAD_BYTES = 5
 GRPC_S = 10.0
@@ -18,15 +17,12 @@ BESIDE = ("shape", "parameters")  # numbers below these members are no answers
 TOLERANCE = 1e-4  # PMML computes in FP64
 
 
-def answer_bytes(server: Server, expected: Mapping[str, Sequence[float]]) -> dict[str, int]:
-    """The sizes of a server's answers, once each is right. Raises `Broken` where one is not."""
-    sizes = {}
-    for name, ask in server.asks.items():
-        answer = _over_grpc(ask) if ask.is_grpc else _over_http(ask, name)
-        if not _is_right(ask, answer, expected.get(name)):
-            raise Broken(f"{name} is answered wrongly: {answer[:200].decode(errors='replace')}")
-        sizes[name] = len(answer) + (FRAME_HEAD_BYTES if ask.is_grpc else 0)
-    return sizes
+def right_answer_bytes(ask: Ask, expected: Sequence[float] | None) -> int:
+    """The size of an answer that is right; none expected: what was sent. Raises `Broken` where it is wrong."""
+    answer = _over_grpc(ask) if ask.is_grpc else _over_http(ask)
+    if not _is_right(ask, answer, expected):
+        raise Broken(f"the answer is wrong: {answer[:200].decode(errors='replace')}")
+    return len(answer) + (FRAME_HEAD_BYTES if ask.is_grpc else 0)
 
 
 def numbers(document: Any) -> Iterator[float]:
@@ -45,7 +41,7 @@ def numbers(document: Any) -> Iterator[float]:
 def _is_right(ask: Ask, answer: bytes, expected: Sequence[float] | None) -> bool:
     if expected is None:  # what was sent comes back
         return answer[-1024:] == ask.body[-1024:]
-    if ask.is_grpc or not answer.startswith(b"{"):
+    if ask.is_binary:
         return packed(expected) in answer
     found = list(numbers(json.loads(answer)))
     return len(found) == len(expected) and all(
@@ -54,11 +50,11 @@ def _is_right(ask: Ask, answer: bytes, expected: Sequence[float] | None) -> bool
     )
 
 
-def _over_http(ask: Ask, name: str) -> bytes:
+def _over_http(ask: Ask) -> bytes:
     with Connection(("127.0.0.1", ask.port)) as connection:
-        answer = connection.exchange(request("POST", ask.path, ask.body, ask.headers))
+        answer = connection.exchange(ask.http())
     if answer.status != 200:
-        raise Broken(f"{name} is answered {answer.status}: {answer.body[:200].decode(errors='replace')}")
+        raise Broken(f"it is answered {answer.status}: {answer.body[:200].decode(errors='replace')}")
     return answer.body
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.peers import others, ours
-from benchmarks.peers.checks import answer_bytes
 from benchmarks.peers.contenders import Contender, Served, bare
 from benchmarks.peers.load import Generator, find_generator
 from benchmarks.peers.plan import WORKLOADS, Workload
@@ -27,6 +26,8 @@ SERVERS: Mapping[str, Starter] = {
     "replica": ours.replica,
     "grpc": ours.grpc_replica,
     "arrow": ours.arrow_replica,
+    "batched": ours.batched,
+    "unbatched": ours.unbatched,
     "gateway": ours.gateway,
     "empty": ours.empty,
     "mlserver": others.mlserver,
@@ -116,4 +117,4 @@ def _contender(
     if peer in ENGINES:
         return ending.enter_context(bare(place, *ENGINES[peer]))
     server = ending.enter_context(SERVERS[peer](place))
-    return Served(server, generator, place, answer_bytes(server, expected))
+    return Served(server, generator, place, expected)

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import psutil
 
+from benchmarks.peers.checks import right_answer_bytes
 from benchmarks.peers.load import Generator
 from benchmarks.peers.plan import Workload
 from benchmarks.peers.server import Place, Server, on_core
@@ -56,11 +57,13 @@ class Contender(Protocol):
 class Served:
     """A server and the load on it."""
 
-    def __init__(self, server: Server, generator: Generator, place: Place, answer_bytes: Mapping[str, int]) -> None:
-        """`answer_bytes` are the sizes of answers that were found right, by what was asked."""
+    def __init__(
+        self, server: Server, generator: Generator, place: Place, expected: Mapping[str, Sequence[float]]
+    ) -> None:
+        """`expected` are the right answers by workload."""
         self.name, self.version, self.ready_s = server.name, server.version, server.ready_s
         self._server, self._generator, self._core = server, generator, place.load_core
-        self._answer_bytes = answer_bytes
+        self._expected, self._answer_bytes = expected, dict[str, int]()
         self._bodies = {
             name: ask.write(place.scratch, f"{server.name}-{name}".replace(" ", "-"))
             for name, ask in server.asks.items()
@@ -75,6 +78,8 @@ class Served:
 
     def _measure(self, workload: Workload, seconds: float, per_s: float | None) -> Sample:
         ask = self._server.asks[workload.ask]
+        if workload.ask not in self._answer_bytes:
+            self._answer_bytes[workload.ask] = right_answer_bytes(ask, self._expected.get(workload.ask))
         before = self._server.processor_s(workload.ask)
         found = self._generator.send(
             ask,

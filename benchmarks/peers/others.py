@@ -12,11 +12,12 @@ from pathlib import Path
 from benchmarks.peers.environments import environment
 from benchmarks.peers.server import Place, Server, locked_version, started
 from benchmarks.peers.workloads import (
+    CONV_SHAPE,
     IDENTITY_VALUES,
     MANY_ROWS,
     Ask,
-    conv_rows,
     identity_bytes,
+    image_rows,
     iris_rows,
     oip_binary,
     oip_grpc,
@@ -59,7 +60,7 @@ def oip_asks(prefix: str = "/v2/models/", names: Mapping[str, str] | None = None
     return {
         "json": oip_json(path["iris"], "float_input", [1, 4], iris_rows(1)),
         "rows": oip_json(path["iris"], "float_input", [MANY_ROWS, 4], iris_rows(MANY_ROWS)),
-        "conv": oip_json(path["conv"], "image", [1, 3, 32, 32], conv_rows(1)),
+        "conv": oip_json(path["conv"], "image", [1, *CONV_SHAPE], image_rows(*CONV_SHAPE)),
     }
 
 
@@ -158,7 +159,7 @@ def _route_asks(port: int) -> dict[str, Ask]:
     asks = {
         "json": route_json("/iris", iris_rows(1)),
         "rows": route_json("/iris", iris_rows(MANY_ROWS)),
-        "conv": route_json("/conv", conv_rows(1)),
+        "conv": route_json("/conv", image_rows(*CONV_SHAPE)),
     }
     return at(port, asks)
 

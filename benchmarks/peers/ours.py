@@ -7,7 +7,17 @@ from contextlib import ExitStack, contextmanager
 from benchmarks.peers import forest
 from benchmarks.peers.others import at, binary_ask, grpc_ask, oip_asks
 from benchmarks.peers.server import Place, Server, on_core, started
-from benchmarks.peers.workloads import MANY_RECORDS, Ask, columns_json, record_json
+from benchmarks.peers.workloads import (
+    CONV_SHAPE,
+    DIGITS_SHAPE,
+    MANY_RECORDS,
+    Ask,
+    columns_json,
+    image_rows,
+    oip_binary,
+    packed,
+    record_json,
+)
 from benchmarks.platform import Platform, fresh_folder, running
 from deploy.stack.child import free_port
 
@@ -24,7 +34,7 @@ def replica(place: Place) -> Iterator[Server]:
         for file, names in _by_file().items():
             port = free_port()
             own = at(port, names)
-            pid, took = ending.enter_context(_serving(place, file, port, next(iter(own.values()))))
+            pid, took = ending.enter_context(_serving(place, file, port))
             asks |= own
             pids |= {name: [pid] for name in own}
             if file == "iris.onnx":
@@ -36,8 +46,7 @@ def replica(place: Place) -> Iterator[Server]:
 def grpc_replica(place: Place) -> Iterator[Server]:
     """A model server that listens for gRPC too."""
     http, grpc = free_port(), free_port()
-    first = oip_asks()["json"].at(http)
-    with _serving(place, "iris.onnx", http, first, "--grpc-port", str(grpc)) as (pid, took):
+    with _serving(place, "iris.onnx", http, "--grpc-port", str(grpc)) as (pid, took):
         yield Server("Portside replica", {"grpc": grpc_ask().at(grpc)}, {"grpc": [pid]}, THIS, took)
 
 
@@ -47,8 +56,22 @@ def arrow_replica(place: Place) -> Iterator[Server]:
     port = free_port()
     body = (place.models / "forest.arrow").read_bytes()
     asks = {"forest": Ask("/predict", body, {"content-type": ARROW, "accept": ARROW}, port)}
-    with _serving(place, "forest.onnx", port, asks["forest"]) as (pid, took):
+    with _serving(place, "forest.onnx", port) as (pid, took):
         yield Server("Portside replica, Arrow", asks, {"forest": [pid]}, THIS, took)
+
+
+@contextmanager
+def batched(place: Place) -> Iterator[Server]:
+    """Model servers that run requests together where trying has shown that it pays."""
+    with _batching(place, "Portside replica, batching") as server:
+        yield server
+
+
+@contextmanager
+def unbatched(place: Place) -> Iterator[Server]:
+    """The same without."""
+    with _batching(place, "Portside replica, no batching", "--max-batch", "1") as server:
+        yield server
 
 
 @contextmanager
@@ -73,6 +96,20 @@ def empty(place: Place) -> Iterator[Server]:
         yield Server.of_family("empty answer", asks, pid, THIS, took)
 
 
+@contextmanager
+def _batching(place: Place, name: str, *options: str) -> Iterator[Server]:
+    asks: dict[str, Ask] = {}
+    pids: dict[str, Sequence[int]] = {}
+    with ExitStack() as ending:
+        for workload, model, shape in (("batch", "conv", CONV_SHAPE), ("batch-small", "digits", DIGITS_SHAPE)):
+            port = free_port()
+            pid, _ = ending.enter_context(_serving(place, f"{model}.onnx", port, *options))
+            image = packed(image_rows(*shape))
+            asks[workload] = oip_binary(f"/v2/models/{model}/infer", "image", [1, *shape], image).at(port)
+            pids[workload] = [pid]
+        yield Server(name, asks, pids, THIS)
+
+
 def _by_file() -> Mapping[str, Mapping[str, Ask]]:
     oip = oip_asks()
     return {
@@ -87,9 +124,9 @@ def _by_file() -> Mapping[str, Mapping[str, Ask]]:
 
 
 @contextmanager
-def _serving(place: Place, file: str, port: int, first: Ask, *more: str) -> Iterator[tuple[int, float]]:
+def _serving(place: Place, file: str, port: int, *more: str) -> Iterator[tuple[int, float]]:
     command = [sys.executable, "-m", "serving", "--model", str(place.models / file), "--port", str(port), *more]
-    with started(place, f"serving-{file}", command, first) as found:
+    with started(place, f"serving-{file}", command, Ask("/v2/health/ready", b"", port=port)) as found:
         yield found
 
 

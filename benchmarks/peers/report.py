@@ -13,7 +13,7 @@ from benchmarks.peers.plan import BARS, READY_S, Workload
 from benchmarks.peers.rounds import Results, middle
 
 HEADINGS = ("", "requests/s", "p50", "p99", "CPU/request", "RSS", "against the replica")
-FIRST = ("replica", "grpc", "arrow")  # whose rates the others are compared with
+FIRST = ("replica", "grpc", "arrow", "batched")  # whose rates the others are compared with
 PAGE = """# Benchmarks
 
 Our model server and gateway beside other model servers, measured in one run by `make bench BARS=peers`, which has

@@ -13,10 +13,10 @@ import psutil
 
 from benchmarks.peers.workloads import Ask
 from benchmarks.platform import ROOT, Broken, processor_s
-from benchmarks.wire import Connection, request
+from benchmarks.wire import Connection
 from deploy.stack.child import Child, StackFailed
 
-READY_S = 60.0
+READY_S = 120.0
 ANSWER_S = 10.0
 STOP_S = 5.0
 
@@ -103,7 +103,7 @@ def locked_version(lock: str, package: str) -> str:
 
 def _answers(first: Ask) -> bool:
     with suppress(OSError), Connection(("127.0.0.1", first.port), ANSWER_S) as connection:
-        return connection.exchange(request("POST", first.path, first.body, first.headers)).status == 200
+        return connection.exchange(first.http()).status == 200
     return False
 
 
@@ -119,6 +119,6 @@ def _end(child: Child) -> None:
 
 
 def _last_line(said: str) -> str:
-    """What a log ends with, without the path behind it."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    return f"{lines[0]} … {lines[-2]}"[:300] if len(lines) > 2 else said[:300]
+    """What failed, and what its log ends with."""
+    what, *log = [line for line in said.splitlines() if line.strip()]
+    return f"{what} {log[-2]}"[:300] if len(log) > 1 else what  # the last one names the log, which will be gone

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.wire import request
+
 JSON_TYPE = "application/json"
 IDENTITY_VALUES = 262_144  # FP32: 1 MiB
 MANY_ROWS = 128
 MANY_RECORDS = 1000
+CONV_SHAPE, DIGITS_SHAPE = (3, 32, 32), (1, 8, 8)
 LENGTH_DELIMITED, VARINT = 2, 0
 GRPC_METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -27,9 +30,18 @@ class Ask:
     port: int = 0
     is_grpc: bool = False
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether what it asks for comes back as bytes, all of an output in a row."""
+        return self.headers.get("content-type") != JSON_TYPE
+
     def at(self, port: int) -> "Ask":
         """The same request to a server."""
         return Ask(self.path, self.body, self.headers, port, self.is_grpc)
+
+    def http(self) -> bytes:
+        """As it goes over a connection; a GET where there is no body."""
+        return request("POST" if self.body else "GET", self.path, self.body, self.headers)
 
     def write(self, folder: Path, name: str) -> Path:
         """The body as a file, for a load generator."""
@@ -44,12 +56,10 @@ def iris_rows(count: int) -> list[list[float]]:
     return [[dice.randrange(1, 80) / 10 for _ in range(4)] for _ in range(count)]
 
 
-def conv_rows(count: int) -> list[list[list[list[float]]]]:
-    """Images with values of three decimals."""
-    dice = random.Random(count)
-    return [
-        [[[dice.randrange(1000) / 1000 for _ in range(32)] for _ in range(32)] for _ in range(3)] for _ in range(count)
-    ]
+def image_rows(channels: int, height: int, width: int) -> list[list[list[list[float]]]]:
+    """One image with values of three decimals."""
+    dice = random.Random(width)
+    return [[[[dice.randrange(1000) / 1000 for _ in range(width)] for _ in range(height)] for _ in range(channels)]]
 
 
 def oip_json(path: str, tensor: str, shape: Sequence[int], rows: Sequence[Any]) -> Ask:
