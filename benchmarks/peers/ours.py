@@ -21,7 +21,7 @@ from benchmarks.peers.workloads import (
 from benchmarks.platform import Platform, fresh_folder, running
 from deploy.stack.child import free_port
 
-THIS = "this commit"
+THIS = ""  # its version: the commit that is measured
 ARROW = "application/vnd.apache.arrow.stream"
 
 

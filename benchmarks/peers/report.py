@@ -90,7 +90,7 @@ def page(
         ("bar", "target", "measured", ""),
         *((line.bar, line.target, line.measured, _mark(line)) for line in figures),
     ]
-    versions = sorted({f"{one.name} {one.version}" for one in contenders.values()})
+    versions = sorted({f"{one.name} {one.version}" for one in contenders.values() if one.version})
     tables = []
     for workload in workloads:
         lines = [f"### {workload.title[0].upper()}{workload.title[1:]}", ""]
@@ -100,7 +100,7 @@ def page(
     return PAGE.format(
         machine=machine_in_words(),
         load=load_in_words().capitalize(),
-        versions="Versions: " + "; ".join(versions) + f". {datetime.now(UTC):%Y-%m-%d}.",
+        versions=f"Versions on {datetime.now(UTC):%Y-%m-%d}: {'; '.join(versions)}.",
         bars=_markdown(bars),
         ready="A ratio compares requests per second unless the bar says otherwise.",
         tables="\n\n".join(tables),

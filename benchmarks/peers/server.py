@@ -81,7 +81,7 @@ def started(
     place: Place, name: str, command: Sequence[str], first: Ask, settings: Mapping[str, str] | None = None
 ) -> Iterator[tuple[int, float]]:
     """A process that answers the first request with 200; its id, and how long that took. Raises `Broken`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(settings or {})}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place.scratch), **(settings or {})}
     with on_core(place.server_core):
         began = time.perf_counter()
         child = Child.start(command, place.scratch / f"{name}.log", environment=environment, folder=place.scratch)
