@@ -120,7 +120,8 @@ def machine_in_words() -> str:
 
 
 def _rows(results: Results, workload: Workload, contenders: Mapping[str, Contender]) -> list[tuple[str, ...]]:
-    measured = {peer: middle(found) for peer in workload.peers if (found := results.samples.get((workload.name, peer)))}
+    cells = {peer: results.samples.get((workload.name, peer)) for peer in workload.peers}
+    measured = {peer: middle(found.values()) for peer, found in cells.items() if found}
     ours = next((measured[peer].per_s for peer in FIRST if peer in measured), None)
     return [_row(contenders[peer].name, sample, ours) for peer, sample in measured.items()]
 
@@ -137,7 +138,7 @@ def _row(name: str, sample: Sample, ours_per_s: float | None) -> tuple[str, ...]
 def _failures(results: Results, workload: Workload, contenders: Mapping[str, Contender]) -> list[str]:
     found = [(peer, results.failures.get((workload.name, peer))) for peer in workload.peers]
     names = {peer: contenders[peer].name if peer in contenders else peer for peer in workload.peers}
-    return [f"{names[peer]} is not measured: {why}." for peer, why in found if why]
+    return [f"{names[peer]} could not be measured: {why}." for peer, why in found if why]
 
 
 def _why(results: Results, workload: str) -> str:

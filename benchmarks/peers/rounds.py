@@ -1,7 +1,7 @@
 """Runs the plan: round after round over all cells, so that what else the machine does hits all of them alike."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -14,22 +14,23 @@ WARM_UP_S = 1.0
 
 @dataclass(slots=True)
 class Results:
-    """The samples of each cell, a cell being a workload and a peer, and why there are none."""
+    """The samples of each cell by its rounds, a cell being a workload and a peer, and why some are missing."""
 
-    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    samples: dict[tuple[str, str], dict[int, Sample]] = field(default_factory=lambda: defaultdict(dict))
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def greatest_per_s(self, workload: str, peer: str) -> float | None:
         """The most that a peer has answered so far: what its half is taken of."""
         found = self.samples.get((workload, peer))
-        return median(sample.per_s for sample in found) if found else None
+        return median(sample.per_s for sample in found.values()) if found else None
 
     def figure(self, bar: Bar) -> float | None:
         """The median over the rounds, each of which compares what was measured seconds apart."""
-        ours, theirs = (self.samples.get((bar.workload, peer), []) for peer in (bar.peer, bar.against))
+        ours, theirs = (self.samples.get((bar.workload, peer), {}) for peer in (bar.peer, bar.against))
         compared = [
-            bar.compare(float(getattr(one, bar.measure)), float(getattr(other, bar.measure)))
-            for one, other in zip(ours, theirs, strict=False)
+            bar.compare(float(getattr(ours[number], bar.measure)), float(getattr(theirs[number], bar.measure)))
+            for number in ours
+            if number in theirs
         ]
         return median(compared) if compared else None
 
@@ -41,7 +42,7 @@ def run(
     seconds: float,
     missing: Mapping[str, str],
 ) -> Results:
-    """Measure all cells in every round; a cell that fails is left out of those that follow.
+    """Measure all cells in every round, after one to warm up; a cell that fails is tried again in the next.
 
     `missing` are peers that could not be started, and why.
     """
@@ -53,14 +54,15 @@ def run(
     for chosen in (steady, paced):  # a share is of a rate that must be known
         for number in range(rounds + 1):
             for workload in chosen:
-                _measure_all(workload, contenders, results, seconds, is_warm_up=number == 0)
+                _measure_all(workload, contenders, results, seconds if number else min(seconds, WARM_UP_S), number)
             if chosen and number:
                 print(f"round {number} of {rounds}: {', '.join(workload.name for workload in chosen)}", flush=True)
     return results
 
 
-def middle(samples: Sequence[Sample]) -> Sample:
+def middle(samples: Iterable[Sample]) -> Sample:
     """Each figure's median."""
+    samples = list(samples)
     return Sample(
         median(sample.per_s for sample in samples),
         median(sample.p50_us for sample in samples),
@@ -71,23 +73,27 @@ def middle(samples: Sequence[Sample]) -> Sample:
 
 
 def _measure_all(
-    workload: Workload, contenders: Mapping[str, Contender], results: Results, seconds: float, *, is_warm_up: bool
+    workload: Workload, contenders: Mapping[str, Contender], results: Results, seconds: float, number: int
 ) -> None:
     for peer in workload.peers:
+        if peer not in contenders:
+            continue
         cell = workload.name, peer
-        if peer not in contenders or cell in results.failures:
-            continue
-        per_s = None
-        if workload.share is not None:
-            greatest = results.greatest_per_s(workload.ask, peer)
-            if greatest is None:
-                results.failures[cell] = "its greatest rate is not known"
-                continue
-            per_s = workload.share * greatest
         try:
-            sample = contenders[peer].measure(workload, min(seconds, WARM_UP_S) if is_warm_up else seconds, per_s)
+            sample = contenders[peer].measure(workload, seconds, _rate(workload, peer, results))
         except Broken as error:
-            results.failures[cell] = str(error)
+            if number:
+                results.failures[cell] = f"{error} (round {number})"
             continue
-        if not is_warm_up:
-            results.samples[cell].append(sample)
+        if number:
+            results.samples[cell][number] = sample
+
+
+def _rate(workload: Workload, peer: str, results: Results) -> float | None:
+    """The rate at which a workload is sent; none: as fast as it goes. Raises `Broken` where it cannot be known."""
+    if workload.share is None:
+        return None
+    greatest = results.greatest_per_s(workload.ask, peer)
+    if greatest is None:
+        raise Broken("its greatest rate is not known")
+    return workload.share * greatest

@@ -66,12 +66,12 @@ def test_numbers_of_an_answer_leave_out_what_describes_it() -> None:
     assert list(numbers(answer)) == [0.5, 1]
 
 
-def test_a_ratio_is_the_median_of_the_ratios_of_rounds() -> None:
+def test_a_ratio_is_the_median_of_the_ratios_of_rounds_that_have_both() -> None:
     results = Results()
-    results.samples["json", "replica"] = [sample(20), sample(90), sample(10)]
-    results.samples["json", "mlserver"] = [sample(1), sample(3), sample(1)]
-    assert results.figure(FAST) == 20
-    assert middle(results.samples["json", "replica"]).per_s == 20
+    results.samples["json", "replica"] = {1: sample(20), 2: sample(90), 3: sample(10)}
+    results.samples["json", "mlserver"] = {1: sample(1), 3: sample(1)}
+    assert results.figure(FAST) == 15
+    assert middle(results.samples["json", "replica"].values()).per_s == 20
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_bar_is_a_floor_or_a_ceiling(bar: Bar, figure: float, is_met: bool, wo
 
 def test_a_peer_that_did_not_start_is_a_bar_missed_with_its_reason() -> None:
     results = Results(failures={("grpc", "mlserver"): "it was not ready"})
-    results.samples["grpc", "grpc"] = [sample(1)]
+    results.samples["grpc", "grpc"] = {1: sample(1)}
     (figure,) = as_figures(results, ["grpc"], {})
     assert figure.ok is False
     assert figure.measured == "not measured; mlserver: it was not ready"
