@@ -18,6 +18,7 @@ from benchmarks.peers.plan import WORKLOADS, Workload
 from benchmarks.peers.report import as_figures, page, print_cells
 from benchmarks.peers.rounds import run
 from benchmarks.peers.server import Place, Starter, locked_version
+from benchmarks.peers.soak import soak
 from benchmarks.platform import EXAMPLES, ROOT, Broken
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -53,6 +54,8 @@ def measure(words: Sequence[str] = ()) -> list[Figure]:
         results = run(workloads, contenders, options.rounds, options.seconds, failures)
         print_cells(results, workloads, contenders)
         figures = as_figures(results, [workload.name for workload in workloads], contenders)
+        if not options.only and "replica" in contenders and options.seconds >= SECONDS:
+            figures.append(soak(contenders["replica"]))
         is_whole = not options.only and options.seconds >= SECONDS and options.rounds >= ROUNDS
         if target := options.write or (PAGE if is_whole else None):
             facts = {"rounds": options.rounds, "seconds": options.seconds, "generator": generator.version}

@@ -29,6 +29,7 @@ written this page. Read the ratios, not the rates: another machine has other rat
 - The same model files everywhere, run by the same version of ONNX Runtime ({runtime}) with one thread. Every peer has
   one worker, and its request log and metrics off where it offers that. What each runs is in `benchmarks/peers/theirs/`.
 - Nobody is measured before its answers are those of the engine called in process.
+- All of them run all the time; at rest only the platform uses the core, some 4 % of it, in everyone's figures.
 - p50 and p99 are exact, from every request. "At half" sends at a steady rate and times each request from its sending.
 - CPU is the processor time of the server's processes for one request, RSS what they hold at the end; a replica has one
   model, a peer all of those that it serves here.
