@@ -37,6 +37,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "latency": latency.measure,
     "upload": upload.measure,
     "throughput": throughput.measure,
+    "peers": peers.measure,
     "wakeup": wakeup.measure,
     "duplicates": duplicates.measure,
     "predictions": predictions.measure,
@@ -52,7 +53,6 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "pmml": pmml.measure,
     "cycles": cycles.measure,
     "soak": soak.measure,
-    "peers": peers.measure,
 }
 
 
