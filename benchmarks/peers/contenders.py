@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from benchmarks.peers.plan import Workload
 from benchmarks.peers.server import Place, Server, on_core
 from benchmarks.platform import ROOT, Broken
 
-LATE_S = 60.0
+LATE_S = 120.0
 LEAST_SHARE = 0.8  # of the bytes of a good answer: an error over gRPC is a 200, and shorter
 
 
@@ -74,7 +75,7 @@ class Served:
         try:
             return self._measure(workload, seconds, per_s)
         except (OSError, psutil.Error) as error:
-            raise Broken(f"a process of it has ended: {error}") from error
+            raise Broken(f"it cannot be measured any more: {error}") from error
 
     def _measure(self, workload: Workload, seconds: float, per_s: float | None) -> Sample:
         ask = self._server.asks[workload.ask]
@@ -111,11 +112,12 @@ class Bare:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(f"{seconds}\n")
-            self._process.stdin.flush()
-            told = json.loads(self._process.stdout.readline())
+            with _at_most(self._process, seconds + LATE_S):
+                self._process.stdin.write(f"{seconds}\n")
+                self._process.stdin.flush()
+                told = json.loads(self._process.stdout.readline())
         except (OSError, ValueError) as error:
-            raise Broken(f"the engine's process ended: {error}") from error
+            raise Broken(f"the engine's process has ended, or was too late: {error}") from error
         calls, resident = told["calls"], psutil.Process(self._process.pid).memory_info().rss
         spent_us = 1e6 * told["processor_s"] / calls
         return Sample(calls / told["seconds"], 1e6 * told["p50"], 1e6 * told["p99"], spent_us, resident)
@@ -135,10 +137,22 @@ def bare(place: Place, workload: str, version: str) -> Iterator[Bare]:
         )
     try:
         assert process.stdout is not None
-        while (line := process.stdout.readline()) != "warm\n":  # Java may have something to say
-            if not line:
-                raise Broken("the engine's process did not start")
+        with _at_most(process, LATE_S):
+            while (line := process.stdout.readline()) != "warm\n":  # Java may have something to say
+                if not line:
+                    raise Broken("the engine's process did not start")
         yield Bare(process, version)
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def _at_most(process: "subprocess.Popen[str]", seconds: float) -> Iterator[None]:
+    """Who waits for a line of a process in the block waits no longer: it is killed then, and its output ends."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
