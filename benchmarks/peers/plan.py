@@ -5,6 +5,7 @@ from typing import Literal
 
 Measure = Literal["per_s", "p50_us", "p99_us"]
 OIP = ("replica", "gateway", "mlserver", "triton")
+JAVA_S = 5.0  # until its second compiler has done with a forest, beside the work
 ROUTES = ("litserve", "bentoml", "fastapi")
 
 
@@ -19,6 +20,7 @@ class Workload:
     streams: int = 1  # requests at once on each connection, where the protocol can
     share: float | None = None  # of its own greatest rate in this run; none: as fast as it goes
     same_as: str = ""
+    warm_up_s: float = 1.0
 
     @property
     def ask(self) -> str:
@@ -37,8 +39,8 @@ WORKLOADS = {
         Workload("batch", "the same network, binary, 64 connections", ("batched", "unbatched"), 64),
         Workload("batch-small", "a small one for digits, binary, 64 connections", ("batched", "unbatched"), 64),
         Workload("forest", "1,000 rows of a forest of 50 trees, ONNX", ("arrow", "engine-forest"), 2),
-        Workload("pmml-row", "one row of the same forest, PMML", ("replica", "engine-row"), 4),
-        Workload("pmml-rows", "1,000 rows of the same forest, PMML", ("replica", "engine-rows"), 2),
+        Workload("pmml-row", "one row of the same forest, PMML", ("replica", "engine-row"), 4, warm_up_s=JAVA_S),
+        Workload("pmml-rows", "1,000 rows of the same forest, PMML", ("replica", "engine-rows"), 2, warm_up_s=JAVA_S),
         Workload("idle", "one row of iris, JSON, one connection", ("replica", "gateway"), 1, same_as="json"),
         Workload(
             "half",

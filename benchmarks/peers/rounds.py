@@ -9,8 +9,6 @@ from benchmarks.peers.contenders import Contender, Sample
 from benchmarks.peers.plan import Bar, Workload
 from benchmarks.platform import Broken
 
-WARM_UP_S = 1.0
-
 
 @dataclass(slots=True)
 class Results:
@@ -54,7 +52,7 @@ def run(
     for chosen in (steady, paced):  # a share is of a rate that must be known
         for number in range(rounds + 1):
             for workload in chosen:
-                _measure_all(workload, contenders, results, seconds if number else min(seconds, WARM_UP_S), number)
+                _measure_all(workload, contenders, results, seconds if number else workload.warm_up_s, number)
             if chosen and number:
                 print(f"round {number} of {rounds}: {', '.join(workload.name for workload in chosen)}", flush=True)
     return results
