@@ -47,7 +47,7 @@ ENGINES = {
 def measure(words: Sequence[str] = ()) -> list[Figure]:
     """The bars. A run of everything, at its full length, writes the page. Raises `Broken` where nothing can be run."""
     options = _parser().parse_args(words)
-    workloads = [WORKLOADS[name] for name in options.only or WORKLOADS]
+    workloads = chosen(options.only or list(WORKLOADS))
     with tempfile.TemporaryDirectory(prefix="portside-peers-") as folder, ExitStack() as ending:
         place, generator = _place(Path(folder)), find_generator()
         contenders, failures = _start(workloads, place, generator, ending)
@@ -63,6 +63,12 @@ def measure(words: Sequence[str] = ()) -> list[Figure]:
             target.write_text(page(results, workloads, contenders, figures, **facts, runtime=runtime), "utf-8")
             print(f"\n{target.name} is written.")
     return figures
+
+
+def chosen(names: Sequence[str]) -> list[Workload]:
+    """The workloads of these names, and those whose greatest rates they need."""
+    wanted = {WORKLOADS[name].ask for name in names if WORKLOADS[name].share} | set(names)
+    return [workload for name, workload in WORKLOADS.items() if name in wanted]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.peers import forest
 from benchmarks.peers.checks import numbers
+from benchmarks.peers.command import chosen
 from benchmarks.peers.contenders import Sample
 from benchmarks.peers.load import read
 from benchmarks.peers.plan import BARS, WORKLOADS, Bar
@@ -98,6 +99,10 @@ def test_a_peer_that_did_not_start_is_a_bar_missed_with_its_reason() -> None:
 def test_each_bar_compares_two_that_take_part_in_its_workload() -> None:
     assert [bar.title for bar in BARS if not {bar.peer, bar.against} <= set(WORKLOADS[bar.workload].peers)] == []
     assert [one.name for one in WORKLOADS.values() if one.ask not in WORKLOADS] == []
+
+
+def test_half_of_a_rate_needs_the_rate() -> None:
+    assert [workload.name for workload in chosen(["half", "grpc"])] == ["json", "grpc", "half"]
 
 
 def test_the_forest_is_the_same_in_both_formats() -> None:
