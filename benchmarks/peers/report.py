@@ -21,18 +21,21 @@ written this page. Read the ratios, not the rates: another machine has other rat
 
 ## How
 
-- One core for the server with all its processes, another one for the load generator ({generator}). The gateway and
-  its replica share the one core. {machine}.
+- {machine}.
+- One core for a server with all its processes, another one for the load ({generator}). The gateway and its replica
+  share the one core.
 - {rounds} rounds of {seconds:g} s for each cell, one peer after another within a round, so that noise hits all alike;
   the tables show medians, and a ratio is the median of the rounds' own ratios. Each cell is warmed up first.
-  Connections are kept alive; each has one request on its way at a time, over gRPC four. {load} when it ended.
-- The same model files everywhere, run by the same version of ONNX Runtime ({runtime}) with one thread. Every peer has
-  one worker, and its request log and metrics off where it offers that. What each runs is in `benchmarks/peers/theirs/`.
+  Connections are kept alive; each has one request on its way at a time, over gRPC four.
+- {load} when it ended, of which the measurement itself is 2 at the most.
+- The same model files everywhere, run by the same version of ONNX Runtime ({runtime}) with one thread. Every peer
+  has one worker, and its request log and metrics off where it offers that. Triton's wheel brings the Python backend
+  and no other. What each runs is in `benchmarks/peers/theirs/`.
 - Nobody is measured before its answers are those of the engine called in process.
 - All of them run all the time; at rest only the platform uses the core, some 4 % of it, in everyone's figures.
 - p50 and p99 are exact, from every request. "At half" sends at a steady rate and times each request from its sending.
-- CPU is the processor time of the server's processes for one request, RSS what they hold at the end; a replica has one
-  model, a peer all of those that it serves here.
+- CPU is the processor time of the server's processes for one request, RSS what they hold at the end; a replica has
+  one model, a peer all of those that it serves here.
 
 {versions}
 
