@@ -23,6 +23,7 @@ from serving.crew import Crew
 from serving.encodings import answered, is_coded, weight
 from serving.heads import (
     is_other_content,
+    is_plain,
     keeps_going,
     loading,
     may_be_fields,
@@ -147,6 +148,11 @@ class ModelServer:
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
         size, pace = len(request.body), served.pace
+        if is_plain(request.headers) and pace.fits_loop(size):
+            begun = time.perf_counter()
+            response = self._guarded(handler, request)
+            pace.observe(time.perf_counter() - begun)
+            return response
         if is_coded(request):
             handler, size = partial(answered, handler, max_bytes=self._max_body_bytes), weight(request)
         work = partial(self._guarded, handler, request)
@@ -281,6 +287,8 @@ class ModelServer:
     def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
             scorer, headers = self._loaded(part).scorer, request.headers
+            if b"?" not in request.target and is_plain(headers):
+                return Response(200, scorer.predict(request.body))
             goes_on = keeps_going(request.target) if b"?" in request.target else False
             may_be_other = is_other_content(headers) or may_be_fields(request)
             if not goes_on and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:

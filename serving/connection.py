@@ -37,7 +37,7 @@ class Application(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `messages`
 class Waiting:
     """A request in its place in the line, or the response that already stands there."""
 

@@ -10,6 +10,8 @@ from serving.messages import Request
 from serving.problems import FieldError, Problem, pointer_token
 from serving.spellings import is_json
 
+_JSON, _ANY = b"application/json", b"*/*"
+_PLAIN_ANSWERS = (_ANY, _JSON)
 # Headers that may say that a body is not JSON.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"inference-header-content-length"})
 _OTHER_KINDS = (
@@ -55,6 +57,17 @@ def keeps_going(target: bytes) -> bool:
         error = FieldError("/on_error", "is not one of: fail, record", "`record` answers the records that are right")
         raise Problem(422, "invalid_field", f"on_error {error.detail}", errors=[error])
     return values == {"record"}
+
+
+def is_plain(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether this is JSON that wants JSON and no more, as most requests are; others are looked at more closely."""
+    return (
+        headers.get(b"content-type", _JSON) == _JSON
+        and headers.get(b"accept", _ANY) in _PLAIN_ANSWERS
+        and b"content-encoding" not in headers
+        and b"accept-encoding" not in headers
+        and b"inference-header-content-length" not in headers
+    )
 
 
 def is_other_content(headers: Mapping[bytes, bytes]) -> bool:

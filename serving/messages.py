@@ -12,7 +12,8 @@ PROBLEM_JSON = "application/problem+json"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+# Not frozen, though nobody changes them: a frozen one takes three times as long to make, 3 µs a prediction in all.
+@dataclass(slots=True, weakref_slot=True)
 class Request:
     """One request, complete: `target` as it was sent, header names in lower case, `deadline` of `time.monotonic`."""
 
@@ -23,7 +24,7 @@ class Request:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """One answer. `must_close` ends the connection after it."""
 

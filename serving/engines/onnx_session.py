@@ -59,6 +59,9 @@ def aligned(column: NDArray[np.generic]) -> NDArray[np.generic]:
 
     A tensor of a binary body or a part of a column begins anywhere, and its answer must not depend on that.
     """
+    owner = column if column.base is None else column.base
+    if type(owner) is np.ndarray and owner.flags.owndata and owner.size == column.size and column.flags.c_contiguous:
+        return column  # memory of numpy's own, which is aligned: to look at the address takes a microsecond
     if column.__array_interface__["data"][0] % _ALIGNMENT_BYTES:
         return column.copy()
     return column

@@ -51,7 +51,7 @@ class InferRequest(msgspec.Struct):
     outputs: list[InferOutput] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `messages`
 class Asked:
     """What a body asks, in the words of the core."""
 

@@ -23,9 +23,10 @@ from serving.signature import Datatype, InputField, OutputField
 
 _TOO_LARGE = 2**63  # for a dimension, whatever the datatype
 _MOST_SHOWN = 32  # dimensions of a stranger's shape that are repeated to him
+_FEW = 64  # numbers that are looked at quicker one by one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `messages`
 class Given:
     """One input tensor as a client sent it.
 
@@ -39,7 +40,7 @@ class Given:
     data: list[object] | NDArray[np.generic] | Buffer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `messages`
 class Wanted:
     """One output that a client asks for; `classes` asks for so many best of its scores, 0 for the output itself."""
 
@@ -48,7 +49,7 @@ class Wanted:
     is_binary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `messages`
 class Tensor:
     """One output as it is told: its array has the datatype's dtype (BF16: float32), that of BYTES is one of `str`."""
 
@@ -66,10 +67,10 @@ class Tensor:
         what, as_binary = f"the output {self.name!r}", "ask for it as binary data"
         if self.datatype in BINARY_ONLY:
             raise mistake(f"{what} is {self.datatype}, which JSON does not carry", f"{as_binary}, or for other outputs")
-        if self.datatype in FLOATS and not np.isfinite(self.array).all():
+        flat: list[object] = self.array.reshape(-1).tolist()
+        if self.datatype in FLOATS and not _are_finite(self.array, flat):
             hint = f"{as_binary}, or for other outputs, or use POST /predict, which writes null"
             raise mistake(f"{what} has NaN or infinite values, which JSON does not carry", hint)
-        flat: list[object] = self.array.reshape(-1).tolist()
         return flat
 
 
@@ -162,6 +163,12 @@ class TensorModel:
         has_records = self.signature.batch == "stack"
         texts = classified(array, wanted.classes, field.labels or (), has_records=has_records)
         return Tensor(field.name, "BYTES", texts, wanted.is_binary)
+
+
+def _are_finite(array: NDArray[np.generic], flat: list[object]) -> bool:
+    if len(flat) > _FEW:
+        return bool(np.isfinite(array).all())
+    return all(map(math.isfinite, cast("list[float]", flat)))
 
 
 def mistake(detail: str, hint: str = "") -> Problem:
