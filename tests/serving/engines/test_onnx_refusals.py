@@ -226,7 +226,6 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path, ending: bytes) -> Non
         (helper.make_value_info("x", helper.make_map_type_proto(TensorProto.STRING, tensor("t").type)), "a map"),
         (tensor("x", None), "declares no shape"),
         (tensor("x", [None, 100_000, 100_000]), "too large"),
-        (tensor("x", [None, 2], TensorProto.BFLOAT16), "BFLOAT16"),
         (tensor("x", [None, 2], TensorProto.COMPLEX64), "COMPLEX64"),
     ],
 )
