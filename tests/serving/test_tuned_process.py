@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +56,20 @@ def read(url: str, body: object = None) -> bytes:
         return found
 
 
+def wait_until_ready(process: "subprocess.Popen[str]", url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            read(f"{url}/readyz")
+        except urllib.error.HTTPError as error:
+            error.close()
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            return
+
+
 def scores(url: str, image: object) -> list[float]:
     answer: dict[str, Any] = json.loads(read(f"{url}/predict", {"inputs": {"image": image}}))
     found: list[float] = answer["outputs"]["scores"]
@@ -68,8 +84,7 @@ def test_many_at_once_get_their_own_answers_in_few_calls_of_the_engine(
     )
     assert process.stdout
     url = process.stdout.readline().strip()
-    while not (tmp_path / "log").read_text().endswith(" s\n"):
-        assert process.poll() is None
+    wait_until_ready(process, url)
     images = np.random.default_rng(5).standard_normal((ASKED, 3, SIZE, SIZE)).astype(np.float32)
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = list(pool.map(lambda image: scores(url, image.tolist()), images))
