@@ -86,11 +86,16 @@ class Authenticator:
             return self.authenticate(kept, request_id)
 
     async def refresh(self) -> None:
-        """Read the snapshot again. Raises `DatabaseBusy`, keeping the old one."""
+        """Read the snapshot again, or wait for a reading that begins from now on. Raises `DatabaseBusy`, keeping the old
+        one."""
+        asked_at = time.monotonic()
         async with self._lock:
+            if self._looked_at > asked_at:  # who waited here with us has read for us all
+                return
+            began = time.monotonic()  # what is committed while we read may not be in it
             async with self._database.read() as session:
                 self._grants = await grants(session)
-            self._looked_at = time.monotonic()
+            self._looked_at = began
 
     async def start(self) -> None:
         """Read the snapshot and keep it fresh until `close`."""
@@ -105,7 +110,8 @@ class Authenticator:
                 await self._task
 
     async def _look_again(self) -> bool:
-        if time.monotonic() - self._looked_at < LOOK_AGAIN_S:
+        knows_of_change = self._hurry.is_set() or self._lock.locked()  # heard of, and not read, or perhaps not read
+        if not knows_of_change and time.monotonic() - self._looked_at < LOOK_AGAIN_S:
             return False
         try:
             await self.refresh()

@@ -129,6 +129,16 @@ async def test_the_snapshot_serves_on_while_the_database_is_away(context: Contex
     assert who.actor == "ada"
 
 
+async def test_a_token_that_was_just_made_is_known_however_lately_the_snapshot_was_read(
+    client: AsyncClient, context: Context
+) -> None:
+    unwatched = Authenticator(context.database, admits_tokenless=False)  # not started: it reads when it must
+    await unwatched.refresh()
+    token = (await client.post("/api/v1/tokens", json={"name": "new"})).json()["token"]
+    who = await unwatched.admit([(b"authorization", f"Bearer {token}".encode())])
+    assert who.actor == "local"
+
+
 @pytest.fixture
 async def public(settings: Settings) -> AsyncIterator[AsyncClient]:
     """A client of a platform that listens on every address."""
