@@ -4,6 +4,7 @@ What is fast runs on the loop and what is slow in the pool, as there; a stream i
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -32,13 +33,13 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 class GrpcServer:
     """Serves one application over gRPC."""
 
-    def __init__(self, application: Application, max_message_bytes: int, *, asks_for_token: bool = True) -> None:
+    def __init__(self, application: Application, max_message_bytes: int, *, reads_metadata: bool = True) -> None:
         options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # two servers on one port would share its requests without anybody noticing
         ]
-        self.application, self._asks_for_token = application, asks_for_token
+        self.application, self._reads_metadata = application, reads_metadata
         self._in_stream = StreamAnswers(declare_messages())
         self._stopping = asyncio.Event()
         self._server = grpc.aio.server(handlers=[_Handlers(self)], options=options)
@@ -59,8 +60,8 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
     def headers_of(self, context: Context) -> Mapping[bytes, bytes]:
-        """What the application wants to know of a call's metadata: nothing where it asks for no token."""
-        if not self._asks_for_token:
+        """What the application wants to know of a call's metadata: nothing where neither token nor id is of use."""
+        if not self._reads_metadata:
             return NO_HEADERS
         return {
             name.encode(): value.encode("utf-8", "replace") if isinstance(value, str) else value
@@ -71,7 +72,7 @@ class GrpcServer:
         """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
         headers = self.headers_of(context)
         async for message in self._until_stopping(messages, context):
-            response = await self._asked(INFER, message, headers)
+            response = await self._asked(INFER, message, headers, deadline_of(context))
             code, text = status_of(response)
             if code is Code.UNAUTHENTICATED:
                 await context.abort(STATUSES[code], text[:LONGEST_TEXT])
@@ -102,8 +103,10 @@ class GrpcServer:
                 return
             await self._sleep(LOOK_S)
 
-    async def _asked(self, path: str, message: bytes, headers: Mapping[bytes, bytes]) -> Response:
-        answer = self.application.answer(bridged(path, message, headers))
+    async def _asked(
+        self, path: str, message: bytes, headers: Mapping[bytes, bytes], deadline: float | None = None
+    ) -> Response:
+        answer = self.application.answer(bridged(path, message, headers, deadline))
         return answer if isinstance(answer, Response) else await answer
 
     async def _sleep(self, seconds: float) -> None:
@@ -172,7 +175,7 @@ class _Handlers(grpc.GenericRpcHandler):
         answer, headers_of, method = self._server.application.answer, self._server.headers_of, path.encode()
 
         async def unary(message: bytes, context: Context) -> bytes:
-            told = answer(Request(b"POST", method, headers_of(context), message))
+            told = answer(Request(b"POST", method, headers_of(context), message, deadline_of(context)))
             response = told if isinstance(told, Response) else await told
             if response.status != 200:
                 await abort(context, response)
@@ -183,6 +186,12 @@ class _Handlers(grpc.GenericRpcHandler):
 
 async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
     return await anext(messages, None)
+
+
+def deadline_of(context: Context) -> float | None:
+    """Until when the answer is of use to the caller, if it said so: nothing is begun for a call that is over."""
+    remaining_s = context.time_remaining()
+    return None if remaining_s is None else time.monotonic() + remaining_s
 
 
 async def abort(context: Context, response: Response) -> None:

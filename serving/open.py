@@ -18,7 +18,7 @@ def open_methods(surface: ReplicaSurface) -> "Methods":
     return Methods(surface)
 
 
-async def open_grpc_server(application: Application, max_message_bytes: int, *, asks_for_token: bool) -> "GrpcServer":
+async def open_grpc_server(application: Application, max_message_bytes: int, *, reads_metadata: bool) -> "GrpcServer":
     """A server that does not listen yet; its libraries are read beside the loop, which answers meanwhile."""
 
     def found() -> "type[GrpcServer]":
@@ -26,4 +26,4 @@ async def open_grpc_server(application: Application, max_message_bytes: int, *, 
 
         return GrpcServer
 
-    return (await asyncio.to_thread(found))(application, max_message_bytes, asks_for_token=asks_for_token)
+    return (await asyncio.to_thread(found))(application, max_message_bytes, reads_metadata=reads_metadata)

@@ -21,7 +21,7 @@ from serving.problems import Problem
 
 MOST_BODY_BYTES: Final = 16 * 1024
 MOST_FILE_BYTES: Final = 64 * 1024 * 1024  # then the file begins anew; the one before is kept beside it
-_KEPT = (b"/predict", b"/infer", b":predict")
+_KEPT = (b"/predict", b"/infer", b":predict", b"/ModelInfer")
 
 
 class SampledApplication:

@@ -57,12 +57,13 @@ def run_server(
 
 
 class _Run:
-    """One run of a server."""
+    """One run of a server. Raises `OSError` where a file that was asked for cannot be written."""
 
     def __init__(self, listen: Listen, identity: Identity, out: BinaryIO, tuning: Tuning) -> None:
         self._listen, self._out, self._identity, self._tuning = listen, out, identity, tuning
         token = None if listen.socket_path else listen.token
         self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes)
+        self._application = self._watched()
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
         self._grpc: GrpcServer | None = None
@@ -91,7 +92,7 @@ class _Run:
             loop.add_signal_handler(number, self._stopped.set)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
-        encoder, room, application = ResponseEncoder(), self._server.room, self._watched()
+        encoder, room, application = ResponseEncoder(), self._server.room, self._application
 
         def connection() -> Connection:
             return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room)
@@ -131,8 +132,9 @@ class _Run:
 
     async def _open_grpc(self, port: int) -> int:
         listen = self._listen
-        asks = listen.token is not None
-        server = await open_grpc_server(self._server, listen.max_body_bytes, asks_for_token=asks)
+        # Metadata takes time at every call: they are for the token, and for the request id where it is written down.
+        reads = listen.token is not None or self._application is not self._server
+        server = await open_grpc_server(self._application, listen.max_body_bytes, reads_metadata=reads)
         try:
             found = await server.start(self._listen.host, port)
         except OSError as error:

@@ -76,6 +76,6 @@ def status_of(response: Response) -> tuple[Code, str]:
     return Code(int(response.headers.get(STATUS, Code.INTERNAL))), response.body.decode("utf-8", "replace")
 
 
-def bridged(method: str, message: bytes, headers: Mapping[bytes, bytes]) -> Request:
+def bridged(method: str, message: bytes, headers: Mapping[bytes, bytes], deadline: float | None = None) -> Request:
     """The request of the bridge for one message; `method` begins with a slash."""
-    return Request(b"POST", method.encode("utf-8", "replace"), headers, message)
+    return Request(b"POST", method.encode("utf-8", "replace"), headers, message, deadline)

@@ -1,6 +1,7 @@
 """The gRPC port of a model server, asked by grpcio's own client over loopback."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
@@ -13,6 +14,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from serving.application import ModelServer
 from serving.grpc_server import GrpcServer
 from serving.loading import Loaded
+from serving.messages import Request, Response
+from serving.problems import Problem
 from serving.score import Scorer
 from tests.serving.models import IDENTITY, PythonModel, double_scorer, signature_of
 from tests.serving.protocols.grpc_messages import infer_request, message, read
@@ -196,6 +199,39 @@ async def test_reflection_tells_services_and_their_files(start: Start, version: 
     assert "inference.GRPCInferenceService" in [each.name for each in told[0].list_services_response.service]
     assert [len(each.file_descriptor_response.file_descriptor_proto) for each in told] == [0, 1, 1, 0]
     assert told[3].error_response.error_code == 5
+
+
+class Noting:
+    """Answers as a model server does, and remembers until when each request is of use."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+        self.deadlines: list[float | None] = []
+
+    def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
+        self.deadlines.append(request.deadline)
+        return self._server.answer(request)
+
+    def refusal(self, problem: Problem) -> Response:
+        return self._server.refusal(problem)
+
+
+async def test_a_call_tells_the_model_until_when_its_answer_is_of_use() -> None:
+    model = ModelServer(IDENTITY, None, 1)
+    model.serve(double_scorer(), 0.0)
+    application = Noting(model)
+    server = GrpcServer(application, MAX_BYTES)
+    port = await server.start("127.0.0.1", 0)
+    data, begun = infer_request().SerializeToString(), time.monotonic()
+    channel: Channel
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await call(channel, f"{SERVICE}/ModelInfer", data)
+        await stream(channel, f"{SERVICE}/ModelStreamInfer", [data])
+        await channel.unary_unary(f"{SERVICE}/ModelInfer")(data)
+    await server.stop(0)
+    *limited, unlimited = application.deadlines
+    assert unlimited is None
+    assert [deadline is not None and 0 < deadline - begun <= TIMEOUT_S + 1 for deadline in limited] == [True, True]
 
 
 async def test_a_client_that_has_gone_leaves_the_server_answering(start: Start) -> None:
