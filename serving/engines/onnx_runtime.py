@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as binding
 
-from serving.engines.onnx_bfloat16 import narrowed, widened
+from serving.bfloat16 import narrowed, widened
 from serving.engines.providers import CPU, check_loaded, gpus_asked_for, providers_for
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bfloat16 import narrowed, widened
 from serving.datatypes import DTYPES
 from serving.problems import Problem
 from serving.signature import Datatype
@@ -18,7 +19,6 @@ from serving.signature import Datatype
 Buffer = bytes | memoryview
 _LENGTH = struct.Struct("<I")
 _BF16_BYTES = 2
-_QUIET = 0x40  # the bit that keeps a NaN a NaN when its low half is cut off
 
 
 def item_bytes(datatype: Datatype) -> int:
@@ -42,7 +42,7 @@ def array_of(what: str, datatype: Datatype, shape: Sequence[int], raw: Buffer) -
             raise _mistake(f"{what} has the byte {flags[at]} at {at}; a BOOL is a byte that is 0 or 1")
         return flags.view(np.bool_).reshape(shape)
     if datatype == "BF16":
-        return _widened(np.frombuffer(raw, np.dtype("<u2"))).reshape(shape)
+        return widened(np.frombuffer(raw, np.dtype("<u2"))).reshape(shape)
     found: NDArray[np.generic] = np.frombuffer(raw, DTYPES[datatype].newbyteorder("<")).reshape(shape)
     # An engine reads whole words: a tensor that begins in the middle of one, behind a JSON header, is moved once.
     return found if found.flags.aligned and found.dtype.isnative else found.astype(DTYPES[datatype])
@@ -84,7 +84,7 @@ def raw_of(datatype: Datatype, array: NDArray[np.generic]) -> Buffer:
     if datatype == "BYTES":
         return b"".join(_lengthened(cast("Iterable[str]", array.reshape(-1).tolist())))
     if datatype == "BF16":
-        return _narrowed(np.ascontiguousarray(array, np.float32).reshape(-1)).tobytes()
+        return narrowed(array).astype(np.dtype("<u2")).tobytes()
     flat = np.ascontiguousarray(array, DTYPES[datatype].newbyteorder("<")).reshape(-1)
     return flat.view(np.uint8).data if flat.size else b""
 
@@ -94,17 +94,6 @@ def _lengthened(texts: Iterable[str]) -> Iterable[bytes]:
         data = text.encode("utf-8", "replace")
         yield _LENGTH.pack(len(data))
         yield data
-
-
-def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return (halves.astype(np.uint32) << 16).view(np.float32)
-
-
-def _narrowed(numbers: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round to the nearest bfloat16, ties to even (IEEE 754, 4.3.1)."""
-    words = numbers.view(np.uint32)
-    rounded = (words + (0x7FFF + ((words >> 16) & 1))) >> 16
-    return np.where(np.isnan(numbers), (words >> 16) | _QUIET, rounded).astype(np.dtype("<u2"))
 
 
 def _short(number: int) -> str:

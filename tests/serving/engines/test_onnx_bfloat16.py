@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 
-from serving.engines.onnx_bfloat16 import narrowed, widened
+from serving.bfloat16 import narrowed, widened
 
 
 def test_every_bfloat16_survives_the_way_there_and_back() -> None:
