@@ -29,6 +29,7 @@ CHECKS = (
     "infers",
     "streams",
     "is_refused",
+    "is_refused_for_its_token",
     "does_the_rest",
 )
 
