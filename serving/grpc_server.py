@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 import grpc
 
@@ -190,7 +190,7 @@ async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
 
 def deadline_of(context: Context) -> float | None:
     """Until when the answer is of use to the caller, if it said so: nothing is begun for a call that is over."""
-    remaining_s = context.time_remaining()
+    remaining_s = cast("float | None", context.time_remaining())  # its stubs know no call without a deadline
     return None if remaining_s is None else time.monotonic() + remaining_s
 
 
