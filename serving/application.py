@@ -246,6 +246,8 @@ class ModelServer:
         ready = _get(self._ready, is_open=True)
         about = {"name": "portside", "version": package_version(), "extensions": EXTENSIONS}
         return {
+            # Where KServe's client looks whether a server of its V1 protocol lives.
+            b"/": _get(lambda request: Response(200, b'{"status":"alive"}'), is_open=True),
             b"/healthz": live,
             b"/readyz": ready,
             b"/v2": _get(lambda request: Response(200, msgspec.json.encode({**about, **self._runs_on()}))),

@@ -24,6 +24,12 @@ READINESS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": Readiness}, 
 NO_BLOB = Digest("0" * 64)
 
 
+@router.get("/", include_in_schema=False)
+async def get_life() -> dict[str, str]:
+    """This process lives, in the words and at the place where KServe's client of the V1 protocol looks."""
+    return {"status": "alive"}
+
+
 @router.get("/healthz", operation_id="get_health")
 async def get_health() -> dict[str, str]:
     """This process lives."""
