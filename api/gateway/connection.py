@@ -14,6 +14,7 @@ CONNECT_S = 2.0  # over TCP, the name's resolution included
 Header = tuple[bytes, bytes]
 # What ends a request line early, and would make two requests of one.
 NOT_IN_A_TARGET = re.compile(rb"[\x00-\x20\x7f]")
+ENDS_A_HEADER = re.compile(rb"[\r\n\0]")  # early, and so does the same
 
 
 class ConnectionBroken(Exception):
@@ -133,9 +134,12 @@ class ReplicaConnection(asyncio.Protocol):
         return self._answered
 
     def start(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes) -> None:
-        """Write the head and the first piece of the body. Raises ValueError for a target that is more than one."""
+        """Write the head and the first piece of the body. Raises ValueError for a target or a header that is more
+        than one."""
         if NOT_IN_A_TARGET.search(target) is not None:
             raise ValueError(f"no request target: {target[:200]!r}")
+        if ENDS_A_HEADER.search(b"".join([part for header in headers for part in header])) is not None:
+            raise ValueError("a header has the end of a line within")
         if self._transport is None:
             raise ConnectionBroken("the connection is closed", answered=False)
         self._begin()

@@ -19,11 +19,13 @@ from core.errors import PlatformError, Unauthenticated
 SERVICE: Final = "inference.GRPCInferenceService"
 HEALTH: Final = "grpc.health.v1.Health"
 INFER, STREAM = f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelStreamInfer"
+STATISTICS: Final = f"/{SERVICE}/ModelStatistics"
 CHECK, WATCH = f"/{HEALTH}/Check", f"/{HEALTH}/Watch"
 REFLECTIONS: Final = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")
 )
 OF_A_MODEL: Final = frozenset({"ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"})
+OF_THE_SERVER: Final = frozenset({"ServerLive", "ServerReady"})
 SERVING, NOT_SERVING, UNKNOWN = (flag(1, number) for number in (1, 2, 3))
 LOOK_S: Final = 1.0  # health is told at each change of the routing table, and looked at so often
 
@@ -39,6 +41,8 @@ class GrpcGateway:
         self._answers = PlatformAnswers(gateway.table, gateway.version)
         self._forwarding = Forwarding(gateway)
         self._stopping = asyncio.Event()
+        named = {*OF_A_MODEL, *OF_THE_SERVER, *self._answers.methods}
+        self.methods = frozenset({CHECK, *(f"/{SERVICE}/{method}" for method in named)})  # of one message each
         options = [
             ("grpc.max_receive_message_length", gateway.max_bytes),
             ("grpc.max_send_message_length", -1),
@@ -135,11 +139,8 @@ class GrpcGateway:
 
         if path in REFLECTIONS:
             return await ask(self._answers.any_ready(tenant_id), message)
-        method = path.rpartition("/")[2]
-        if method not in OF_A_MODEL:
-            raise Refused(Code.UNIMPLEMENTED, f"there is no method {path[:200]}")
         name = texts(message, (1,))[1]
-        if not name and method == "ModelStatistics":
+        if not name and path == STATISTICS:
             return await self._answers.statistics(tenant_id, ask)
         return await ask(name, message)
 
@@ -222,7 +223,7 @@ class _Handlers(grpc.GenericRpcHandler):
                     yield answer
 
             return grpc.stream_stream_rpc_method_handler(reflect)
-        if not path.startswith((f"/{SERVICE}/", f"/{HEALTH}/")):
+        if path not in server.methods:
             return None
 
         async def unary(message: bytes, context: Context) -> bytes:

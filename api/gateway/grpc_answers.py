@@ -4,7 +4,7 @@ The platform decides what runs: to load and unload is asked here and done by the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -64,6 +64,11 @@ class PlatformAnswers:
     def is_ready(self) -> bool:
         """Whether predictions can be routed."""
         return self._table.is_loaded
+
+    @property
+    def methods(self) -> Collection[str]:
+        """What `answer` is for."""
+        return self._answers.keys()
 
     def knows(self, method: str) -> bool:
         """Whether `answer` is for this method."""

@@ -14,7 +14,7 @@ from starlette.types import Message
 from api.gateway.connection import ConnectionBroken, Header
 from api.gateway.forward import ClientGone, Exchange
 from api.gateway.grpc_status import Code, Refused, refusal, told
-from api.gateway.heads import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
+from api.gateway.heads import DEFAULT_TIMEOUT_S, LONGEST_ID, MAX_TIMEOUT_S
 from api.gateway.metrics import UNROUTED
 from api.gateway.split import Gateway
 from core.errors import PlatformError
@@ -108,7 +108,12 @@ class _Call:
 
 def _headers(metadata: Mapping[str, str], timeout_s: float) -> list[Header]:
     given = metadata.get("x-request-id", "")
-    request_id = given if 0 < len(given) <= 80 and given.isascii() and given.isprintable() else new_id("req")
-    passed = [(name.encode(), metadata[name].encode()) for name in PASSED_ON if name in metadata]
+    request_id = given if len(given) <= LONGEST_ID and _is_printed(given) else new_id("req")
+    passed = [(name.encode(), metadata[name].encode()) for name in PASSED_ON if _is_printed(metadata.get(name, ""))]
     deadline = (b"portside-timeout", b"%dms" % max(1, int(timeout_s * 1000)))
     return [PROTOBUF, (b"x-request-id", request_id.encode()), deadline, *passed]
+
+
+def _is_printed(value: str) -> bool:
+    """gRPC's library hands over values as they came, ends of lines among them, which would be another request's."""
+    return bool(value) and value.isascii() and value.isprintable()
