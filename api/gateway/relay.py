@@ -145,6 +145,7 @@ class Relay:
         """The body is complete: send it to a replica, or leave it to the long way."""
         self.more_body = False
         self.body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = []
         backend = self._way.pick(self.service)
         if backend is None:
             self._go_long()
@@ -285,6 +286,7 @@ class Relay:
 
     def _end(self, status: int, backend: Backend | None) -> None:
         self.response_complete = True
+        self.body, self._pieces = b"", []  # a connection that rests keeps its last request
         self._way.ended(self, status, None if backend is None else backend.id)
 
     def _let_go(self, *, is_whole: bool = False) -> None:

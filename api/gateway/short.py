@@ -82,12 +82,14 @@ class ShortWay:
         return route.pick()
 
     def take(self, service: RoutedService, backend: Backend) -> ReplicaConnection | None:
-        """An idle connection and a turn; `give` both back."""
-        if not self._turns.take_now(service.id):
-            return None
-        connection = self.pool.take_idle(backend.address)
-        if connection is None:
-            self._turns.give(service.id)
+        """An idle connection and a turn; `give` both back. Without them the long way has the backend's turn."""
+        connection = None
+        if self._turns.take_now(service.id):
+            connection = self.pool.take_idle(backend.address)
+            if connection is None:
+                self._turns.give(service.id)
+        if connection is None and (route := self.table.route(service.tenant_id, service.name)) is not None:
+            route.give_back()
         return connection
 
     def give(self, service: RoutedService, backend: Backend, connection: ReplicaConnection, *, is_whole: bool) -> None:

@@ -65,6 +65,11 @@ class Route:
         self._next = (self._next + 1) % max(1, len(well))
         return min(well[self._next :] + well[: self._next], key=lambda backend: backend.outstanding, default=None)
 
+    def give_back(self) -> None:
+        """Who picked has not asked: the next who picks has this turn. Else every second backend would be passed over by
+        those who look whether they can ask at once."""
+        self._next -= 1
+
 
 class RoutingTable:
     """Routes by tenant and service name; reads never wait."""
@@ -139,6 +144,11 @@ class RoutingTable:
             async with asyncio.timeout(longest_s):
                 await waiting_for.wait()
 
+    def wake(self) -> None:
+        """Let all who wait for a change look again."""
+        self._has_changed.set()
+        self._has_changed = asyncio.Event()  # those who wait have the old one
+
     async def start(self) -> None:
         """Read the table and keep it fresh until `stop`."""
         await self._refresh()
@@ -200,8 +210,7 @@ class RoutingTable:
         self._names = frozenset(service.name for service in services)
         self._ports = {service.port: service for service in services if service.port is not None}
         self._version, self._looked_at = version, time.monotonic()
-        self._has_changed.set()
-        self._has_changed = asyncio.Event()  # those who wait have the old one
+        self.wake()
         self._on_change({backend.address for route in self._routes.values() for backend in route.backends})
 
     def _route(self, service: RoutedService, known: dict[str, Backend]) -> Route:
