@@ -4,7 +4,7 @@ Messages pass unread but for the name of their model; who asks is known by the s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Final, NoReturn
 
 import grpc
@@ -27,6 +27,10 @@ REFLECTIONS: Final = tuple(
 OF_A_MODEL: Final = frozenset({"ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"})
 OF_THE_SERVER: Final = frozenset({"ServerLive", "ServerReady"})
 SERVING, NOT_SERVING, UNKNOWN = (flag(1, number) for number in (1, 2, 3))
+# What may be asked without a token, and what has more messages than one.
+OPEN: Final = frozenset({f"/{SERVICE}/ServerLive", f"/{SERVICE}/ServerReady", CHECK, WATCH})
+TALKS: Final = frozenset({STREAM, WATCH, *REFLECTIONS})
+MOST_CALLS, MOST_OF_A_CONNECTION, MOST_WATCHING = 2048, 512, 256  # at once; a client lets its further calls wait
 LOOK_S: Final = 1.0  # health is told at each change of the routing table, and looked at so often
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -41,14 +45,16 @@ class GrpcGateway:
         self._answers = PlatformAnswers(gateway.table, gateway.version)
         self._forwarding = Forwarding(gateway)
         self._stopping = asyncio.Event()
+        self._watching = 0
         named = {*OF_A_MODEL, *OF_THE_SERVER, *self._answers.methods}
         self.methods = frozenset({CHECK, *(f"/{SERVICE}/{method}" for method in named)})  # of one message each
         options = [
             ("grpc.max_receive_message_length", gateway.max_bytes),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", MOST_OF_A_CONNECTION),
             ("grpc.so_reuseport", 0),  # two platforms on one port would share its calls without anybody noticing
         ]
-        self._server = grpc.aio.server(handlers=[_Handlers(self)], options=options)
+        self._server = grpc.aio.server(handlers=[_Handlers(self)], options=options, maximum_concurrent_rpcs=MOST_CALLS)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; answers the port. Raises `OSError`."""
@@ -64,6 +70,7 @@ class GrpcGateway:
     async def stop(self, grace_s: float) -> None:
         """Take no further call, end the streams after their answers, and give all others this long."""
         self._stopping.set()
+        self._gateway.table.wake()  # for those who watch the health
         await self._server.stop(grace_s)
 
     async def unary(self, path: str, message: bytes, context: Context) -> bytes:
@@ -92,18 +99,35 @@ class GrpcGateway:
 
     async def watch(self, message: bytes, context: Context) -> AsyncIterator[bytes]:
         """Tell the health now and whenever it changes."""
-        metadata, before = _metadata(context), b""
+        if self._watching >= MOST_WATCHING:
+            await context.abort(Code.RESOURCE_EXHAUSTED, f"{MOST_WATCHING} calls watch already; ask with Check")
+        self._watching += 1
+        try:
+            async for told in self._told(message, _metadata(context)):
+                yield told
+        except Refused as error:
+            await _abort(context, error)
+        finally:
+            self._watching -= 1
+
+    async def _told(self, message: bytes, metadata: Mapping[str, str]) -> AsyncIterator[bytes]:
+        before = b""
         while True:
-            try:
-                told = self._health(message, metadata) or UNKNOWN
-            except Refused as error:
-                await _abort(context, error)
+            told = self._health(message, metadata) or UNKNOWN
             if told != before:
                 before = told
                 yield told
             if self._stopping.is_set():
                 return
-            await self._change()
+            await self._gateway.table.changed(LOOK_S)
+
+    def tenant_of(self, metadata: Mapping[str, str]) -> str:
+        """Whose call this is. No browser speaks this protocol to a plain port, so that its `Host` need not be looked
+        at. Raises `Unauthenticated`, `Forbidden`."""
+        if not self._admits_tokenless and "authorization" not in metadata:
+            raise Unauthenticated("this address needs a token: send the metadata 'authorization: Bearer pst_…'")
+        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in metadata.items()]
+        return self._gateway.tenant_of({"headers": [*headers, (b"host", b"localhost")]})
 
     async def _answer(self, path: str, message: bytes, metadata: Mapping[str, str], remaining_s: float | None) -> bytes:
         method = path.rpartition("/")[2]
@@ -114,7 +138,7 @@ class GrpcGateway:
                 return LIVE
             if method == "ServerReady":
                 return flag(1, self._is_serving)
-            tenant_id = self._tenant_of(metadata)
+            tenant_id = self.tenant_of(metadata)
             if self._answers.knows(method):
                 return self._answers.answer(method, tenant_id, message)
             return await self._asked(tenant_id, path, message, metadata, remaining_s)
@@ -158,7 +182,7 @@ class GrpcGateway:
         """The health of the platform, which everybody may ask, or of a service. Raises `Refused`."""
         try:
             name = texts(message, (1,))[1]
-            found = None if name in ("", SERVICE) else self._answers.is_serving(self._tenant_of(metadata), name)
+            found = None if name in ("", SERVICE) else self._answers.is_serving(self.tenant_of(metadata), name)
         except Malformed as error:
             raise Refused(Code.INVALID_ARGUMENT, "the message is no HealthCheckRequest") from error
         except PlatformError as error:
@@ -166,23 +190,6 @@ class GrpcGateway:
         if found is None and name not in ("", SERVICE):
             return None
         return SERVING if found is not False and self._is_serving else NOT_SERVING
-
-    def _tenant_of(self, metadata: Mapping[str, str]) -> str:
-        """Whose call this is. No browser speaks this protocol to a plain port, so that its `Host` need not be looked
-        at. Raises `Unauthenticated`, `Forbidden`."""
-        if not self._admits_tokenless and "authorization" not in metadata:
-            raise Unauthenticated("this address needs a token: send the metadata 'authorization: Bearer pst_…'")
-        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in metadata.items()]
-        return self._gateway.tenant_of({"headers": [*headers, (b"host", b"localhost")]})
-
-    async def _change(self) -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
-        changing = asyncio.create_task(self._gateway.table.changed(LOOK_S))
-        try:
-            await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            changing.cancel()
 
     async def _until_stopping(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """The messages of a stream, until there are no more or the platform stops."""
@@ -212,6 +219,13 @@ class _Handlers(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """See gRPC."""
         path, server = details.method, self._server
+        if path not in server.methods and path not in TALKS:
+            return None
+        if path not in OPEN:
+            try:
+                server.tenant_of(_texts(details.invocation_metadata))
+            except PlatformError as error:
+                return _refusing(refusal(error))
         if path == STREAM:
             return grpc.stream_stream_rpc_method_handler(server.infer_stream)
         if path == WATCH:
@@ -223,13 +237,22 @@ class _Handlers(grpc.GenericRpcHandler):
                     yield answer
 
             return grpc.stream_stream_rpc_method_handler(reflect)
-        if path not in server.methods:
-            return None
 
         async def unary(message: bytes, context: Context) -> bytes:
             return await server.unary(path, message, context)
 
         return grpc.unary_unary_rpc_method_handler(unary)
+
+
+def _refusing(error: Refused) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """Refuses a call and reads nothing of it: else strangers' messages, each as large as a prediction may be, would lie
+    in memory before anybody asks who they are."""
+
+    async def refuse(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        await _abort(context, error)
+        yield b""
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
@@ -252,4 +275,8 @@ def _whose(message: bytes) -> bytes:
 
 def _metadata(context: Context) -> Mapping[str, str]:
     """Texts only: what ends in `-bin` is nothing of ours."""
-    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return _texts(context.invocation_metadata())
+
+
+def _texts(metadata: "Iterable[tuple[str, str | bytes]] | None") -> Mapping[str, str]:
+    return {name: value for name, value in metadata or () if isinstance(value, str)}

@@ -5,6 +5,7 @@ The platform decides what runs: to load and unload is asked here and done by the
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -35,6 +36,8 @@ TRACING: Final[Mapping[str, bytes]] = MappingProxyType(
         "trace_mode": field(1, "triton"),
     }
 )
+MAX_BYTES: Final = 64 * 1024
+MOST_SETTINGS, MOST_PARTS = 64, 8  # looked at in a message, and in each of its settings
 MOST_ASKED, ASKED_AT_ONCE = 500, 16
 LIVE = READY = flag(1, True)
 AskService = Callable[[str, bytes], Awaitable[bytes]]
@@ -76,6 +79,8 @@ class PlatformAnswers:
 
     def answer(self, method: str, tenant_id: str, message: bytes) -> bytes:
         """The answer to a method. Raises `Refused`, `Malformed`."""
+        if len(message) > MAX_BYTES:  # nothing else is read field by field here, while everybody waits
+            raise Refused(Code.RESOURCE_EXHAUSTED, f"a message of {method} may have {MAX_BYTES} bytes")
         return self._answers[method](tenant_id, message)
 
     def is_serving(self, tenant_id: str, service: str) -> bool | None:
@@ -153,8 +158,8 @@ def _model(message: bytes) -> str:
 
 
 def _settings(settings: Mapping[str, bytes], message: bytes, why: str) -> bytes:
-    for number, entry in fields(message):
-        wished = dict(fields(entry)) if number == 1 else {}
+    for number, entry in islice(fields(message), MOST_SETTINGS):
+        wished = dict(islice(fields(entry), MOST_PARTS)) if number == 1 else {}
         name = wished.get(1, b"").decode("utf-8", "replace")
         if number == 1 and wished.get(2, b"") not in (b"", settings.get(name)):
             raise Refused(Code.INVALID_ARGUMENT, f"'{name[:60]}' cannot be changed here; {why}")

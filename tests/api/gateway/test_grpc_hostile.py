@@ -1,6 +1,8 @@
 """What a hostile client of the gRPC port cannot do."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -8,12 +10,13 @@ import pytest
 
 from api.gateway.connection import connect
 from api.gateway.grpc import GrpcGateway
+from api.gateway.protobuf import field
 from api.gateway.table import RoutingTable
 from state.database import Database
 from tests.api.gateway import http2
 from tests.api.gateway.replicas import replica
 from tests.api.gateway.test_gateway import serve_iris, until
-from tests.api.gateway.test_grpc import HEALTH, INFER, IRIS, SERVICE, gateway_of, refusal
+from tests.api.gateway.test_grpc import HEALTH, INFER, IRIS, SERVICE, STREAM, TIMEOUT_S, call, gateway_of, refusal
 
 HIDDEN = b"x\r\nContent-Length: 0\r\n\r\nPOST /hidden HTTP/1.1\r\nHost: x"
 
@@ -54,3 +57,42 @@ async def test_only_whole_paths_are_methods(database: Database, table: RoutingTa
         for path in (f"{SERVICE}/x/ModelInfer", f"{HEALTH}/ModelInfer", f"{SERVICE}/Check", f"{SERVICE}/../ModelReady"):
             assert (await refusal(channel, path, IRIS))[0] is grpc.StatusCode.UNIMPLEMENTED
     assert one.seen == []
+
+
+@pytest.mark.parametrize("method", ["LogSettings", "TraceSetting"])
+async def test_settings_that_are_many_or_long_stop_nobody(table: RoutingTable, method: str) -> None:
+    path, setting = f"{SERVICE}/{method}", field(1, "log_info") + b"\x18\x00" * 4000
+    async with gateway_of(table) as (channel, _):
+        began = time.perf_counter()
+        assert await call(channel, path, field(1, setting) * 8)
+        assert await call(channel, path, field(1, field(1, "log_info")) * 4000)
+        assert (await refusal(channel, path, field(1, setting) * 12))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("path", [INFER, STREAM, f"{SERVICE}/LogSettings", f"{SERVICE}/ModelMetadata"])
+async def test_a_stranger_is_refused_before_his_message_is_read(table: RoutingTable, path: str) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with gateway_of(table, admits_tokenless=False) as (channel, _):
+        asked = channel.stream_stream(path)(nothing(), timeout=TIMEOUT_S)
+        assert await asked.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_those_who_watch_are_limited_and_cost_no_task_each(
+    table: RoutingTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.gateway.grpc.MOST_WATCHING", 5)  # a figure, not a function
+    async with gateway_of(table) as (channel, _):
+        watched = [channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S) for _ in range(5)]
+        assert [await each.read() for each in watched] == [b"\x08\x01"] * 5
+        assert not [task for task in asyncio.all_tasks() if "changed" in repr(task.get_coro())]
+        late = channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S)
+        assert await late.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        watched[0].cancel()
+        for _ in range(3):  # until the gateway has noticed
+            await call(channel, f"{HEALTH}/Check", b"")
+        again = channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S)
+        assert await again.read() == b"\x08\x01"
