@@ -15,6 +15,7 @@ from api.farewell import Stopping
 from api.gateway.refusing import Refusal
 from api.gateway.relay import Relay
 from api.gateway.short import ShortWay
+from api.gateway.split import HANDED_OVER
 from cli.connection import MAX_HEAD_BYTES, ClientConnection
 from core.errors import PlatformError
 
@@ -116,7 +117,7 @@ class PredictingConnection(ClientConnection):
     def cut(self) -> None:
         """See `relay.Client`."""
         self._relay = None
-        self.transport.close()
+        self.transport.abort()  # who does not read would keep the connection for ever
 
     def common_head(self) -> bytes:
         """See `relay.Client`."""
@@ -198,7 +199,7 @@ class PredictingConnection(ClientConnection):
             "scheme": self.scheme,
             "root_path": self.root_path,
             "headers": relay.headers,
-            "state": self.app_state.copy(),
+            "state": {**self.app_state, HANDED_OVER: relay.handed_over},
             "method": "POST",
             "path": unquote(path.decode("ascii")),
             "raw_path": path,

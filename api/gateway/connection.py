@@ -63,7 +63,7 @@ class ReplicaConnection(asyncio.Protocol):
         self._answered = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"the replica does not speak HTTP/1.1: {error}")
             self.close()
         if self._buffered_bytes > HIGH_WATER_BYTES and self._transport is not None:
@@ -94,7 +94,12 @@ class ReplicaConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         if not self._complete:
-            self._head_complete, self._status = True, self._parser.get_status_code()
+            status = self._parser.get_status_code()
+            if status < 200:  # we ask for none, and what follows would be taken for the next request's
+                self._fail("the replica sent an interim answer")
+                self.close()
+            else:
+                self._head_complete, self._status = True, status
 
     def on_body(self, body: bytes) -> None:
         if not self._complete:
@@ -203,7 +208,7 @@ class ReplicaConnection(asyncio.Protocol):
             self._waiter = None
 
     def _fail(self, why: str) -> None:
-        self._failure = why
+        self._failure = self._failure or why
         self._wake()
 
     def _wake(self) -> None:

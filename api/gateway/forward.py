@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Send
 
@@ -47,6 +48,14 @@ class ClientGone(Exception):
     """The client closed its connection before its body was complete, or before there was an answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What the short way has used up of a request: its deadline by the loop's clock, and how often it was sent."""
+
+    deadline: float
+    tries: int
+
+
 class Exchange:
     """One request on its way to a service and back."""
 
@@ -67,23 +76,37 @@ class Exchange:
         self._received_bytes = 0
         self._has_body = self._client_gone = False
         self._asked: Backend | None = None  # who has the request now
+        self._asked_at = 0.0  # by the loop's clock
         self.answer_started = False
         self.replica_id: str | None = None  # who has the request, or had it last
 
-    async def run(self, method: bytes, target: bytes, headers: Sequence[Header], timeout_s: float) -> None:
-        """Do all of it. Raises a `PlatformError` while nothing was answered yet, `ClientGone` or `ConnectionBroken`."""
+    async def run(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[Header],
+        timeout_s: float,
+        *,
+        takes_turn: bool,
+        handed_over: HandedOver | None = None,
+    ) -> None:
+        """Do all of it; what asks about the model and not for its answer takes no turn: probes must not fail by load.
+
+        Raises a `PlatformError` while nothing was answered yet, `ClientGone` or `ConnectionBroken`.
+        """
+        loop = asyncio.get_running_loop()
+        handed_over = handed_over or HandedOver(loop.time() + timeout_s, 0)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(handed_over.deadline):
                 body, more = await self._first_body()
-                turns = self._holding.turns
-                # What asks about the model and not for its answer has its turn at once: probes must not fail by load.
-                async with turns.turn(self._service.id, self._name) if method == b"POST" else nullcontext():
-                    await self._forward(method, target, headers, body, more)
+                turn = self._holding.turns.turn(self._service.id, self._name) if takes_turn else nullcontext()
+                async with turn:
+                    await self._forward(method, target, headers, body, more, handed_over.tries)
         except TimeoutError as error:
             if not self._has_body:
                 raise BodyStalled(f"the body did not come within {timeout_s:g} s; send it faster") from error
             if self._asked is not None and not self.answer_started:
-                self._asked.record.timed_out(timeout_s)
+                self._asked.record.timed_out(loop.time() - self._asked_at)
             raise GatewayTimeout(f"service '{self._name}' did not answer within {timeout_s:g} s") from error
 
     async def _first_body(self) -> tuple[bytes, bool]:
@@ -110,8 +133,10 @@ class Exchange:
         self._has_body = not message.get("more_body", False)
         return data, not self._has_body
 
-    async def _forward(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool) -> None:
-        give_up_at, stale = self._holding.until(), 0
+    async def _forward(
+        self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes, more: bool, stale: int
+    ) -> None:
+        give_up_at = self._holding.until()
         while True:
             backend = await self._holding.pick(self._find, give_up_at)
             backend.outstanding += 1
@@ -119,6 +144,7 @@ class Exchange:
             try:
                 connection, used_before = await self._pool.take(backend.address)
                 self.replica_id, self._asked = backend.id, backend
+                self._asked_at = asyncio.get_running_loop().time()
                 await self._exchange(connection, backend, method, target, headers, body, more)
                 self._asked, backend.refusals = None, 0
                 return

@@ -54,7 +54,7 @@ class Forwarding:
             exchange = Exchange(gateway.holding, gateway.pool, find, call.receive, call.send, gateway.max_bytes)
             timeout_s = DEFAULT_TIMEOUT_S if remaining_s is None else min(remaining_s, MAX_TIMEOUT_S)
             headers = _headers(metadata, timeout_s)
-            await exchange.run(b"POST", path.encode(), headers, timeout_s)
+            await exchange.run(b"POST", path.encode(), headers, timeout_s, takes_turn=is_prediction)
             status = call.status_code
             return call.answer()
         except PlatformError as error:

@@ -186,7 +186,7 @@ class ServerAnswers:
         answer = _Collected()
         exchange = Exchange(self._holding, self._pool, lambda: route, _Nobody().receive, answer.send, MAX_BODY_BYTES)
         try:
-            await exchange.run(b"GET", f"/v2/models/{route.service.name}/stats".encode(), [], STATS_S)
+            await exchange.run(b"GET", f"/v2/models/{route.service.name}/stats".encode(), [], STATS_S, takes_turn=False)
             found = json.loads(answer.data).get("model_stats") if answer.status_code == 200 else None
         except (PlatformError, ConnectionBroken, ClientGone, ValueError, AttributeError):
             return []  # it is not there any more, or not yet

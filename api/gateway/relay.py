@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from api.gateway.connection import Header, ReplicaConnection
-from api.gateway.forward import HOP_BY_HOP, UNAUTHENTICATED, BadGateway, GatewayTimeout, failed
+from api.gateway.forward import HOP_BY_HOP, UNAUTHENTICATED, BadGateway, GatewayTimeout, HandedOver, failed
 from api.gateway.metrics import Tallies
 from api.gateway.paths import Asked
 from api.gateway.refusing import status_of
@@ -102,9 +102,10 @@ class Relay:
     """
 
     __slots__ = (
-        "_backend", "_client", "_connection", "_is_chunked", "_is_paused", "_pieces", "_way", "asked", "began", "body",
-        "deadline", "disconnected", "headers", "keep_alive", "message_event", "more_body", "passed", "request_id",
-        "response_complete", "response_started", "seen_at", "service", "target", "timeout_s", "url",
+        "_backend", "_client", "_connection", "_is_chunked", "_is_paused", "_pieces", "_tries", "_way", "asked",
+        "began", "body", "deadline", "disconnected", "headers", "keep_alive", "message_event", "more_body",
+        "passed", "request_id", "response_complete", "response_started", "seen_at", "service", "target",
+        "timeout_s", "url",
     )  # fmt: skip
 
     def __init__(
@@ -130,9 +131,15 @@ class Relay:
         self._backend: Backend | None = None
         self._connection: ReplicaConnection | None = None
         self._is_chunked = self._is_paused = False
+        self._tries = 0
         self.more_body = self.keep_alive = True
         self.disconnected = self.response_started = self.response_complete = False
         self.message_event = _NOBODY
+
+    @property
+    def handed_over(self) -> HandedOver:
+        """What the long way has left."""
+        return HandedOver(self.deadline, self._tries)
 
     # -- the body comes
 
@@ -156,6 +163,7 @@ class Relay:
             return
         backend.outstanding += 1
         self._backend, self._connection = backend, connection
+        self._tries += 1
         connection.listen(self._progress)
         length = (b"content-length", b"%d" % len(self.body))
         connection.start(b"POST", self.target, [*backend.own_headers, *self.passed.items(), length], self.body)
@@ -194,6 +202,7 @@ class Relay:
             return b""
         self._let_go()
         if status:  # who listens there now is another one, which has refused our token and done nothing
+            self._tries = 0
             self._way.refused(backend)
             self._go_long()
         elif connection.is_answered:
@@ -252,7 +261,7 @@ class Relay:
                 self._end(GatewayTimeout.status, backend)
                 self._client.cut()
             else:
-                backend.record.timed_out(self.timeout_s)
+                backend.record.timed_out(now - self.seen_at)
                 detail = f"service '{self.service.name}' did not answer within {self.timeout_s:g} s"
                 self.refuse(GatewayTimeout(detail), backend)
 

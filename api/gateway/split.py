@@ -22,6 +22,7 @@ from state.traffic import TrafficCounter
 
 log = logging.getLogger(__name__)
 
+HANDED_OVER = "portside.handed_over"  # in a scope's state, where the short way has begun
 CLOSED = ("paused", "pausing", "failed")  # no prediction gets through, whatever replicas there still are
 
 
@@ -128,7 +129,14 @@ class Gateway:
             check_length(headers, self.max_bytes)
             exchange = Exchange(self.holding, self.pool, find, receive, _tagged(send, request_id), self.max_bytes)
             passed = dict([*passed_on(headers), (b"x-request-id", request_id)])  # each once
-            await exchange.run(asked.method_for(method), _target(scope), list(passed.items()), timeout_s(headers))
+            await exchange.run(
+                asked.method_for(method),
+                _target(scope),
+                list(passed.items()),
+                timeout_s(headers),
+                takes_turn=asked.is_prediction,
+                handed_over=scope.get("state", {}).get(HANDED_OVER),
+            )
         except PlatformError as error:
             if exchange is not None and exchange.answer_started:
                 seen.status_code = error.status

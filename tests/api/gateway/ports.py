@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ class Port:
 
     number: int = 0
     long: list[str] = field(default_factory=list)
+    connections: AbstractSet[object] = field(default_factory=set)  # of clients that are not closed
 
     async def say(self, *pieces: bytes, pause_s: float = 0.0) -> bytes:
         """All that is answered until the gateway closes, as it does after `Connection: close`."""
@@ -52,6 +54,7 @@ async def at_a_port(
     server = await asyncio.get_running_loop().create_server(
         lambda: PredictingConnection(short, config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
+    port.connections = state.connections
     port.number = server.sockets[0].getsockname()[1]
     try:
         yield port

@@ -12,9 +12,10 @@ from api.gateway.connection import connect
 from api.gateway.grpc import GrpcGateway
 from api.gateway.protobuf import field
 from api.gateway.table import RoutingTable
+from api.gateway.turns import Turns
 from state.database import Database
 from tests.api.gateway import http2
-from tests.api.gateway.replicas import replica
+from tests.api.gateway.replicas import Seen, ok, replica
 from tests.api.gateway.test_gateway import serve_iris, until
 from tests.api.gateway.test_grpc import HEALTH, INFER, IRIS, SERVICE, STREAM, TIMEOUT_S, call, gateway_of, refusal
 
@@ -96,3 +97,22 @@ async def test_those_who_watch_are_limited_and_cost_no_task_each(
             await call(channel, f"{HEALTH}/Check", b"")
         again = channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S)
         assert await again.read() == b"\x08\x01"
+
+
+async def test_what_asks_about_a_model_takes_no_turn_of_its_predictions(
+    database: Database, table: RoutingTable, tmp_path: Path
+) -> None:
+    async def only_ready(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        if "ModelInfer" in seen.line:
+            await asyncio.Event().wait()
+        await ok(seen, writer)
+
+    async with replica(tmp_path, answer=only_ready) as one, gateway_of(table) as (channel, gateway):
+        gateway.holding.turns = Turns(1, 0.05)
+        await serve_iris(database, table, one)
+        asked = channel.unary_unary(INFER)(IRIS, timeout=TIMEOUT_S)
+        await until(lambda: len(one.seen) == 1)
+        for method in ("ModelReady", "ModelMetadata", "ModelStatistics"):
+            assert await call(channel, f"{SERVICE}/{method}", IRIS) == b'{"outputs":1}'
+        assert (await refusal(channel, INFER, IRIS))[0] is grpc.StatusCode.UNAVAILABLE
+        asked.cancel()
