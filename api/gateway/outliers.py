@@ -14,9 +14,10 @@ log = logging.getLogger(__name__)
 FAULTS: Final = 5  # in a row
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
-FAULTY: Final = frozenset({500, 502, 504})  # 503 is a replica that has enough to do, and says so
+# 503 is a replica that has enough to do, 504 one whose caller had too little patience: both say so in time.
+FAULTY: Final = frozenset({500, 502})
 # An answer that nobody waited for long says nothing about the replica: its callers' patience is their own.
-TELLING_S: Final = 1.0
+TELLING_S: Final = 0.9  # a second is what an impatient caller says, some of which is gone before the replica has it
 
 
 @dataclass(slots=True)

@@ -65,7 +65,7 @@ async def test_where_all_are_bad_all_are_asked(database: Database, table: Routin
 async def test_a_replica_that_has_enough_to_do_or_refuses_is_not_bad(
     database: Database, table: RoutingTable, tmp_path: Path
 ) -> None:
-    for status in (503, 422, 404):
+    for status in (503, 504, 422, 404):
         record = Record("rep_1")
         for _ in range(3 * FAULTS):
             record.answered(status)
