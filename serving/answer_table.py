@@ -123,7 +123,8 @@ def _tensor(field: OutputField, *, is_split: bool) -> Make:
         column = outputs[field.name]
         if is_split and column.ndim and column.shape[0] == count:
             return [NamedColumn(field.name, column)]
-        return [NamedColumn(field.name, [column.tolist()] * count)]
+        # Whole in each record's row, in its own datatype: an array, of which nothing is copied here.
+        return [NamedColumn(field.name, np.broadcast_to(column, (count, *column.shape)))]
 
     return make
 

@@ -49,24 +49,25 @@ class ArrowRows:
     name, keeps_shapes = "Arrow", True
 
     def carries(self, signature: Signature, columns: Columns, answer: Columns) -> bool:
-        """Whether rows have all of it: records below each other, numbers, no BF16, which Arrow has not."""
+        """Whether rows have all of it: records below each other, or one record of whole tensors; numbers, of which
+        Arrow has all but BF16; and a table that tells the tensors themselves, not what a task makes of them."""
         tensors = [*columns.values(), *answer.values()]
         counts = {array.shape[0] if array.ndim else 0 for array in tensors}
-        is_numeric = all(array.dtype.kind in "biuf" for array in tensors)
-        is_split = signature.batch != "none" and len(counts) == 1 and 0 not in counts
-        return (
-            is_split and is_numeric and all(array.size for array in tensors) and "BF16" not in datatypes_of(signature)
-        )
+        is_table = signature.batch == "none" or (len(counts) == 1 and 0 not in counts)
+        is_numeric = all(array.size and array.dtype.kind in "biuf" for array in tensors)
+        return signature.task == "tensor" and is_table and is_numeric and "BF16" not in datatypes_of(signature)
 
     async def ask(self, server: ModelServer, signature: Signature, columns: Columns) -> Columns:
-        table = pa.table({name: _column(array) for name, array in columns.items()})
+        is_one = signature.batch == "none"
+        table = pa.table({name: _column(array[None] if is_one else array) for name, array in columns.items()})
         out = io.BytesIO()
         with ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table)
         headers = {b"content-type": ARROW.encode(), b"accept": ARROW.encode()}
         response = await post(server, b"/predict", out.getvalue(), headers)
         answered = ipc.open_stream(response.body).read_all().combine_chunks()
-        return {name: _array(answered.column(name)) for name in answered.column_names}
+        found = {name: _array(answered.column(name)) for name in answered.column_names}
+        return {name: array[0] for name, array in found.items()} if is_one else found
 
 
 def _column(array: NDArray[np.generic]) -> pa.Array:
