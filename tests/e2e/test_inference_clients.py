@@ -14,9 +14,9 @@ import pytest
 from onnx import helper
 
 from deploy.stack.child import free_port
-from tests.e2e.conftest import WAIT, succeeds
+from tests.e2e.conftest import READY_S, WAIT, succeeds
 from tests.e2e.environments import ROOT, make_environment, run_script
-from tests.e2e.platform import RunningPlatform
+from tests.e2e.platform import RunningPlatform, until
 from tests.e2e.wire import Wire
 
 ROWS = np.array([[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]], np.float32)
@@ -81,6 +81,8 @@ def replica() -> Iterator[Address]:
         try:
             assert process.stdout
             said = {line.partition("://")[0]: line for line in (process.stdout.readline().strip() for _ in range(2))}
+            wire = Wire(said["http"])
+            until(lambda: wire.ask("GET", "/readyz").status == 200 or None, READY_S, "loading")
             yield Address(said["http"], said["grpc"].removeprefix("grpc://"))
         finally:
             process.kill()
@@ -126,6 +128,12 @@ def test_kserves_clients(kserve: Path, address: Address, given: Path) -> None:
 
 def test_mlservers_types(mlserver: Path, address: Address, given: Path) -> None:
     run_script(mlserver, "mlserver_types.py", address.url, str(given))
+
+
+def test_curl_with_a_tensor_as_the_whole_body(address: Address) -> None:
+    asked = ["curl", "-sS", f"{address.url}/v2/models/iris/infer", "-H", "Inference-Header-Content-Length: 0"]
+    told = subprocess.run([*asked, "--data-binary", "@-"], input=ROWS.tobytes(), capture_output=True, check=True)
+    assert b"setosa" in told.stdout, told.stdout[:500]
 
 
 def kinds_model() -> bytes:
