@@ -38,7 +38,7 @@ TRACING: Final[Mapping[str, bytes]] = MappingProxyType(
 )
 MAX_BYTES: Final = 64 * 1024
 MOST_SETTINGS, MOST_PARTS = 64, 8  # looked at in a message, and in each of its settings
-MOST_ASKED, ASKED_AT_ONCE = 500, 16
+MOST_ASKED, ASKED_AT_ONCE, ALL_STATS_S = 500, 16, 10.0
 LIVE = READY = flag(1, True)
 AskService = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -89,18 +89,18 @@ class PlatformAnswers:
         return None if route is None else is_ready(route)
 
     async def statistics(self, tenant_id: str, ask: AskService) -> bytes:
-        """The statistics of every service that answers: messages one after the other are their union."""
+        """The statistics of every service that answers in time: messages one after the other are their union."""
         names = [route.service.name for route in self._table.routes_of(tenant_id) if is_ready(route)]
         if len(names) > MOST_ASKED:
             raise Refused(Code.INVALID_ARGUMENT, f"there are {len(names)} services; ask for one at a time, by name")
-        at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+        at_once, until = asyncio.Semaphore(ASKED_AT_ONCE), asyncio.get_running_loop().time() + ALL_STATS_S
 
         async def asked(name: str) -> bytes:
-            async with at_once:
-                try:
+            try:
+                async with asyncio.timeout_at(until), at_once:
                     return await ask(name, field(1, name))
-                except Refused:
-                    return b""  # it is not there any more, or not yet
+            except (Refused, TimeoutError):
+                return b""  # it is not there any more, or not yet
 
         return b"".join(await asyncio.gather(*map(asked, names)))
 

@@ -35,7 +35,7 @@ TRACING: Final = {
     "trace_mode": "triton",
 }  # fmt: skip
 MAX_BODY_BYTES: Final = 1024 * 1024
-MOST_ASKED, ASKED_AT_ONCE, STATS_S = 500, 16, 5.0
+MOST_ASKED, ASKED_AT_ONCE, STATS_S, ALL_STATS_S = 500, 16, 5.0, 10.0
 
 
 class NotDoneHere(Rejected):
@@ -168,15 +168,18 @@ class ServerAnswers:
         return {}
 
     async def all_stats(self, question: Question) -> object:
-        """The statistics of every service that answers, each from one of its replicas."""
+        """The statistics of every service that answers in time, each from one of its replicas."""
         routes = [route for route in self._table.routes_of(question.tenant_id) if _is_ready(route)]
         if len(routes) > MOST_ASKED:
             raise NotDoneHere(f"there are {len(routes)} services; ask for /v2/models/NAME/stats one at a time")
-        at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+        at_once, until = asyncio.Semaphore(ASKED_AT_ONCE), asyncio.get_running_loop().time() + ALL_STATS_S
 
         async def ask(route: Route) -> list[object]:
-            async with at_once:
-                return await self._stats_of(route)
+            try:
+                async with asyncio.timeout_at(until), at_once:
+                    return await self._stats_of(route)
+            except TimeoutError:
+                return []
 
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(ask(route)) for route in routes]

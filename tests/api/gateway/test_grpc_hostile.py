@@ -116,3 +116,16 @@ async def test_what_asks_about_a_model_takes_no_turn_of_its_predictions(
             assert await call(channel, f"{SERVICE}/{method}", IRIS) == b'{"outputs":1}'
         assert (await refusal(channel, INFER, IRIS))[0] is grpc.StatusCode.UNAVAILABLE
         asked.cancel()
+
+
+async def test_the_statistics_of_all_wait_for_no_service_that_hangs(
+    database: Database, table: RoutingTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("api.gateway.grpc_answers.ALL_STATS_S", 0.2)  # a figure, not a function
+    async with replica(tmp_path, answer=never) as one, gateway_of(table) as (channel, gateway):
+        await serve_iris(database, table, one)
+        assert await call(channel, f"{SERVICE}/ModelStatistics", b"", timeout_s=2) == b""
+        assert (len(one.seen), gateway.tallies.in_flight) == (1, 0)

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from api.gateway.table import RoutingTable
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
@@ -147,3 +149,17 @@ async def test_who_may_not_ask_is_told_so_in_the_protocols_words(table: RoutingT
         for method, path in (("GET", "/v1/models"), ("GET", "/v2"), ("POST", "/v2/repository/index")):
             answer = await client.request(method, path, headers={"Authorization": "Bearer x"})
             assert (answer.status_code, list(answer.json())) == (401, ["error"])
+
+
+async def test_the_statistics_of_all_wait_for_no_service_that_hangs(
+    database: Database, table: RoutingTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("api.gateway.protocols.ALL_STATS_S", 0.2)  # a figure, not a function
+    async with replica(tmp_path, answer=never) as one, client_of(table) as client:
+        await serve_iris(database, table, one)
+        async with asyncio.timeout(2):
+            assert (await client.get("/v2/models/stats")).json() == {"model_stats": []}
+    assert len(one.seen) == 1
