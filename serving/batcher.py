@@ -93,8 +93,13 @@ class Batcher:
             call.woken.acquire()
         if call.leads:
             self._lead(call)
-        if call.problem is not None:
-            raise call.problem
+        problem, call.problem = call.problem, None
+        if problem is not None:
+            try:
+                raise problem
+            finally:
+                # Its traceback leads to this frame, and so to the body, which a circle would keep until a collection.
+                del problem
         assert call.outputs is not None
         return call.outputs
 

@@ -1,9 +1,12 @@
 """Requests that wait for one model are run together, each gets its own answer, and nobody pays for another's fault."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -198,6 +201,21 @@ def test_a_bug_below_leaves_nobody_waiting() -> None:
         for answer in answers:
             with pytest.raises((Problem, ZeroDivisionError)):
                 answer.result(DEADLINE_S)
+
+
+@pytest.mark.parametrize(("value", "is_late"), [(1, True), (-3, False)])
+def test_who_is_refused_leaves_nothing_for_the_garbage_collector(value: float, *, is_late: bool) -> None:
+    batcher, columns = Batcher(Engine(), Plan(8), Statistics()), rows(value)
+    body = weakref.ref(columns["x"])
+    gc.disable()
+    try:
+        with suppress(Problem):
+            batcher.compute(columns, 1, Ticket(time.monotonic() if is_late else None))
+            pytest.fail("it was answered")
+        del columns
+        assert body() is None
+    finally:
+        gc.enable()
 
 
 def test_a_batch_is_counted_as_one_execution_and_its_requests_each(asking: Asking) -> None:

@@ -1,6 +1,7 @@
 """A server of which more is asked than it can do refuses, waits or forgets, and never grows or hangs."""
 
 import asyncio
+import gc
 import json
 import statistics
 import threading
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from serving.batcher import Plan
-from serving.engines.base import Columns
+from serving.engines.base import Columns, PredictionRefused
 from serving.room import Room
 from serving.score import Scorer
 from serving.signature import OutputField
@@ -70,6 +71,13 @@ async def metric(wire: Wire, name: str) -> float:
 async def waiting(wire: Wire, count: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while await metric(wire, "portside_model_waiting_requests") != count:
+            await asyncio.sleep(0.002)
+
+
+async def emptied(wire: Wire) -> None:
+    """Until no large body has room any more."""
+    async with asyncio.timeout(DEADLINE_S):
+        while await metric(wire, "portside_server_body_bytes"):
             await asyncio.sleep(0.002)
 
 
@@ -192,9 +200,23 @@ async def test_a_body_without_room_waits_unread_until_there_is_some(start_server
     for wire in wires[:2]:
         wire.send(b" ")
     assert [y(await wire.reply()) for wire in wires[:2]] == [2, 2]
-    async with asyncio.timeout(DEADLINE_S):
-        while await metric(looking, "portside_server_body_bytes"):
-            await asyncio.sleep(0.002)
+    await emptied(looking)
+
+
+async def test_a_large_body_leaves_its_room_as_soon_as_the_engine_refused_it(start_server: StartServer) -> None:
+    def refuse(columns: Columns) -> Columns:
+        raise PredictionRefused("no such numbers")
+
+    signature = signature_of((scalar("x"),), (OutputField("y", "FP64", (-1,)),))
+    connect = await start_server(Scorer(signature, PythonModel(refuse), IDENTITY), call_s=SLOW_S)
+    wire = await connect()
+    gc.disable()
+    try:
+        wire.send(request("POST", "/predict", json.dumps({"inputs": {"x": 1}}).encode().ljust(90_000)))
+        assert (await wire.reply()).status == 422
+        await emptied(wire)
+    finally:
+        gc.enable()
 
 
 async def test_a_body_of_unknown_length_is_refused_where_there_is_no_room(
