@@ -83,12 +83,12 @@ class Batcher:
         """
         call = _Call(columns, records, _key_of(columns) if self._mixes else (), ticket)
         with self._lock:
+            self._has_come(ticket)
             call.leads = self._free > 0  # so nobody else waits
             if call.leads:
                 self._free -= 1
             else:
                 self._waiting.append(call)
-            self._has_come(ticket)
         if not call.leads:
             call.woken.acquire()
         if call.leads:
@@ -100,19 +100,19 @@ class Batcher:
             finally:
                 # Its traceback leads to this frame, and so to the body, which a circle would keep until a collection.
                 del problem
-        assert call.outputs is not None
+        if call.outputs is None:  # its leader, who may have had no memory left to say so, failed
+            raise Problem(500, "internal_error", "the model server failed at this request")
         return call.outputs
 
     def _lead(self, first: _Call) -> None:
         """Answer the first in line with those that go with it, then pass the lead on."""
-        batch = self._gathered(first)
+        batch: list[_Call] = []
         try:
+            batch = self._gathered(first)
             self._answer(batch)
-        finally:
+        finally:  # whatever happened, and without asking for memory: nobody else wakes those who wait
             self._pass_on(len(batch))
             for call in batch:
-                if call.outputs is None and call.problem is None:
-                    call.problem = Problem(500, "internal_error", "the model server failed at this request")
                 call.leads = False
                 call.woken.release()
 
@@ -140,7 +140,9 @@ class Batcher:
                         left -= call.records
                     else:
                         behind.append(call)
-                self._waiting = deque(behind)
+                self._waiting = deque(
+                    behind
+                )  # the last that may fail, so that who does not stand there is in the batch
             self.running += len(batch)
         return batch
 

@@ -203,6 +203,33 @@ def test_a_bug_below_leaves_nobody_waiting() -> None:
                 answer.result(DEADLINE_S)
 
 
+class Name(str):
+    """The name of a column, to compare which with another there is no memory."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Name):
+            raise MemoryError  # noqa: TRY004 - what fails is not the type
+        return super().__eq__(other)
+
+
+def test_a_leader_without_memory_to_gather_a_batch_leaves_nobody_waiting(asking: Asking) -> None:
+    def named(value: float) -> Columns:
+        return {Name("x"): rows(value)["x"]}
+
+    answers = [asking.ask(columns) for columns in (rows(1), named(2), named(3), named(4))]
+    asking.engine.gate.set()
+    assert y(answers[0]) == [2]
+    for answer in answers[1:3]:  # each in turn leads, with somebody behind it
+        with pytest.raises(MemoryError):
+            answer.result(DEADLINE_S)
+    assert y(answers[3]) == [8]
+    assert y(asking.pool.submit(asking.batcher.compute, rows(5), 1, Ticket())) == [10]
+    assert asking.batcher.running == 0
+
+
 @pytest.mark.parametrize(("value", "is_late"), [(1, True), (-3, False)])
 def test_who_is_refused_leaves_nothing_for_the_garbage_collector(value: float, *, is_late: bool) -> None:
     batcher, columns = Batcher(Engine(), Plan(8), Statistics()), rows(value)
