@@ -143,6 +143,8 @@ def _some_alone(scorer: Scorer) -> list[_Answered]:
         for step in (1, 2):
             with suppress(Problem):
                 found.append(_timed(scorer, _varied(record, step, scorer.signature)))
+        if len(found) == 1:
+            raise Unstackable("it answers no record but its sample, so that nothing shows whether it mixes them up")
         return found
     raise Unstackable("its inputs are too large to make some")
 
@@ -154,12 +156,19 @@ def _varied(record: Columns, step: int, signature: Signature) -> Columns:
 
 
 def _moved(column: NDArray[np.generic], step: int) -> NDArray[np.generic]:
-    if column.dtype.kind == "f":
-        return (column.astype(np.float64) * (1 + 0.25 * step)).astype(column.dtype)
-    if column.dtype.kind in "iu":
-        least: NDArray[np.generic] = np.full_like(column, step)
-        return np.asarray(np.subtract(np.maximum(column, least), least))
-    return column
+    """The column with each number moved in its own way: a common factor would escape a model that takes it out again.
+
+    A model that finds the scale of its numbers in the batch (dynamic quantization) is found out by numbers of others.
+    """
+    chance, kind = np.random.default_rng(step), column.dtype.kind
+    if kind == "f":
+        factors, numbers = chance.uniform(0.5, 2.0, column.shape) * 4.0**step, column.astype(np.float64)
+        with np.errstate(over="ignore"):
+            return np.where(numbers == 0, factors, numbers * factors).astype(column.dtype)
+    if kind in "iu":  # which may be places in a table: never far up
+        ups, downs = (chance.integers(0, step, column.shape, endpoint=True).astype(column.dtype) for _ in range(2))
+        return np.asarray(np.where(column == 0, ups, column - np.minimum(downs, np.abs(column))))
+    return chance.integers(0, 2, column.shape).astype(np.bool_) if kind == "b" else column
 
 
 def _stacked(records: Sequence[Columns]) -> Columns:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.convolution import convolution_model
 from serving.batch_trial import plan_batches, plan_for
 from serving.batcher import Plan
-from serving.engines.base import Columns
+from serving.engines.base import Columns, PredictionRefused
 from serving.loading import Loaded, load_scorer
 from serving.parts.loading import LoadedParts
 from serving.score import Scorer
@@ -71,13 +71,34 @@ def sums_up(columns: Columns) -> Columns:
     return {"y": np.asarray(columns["x"]).sum(axis=0, keepdims=True)}
 
 
-@pytest.mark.parametrize("predict", [subtracts_the_mean, sums_up])
+def quantizes(columns: Columns) -> Columns:
+    """Takes each record's scale out of it, and rounds what is left by the largest number of the batch."""
+    time.sleep(CALL_S)
+    x = np.asarray(columns["x"], np.float64)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    step = np.abs(x).max() / 127
+    return {"y": (np.rint(x / step) * step).astype(np.float32)}
+
+
+@pytest.mark.parametrize("predict", [subtracts_the_mean, sums_up, quantizes])
 @pytest.mark.parametrize("tuning", [UNTUNED, Tuning(max_batch=8)])
 def test_a_model_that_mixes_records_up_is_found_out(
     predict: Callable[[Columns], Columns], tuning: Tuning, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan_for(loaded(predict), tuning, 1) == ALONE
     assert "iris runs each request alone: its output 'y'" in capsys.readouterr().err
+
+
+def test_a_model_that_answers_nothing_but_its_sample_is_asked_for_each_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def picky(columns: Columns) -> Columns:
+        if (np.asarray(columns["x"]) != 1).any():
+            raise PredictionRefused("only ones")
+        return slow_double(columns)
+
+    assert plan_for(loaded(picky), Tuning(max_batch=8), 1) == ALONE
+    assert "it answers no record but its sample" in capsys.readouterr().err
 
 
 def test_who_says_how_many_gets_as_many_and_nothing_is_measured() -> None:
