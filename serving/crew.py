@@ -43,21 +43,26 @@ class Crew:
         ticket = Ticket(deadline)
         self.batcher.announce(ticket)
         try:
-            answer = asyncio.get_running_loop().run_in_executor(self._pool, self._do, ticket, work, refused)
+            work_done = asyncio.get_running_loop().run_in_executor(self._pool, self._do, ticket, work, refused)
         except RuntimeError:  # no memory for one more thread
             ticket.is_gone = True
             self.batcher.withdraw(ticket)
             return refused(overloaded("there is no room for one more request"))
         self.count += 1
+        work_done.add_done_callback(self._ended)
+        # Who hangs up is in line, in memory and to be counted until a thread has looked at its ticket.
+        answer = asyncio.shield(work_done)
 
-        def ended(answer: "asyncio.Future[Response]") -> None:
-            self.count -= 1
+        def left(answer: "asyncio.Future[Response]") -> None:
             if answer.cancelled():
                 ticket.is_gone = True
                 self.batcher.withdraw(ticket)
 
-        answer.add_done_callback(ended)
+        answer.add_done_callback(left)
         return answer
+
+    def _ended(self, work_done: "asyncio.Future[Response]") -> None:
+        self.count -= 1
 
     def _do(self, ticket: Ticket, work: Callable[[], Response], refused: Callable[[Problem], Response]) -> Response:
         token = current.set(ticket)

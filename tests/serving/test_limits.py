@@ -74,6 +74,14 @@ async def waiting(wire: Wire, count: int) -> None:
             await asyncio.sleep(0.002)
 
 
+async def hang_up(wire: Wire, looking: Wire) -> None:
+    """Close the connection, and come back once the server, which takes one event after the other, has seen it."""
+    wire.close()
+    await wire.writer.wait_closed()
+    for _ in range(3):
+        await metric(looking, "portside_server_body_bytes")
+
+
 async def emptied(wire: Wire) -> None:
     """Until no large body has room any more."""
     async with asyncio.timeout(DEADLINE_S):
@@ -162,11 +170,26 @@ async def test_who_hangs_up_in_the_line_is_not_run(busy: tuple[Connect, Wire], h
     gone.send(ask(2))
     stays.send(ask(3))
     await waiting(looking, 2)
-    gone.close()
-    await waiting(looking, 1)
+    await hang_up(gone, looking)
     held.gate.set()
     assert y(await stays.reply()) == 6
     assert held.sizes == [1, 1]
+
+
+async def test_who_hangs_up_keeps_its_place_until_it_is_counted(busy: tuple[Connect, Wire], held: Held) -> None:
+    connect, looking = busy
+    for count in range(1, 10):
+        gone = await connect()
+        gone.send(ask(2))
+        await waiting(looking, count)
+        await hang_up(gone, looking)
+    late = await connect()
+    late.send(ask(3))
+    assert (await late.reply()).status == 503
+    held.gate.set()
+    await waiting(looking, 0)
+    assert await metric(looking, 'portside_model_refused_total{service="iris",part="",reason="client_gone"}') == 9
+    assert held.sizes == [1]
 
 
 async def test_health_is_answered_while_a_slow_model_is_busy(busy: tuple[Connect, Wire]) -> None:
