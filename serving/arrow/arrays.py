@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyarrow import lib, types
 
 from serving.problems import Problem
-from serving.signature import InputField
+from serving.signature import Datatype, InputField
 from serving.typed import Mask, TypedColumn
 
 LARGEST_TEXTS_BYTES: Final = 256 * 2**20  # of one column, once each row has its own
@@ -43,6 +43,28 @@ def refusal(kind: pa.DataType) -> str | None:
     if types.is_dictionary(kind):
         return None if kind.value_type.id in _NUMBERS | _TEXTS else _NOT_READ
     return None if kind.id in _TEXTS | _MOMENTS | _OTHERS or types.is_decimal(kind) else _NOT_READ
+
+
+def is_foreign(kind: pa.DataType, datatype: Datatype) -> bool:
+    """Whether no value of this type is one of the datatype: truths are no numbers, and neither are texts."""
+    leaf = _leaf(kind).id
+    return leaf in _NUMBERS and (datatype == "BYTES" or (leaf == lib.Type_BOOL) != (datatype == "BOOL"))
+
+
+def cells(array: pa.Array) -> int:
+    """How many values there are, those within lists as well."""
+    count = len(array)
+    while _is_list(array.type) or isinstance(array.type, pa.FixedShapeTensorType):
+        array = array.storage if isinstance(array.type, pa.FixedShapeTensorType) else array.values
+        count = max(count, len(array))
+    return count
+
+
+def _leaf(kind: pa.DataType) -> pa.DataType:
+    """What a list of lists has in the end, or a dictionary."""
+    while _is_list(kind) or types.is_dictionary(kind) or isinstance(kind, pa.FixedShapeTensorType):
+        kind = kind.storage_type if isinstance(kind, pa.FixedShapeTensorType) else kind.value_type
+    return kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,18 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from serving.arrow.arrays import Dictionaries, column_of, refusal
+from serving.arrow.arrays import Dictionaries, cells, column_of, is_foreign, refusal
 from serving.arrow.envelope import check_sizes, malformed
+from serving.datatypes import in_words
+from serving.header import Feed
 from serving.problems import FieldErrors, Problem, invalid_input, shorten
 from serving.typed import TypedColumn, TypedTable
 from serving.validate import Validator
 
 MOST_COLUMNS: Final = 10_000
-MOST_EMPTY_CELLS: Final = 2**26  # of columns of the type null, which take no memory in the stream but do here
+# Values that may be unpacked from next to nothing: a truth takes a bit, packed much less, and an object's eight bytes
+# here.
+MOST_CELLS: Final = 2**23
 
 
 def read(validator: Validator, body: bytes) -> TypedTable:
@@ -26,14 +30,15 @@ def read(validator: Validator, body: bytes) -> TypedTable:
         reader = ipc.open_stream(pa.py_buffer(body), options=ipc.IpcReadOptions(use_threads=False))
         names = list(reader.schema.names)
     _check_columns(validator, names, reader.schema)
-    batches, count = _batches(reader, 8 * (len(body) + unpacked_bytes))
+    batches, count = _batches(reader, 8 * (len(body) + unpacked_bytes), max(MOST_CELLS, len(body)))
     if not count:
         raise invalid_input("/inputs", "has no rows", "send at least one row")
-    _check_empty(reader.schema, count)
+    feeds = validator.header.feeds(names)
+    _refuse_foreign(reader.schema, feeds, batches)
     given: list[TypedColumn] = []
     dictionaries: Dictionaries = {}
     with damage_told():
-        for index, feed in enumerate(validator.header.feeds(names)):
+        for index, feed in enumerate(feeds):
             parts = [column_of(batch.column(index), feed.field, dictionaries) for batch in batches if batch.num_rows]
             given.append(_below_each_other(parts))
     return TypedTable(names, given, count)
@@ -75,23 +80,36 @@ def _check_columns(validator: Validator, names: Sequence[str], schema: pa.Schema
     errors.raise_if_any()
 
 
-def _batches(reader: pa.RecordBatchReader, most_rows: int) -> tuple[list[pa.RecordBatch], int]:
-    """The batches, each proven to keep within its own buffers, and the number of their rows."""
-    batches, count = [], 0
+def _batches(reader: pa.RecordBatchReader, most_rows: int, most_cells: int) -> tuple[list[pa.RecordBatch], int]:
+    """The batches, each proven to keep within its own buffers, and the number of their rows.
+
+    Raises `Problem` 413 for more cells than may become values here: those that the body's own bytes pay for, or
+    `MOST_CELLS` where it is packed.
+    """
+    batches, count, found = [], 0, 0
     with damage_told():
         for batch in reader:
             batch.validate(full=True)
             count += batch.num_rows
             if count > most_rows:  # a bit at least is needed for each
                 raise malformed("it says that it has more rows than its bytes can hold")
+            found += sum(map(cells, batch.columns))
+            if found > most_cells:
+                detail = f"the Arrow stream has more than {most_cells} values"
+                raise Problem(413, "too_large", detail, hint="send fewer rows at a time")
             batches.append(batch)
     return batches, count
 
 
-def _check_empty(schema: pa.Schema, count: int) -> None:
-    empty = sum(pa.types.is_null(field.type) for field in schema)
-    if empty * count > MOST_EMPTY_CELLS:
-        raise Problem(413, "too_large", f"the Arrow stream has {empty} columns without values", hint="leave them out")
+def _refuse_foreign(schema: pa.Schema, feeds: Sequence[Feed], batches: Sequence[pa.RecordBatch]) -> None:
+    """Refuse columns whose type no value of their inputs has, before there is an object for each of theirs."""
+    errors = FieldErrors()
+    for index, (field, feed) in enumerate(zip(schema, feeds, strict=True)):
+        datatype = feed.field.datatype
+        if is_foreign(field.type, datatype) and any(each.column(index).null_count < each.num_rows for each in batches):
+            detail = f"{shorten(field.name)!r} is of the type {shorten(str(field.type))}"
+            errors.add(f"/columns/{index}", f"{detail}; it must be {in_words(datatype)} ({datatype})", "cast it")
+    errors.raise_if_any()
 
 
 def _below_each_other(parts: Sequence[TypedColumn]) -> TypedColumn:

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from serving.datatypes import in_words
 from serving.media import ARROW
 from serving.problems import Problem
 from serving.score import Scorer
-from serving.signature import InputField
+from serving.signature import Datatype, InputField
 from tests.serving.arrow.streams import refusal, stream
 from tests.serving.bodies import send
 from tests.serving.models import echo_scorer, scalar
@@ -97,6 +98,35 @@ def test_what_unpacks_to_too_much_is_refused_before_it_is_unpacked() -> None:
     assert len(bomb) < 100_000
     problem = refusal(echo_scorer(X), bomb)
     assert (problem.status, "256 MiB" in problem.detail) == (413, True)
+
+
+PACKED = {
+    "truths": lambda: pa.array(np.zeros(9_000_000, np.bool_)),
+    "lists": lambda: pa.array([np.zeros(9_000_000, np.bool_)]),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_values_that_take_no_bytes_are_counted_before_they_are_made(name: str) -> None:
+    bomb = stream(pa.table({"x": PACKED[name]()}), "zstd")
+    assert len(bomb) < 10_000
+    problem = refusal(echo_scorer(scalar("x", "BOOL")), bomb)
+    assert (problem.status, "values" in problem.detail) == (413, True)
+
+
+def test_values_that_a_body_pays_for_are_taken() -> None:
+    numbers = np.zeros(9_000_000, np.uint8)
+    assert send(echo_scorer(scalar("x", "UINT8")), stream(pa.table({"x": numbers})), ARROW).status == 200
+
+
+@pytest.mark.parametrize(("datatype", "column"), [("FP32", [True]), ("INT8", [[True]]), ("BYTES", [1]), ("BOOL", [1])])
+def test_a_type_that_can_never_feed_its_input_is_refused_before_there_are_values(
+    datatype: Datatype, column: list[object]
+) -> None:
+    scorer = echo_scorer(InputField("x", datatype, (-1,), nullable=True))
+    problem = refusal(scorer, pa.table({"x": column}))
+    assert (problem.status, problem.errors[0].pointer) == (422, "/columns/0")
+    assert f"it must be {in_words(datatype)}" in problem.detail
 
 
 def test_a_dictionary_or_view_does_not_multiply_a_text() -> None:
