@@ -363,7 +363,8 @@ class ModelServer:
         methods = open_methods(surface)
 
         def part_of(message: bytes) -> str:
-            return methods.part_of(message) if len(self._served) > 1 else DEFAULT
+            part = methods.part_of(message) if len(self._served) > 1 else DEFAULT
+            return part if part in self._served else DEFAULT  # one that is not there is refused beside the loop, too
 
         return {
             path.encode(): Route(

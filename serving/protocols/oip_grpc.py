@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serving.problems import Problem, shorten
 from serving.protocols.model_config import config_of
 from serving.protocols.oip_admin import EXTENSIONS, LOGGING, NO_TRACE
+from serving.protocols.oip_head import is_crowded, version_asked
 from serving.protocols.oip_proto import METHODS, SERVICE, declare_messages
 from serving.protocols.surface import Surface
 from serving.protocols.tensors import Given, TensorModel, Wanted, metadata, mistake
@@ -37,6 +38,8 @@ CONTENTS: Final[Mapping[str, tuple[str, type[np.generic]]]] = MappingProxyType(
     }
 )
 SHARED_MEMORY: Final = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
+SMALL_BYTES: Final = 64 * 1024  # of a message that may be parsed whatever it has
+MOST_DIMENSIONS: Final = 64  # as many as numpy has
 FINAL: Final = ("triton_enable_empty_final_response", "triton_final_response")
 # In which field of its choice a setting of the log stands, by its type.
 CHOICES: Final[Mapping[type, str]] = MappingProxyType({bool: "bool_param", int: "uint32_param", str: "string_param"})
@@ -87,19 +90,19 @@ class InferenceService:
         return bytes(ParseDict(found, self.messages[f"{method}Response"](), True).SerializeToString())
 
     def version_asked(self, message: bytes) -> str:
-        """Which version of the model an infer request names; none where it cannot be read."""
-        try:
-            return str(self._request.FromString(message).model_version)
-        except DecodeError:
-            return ""
+        """Which version of the model an infer request names; none where it cannot be read. Quick at any size."""
+        return version_asked(message)
 
     def infer(self, message: bytes) -> bytes:
         """The infer response. Raises `Problem`."""
         begun = now()
+        if len(message) > SMALL_BYTES and is_crowded(message):
+            raise Problem(413, "too_large", "the request has more tensors than any model", hint="send fewer at once")
         request = self._parsed(self._request, message)
         model = self._surface.model(request.model_name, request.model_version)
         statistics: Statistics = model.scorer.statistics
         try:
+            _check_numbers(request, model)
             given, wanted = _given(request), [_wanted(output) for output in request.outputs]
             parsed = now()
             columns, wanted_here = model.columns(given), model.wanted(wanted)
@@ -181,11 +184,26 @@ def metadata_of(model: TensorModel) -> dict[str, object]:
     return {**told, "inputs": list(map(metadata, signature.inputs)), "outputs": list(map(metadata, signature.outputs))}
 
 
+def _check_numbers(request: Any, model: TensorModel) -> None:
+    """Refuse more tensors than the model has before they are looked at: an empty one is two bytes of the message.
+
+    Those named twice or unknown have their own words, up to twice as many as there are.
+    """
+    inputs, outputs = model.signature.inputs, model.signature.outputs
+    for what, given, known in (
+        ("inputs", request.inputs, inputs),
+        ("raw_input_contents", request.raw_input_contents, inputs),
+        ("outputs", request.outputs, outputs),
+    ):
+        if len(given) > 2 * len(known) + 8:
+            raise mistake(f"the request has {len(given)} {what}; the model has {len(known)}")
+
+
 def _given(request: Any) -> list[Given]:
     """The input tensors, each with its raw contents or its typed ones. Raises `Problem` 400."""
     inputs, raws = request.inputs, request.raw_input_contents
     if not raws:
-        return [Given(each.name, each.datatype, tuple(each.shape), _contents(each)) for each in inputs]
+        return [Given(each.name, each.datatype, _shape(each), _contents(each)) for each in inputs]
     if len(raws) != len(inputs):
         detail = f"the request has {len(inputs)} inputs and {len(raws)} raw_input_contents"
         raise mistake(detail, "send one raw content for each input, or typed contents in every input")
@@ -195,8 +213,14 @@ def _given(request: Any) -> list[Given]:
             what = f"the input {shorten(tensor.name)!r}"
             raise mistake(f"{what} has typed contents beside raw_input_contents", "send one of them")
         _refuse_shared_memory(tensor)
-        given.append(Given(tensor.name, tensor.datatype, tuple(tensor.shape), raw))
+        given.append(Given(tensor.name, tensor.datatype, _shape(tensor), raw))
     return given
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    if len(tensor.shape) > MOST_DIMENSIONS:
+        raise mistake(f"the input {shorten(tensor.name)!r} has {len(tensor.shape)} dimensions")
+    return tuple(tensor.shape)
 
 
 def _contents(tensor: Any) -> list[object] | NDArray[np.generic]:

@@ -1,6 +1,7 @@
 """gRPC's messages without a transport: what is answered, and that every mistake of a client has its code."""
 
 import random
+import time
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,10 @@ def test_wanted_outputs_classification_and_parameters() -> None:
         (lambda request: request.outputs.add(name="y").parameters["classification"], "must be an integer"),
         (lambda request: request.inputs[0].parameters["shared_memory_region"], "shared memory"),
         (lambda request: request.outputs.add(name="y").parameters["shared_memory_region"], "shared memory"),
+        (lambda request: request.inputs[0].shape.extend([1] * 100), "'x' has 102 dimensions"),
+        (lambda request: [request.inputs.add() for _ in range(20)], "21 inputs; the model has 1"),
+        (lambda request: [request.outputs.add() for _ in range(20)], "20 outputs; the model has 1"),
+        (lambda request: request.raw_input_contents.extend([b""] * 20), "21 raw_input_contents; the model has 1"),
     ],
 )
 def test_a_request_that_lies_is_refused(change: Any, words: str) -> None:
@@ -106,6 +111,35 @@ def test_a_request_that_lies_is_refused(change: Any, words: str) -> None:
     change(request)
     code, detail = refused(request)
     assert (code, words in detail) == (Code.INVALID_ARGUMENT, True), detail
+
+
+@pytest.mark.parametrize("more", [b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\xa3\x06\xa4\x06"])
+def test_a_crowd_of_empty_tensors_is_refused_before_it_is_parsed(more: bytes) -> None:
+    crowd = message("ModelInferRequest", model_name="iris") + more * 2**22
+    begun = time.process_time()
+    with pytest.raises(Problem) as caught:
+        service_of(double_scorer()).answer("ModelInfer", crowd)
+    assert code_of(caught.value) is Code.RESOURCE_EXHAUSTED
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("version", ["", "3", "a part"])
+def test_the_version_is_read_from_the_head_of_a_message(version: str) -> None:
+    request = infer_request(np.zeros(100), id="7", model_version=version)
+    request.parameters["priority"].int64_param = 3
+    service, sent = service_of(double_scorer()), request.SerializeToString()
+    assert service.version_asked(sent) == version
+    assert service.version_asked(sent[:20] + b"\x2a\xff\xff") == version  # nobody looks at what follows
+    crowd = sent + b"\x2a\x00" * 2**22
+    begun = time.process_time()
+    assert service.version_asked(crowd) == version
+    assert time.process_time() - begun < 0.01
+
+
+def test_no_head_of_a_message_makes_the_look_fail() -> None:
+    chance, service = random.Random(7), service_of(double_scorer())
+    for _ in range(1000):
+        service.version_asked(chance.randbytes(chance.randrange(40)))
 
 
 def test_contents_of_another_type_than_the_datatype_are_refused() -> None:
