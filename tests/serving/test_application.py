@@ -1,5 +1,6 @@
 """The routes: what exists, what is refused, and in which words."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -160,6 +161,22 @@ async def test_a_token_is_needed_for_all_but_health(start_server: StartServer) -
     wire.send(request("POST", "/predict", ONE, authorization="Bearer wrong"))
     wire.send(request("POST", "/predict", ONE, authorization="Bearer secret"))
     assert [(await wire.reply()).status for _ in range(5)] == [200, 200, 401, 401, 200]
+
+
+@pytest.mark.parametrize("query", ["on_error=record", "on%5ferror=record"])
+async def test_what_is_told_record_by_record_does_not_hold_the_loop(start_server: StartServer, query: str) -> None:
+    threads: list[int] = []
+
+    def predict(columns: Columns) -> Columns:
+        threads.append(threading.get_ident())
+        return {"y": columns["x"]}
+
+    signature = signature_of((scalar("x"),), (OutputField("y", "FP64", (-1,)),))
+    wire = await (await start_server(Scorer(signature, PythonModel(predict), IDENTITY)))()
+    for path in ("/predict", f"/predict?{query}"):
+        wire.send(request("POST", path, {"inputs": {"x": 1}}))
+        assert (await wire.reply()).status == 200
+    assert [thread == threading.get_ident() for thread in threads] == [True, False]
 
 
 def failing(error: Exception) -> Predict:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from serving.answering import MOST_FAULTS
 from serving.json_text import parse
 from serving.problems import Problem
 from serving.signature import InputField
@@ -190,6 +191,14 @@ def test_thousands_of_bad_records_are_soon_told_one_by_one() -> None:
     assert len(faults) == len(records)
     assert "did you mean" in faults[0]["errors"][0]["hint"]
     assert "this model takes" in faults[-1]["errors"][0]["hint"]
+
+
+def test_more_bad_records_than_can_be_told_refuse_the_whole() -> None:
+    body = b'{"inputs": [{"x": 1}, ' + b",".join([b"{}"] * 100_000) + b"]}"
+    with soon(), pytest.raises(Problem) as caught:
+        send(echo_scorer(scalar("x")), body, "application/json", keeps_going=True)
+    assert (caught.value.status, caught.value.code) == (422, "invalid_input")
+    assert caught.value.detail == f"more than {MOST_FAULTS} records are bad; /inputs/1/x: is missing"
 
 
 # ---- forms

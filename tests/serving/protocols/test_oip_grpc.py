@@ -125,7 +125,7 @@ def test_a_crowd_of_empty_tensors_is_refused_before_it_is_parsed(more: bytes) ->
 
 @pytest.mark.parametrize("version", ["", "3", "a part"])
 def test_the_version_is_read_from_the_head_of_a_message(version: str) -> None:
-    request = infer_request(np.zeros(100), id="7", model_version=version)
+    request = infer_request([1] * 100, id="7", model_version=version)
     request.parameters["priority"].int64_param = 3
     service, sent = service_of(double_scorer()), request.SerializeToString()
     assert service.version_asked(sent) == version
