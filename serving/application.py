@@ -27,6 +27,7 @@ from serving.heads import (
     keeps_going,
     loading,
     may_be_fields,
+    method_problem,
     package_version,
     path_of,
     refuse_other_body,
@@ -98,6 +99,7 @@ class ModelServer:
         self.room = Room(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
         self._is_stopping = self._knows_grpc = False
+        self._reading_grpc = asyncio.Lock()
         self._admin = OipAdmin(identity.name, identity.version, self._keys, lambda: self.is_ready)
         self._routes = self._health_routes() | self._predict_routes(DEFAULT) | self._tensor_routes(DEFAULT)
         self._routes |= self._v1_routes(DEFAULT)
@@ -133,13 +135,14 @@ class ModelServer:
         """See `connection.Application`."""
         route = self._routes.get(request.target) or self._routed(path_of(request.target))
         if route is None and not self._knows_grpc and grpc_status.is_grpc(request.target):
-            self._routes, self._knows_grpc = {**self._routes, **self._grpc_routes()}, True
-            return self.answer(request)
+            if request.target not in grpc_status.OPEN and not self._is_allowed(request):
+                return self._refused(request, token_problem())
+            return asyncio.ensure_future(self._first_of_grpc(request))
         if route is None:  # which parts there are is nobody else's business
             return self._refused(request, self._unrouted(request) if self._is_allowed(request) else token_problem())
         handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
         if handler is None:
-            return self._refused(request, _method_problem(request, route))
+            return self._refused(request, method_problem(request, route.handlers))
         if not route.is_open and not self._is_allowed(request):
             return self._refused(request, token_problem())
         served = self._served.get(route.part if route.part_of is None else route.part_of(request.body))
@@ -162,6 +165,18 @@ class ModelServer:
             return pace.timed(work, size)
         refused = partial(self._not_begun, served, request)
         return served.crew.answer(partial(pace.timed, work, size), refused, request.deadline)
+
+    async def _first_of_grpc(self, request: Request) -> Response:
+        """Answer once its libraries are read, beside the loop: they take longer than a health check may."""
+        try:
+            async with self._reading_grpc:
+                if not self._knows_grpc:
+                    more = await asyncio.to_thread(self._grpc_routes)
+                    self._routes, self._knows_grpc = {**self._routes, **more}, True
+        except (MemoryError, RuntimeError):  # the latter where there is none for a thread
+            return self._refused(request, too_much())
+        answer = self.answer(request)
+        return answer if isinstance(answer, Response) else await answer
 
     def _not_begun(self, served: Served, request: Request, problem: Problem) -> Response:
         """The refusal of a request that never got as far as to be read."""
@@ -385,10 +400,3 @@ def _told(answer: Callable[[bytes], bytes], request: Request) -> Response:
 
 def _get(handler: Handler, *, is_open: bool = False) -> Route:
     return Route({b"GET": handler}, is_open=is_open)
-
-
-def _method_problem(request: Request, route: Route) -> Problem:
-    allowed = [method.decode() for method in route.handlers]
-    allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
-    detail = f"{request.method.decode('ascii', 'replace')} is not allowed here"
-    return Problem(405, "method_not_allowed", detail, hint=f"use {allow}", headers={"allow": allow})

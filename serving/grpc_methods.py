@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from serving.problems import Problem
+from serving.protocols.grpc_status import OPEN
 from serving.protocols.oip_grpc import InferenceService
 from serving.protocols.oip_proto import SERVICE
 from serving.protocols.reflection import Reflection
@@ -21,7 +22,6 @@ HEALTH: Final = "grpc.health.v1.Health"
 # The second version has the messages of the first under another name.
 REFLECTION: Final = ("grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection")
 INFER: Final = f"/{SERVICE}/ModelInfer"
-OPEN: Final = frozenset({f"/{SERVICE}/ServerLive", f"/{SERVICE}/ServerReady", f"/{HEALTH}/Check"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Methods:
     def by_path(self) -> Mapping[str, Method]:
         """Every method that answers one message with one."""
         found = {
-            path: Method(self._inference(path.rpartition("/")[2]), path in OPEN, path == INFER)
+            path: Method(self._inference(path.rpartition("/")[2]), path.encode() in OPEN, path == INFER)
             for path in self._service.paths
         }
         found[f"/{HEALTH}/Check"] = Method(self.health, is_open=True)

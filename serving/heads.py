@@ -1,7 +1,7 @@
 """What a request asks for beside its body, read from its target and headers, and what is refused by these alone."""
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from serving.forms import FIELDS
@@ -42,6 +42,13 @@ def loading() -> Problem:
 def token_problem() -> Problem:
     headers = {"www-authenticate": "Bearer"}
     return Problem(401, "unauthenticated", "this replica answers its gateway only", headers=headers)
+
+
+def method_problem(request: Request, handlers: Collection[bytes]) -> Problem:
+    allowed = [method.decode() for method in handlers]
+    allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
+    detail = f"{request.method.decode('ascii', 'replace')} is not allowed here"
+    return Problem(405, "method_not_allowed", detail, hint=f"use {allow}", headers={"allow": allow})
 
 
 def keeps_going(target: bytes) -> bool:

@@ -11,6 +11,14 @@ from serving.protocols.oip_rest import error_text
 
 PROTOBUF: Final = "application/x-protobuf"
 STATUS: Final = "grpc-status"
+# What is told without a token.
+OPEN: Final = frozenset(
+    {
+        b"/inference.GRPCInferenceService/ServerLive",
+        b"/inference.GRPCInferenceService/ServerReady",
+        b"/grpc.health.v1.Health/Check",
+    }
+)
 PREFIXES: Final = (b"/inference.GRPCInferenceService/", b"/grpc.health.", b"/grpc.reflection.")
 
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from serving.application import ModelServer
 from serving.engines.base import Columns, PredictionRefused
+from serving.messages import Response
+from serving.protocols.grpc_status import bridged
 from serving.score import Scorer
 from serving.signature import OutputField
 from tests.serving.conftest import StartServer
@@ -177,6 +180,23 @@ async def test_what_is_told_record_by_record_does_not_hold_the_loop(start_server
         wire.send(request("POST", path, {"inputs": {"x": 1}}))
         assert (await wire.reply()).status == 200
     assert [thread == threading.get_ident() for thread in threads] == [True, False]
+
+
+async def test_grpc_is_read_beside_the_loop_and_for_nobody_without_the_token() -> None:
+    server = ModelServer(IDENTITY, "secret", 1)
+    server.serve(double_scorer(), 0.0)
+    infer, bearer = "/inference.GRPCInferenceService/ServerMetadata", {b"authorization": b"Bearer secret"}
+    refused = server.answer(bridged(infer, b"", {}))
+    assert isinstance(refused, Response)
+    assert refused.status == 401
+    first = [server.answer(bridged(infer, b"", bearer)) for _ in range(3)]
+    assert not any(isinstance(each, Response) for each in first)
+    for each in first:
+        assert not isinstance(each, Response)
+        assert (await each).status == 200
+    then = server.answer(bridged("/grpc.health.v1.Health/Check", b"", {}))
+    assert isinstance(then, Response)
+    assert then.status == 200
 
 
 def failing(error: Exception) -> Predict:
