@@ -5,7 +5,6 @@ Before the model is loaded only the health routes answer; the others say 503.
 
 import asyncio
 import hmac
-import re
 import sys
 import time
 import traceback
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -40,9 +40,9 @@ from serving.media import may_want_other, wants_arrow
 from serving.messages import Request, Response
 from serving.open import open_methods
 from serving.pace import Pace
-from serving.problems import Problem, shorten
+from serving.problems import Problem
 from serving.protocols import grpc_status, v1
-from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
+from serving.protocols.oip_admin import EXTENSIONS, MOST_BYTES, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.protocols.surface import ReplicaSurface
 from serving.protocols.tensors import TensorModel
@@ -51,9 +51,12 @@ from serving.score import Identity, Scorer, too_much
 from serving.statistics import now
 from serving.tickets import too_late
 from serving.tuning import UNTUNED, Tuning
+from serving.unrouted import unrouted
+
+if TYPE_CHECKING:
+    from serving.grpc_methods import Method
 
 Handler = Callable[[Request], Response]
-_PART = re.compile(r"(?:/api/v1/services/[^/]+)?/parts/([^/]*)/predict")
 DEFAULT = ""  # the key of what answers where no part is named
 
 
@@ -146,8 +149,10 @@ class ModelServer:
         if not route.is_open and not self._is_allowed(request):
             return self._refused(request, token_problem())
         served = self._served.get(route.part if route.part_of is None else route.part_of(request.body))
-        if not route.is_work or served is None:
+        if not route.is_work:
             return self._guarded(handler, request)
+        if served is None:
+            return self._refused(request, loading())
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
         size, pace = len(request.body), served.pace
@@ -219,35 +224,7 @@ class ModelServer:
 
     def _unrouted(self, request: Request) -> Problem:
         path = path_of(request.target).decode("utf-8", "replace")
-        if grpc_status.is_grpc(request.target):
-            return Problem(501, "not_served", f"there is no method {path[:200]}")
-        if path.startswith("/v2/models/"):
-            name, *rest = path.removeprefix("/v2/models/").split("/")
-            if name != self._identity.name:
-                return Problem(404, "not_found", f"Request for unknown model: '{name[:200]}' is not found")
-            if rest[:1] == ["versions"] and rest[1:2] != [self._identity.version]:
-                return self._unknown_version(name, rest[1] if len(rest) > 1 else "")
-        elif path.startswith("/v1/"):
-            return v1.unrouted(path, self._identity.name)
-        elif (found := _PART.fullmatch(path)) is not None:
-            return self._unknown_part(found[1])
-        hint = f"predictions go to POST /predict or /v2/models/{self._identity.name}/infer"
-        return Problem(404, "not_found", f"there is nothing at {path[:200]}", hint=hint)
-
-    def _unknown_version(self, name: str, version: str) -> Problem:
-        if not self._served and not version.isdecimal():
-            return loading()  # its parts are not known yet
-        detail = f"Request for unknown model: '{name}' version {version[:200]} is not found"
-        hint = f"its versions: {', '.join([self._identity.version, *self._keys()])}" if self._keys() else ""
-        return Problem(404, "not_found", detail, hint=hint)
-
-    def _unknown_part(self, key: str) -> Problem:
-        if not self._served:
-            return loading()
-        if not self._keys():
-            return Problem(404, "not_found", "this model has no parts", hint="predictions go to POST /predict")
-        known = ", ".join(self._keys())
-        return Problem(404, "not_found", f"this model has no part {shorten(key)!r}; its parts: {known}")
+        return unrouted(path, self._identity, self._keys(), is_loading=not self._served)
 
     def _keys(self) -> list[str]:
         return [key for key in self._served if key != DEFAULT]
@@ -385,7 +362,7 @@ class ModelServer:
 
         return {
             path.encode(): Route(
-                {b"POST": partial(_told, method.answer)},
+                {b"POST": partial(_told, method)},
                 method.is_open,
                 method.is_work,
                 part_of=part_of if method.is_work else None,
@@ -394,8 +371,10 @@ class ModelServer:
         }
 
 
-def _told(answer: Callable[[bytes], bytes], request: Request) -> Response:
-    return Response(200, answer(request.body), grpc_status.PROTOBUF)
+def _told(method: "Method", request: Request) -> Response:
+    if not method.is_work and len(request.body) > MOST_BYTES:  # the loop reads these
+        raise Problem(413, "too_large", f"the message is larger than the {MOST_BYTES} bytes allowed here")
+    return Response(200, method.answer(request.body), grpc_status.PROTOBUF)
 
 
 def _get(handler: Handler, *, is_open: bool = False) -> Route:

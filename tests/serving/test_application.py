@@ -199,6 +199,28 @@ async def test_grpc_is_read_beside_the_loop_and_for_nobody_without_the_token() -
     assert then.status == 200
 
 
+async def test_only_predictions_may_have_large_messages(start_server: StartServer) -> None:
+    service = "/inference.GRPCInferenceService"
+    wire = await (await start_server(double_scorer()))()
+    for method, size, status in (
+        ("LogSettings", 70_000, 413),
+        ("RepositoryIndex", 70_000, 413),
+        ("RepositoryIndex", 0, 200),
+        ("ModelInfer", 70_000, 404),
+    ):
+        wire.send(request("POST", f"{service}/{method}", b"\x0a\x00" * (size // 2)))
+        assert (await wire.reply()).status == status
+
+
+async def test_a_message_is_not_read_before_there_is_a_model(start_server: StartServer) -> None:
+    wire = await (await start_server())()
+    for path in ("/predict", "/v2/models/iris/infer", "/v1/models/iris:predict"):
+        wire.send(request("POST", path, b"nonsense"))
+        assert (await wire.reply()).status == 503
+    wire.send(request("POST", "/inference.GRPCInferenceService/ModelInfer", b"nonsense"))
+    assert (await wire.reply()).headers["grpc-status"] == "14"
+
+
 def failing(error: Exception) -> Predict:
     def predict(columns: Columns) -> Columns:
         raise error
