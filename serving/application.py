@@ -64,12 +64,14 @@ DEFAULT = ""  # the key of what answers where no part is named
 class Route:
     """What answers one path: a handler per method. `is_open` needs no token, `is_work` of a part may leave the loop.
 
-    `part_of` tells the part where only the body names it.
+    `is_counted` work is a prediction, whose failure belongs into the statistics of the part. `part_of` tells the part
+    where only the body names it.
     """
 
     handlers: Mapping[bytes, Handler]
     is_open: bool = False
     is_work: bool = False
+    is_counted: bool = True
     part: str = DEFAULT
     part_of: Callable[[bytes], str] | None = None
 
@@ -159,13 +161,15 @@ class ModelServer:
         # What a query asks for (the answers of the other records) takes ten times as long as a body of its size.
         is_short = b"?" not in request.target and pace.fits_loop(size)
         if is_short and is_plain(request.headers):
-            begun = time.perf_counter()
+            begun = now()
             response = self._guarded(handler, request)
-            pace.observe(time.perf_counter() - begun)
+            pace.observe((now() - begun) / 1e9)
+            if response.status != 200 and route.is_counted:
+                served.scorer.statistics.failed(begun)
             return response
         if is_coded(request):
             handler, size = partial(answered, handler, max_bytes=self._max_body_bytes), weight(request)
-        work = partial(self._guarded, handler, request)
+        work = partial(self._counted, served, route, handler, request)
         if is_short and size == len(request.body) and not wants_arrow(request.headers):
             return pace.timed(work, size)
         refused = partial(self._not_begun, served, request)
@@ -210,6 +214,13 @@ class ModelServer:
             traceback.print_exc(file=sys.stderr)
             bug = Problem(500, "internal_error", "the model server failed at this request", hint="see its log")
             return self._refused(request, bug)
+
+    def _counted(self, served: Served, route: Route, handler: Handler, request: Request) -> Response:
+        begun = now()
+        response = self._guarded(handler, request)
+        if response.status != 200 and route.is_counted:
+            served.scorer.statistics.failed(begun)
+        return response
 
     def _refused(self, request: Request, problem: Problem) -> Response:
         path = path_of(request.target)
@@ -290,12 +301,8 @@ class ModelServer:
             if not goes_on and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
                 return Response(200, scorer.predict(request.body))
             begun = now()
-            try:
-                refuse_tensors(headers)
-                answer = answering.predict(scorer, request.body, headers, keeps_going=goes_on)
-            except Problem:
-                scorer.statistics.failed(begun)
-                raise
+            refuse_tensors(headers)
+            answer = answering.predict(scorer, request.body, headers, keeps_going=goes_on)
             scorer.statistics.answered_whole(begun)
             return answer
 
@@ -309,7 +316,7 @@ class ModelServer:
             f"{at}/predict".encode(): route,
             f"/api/v1/services/{self._identity.name}{at}/predict".encode(): route,
             # For the workers, who keep what was asked.
-            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, part=part),
+            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, is_counted=False, part=part),
         }
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
@@ -344,7 +351,9 @@ class ModelServer:
             refuse_other_body,
             is_default=part == DEFAULT,
         )
-        return {path.encode(): Route(each, is_work=b"POST" in each, part=part) for path, each in handlers.items()}
+        return {
+            path.encode(): Route(each, is_work=path.endswith(":predict"), part=part) for path, each in handlers.items()
+        }
 
     def _grpc_routes(self) -> dict[bytes, Route]:
         """Each method's message is the body of a POST: the gateway asks so."""
@@ -363,8 +372,8 @@ class ModelServer:
         return {
             path.encode(): Route(
                 {b"POST": partial(_told, method)},
-                method.is_open,
-                method.is_work,
+                is_open=method.is_open,
+                is_work=method.is_work,
                 part_of=part_of if method.is_work else None,
             )
             for path, method in methods.by_path().items()

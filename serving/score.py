@@ -70,20 +70,16 @@ class Scorer:
     def predict(self, body: bytes) -> bytes:
         """The response body for a prediction body in JSON. Raises `Problem`."""
         begun = now()
-        try:
-            question, parsed = question_of(self.validator, body), now()
-            if question is None:
-                value, parsed = parse(body), now()
-                question = self.validator.question(value)
-            validated = now()
-            is_at_once = len(question.calls) == 1 and (self.batcher is None or get_ident() == self._loop_thread)
-            # The shortest way, for what is answered on the loop: one row of statistics, and no step in between.
-            columns = [self._compute(question.calls[0])] if is_at_once else self._computed(question)
-            computed = now()
-            told = self.in_json(self._told(question, columns))
-        except Problem:
-            self.statistics.failed(begun)
-            raise
+        question, parsed = question_of(self.validator, body), now()
+        if question is None:
+            value, parsed = parse(body), now()
+            question = self.validator.question(value)
+        validated = now()
+        is_at_once = len(question.calls) == 1 and (self.batcher is None or get_ident() == self._loop_thread)
+        # The shortest way, for what is answered on the loop: one row of statistics, and no step in between.
+        columns = [self._compute(question.calls[0])] if is_at_once else self._computed(question)
+        computed = now()
+        told = self.in_json(self._told(question, columns))
         if is_at_once:
             records = question.records if self._counts_records else 1
             self.statistics.answered_at_once(records, begun, parsed, validated, computed)

@@ -56,18 +56,14 @@ class Histogram:
 class Statistics:
     """Counts for one model. Thread-safe.
 
-    A protocol tells `answered` or `failed` once per request, from its own stamps of `now`; what happens inside
-    `scorer.run` is told by that and by the batcher:
+    A protocol tells `answered` from its own stamps of `now`, and who tells its problems to the client tells `failed`;
+    what happens inside `scorer.run` is told by that and by the batcher:
 
         begun = now()
-        try:
-            asked = parse(body); parsed = now()
-            columns = validate(asked); validated = now()
-            outputs = scorer.run(columns); computed = now()
-            answer = encode(outputs)
-        except Problem:
-            statistics.failed(begun)
-            raise
+        asked = parse(body); parsed = now()
+        columns = validate(asked); validated = now()
+        outputs = scorer.run(columns); computed = now()
+        answer = encode(outputs)
         statistics.answered(begun, parsed, validated, computed)
     """
 

@@ -101,18 +101,14 @@ class InferenceService:
         request = self._parsed(self._request, message)
         model = self._surface.model(request.model_name, request.model_version)
         statistics: Statistics = model.scorer.statistics
-        try:
-            _check_numbers(request, model)
-            given, wanted = _given(request), [_wanted(output) for output in request.outputs]
-            parsed = now()
-            columns, wanted_here = model.columns(given), model.wanted(wanted)
-            validated = now()
-            outputs = model.scorer.run(columns)
-            computed = now()
-            told = self._told(request, model, outputs, wanted_here)
-        except Problem:
-            statistics.failed(begun)
-            raise
+        _check_numbers(request, model)
+        given, wanted = _given(request), [_wanted(output) for output in request.outputs]
+        parsed = now()
+        columns, wanted_here = model.columns(given), model.wanted(wanted)
+        validated = now()
+        outputs = model.scorer.run(columns)
+        computed = now()
+        told = self._told(request, model, outputs, wanted_here)
         statistics.answered(begun, parsed, validated, computed)
         return told
 

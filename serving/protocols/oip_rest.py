@@ -51,17 +51,13 @@ class OipModel:
         """The infer response. Raises `Problem`, to be told as `{"error": …}`."""
         begun, tensors = now(), self.tensors
         statistics = tensors.scorer.statistics
-        try:
-            asked = asked_of(tensors, body, headers.get(HEADER))
-            parsed = now()
-            columns, wanted = tensors.columns(asked.given), tensors.wanted(asked.wanted)
-            validated = now()
-            outputs = tensors.scorer.run(columns)
-            computed = now()
-            response = self._encoded(tensors.tensors(outputs, wanted), asked.id)
-        except Problem:
-            statistics.failed(begun)
-            raise
+        asked = asked_of(tensors, body, headers.get(HEADER))
+        parsed = now()
+        columns, wanted = tensors.columns(asked.given), tensors.wanted(asked.wanted)
+        validated = now()
+        outputs = tensors.scorer.run(columns)
+        computed = now()
+        response = self._encoded(tensors.tensors(outputs, wanted), asked.id)
         statistics.answered(begun, parsed, validated, computed)
         return response
 

@@ -5,7 +5,7 @@ Its "model" is Portside's service. What it answers are the engine's own outputs,
 columnar form, which is answered in columns, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 import msgspec
@@ -18,6 +18,8 @@ from serving.json_text import parse, plain
 from serving.messages import Request, Response
 from serving.problems import FieldError, Problem, shorten
 from serving.score import Identity, Scorer, indistinct
+from serving.statistics import now
+from serving.validate import Question
 
 Handlers = Mapping[bytes, Callable[[Request], Response]]
 IGNORED: Final = ("signature_name", "parameters")  # what clients of other servers add
@@ -32,7 +34,8 @@ class V1Model:
 
     def predict(self, body: bytes) -> bytes:
         """The response to a predict request. Raises `Problem`, to be told as `{"error": …}`."""
-        request = parse(body)
+        begun = now()
+        request, parsed = parse(body), now()
         if not isinstance(request, dict):
             raise _mistake(f"the body is {describe_value(request)}; it must be an object", EXAMPLE)
         given = [name for name in request if name not in IGNORED]
@@ -40,20 +43,24 @@ class V1Model:
             told = ", ".join(repr(name[:80]) for name in given[:10]) or "neither"
             raise _mistake(f"the body must have either 'instances' or 'inputs'; it has {told}", EXAMPLE)
         value = request[given[0]]
-        if given == ["inputs"] and isinstance(value, dict):
-            return self._encoded("outputs", self._columnar(value))
-        return self._encoded("predictions", self._predictions(value, given[0]))
+        is_columnar = given == ["inputs"] and isinstance(value, dict)
+        question = self._tensors(value) if is_columnar else self._records(value, given[0])
+        validated = now()
+        outputs = [self._scorer.run(call) for call in question.calls]
+        computed = now()
+        answer = {"outputs": _in_columns(outputs[0])} if is_columnar else {"predictions": self._each(question, outputs)}
+        encoded = msgspec.json.encode(answer, enc_hook=plain)
+        self._scorer.statistics.answered(begun, parsed, validated, computed)
+        return encoded
 
-    def _predictions(self, instances: object, called: str) -> list[object]:
+    def _records(self, instances: object, called: str) -> Question:
         if not isinstance(instances, list):
             raise _mistake(f"'{called}' is {describe_value(instances)}; it must be a list", EXAMPLE)
         records = [self._record(instance) for instance in instances]
         try:
-            question = self._scorer.validator.question({"inputs": records})
+            return self._scorer.validator.question({"inputs": records})
         except Problem as problem:
             raise _renamed(problem, "/inputs", f"/{called}") from problem
-        each = question.records if len(question.calls) == 1 else 1
-        return [found for call in question.calls for found in self._split(self._scorer.run(call), each)]
 
     def _record(self, instance: object) -> object:
         """An instance as a record: the value itself stands for the only input."""
@@ -64,6 +71,11 @@ class V1Model:
         if isinstance(instance, dict):
             return {name: _file(value) for name, value in instance.items()}
         return instance
+
+    def _each(self, question: Question, outputs: Sequence[Columns]) -> list[object]:
+        """A prediction per instance."""
+        count = question.records if len(question.calls) == 1 else 1
+        return [found for columns in outputs for found in self._split(columns, count)]
 
     def _split(self, outputs: Columns, count: int) -> list[object]:
         """A prediction per instance: the value of the only output, else an object of all."""
@@ -79,18 +91,11 @@ class V1Model:
             raise indistinct(outputs, count)
         return cast("list[object]", column.tolist())
 
-    def _columnar(self, tensors: Mapping[str, object]) -> object:
+    def _tensors(self, tensors: Mapping[str, object]) -> Question:
         try:
-            question = self._scorer.validator.question(
-                {"tensors": {name: _file(each) for name, each in tensors.items()}}
-            )
+            return self._scorer.validator.question({"tensors": {name: _file(each) for name, each in tensors.items()}})
         except Problem as problem:
             raise _renamed(problem, "/tensors", "/inputs") from problem
-        outputs = {name: column.tolist() for name, column in self._scorer.run(question.calls[0]).items()}
-        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
-
-    def _encoded(self, member: str, value: object) -> bytes:
-        return msgspec.json.encode({member: value}, enc_hook=plain)
 
 
 def handlers(
@@ -135,6 +140,12 @@ def unrouted(path: str, name: str) -> Problem:
         return Problem(404, "not_found", f"Model with name {shorten(asked, 200)} does not exist.")
     hint = f"predictions go to POST /v1/models/{name}:predict"
     return Problem(404, "not_found", f"there is nothing at {path[:200]}", hint=hint)
+
+
+def _in_columns(outputs: Columns) -> object:
+    """The value of the only output, else an object of all."""
+    columns = {name: column.tolist() for name, column in outputs.items()}
+    return next(iter(columns.values())) if len(columns) == 1 else columns
 
 
 def _file(value: object) -> object:

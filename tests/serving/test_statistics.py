@@ -4,13 +4,10 @@ import threading
 from typing import Any
 
 import numpy as np
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.exposition import Exposition
-from serving.problems import Problem
 from serving.statistics import STAGES, Histogram, Statistics, now
-from tests.serving.models import double_scorer
 
 
 def entry_of(statistics: Statistics) -> Any:
@@ -67,16 +64,6 @@ def test_rare_batch_sizes_are_told_by_their_power_of_two() -> None:
         statistics.ran_alone(size, 1)
     batches = entry_of(statistics)["batch_stats"]
     assert [batch["batch_size"] for batch in batches] == [*range(1, 129), 256, 512, 1024, 2048, 4096, 8192]
-
-
-def test_a_refused_prediction_is_a_failure_and_no_success() -> None:
-    scorer = double_scorer()
-    scorer.predict(b'{"inputs": {"x": [1, 2]}}')
-    for body in (b"nonsense", b'{"inputs": {"x": "one"}}'):
-        with pytest.raises(Problem):
-            scorer.predict(body)
-    spent = entry_of(scorer.statistics)["inference_stats"]
-    assert (spent["success"]["count"], spent["fail"]["count"]) == (1, 2)
 
 
 def test_no_request_is_lost_between_threads() -> None:
