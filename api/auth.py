@@ -86,7 +86,7 @@ class Authenticator:
             return self.authenticate(kept, request_id)
 
     async def refresh(self) -> None:
-        """Read the snapshot, or wait for a reading that begins from now on. Raises `DatabaseBusy`, keeping the old one."""
+        """Read the snapshot, or wait for one who reads it from now on. Raises `DatabaseBusy`, keeping the old one."""
         asked_at = time.monotonic()
         async with self._lock:
             if self._looked_at > asked_at:  # who waited here with us has read for us all
