@@ -51,13 +51,16 @@ def is_foreign(kind: pa.DataType, datatype: Datatype) -> bool:
     return leaf in _NUMBERS and (datatype == "BYTES" or (leaf == lib.Type_BOOL) != (datatype == "BOOL"))
 
 
-def cells(array: pa.Array) -> int:
-    """How many values there are, those within lists as well."""
+def cells(array: pa.Array, known: set[tuple[int, ...]]) -> int:
+    """How many values there are, also within lists, and of a dictionary unless it is `known`, as it then is."""
     count = len(array)
     while _is_list(array.type) or isinstance(array.type, pa.FixedShapeTensorType):
         array = array.storage if isinstance(array.type, pa.FixedShapeTensorType) else array.values
         count = max(count, len(array))
-    return count
+    if not types.is_dictionary(array.type) or (place := _place(array.dictionary)) in known:
+        return count
+    known.add(place)
+    return count + len(array.dictionary)
 
 
 def _leaf(kind: pa.DataType) -> pa.DataType:
@@ -187,20 +190,21 @@ def _listed(array: pa.Array) -> list[object]:
 
 
 def _dictionary(array: pa.Array, field: InputField, dictionaries: Dictionaries) -> Dictionary:
-    lies = (
-        array.type.id,
-        len(array),
-        array.offset,
-        *(0 if buffer is None else buffer.address for buffer in array.buffers()),
-    )
-    found = dictionaries.get(lies)
+    place = _place(array)
+    found = dictionaries.get(place)
     if found is None:
         column = column_of(array, field, dictionaries)
         texts = np.empty(len(column.listed), np.object_)
         texts[:] = column.listed
         lengths = np.array([len(value) if isinstance(value, str) else 0 for value in column.listed], np.int64)
-        found = dictionaries[lies] = Dictionary(column, texts, lengths)
+        found = dictionaries[place] = Dictionary(column, texts, lengths)
     return found
+
+
+def _place(array: pa.Array) -> tuple[int, ...]:
+    """Where an array lies in memory, which is no other's as long as it lives."""
+    addresses = (0 if buffer is None else buffer.address for buffer in array.buffers())
+    return (array.type.id, len(array), array.offset, *addresses)
 
 
 def _decoded(array: pa.Array, known: Dictionary) -> TypedColumn:

@@ -87,13 +87,14 @@ def _batches(reader: pa.RecordBatchReader, most_rows: int, most_cells: int) -> t
     `MOST_CELLS` where it is packed.
     """
     batches, count, found = [], 0, 0
+    dictionaries: set[tuple[int, ...]] = set()
     with damage_told():
         for batch in reader:
             batch.validate(full=True)
             count += batch.num_rows
             if count > most_rows:  # a bit at least is needed for each
                 raise malformed("it says that it has more rows than its bytes can hold")
-            found += sum(map(cells, batch.columns))
+            found += sum(cells(column, dictionaries) for column in batch.columns)
             if found > most_cells:
                 detail = f"the Arrow stream has more than {most_cells} values"
                 raise Problem(413, "too_large", detail, hint="send fewer rows at a time")

@@ -114,6 +114,16 @@ def test_values_that_take_no_bytes_are_counted_before_they_are_made(name: str) -
     assert (problem.status, "values" in problem.detail) == (413, True)
 
 
+def test_a_dictionary_is_counted_once_and_before_it_is_read() -> None:
+    empties = pa.Array.from_buffers(pa.string(), 9_000_000, [None, pa.py_buffer(bytes(36_000_004)), pa.py_buffer(b"")])
+    bomb = pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), empties)
+    problem = refusal(echo_scorer(scalar("x", "BYTES")), stream(pa.table({"x": bomb}), "zstd"))
+    assert (problem.status, "values" in problem.detail) == (413, True)
+    many = pa.DictionaryArray.from_arrays(pa.array([0] * 1000), empties[:10_000])  # ten million in all batches
+    shared = stream(pa.table({"x": many}), rows_each=1)
+    assert send(echo_scorer(scalar("x", "BYTES")), shared, ARROW).status == 200
+
+
 def test_values_that_a_body_pays_for_are_taken() -> None:
     numbers = np.zeros(9_000_000, np.uint8)
     assert send(echo_scorer(scalar("x", "UINT8")), stream(pa.table({"x": numbers})), ARROW).status == 200
