@@ -22,6 +22,7 @@ from serving.tickets import deadline_of
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD_BYTES = 64 * 1024
 MAX_WAITING = 32  # pipelined requests that are read ahead of the one being answered
+SLOWEST_BYTES_PER_S = 64 * 1024  # of a body, lest one that comes by drops keeps its room from all others
 LINGER_S = 2.0  # how long a refused body is read and dropped, so that its sender gets to see the refusal
 
 
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._head_bytes = self._body_bytes = 0
-        self.seen_at = self._loop.time()
+        self.seen_at = self._began_at = self._loop.time()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # The transport calls these.
@@ -130,6 +131,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._in_request = self._in_head = True
+        self._began_at = self._loop.time()
         self._url, self._headers, self._chunks = b"", {}, []
         self._head_bytes = self._body_bytes = 0
 
@@ -202,16 +204,25 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def expire(self, now: float, request_s: float, idle_s: float) -> None:
-        """Give up on a client that stopped in the middle of a request, or has been silent for long."""
-        silent_s = now - self.seen_at
-        if self._is_busy() or self._transport is None or self._wanted_bytes:
+        """Give up on a client that stopped in the middle of a request or is slow with it, that waited too long for
+        room, or has been silent for long."""
+        transport, silent_s, took_s = self._transport, now - self.seen_at, now - self._began_at
+        if transport is None:
             return
-        if self._in_request and self._is_reading and silent_s > request_s:
-            self._refuse(
-                Problem(408, "request_timeout", f"the rest of the request did not come within {request_s:g} s")
-            )
-        elif silent_s > idle_s:
-            self._transport.close()
+        if self._wanted_bytes:
+            if took_s > request_s:
+                self._refuse(overloaded(f"there was no room for so large a body within {request_s:g} s"))
+                if not transport.is_closing() and not transport.is_reading():
+                    transport.resume_reading()  # to drop what still comes
+        elif self._in_request and self._is_reading and transport.is_reading():
+            if silent_s > request_s:
+                detail = f"the rest of the request did not come within {request_s:g} s"
+                self._refuse(Problem(408, "request_timeout", detail))
+            elif took_s > request_s + self._body_bytes / SLOWEST_BYTES_PER_S:
+                detail = f"after {took_s:.0f} s only {self._body_bytes} bytes of the body have come"
+                self._refuse(Problem(408, "request_timeout", detail))
+        elif silent_s > idle_s and not self._is_busy():
+            transport.close()
 
     def _is_busy(self) -> bool:
         return self._running is not None or bool(self._line)
@@ -268,6 +279,7 @@ class Connection(asyncio.Protocol):
 
     def _read_on(self, transport: asyncio.Transport) -> None:
         if self._is_reading and not self._line and not self._wanted_bytes:
+            self._began_at = self.seen_at = self._loop.time()  # it was not the client that was slow
             transport.resume_reading()
 
     def _finished(self, answer: "asyncio.Future[Response]") -> None:
@@ -315,7 +327,8 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _entered(self) -> None:
-        self._room_bytes, self._wanted_bytes, self.seen_at = self._wanted_bytes, 0, self._loop.time()
+        self._room_bytes, self._wanted_bytes = self._wanted_bytes, 0
+        self._began_at = self.seen_at = self._loop.time()
         if self._transport is not None:
             self._read_on(self._transport)
 

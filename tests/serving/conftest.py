@@ -21,11 +21,18 @@ StartServer = Callable[..., Awaitable[Callable[[], Awaitable[Wire]]]]
 
 
 @pytest.fixture
-async def start_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StartServer]:
+def connections() -> set[Connection]:
+    """The server's ends of the connections that are open."""
+    return set()
+
+
+@pytest.fixture
+async def start_server(
+    tmp_path_factory: pytest.TempPathFactory, connections: set[Connection]
+) -> AsyncIterator[StartServer]:
     """Start a server of a scorer (`None`: still loading) and get a function that connects to it."""
     servers: list[asyncio.Server] = []
     wires: list[Wire] = []
-    connections: set[Connection] = set()
 
     async def start(
         scorer: Scorer | None = None,

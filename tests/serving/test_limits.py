@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from serving.batcher import Plan
+from serving.connection import Connection
 from serving.engines.base import Columns, PredictionRefused
 from serving.room import Room
 from serving.score import Scorer
 from serving.signature import OutputField
 from serving.tuning import Tuning
 from tests.serving.conftest import StartServer
-from tests.serving.models import IDENTITY, PythonModel, scalar, signature_of
+from tests.serving.models import IDENTITY, PythonModel, double_scorer, scalar, signature_of
 from tests.serving.wire import Reply, Wire, request
 
 DEADLINE_S = 10.0
@@ -71,6 +72,13 @@ async def metric(wire: Wire, name: str) -> float:
 async def waiting(wire: Wire, count: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while await metric(wire, "portside_model_waiting_requests") != count:
+            await asyncio.sleep(0.002)
+
+
+async def unread(wire: Wire, count: int) -> None:
+    """Until so many requests wait for room."""
+    async with asyncio.timeout(DEADLINE_S):
+        while await metric(wire, "portside_server_unread_requests") != count:
             await asyncio.sleep(0.002)
 
 
@@ -214,9 +222,7 @@ async def test_a_body_without_room_waits_unread_until_there_is_some(start_server
     for wire in wires:
         wire.send(request("POST", "/predict", body)[:-1])
     looking = await connect()
-    async with asyncio.timeout(DEADLINE_S):
-        while await metric(looking, "portside_server_unread_requests") != 2:
-            await asyncio.sleep(0.002)
+    await unread(looking, 2)
     assert await metric(looking, "portside_server_body_bytes") == 90_000
     wires[2].close()
     held.gate.set()
@@ -257,6 +263,54 @@ async def test_a_body_of_unknown_length_is_refused_where_there_is_no_room(
     second.send(b"%x\r\n%b\r\n" % (80_000, b" " * 80_000))
     reply = await second.reply()
     assert (reply.status, reply.json["code"]) == (503, "overloaded")
+
+
+async def test_a_body_that_drips_gives_its_room_to_those_who_wait(
+    start_server: StartServer, held: Held, connections: set[Connection]
+) -> None:
+    connect = await start_server(held.scorer(Plan(1)), call_s=SLOW_S, tuning=Tuning(max_in_flight_bytes=100_000))
+    held.gate.set()
+    body, now = json.dumps({"inputs": {"x": 1}}).encode().ljust(90_000), asyncio.get_running_loop().time()
+    dripping = await connect()
+    dripping.send(request("GET", "/healthz"))
+    assert (await dripping.reply()).status == 200
+    (slow,) = connections
+    dripping.send(request("POST", "/predict", body)[:-1])
+    looking, waits = await connect(), await connect()
+    async with asyncio.timeout(DEADLINE_S):
+        while await metric(looking, "portside_server_body_bytes") != 90_000:
+            await asyncio.sleep(0.002)
+    waits.send(request("POST", "/predict", body)[:-1])
+    await unread(looking, 1)
+    for later_s, waiting_count in ((30.5, 1), (60.0, 0)):  # 89,999 bytes may take 1.4 s more than 30
+        slow.seen_at = now + later_s  # as if one byte more had just come
+        slow.expire(now + later_s, 30.0, 600.0)
+        await unread(looking, waiting_count)
+    waits.send(b" ")
+    reply = await dripping.reply()
+    assert (reply.status, reply.json["code"]) == (408, "request_timeout")
+    assert y(await waits.reply()) == 2
+
+
+async def test_who_waits_long_for_room_is_told_to_come_again(
+    start_server: StartServer, connections: set[Connection]
+) -> None:
+    connect = await start_server(double_scorer(), tuning=Tuning(max_in_flight_bytes=100_000))
+    looking, first, second = [await connect() for _ in range(3)]
+    first.send(request("POST", "/predict", b" " * 90_000)[:-1])
+    async with asyncio.timeout(DEADLINE_S):
+        while await metric(looking, "portside_server_body_bytes") != 90_000:
+            await asyncio.sleep(0.002)
+    second.send(request("POST", "/predict", b" " * 90_000)[:-1])
+    await unread(looking, 1)
+    later = asyncio.get_running_loop().time() + 30.5
+    for each in connections:
+        each.seen_at = later - 1
+        each.expire(later, 30.0, 600.0)
+    reply = await second.reply()
+    assert (reply.status, reply.json["code"], reply.headers["connection"]) == (503, "overloaded", "close")
+    assert await second.is_closed()
+    await unread(looking, 0)
 
 
 def test_room_goes_to_who_came_first() -> None:
