@@ -46,7 +46,7 @@ from serving.protocols.oip_admin import EXTENSIONS, MOST_BYTES, OipAdmin
 from serving.protocols.oip_rest import OipModel, error_text
 from serving.protocols.surface import ReplicaSurface
 from serving.protocols.tensors import TensorModel
-from serving.room import Room
+from serving.room import Budget, Room
 from serving.score import Identity, Scorer, too_much
 from serving.statistics import now
 from serving.tickets import too_late
@@ -101,7 +101,7 @@ class ModelServer:
         self._identity, self._tuning, self._max_body_bytes = identity, tuning, max_body_bytes
         self._plan = Plan(instances=tuning.instances or max(2, threads))  # of what is not run together
         self._authorization = None if token is None else f"Bearer {token}".encode()
-        self.room = Room(tuning.max_in_flight_bytes)
+        self.room, self._inflated = Room(tuning.max_in_flight_bytes), Budget(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
         self._is_stopping = self._knows_grpc = False
         self._reading_grpc = asyncio.Lock()
@@ -168,7 +168,8 @@ class ModelServer:
                 served.scorer.statistics.failed(begun)
             return response
         if is_coded(request):
-            handler, size = partial(answered, handler, max_bytes=self._max_body_bytes), weight(request)
+            handler = partial(answered, handler, max_bytes=self._max_body_bytes, budget=self._inflated)
+            size = weight(request)
         work = partial(self._counted, served, route, handler, request)
         if is_short and size == len(request.body) and not wants_arrow(request.headers):
             return pace.timed(work, size)

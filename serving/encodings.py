@@ -8,8 +8,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from serving.crew import overloaded
 from serving.messages import Request, Response
 from serving.problems import Problem, shorten
+from serving.room import Budget
 
 READ = "gzip, deflate"
 ALIASES = {"x-gzip": "gzip"}
@@ -20,6 +22,7 @@ LEVEL = 1  # of nine; 80 MB/s of JSON, and two thirds of what the others save
 _PIECE_BYTES = 64 * 1024
 _PROBE_BYTES = 16 * 1024
 _PAYS = 0.85  # what a probe must come down to: floating numbers as bytes hardly do
+Take = Callable[[int], bool]  # so many bytes more of the room for bodies, if they are there
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -33,24 +36,30 @@ def weight(request: Request) -> int:
     return sys.maxsize if b"content-encoding" in request.headers else len(request.body)
 
 
-def answered(handler: Callable[[Request], Response], request: Request, max_bytes: int) -> Response:
+def answered(handler: Callable[[Request], Response], request: Request, max_bytes: int, budget: Budget) -> Response:
     """What the handler answers to a body of any coding that is read here, in one that the client accepts."""
     headers = request.headers
     if b"content-encoding" in headers:
-        request = decoded(request, max_bytes)
-    response = handler(request)
+        with budget.share() as take:
+            response = handler(decoded(request, max_bytes, take))
+    else:
+        response = handler(request)
     accept = headers.get(b"accept-encoding")
     return response if accept is None else encoded(response, accept)
 
 
-def decoded(request: Request, max_bytes: int) -> Request:
-    """The request with its body as it was before it was coded. Raises `Problem` 400, 413, 415."""
+def _always(more_bytes: int) -> bool:
+    return True
+
+
+def decoded(request: Request, max_bytes: int, take: Take = _always) -> Request:
+    """The request with its body as it was before it was coded. Raises `Problem` 400, 413, 415, 503."""
     codings = _codings(request.headers.get(b"content-encoding", b""))
     if not codings:
         return request
     body = request.body
     for coding in reversed(codings):
-        body = inflated(body, coding, max_bytes)
+        body = inflated(body, coding, max_bytes, take)
     headers = {name: value for name, value in request.headers.items() if name != b"content-encoding"}
     return replace(request, headers=headers, body=body)
 
@@ -68,10 +77,15 @@ def encoded(response: Response, accept: bytes) -> Response:
     return replace(response, body=body, headers={**vary, "content-encoding": coding})
 
 
-def inflated(body: bytes, coding: str, max_bytes: int) -> bytes:
-    """A body without its coding, `gzip` or `deflate`. Raises `Problem` 400 for no such body, 413 for a larger one."""
+def inflated(body: bytes, coding: str, max_bytes: int, take: Take = _always) -> bytes:
+    """A body without its coding, `gzip` or `deflate`. Raises `Problem` 400 for no such body, 413 for a larger one,
+    503 where `take` says that there is no room for what it grows to."""
     try:
-        pieces = list(_inflate(memoryview(body), _window(body, coding), max_bytes))
+        pieces: list[bytes] = []
+        for piece in _inflate(memoryview(body), _window(body, coding), max_bytes):
+            if not take(len(piece)):
+                raise overloaded("there is no room for what this body is inflated to")
+            pieces.append(piece)
     except zlib.error as error:
         raise _malformed(coding, str(error).rpartition(": ")[2]) from error
     except EOFError as error:

@@ -1,12 +1,48 @@
 """How many bytes of request bodies this process holds at once: who finds no room waits, unread, until there is some."""
 
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 # Smaller bodies are not counted: how many of them there may be is bounded elsewhere.
 SMALL_BYTES: Final = 64 * 1024
 SMALL_DIGITS: Final = len(str(SMALL_BYTES))  # a shorter length is small, without a look at what it says
+
+
+class Budget:
+    """Counts the bytes that bodies became when threads inflated them; who finds no room is told so. Thread-safe."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes, self._lock = most_bytes, threading.Lock()
+        self.taken_bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], bool]]:
+        """For one body: a function that takes so many bytes more and tells whether they were there, until the end.
+
+        As in a `Room`, small ones are free, and one that is alone may take more than all.
+        """
+        grown_bytes = held_bytes = 0
+
+        def take(more_bytes: int) -> bool:
+            nonlocal grown_bytes, held_bytes
+            grown_bytes += more_bytes
+            if grown_bytes <= SMALL_BYTES:
+                return True
+            with self._lock:
+                wanted_bytes = self.taken_bytes - held_bytes + grown_bytes
+                if self.taken_bytes > held_bytes and wanted_bytes > self._most_bytes:
+                    return False
+                self.taken_bytes, held_bytes = wanted_bytes, grown_bytes
+            return True
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self.taken_bytes -= held_bytes
 
 
 class Room:

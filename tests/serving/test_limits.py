@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import json
 import statistics
 import threading
@@ -14,7 +15,7 @@ import pytest
 from serving.batcher import Plan
 from serving.connection import Connection
 from serving.engines.base import Columns, PredictionRefused
-from serving.room import Room
+from serving.room import Budget, Room
 from serving.score import Scorer
 from serving.signature import OutputField
 from serving.tuning import Tuning
@@ -311,6 +312,31 @@ async def test_who_waits_long_for_room_is_told_to_come_again(
     assert (reply.status, reply.json["code"], reply.headers["connection"]) == (503, "overloaded", "close")
     assert await second.is_closed()
     await unread(looking, 0)
+
+
+async def test_bodies_find_no_more_room_once_they_are_inflated(start_server: StartServer, held: Held) -> None:
+    connect = await start_server(held.scorer(Plan(1)), call_s=SLOW_S, tuning=Tuning(max_in_flight_bytes=100_000))
+    body = gzip.compress(json.dumps({"inputs": {"x": 1}}).encode().ljust(90_000))
+    first, second = await connect(), await connect()
+    first.send(request("POST", "/predict", body, content_encoding="gzip"))
+    assert await asyncio.to_thread(held.began.acquire, timeout=DEADLINE_S)
+    second.send(request("POST", "/predict", body, content_encoding="gzip"))
+    reply = await second.reply()
+    assert (reply.status, reply.json["code"]) == (503, "overloaded")
+    held.gate.set()
+    assert y(await first.reply()) == 2
+    second.send(request("POST", "/predict", body, content_encoding="gzip"))
+    assert y(await second.reply()) == 2
+
+
+def test_a_budget_is_given_back_and_alone_a_body_may_take_more_than_all() -> None:
+    budget = Budget(100_000)
+    with budget.share() as take, budget.share() as take_also:
+        assert take(60_000)
+        assert budget.taken_bytes == 0  # small ones are free
+        assert take(60_000)
+        assert not take_also(70_000)
+    assert budget.taken_bytes == 0
 
 
 def test_room_goes_to_who_came_first() -> None:
