@@ -63,7 +63,8 @@ def seconds(duration: str, option: str = "--for") -> int:
 
 def open_platform(platform: Platform, output: Output) -> None:
     """The console's address where there is one, else that of the API's description. Raises `CommandFailed`."""
-    has_console = platform.find("/") is not None
+    at_root = platform.find("/")
+    has_console = at_root is not None and at_root.get("status") != "alive"  # what the API says there by itself
     url = platform.url if has_console else f"{platform.url}/api/v1/openapi.json"
     if not has_console:
         platform.get("/api/v1/openapi.json")
