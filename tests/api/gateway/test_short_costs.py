@@ -50,10 +50,11 @@ async def test_a_connection_that_rests_keeps_nothing_of_its_last_body(
         reader, writer = await asyncio.open_connection("127.0.0.1", here.port.number)
         writer.write(request(PREDICT, b"x" * 500_000))
         await reader.readuntil(b'{"outputs":1}')
-        kept = [relay for relay in gc.get_objects() if isinstance(relay, Relay)]
-        assert here.port.long == []
-        assert [(relay.body, relay._pieces) for relay in kept] == [(b"", [])]
+        kept = [relay for relay in gc.get_objects() if isinstance(relay, Relay)]  # those of earlier tests, too
         writer.close()
+        assert here.port.long == []
+        assert kept
+        assert [relay for relay in kept if relay.body or relay._pieces] == []
 
 
 async def test_the_long_way_has_no_more_time_than_was_left(
