@@ -8,9 +8,11 @@ from sqlalchemy import select, update
 from core.clock import now_micros
 from core.errors import IllegalMove, NotFound
 from state.database import WriteSession, db_now
+from state.datatables import Dataset
 from state.direct import DirectSession, Writer
 from state.events import emit
 from state.history import MACHINE_OF, By, Row, Stateful, raise_routing_version, write_history
+from state.jobtables import Job, Run
 from state.machines import Move
 from state.tables import Model, Operation, Prediction, Replica, Service, Version
 
@@ -103,6 +105,6 @@ def illegal(row: Stateful, verb: str) -> IllegalMove:
 
 
 def _stamps(row: Stateful) -> dict[str, Any]:
-    if isinstance(row, Model | Version | Service):
+    if isinstance(row, Model | Version | Service | Dataset | Job | Run):
         return {"edition": row.edition + 1, "updated_at": now_micros()}
     return {}

@@ -14,16 +14,25 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import PlatformError
 from state.advance import advance
 from state.database import Database, Session, WriteSession, db_now
+from state.datatables import Dataset
 from state.direct import DirectSession, Writer, direct_write
 from state.gates import gates
 from state.history import MACHINE_OF, By
+from state.jobtables import Job, Run
 from state.kinds import KINDS
 from state.queries.predictions import Destination, destinations
 from state.tables import Model, Operation, Prediction, Service, Version
 from state.turns import Room, Turns, choose, due, nothing_in_front
 from state.worktables import LANES, OPERATIONS, Work
 
-TARGETS: Mapping[str, Any] = {"model": Model, "version": Version, "service": Service}
+TARGETS: Mapping[str, Any] = {
+    "model": Model,
+    "version": Version,
+    "service": Service,
+    "dataset": Dataset,
+    "job": Job,
+    "run": Run,
+}
 
 
 class ClaimLost(PlatformError):

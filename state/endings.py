@@ -13,8 +13,10 @@ from core.errors import Json
 from state.advance import advance, lock
 from state.claims import TARGETS, Claim, end, held
 from state.database import WriteSession
+from state.datatables import Dataset
 from state.direct import DirectSession, Writer
 from state.history import MACHINE_OF, By
+from state.jobtables import Job, Run
 from state.kinds import KINDS
 from state.operations import canceled_problem
 from state.tables import Delivery, Model, Operation, Prediction, Service, Version
@@ -23,6 +25,7 @@ from state.worktables import LANES, Work
 log = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
+Aimed = Model | Version | Service | Dataset | Job | Run  # what an operation works on, as far as it has statuses
 NOTHING: Values = MappingProxyType({})
 REVERTING = ("revert", "weaken")  # a failed update or restart serves on with what it had
 
@@ -32,7 +35,7 @@ class Locked:
     """Work and its target, both held against other writers until the transaction ends."""
 
     row: Work
-    target: Model | Version | Service | None
+    target: Aimed | None
 
 
 async def lock_held(session: WriteSession, claim: Claim, row: Work) -> Locked:
@@ -85,10 +88,10 @@ async def lock_operation(session: WriteSession, operation: Operation) -> Locked:
     return Locked(await lock(session, Operation, operation.id), target)
 
 
-async def _lock_target(session: WriteSession, row: Work) -> Model | Version | Service | None:
+async def _lock_target(session: WriteSession, row: Work) -> Aimed | None:
     if not isinstance(row, Operation) or row.target_type not in TARGETS:
         return None
-    found: Model | Version | Service = await lock(session, TARGETS[row.target_type], row.target_id)
+    found: Aimed = await lock(session, TARGETS[row.target_type], row.target_id)
     return found
 
 

@@ -14,9 +14,11 @@ from core.logs import current_request_id, log_context
 from state.circuits import WAITING, opens_at, receiver_of
 from state.compiled import Query, among, compiled, listed
 from state.database import WriteSession
+from state.datatables import Dataset
 from state.direct import DirectSession, Writer, every_column
 from state.documents import prediction_document
 from state.history import MACHINE_OF, By, Stateful, begin
+from state.jobtables import Job, Run
 from state.tables import Circuit, Delivery, Event, Model, Operation, Prediction, Service, Version, WebhookEndpoint
 
 # A prediction's own filter keeps Replicate's words (API.md section 5).
@@ -180,8 +182,11 @@ def _wants(row: Prediction, event_type: str) -> bool:
 def _thin(row: Stateful, resource_type: str) -> dict[str, Any]:
     """What a receiver needs to look the rest up: ids, names, status, a link, the sequence."""
     data: dict[str, Any] = {"id": row.id, "object": resource_type, "status": str(row.status), "sequence": row.sequence}
-    if isinstance(row, Model | Service):
+    if isinstance(row, Model | Service | Dataset | Job):
         data |= {"name": row.name, "url": f"/api/v1/{resource_type}s/{row.name}"}
+    elif isinstance(row, Run):
+        data |= {"number": row.number, "job": row.job_name, "trigger": row.trigger}
+        data["url"] = f"/api/v1/jobs/{row.job_name}/runs/{row.number}"
     elif isinstance(row, Version):
         data |= {"number": row.number, "model_id": row.model_id}
     elif isinstance(row, Operation):

@@ -10,19 +10,36 @@ from sqlalchemy import Update, update
 from core.clock import now_micros
 from core.logs import current_request_id
 from state.compiled import compiled
+from state.datatables import Dataset
 from state.direct import DirectSession, Writer
 from state.installation import Counter
-from state.machines import DELIVERY, MODEL, OPERATION, PREDICTION, REPLICA, SERVICE, VERSION, Machine
+from state.jobtables import Job, Run
+from state.machines import (
+    DATASET,
+    DELIVERY,
+    JOB,
+    MODEL,
+    OPERATION,
+    PREDICTION,
+    REPLICA,
+    RUN,
+    SERVICE,
+    VERSION,
+    Machine,
+)
 from state.tables import Delivery, History, Model, Operation, Prediction, Replica, Service, Version
 
-Stateful = Model | Version | Service | Replica | Prediction | Operation | Delivery
-Row = TypeVar("Row", Model, Version, Service, Replica, Prediction, Operation, Delivery)
+Stateful = Model | Version | Service | Replica | Dataset | Job | Run | Prediction | Operation | Delivery
+Row = TypeVar("Row", Model, Version, Service, Replica, Dataset, Job, Run, Prediction, Operation, Delivery)
 
 MACHINE_OF: Mapping[type[Any], Machine] = {
     Model: MODEL,
     Version: VERSION,
     Service: SERVICE,
     Replica: REPLICA,
+    Dataset: DATASET,
+    Job: JOB,
+    Run: RUN,
     Prediction: PREDICTION,
     Operation: OPERATION,
     Delivery: DELIVERY,

@@ -43,5 +43,12 @@ KINDS = {
         # Freeing processes and deleting have no failed state to rest in: they are tried until they are done.
         Kind("service.pause", "service", limit_s=LOOK_S, succeeds="paused", max_attempts=None, cancelable=False),
         Kind("service.delete", "service", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),
+        # It fetches or puts together, then describes: as long as that takes. Its limits are those of its lane.
+        Kind("dataset.create", "dataset", lane="fetch", succeeds="ready", fails="fail"),
+        # From the first claim to the end of the run, which may be days: it looks, and gives its slot back.
+        Kind("run.execute", "run", lane="run", limit_s=LOOK_S, starts="start", succeeds="succeed", fails="fail"),
+        Kind("run.resume", "run", lane="run", limit_s=LOOK_S, starts="resumed", succeeds="succeed", fails="fail"),
+        Kind("run.pause", "run", limit_s=LOOK_S, succeeds="paused", max_attempts=None, cancelable=False),
+        Kind("run.stop", "run", limit_s=LOOK_S, succeeds="stopped", max_attempts=None, cancelable=False),
     )
 }

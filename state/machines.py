@@ -10,6 +10,7 @@ from enum import StrEnum
 from state.statuses import (
     DatasetStatus,
     DeliveryStatus,
+    JobStatus,
     ModelStatus,
     OperationStatus,
     PredictionStatus,
@@ -109,6 +110,12 @@ DATASET = Machine("dataset", D, D.CREATING, frozenset({D.DELETED}), dict([
     _move("deleted", [D.DELETING], D.DELETED, "nothing reads it any more"),
 ]))  # fmt: skip
 
+J = JobStatus
+JOB = Machine("job", J, J.ACTIVE, frozenset({J.DELETED}), dict([
+    _move("delete", [J.ACTIVE], J.DELETING, "its owner deletes it"),
+    _move("deleted", [J.DELETING], J.DELETED, "none of its runs is under way"),
+]))  # fmt: skip
+
 N = RunStatus
 RUN = Machine("run", N, N.QUEUED, frozenset({N.SUCCEEDED, N.FAILED, N.STOPPED}), dict([
     _move("start", [N.QUEUED], N.RUNNING, "a worker took it", "run.started"),
@@ -153,5 +160,5 @@ DELIVERY = Machine("delivery", L, L.PENDING, frozenset(), dict([
 
 MACHINES = {
     machine.name: machine
-    for machine in (MODEL, VERSION, SERVICE, REPLICA, DATASET, RUN, PREDICTION, OPERATION, DELIVERY)
+    for machine in (MODEL, VERSION, SERVICE, REPLICA, DATASET, JOB, RUN, PREDICTION, OPERATION, DELIVERY)
 }

@@ -10,7 +10,9 @@ from core.errors import IllegalMove, Json
 from core.ids import new_id
 from state.claims import end
 from state.database import Session, WriteSession
+from state.datatables import Dataset
 from state.history import By, begin
+from state.jobtables import Job, Run
 from state.kinds import KINDS
 from state.switches import DEPLOYS, check_deploys
 from state.tables import Audit, File, Model, Operation, Service, Token, Version, WebhookEndpoint
@@ -25,7 +27,7 @@ class Named:
     generation: int = 1
 
 
-Target = Model | Version | Service | WebhookEndpoint | Token | File | Named
+Target = Model | Version | Service | Dataset | Job | Run | WebhookEndpoint | Token | File | Named
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,12 @@ class ReplicaStatus(StrEnum):
     FAILED = "failed"
 
 
+class JobStatus(StrEnum):
+    ACTIVE = "active"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
 class DatasetStatus(StrEnum):
     CREATING = "creating"
     READY = "ready"

@@ -13,6 +13,8 @@ from core.clock import Micros, now_micros
 from core.ids import id_at
 from state.blobs import insert_blob, overdue
 from state.database import Session, WriteSession
+from state.datatables import Dataset, DatasetFile, DatasetPart, UploadPart
+from state.jobtables import RunArtifact, RunChunk
 from state.samples import Sample
 from state.tables import (
     Audit,
@@ -36,7 +38,16 @@ Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit
 def _referenced() -> ColumnElement[bool]:
     version = exists().where(Version.digest == Blob.digest, Version.status != "deleted")
     prediction = exists().where(Prediction.body_digest == Blob.digest)
-    return or_(version, prediction, exists().where(File.digest == Blob.digest))
+    return or_(version, prediction, exists().where(File.digest == Blob.digest), *_data())
+
+
+def _data() -> list[ColumnElement[bool]]:
+    """Datasets and what runs keep: their rows go when they are deleted, so that a row is a reference."""
+    columns = (
+        *(Dataset.digest, Dataset.preview_digest, DatasetPart.digest, DatasetFile.digest, UploadPart.digest),
+        *(RunChunk.digest, RunChunk.bad_digest, RunArtifact.digest),
+    )
+    return [exists().where(column == Blob.digest) for column in columns]
 
 
 async def doom(session: WriteSession, untouched_since: Micros) -> int:
