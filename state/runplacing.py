@@ -123,9 +123,10 @@ async def begin_process(session: WriteSession, seen: WantedRun, log_path: str) -
 async def name_process(
     session: WriteSession, run_id: str, epoch: int, pid: int, started: str | None, boot_id: str | None
 ) -> None:
-    """Say which process it is. Raises `ProcessGone` when another start came meanwhile."""
+    """Say which process it is. Raises `ProcessGone` when it is not wanted any more, or another start came meanwhile."""
     values = {"pid": pid, "process_started": started, "boot_id": boot_id, "seen_at": now_micros()}
-    await _change(session, run_id, (RunProcess.epoch == epoch, RunProcess.pid.is_(None)), values)
+    same = (RunProcess.epoch == epoch, RunProcess.pid.is_(None), RunProcess.wanted.is_(True))
+    await _change(session, run_id, same, values)
 
 
 async def note_progress(session: WriteSession, run_id: str, epoch: int, progress: Mapping[str, Any]) -> None:

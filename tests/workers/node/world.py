@@ -70,6 +70,7 @@ class World:
 
     settings: Settings
     database: Database
+    store: LocalStore
     cache: ArtifactCache
     target: NodeTarget
     digest: str
@@ -80,6 +81,7 @@ class World:
         node = Node(
             self.settings,
             self.database,
+            self.store,
             self.cache,
             VAULT,
             owner=f"test:{os.getpid()}:{len(self.nodes)}",
@@ -157,7 +159,7 @@ async def open_world(data: Path, model: bytes = b"a model", **changes: Any) -> A
     database, store = open_database(settings.database), open_store(settings.artifacts)
     assert isinstance(store, LocalStore)
     cache = ArtifactCache(store, data / "cache", max_bytes=1_000_000)
-    world = World(settings, database, cache, NodeTarget(database, settings), await _stored(store, model))
+    world = World(settings, database, store, cache, NodeTarget(database, settings), await _stored(store, model))
     try:
         yield world
     finally:
