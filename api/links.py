@@ -44,6 +44,6 @@ def target_path(operation: Operation) -> str | None:
         return f"/api/v1/{kind}s/{name}"
     if kind == "version" and (model := operation.arguments.get("model")):
         return f"/api/v1/models/{model}/versions/{name}"
-    if kind in ("webhook", "token", "file"):
+    if kind in ("webhook", "token", "file", "upload"):
         return f"/api/v1/{kind}s/{operation.target_id}"
     return f"/api/v1/system/switches/{name}" if kind == "switch" else None

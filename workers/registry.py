@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.executor import Handler
-from workers.handlers import deletions, models, predictions, runs, services, webhooks
+from workers.handlers import datasets, deletions, models, predictions, runs, services, webhooks
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -24,6 +24,7 @@ def handlers() -> Mapping[str, Handler]:
         "run.resume": runs.execute,
         "run.pause": runs.pause,
         "run.stop": runs.stop,
+        "dataset.create": datasets.create,
         "predict": predictions.predict,
         "deliver": webhooks.deliver,
     }
