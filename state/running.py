@@ -6,7 +6,6 @@ generation and takes the place of the operation that holds the run.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -21,6 +20,7 @@ from state.environments import Environment, environment_of
 from state.history import By, begin
 from state.jobtables import Job, Run, Tick
 from state.machines import RUN
+from state.naming import run_name
 from state.operations import Who, held_by, record, submit, supersede, unfinished
 from state.releases import check_all_know
 from state.tables import Operation
@@ -29,7 +29,6 @@ Trigger = Literal["manual", "schedule", "backfill", "after"]
 Verb = Literal["pause", "resume", "stop"]
 KNOWN_SINCE = "0016"  # an older release has no work of these kinds: one queued operation would stop its lane
 MOST_SUCCESSORS = 100  # of one run
-LONGEST_NAME = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ async def begin_run(
     now = now_micros()
     spec = {**job.spec, **overrides.spec}
     environment = overrides.environment or environment_of(job)
+    dataset = await input_dataset(session, job.tenant_id, spec)
     run = Run(
         id=new_id("run"),
         tenant_id=job.tenant_id,
@@ -70,12 +70,12 @@ async def begin_run(
         job_id=job.id,
         job_name=job.name,
         number=job.last_number,
-        name=_name(job, overrides.name or spec.get("run_name"), now),
+        name=run_name(overrides.name or spec.get("run_name"), job.name, job.last_number, now),
         kind=job.kind,
         trigger=trigger,
         scheduled_for=scheduled_for,
         spec=spec,
-        dataset_id=await _dataset_of(session, job.tenant_id, spec),
+        dataset_id=None if dataset is None else dataset.id,  # from here on nobody deletes it
         env_sealed=environment.sealed,
         env_names=list(environment.names),
     )
@@ -138,24 +138,15 @@ async def hold_run(session: WriteSession, run: Run) -> Run:
     return found
 
 
-async def _dataset_of(session: WriteSession, tenant_id: str, spec: Mapping[str, Any]) -> str | None:
-    """The dataset that the run reads, by its name now: from here on nobody deletes it."""
+async def input_dataset(session: WriteSession, tenant_id: str, spec: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that a spec names, if there is one; nobody deletes it before this transaction ends."""
     name = (spec.get("input") or {}).get("dataset")
     if name is None:
         return None
-    query = select(Dataset.id).where(
+    query = select(Dataset).where(
         Dataset.tenant_id == tenant_id, Dataset.name == name, Dataset.status.not_in(["deleting", "deleted"])
     )
     return (await session.scalars(query.with_for_update(read=True))).first()
-
-
-def _name(job: Job, template: str | None, now: Micros) -> str:
-    """`{job}`, `{run}` (its number) and `{date}` (of its beginning, UTC) have values; everything else stays."""
-    day = datetime.fromtimestamp(now / 1_000_000, UTC).date().isoformat()
-    named = template or "{job}-{run}"
-    for word, value in (("job", job.name), ("run", str(job.last_number)), ("date", day)):
-        named = named.replace(f"{{{word}}}", value)
-    return named[:LONGEST_NAME]
 
 
 def _still_there(run: Run) -> IllegalMove:

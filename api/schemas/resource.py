@@ -3,10 +3,11 @@
 from api.headers import etag
 from core.errors import Json
 from state.documents import instant
+from state.jobtables import Job, Run
 from state.tables import Model, Service, Version
 
 
-def about(row: Model | Version | Service) -> dict[str, Json]:
+def about(row: Model | Version | Service | Job | Run) -> dict[str, Json]:
     """The members that models, versions and services share, in the order in which they are shown."""
     return {
         "display_name": row.display_name,
