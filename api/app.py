@@ -10,6 +10,7 @@ from api.errors import METHODS, install, no_route
 from api.openapi import PlatformApp
 from api.routes import (
     batches,
+    datasets,
     deliveries,
     events,
     files,
@@ -64,7 +65,19 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
+    resources = (
+        models,
+        versions,
+        parts,
+        trials,
+        services,
+        replicas,
+        service_metrics,
+        predictions,
+        snippets,
+        runtimes,
+        datasets,
+    )
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     data = (jobs, runs)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and

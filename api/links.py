@@ -46,6 +46,6 @@ def target_path(operation: Operation) -> str | None:
         return f"/api/v1/models/{model}/versions/{name}"
     if kind == "run" and (job := operation.arguments.get("job")):
         return f"/api/v1/jobs/{job}/runs/{operation.arguments['number']}"
-    if kind in ("webhook", "token", "file"):
+    if kind in ("webhook", "token", "file", "upload"):
         return f"/api/v1/{kind}s/{operation.target_id}"
     return f"/api/v1/system/switches/{name}" if kind == "switch" else None

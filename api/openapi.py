@@ -13,6 +13,7 @@ from api.errors import PROBLEM
 from api.gateway.description import GATEWAY_PATHS
 from api.headers import LONGEST_KEY
 from api.openapi_links import tell_links
+from api.schemas.dataset_sources import DatasetFromSource
 from api.schemas.models import ModelCreate, ModelFromSource
 from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionCreate, PredictionInput
 from api.schemas.versions import SourceFields
@@ -128,6 +129,7 @@ UNSEEN = (
     ModelCreate,
     ModelFromSource,
     SourceFields,
+    DatasetFromSource,
     ImmediateInput,
     PredictionInput,
     PredictionCreate,

@@ -10,6 +10,7 @@ from core.errors import Conflict, FieldProblem, InUse, NameTaken, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
 from state.database import WriteSession
+from state.datatables import Dataset
 from state.fetching import FETCH
 from state.history import By, begin
 from state.operations import Who, record, submit, submit_in, supersede, unfinished
@@ -100,12 +101,12 @@ async def add_version(session: WriteSession, who: Who, model: Model, wanted: New
     return version, await submit_in(session, FETCH, who, "version.inspect", version, said)
 
 
-def amend(row: Model | Version | Service, changes: Mapping[str, Value]) -> None:
+def amend(row: Model | Version | Service | Dataset, changes: Mapping[str, Value]) -> None:
     """Set described columns of a locked row; a null `tags` is an empty list."""
     for name, value in changes.items():
         setattr(row, name, [] if name == "tags" and value is None else value)
-    if not isinstance(row, Version):
-        row.generation += 1  # a version has one wish, its inspection, which `:retry` must still find
+    if not isinstance(row, Version | Dataset):
+        row.generation += 1  # these have one wish, to be inspected or made, which `:retry` must still find
     row.edition += 1
     row.updated_at = now_micros()
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.executor import Handler
-from workers.handlers import deletions, models, predictions, services, webhooks
+from workers.handlers import datasets, deletions, models, predictions, services, webhooks
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -20,6 +20,7 @@ def handlers() -> Mapping[str, Handler]:
         "service.resume": services.resume,
         "service.pause": services.pause,
         "service.delete": services.delete,
+        "dataset.create": datasets.create,
         "predict": predictions.predict,
         "deliver": webhooks.deliver,
     }

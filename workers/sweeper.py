@@ -17,8 +17,10 @@ from state.sweeping import (
     condemn,
     doom,
     forget_circuits,
+    forget_former_parts,
     forget_idempotency_keys,
     forget_old,
+    forget_uploads,
     pardon,
     unknown,
 )
@@ -79,11 +81,23 @@ class Sweeper:
         while removed == BATCH:
             async with self._resources.database.write() as session:
                 removed = await forget_circuits(session, _ago(timedelta(days=settings.delivery_days)), BATCH)
+        await self._sweep_data()
         removed = BATCH
         while removed == BATCH:
             async with self._resources.database.write() as session:
                 before = _ago(timedelta(hours=settings.idempotency_hours))
                 removed = await forget_idempotency_keys(session, before, BATCH)
+
+    async def _sweep_data(self) -> None:
+        """Uploads in parts that nobody goes on with, and what datasets had before their outputs were replaced."""
+        database, age = self._resources.database, timedelta(hours=self._resources.settings.upload_hours)
+        async with database.write() as session:
+            await forget_former_parts(session)
+        removed = BATCH
+        while removed == BATCH:
+            async with database.write() as session:
+                removed = await forget_uploads(session, _ago(age), BATCH)
+            self._resources.metrics.care.removed_rows.labels("upload").inc(removed)
 
     async def _sweep_blobs(self) -> None:
         database = self._resources.database
