@@ -5,7 +5,8 @@ What a job needs is locked where it is named: a model that a job runs is not del
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from sqlalchemy import update
 
 from core.clock import now_micros
 from core.errors import Conflict, FieldProblem, InUse, InvalidField, NameTaken, NotFound, named_by
@@ -13,15 +14,16 @@ from core.ids import new_id
 from state.advance import advance, lock
 from state.cataloguing import Description, Value, hold_ready_version
 from state.database import WriteSession
+from state.datasets import check_ready
 from state.datatables import Dataset
 from state.environments import NOTHING, Environment
 from state.history import By, begin
-from state.jobtables import Job
+from state.jobtables import Job, Run
 from state.operations import Who, record, submit
 from state.queries.jobs import find_job, followers_of, live_runs, seek_job
 from state.queries.models import find_model
 from state.releases import check_all_know
-from state.running import KNOWN_SINCE, act_on_run, hold_run, input_dataset
+from state.running import KNOWN_SINCE, RunSpec, act_on_run, hold_run, input_dataset
 from state.tables import Model, Operation, Version
 
 MOST_LIVE = 100  # runs that one transaction ends with their job
@@ -32,12 +34,6 @@ class TooManyRuns(Conflict):
     """More runs are under way than one transaction ends while others wait."""
 
     code, title = "too_many_runs", "Too many runs are under way"
-
-
-class DatasetFailed(Conflict):
-    """What shall be read could not be read when it was made."""
-
-    code, title = "dataset_failed", "The dataset cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class NewJob:
 
     name: str
     kind: str
-    spec: Mapping[str, Any]
+    spec: RunSpec
     environment: Environment = NOTHING
     after: str | None = None
     about: Description = field(default_factory=Description)
@@ -66,15 +62,18 @@ class NewJob:
 class JobChange:
     """What becomes of a job; None leaves a part as it is. `names_after`: whether `after` says anything."""
 
-    spec: Mapping[str, Any] | None = None
+    spec: RunSpec | None = None
     environment: Environment | None = None
     names_after: bool = False
     after: str | None = None
     about: Mapping[str, Value] = field(default_factory=dict)
 
 
-async def needs_of(session: WriteSession, tenant_id: str, spec: Mapping[str, Any]) -> Needs:
-    """What the spec of a batch names. Raises `NotFound`, `VersionNotReady`, `DatasetFailed`, each with its pointer."""
+async def needs_of(session: WriteSession, tenant_id: str, spec: RunSpec) -> Needs:
+    """What the spec of a batch names.
+
+    Raises `NotFound`, `VersionNotReady`, `DatasetNotReady`, each with its pointer.
+    """
     with named_by("/model"):
         model = await find_model(session, tenant_id, spec["model"])
     with named_by("/version"):
@@ -85,7 +84,7 @@ async def needs_of(session: WriteSession, tenant_id: str, spec: Mapping[str, Any
         if dataset is None and name is not None:
             raise NotFound(f"no dataset is named '{name}'; GET /api/v1/datasets lists them")
         if dataset is not None and dataset.status == "failed":
-            raise DatasetFailed(f"dataset '{name}' has failed: {dataset.message}; make it again")
+            await check_ready(session, dataset)
     return Needs(model, version, dataset)
 
 
@@ -182,6 +181,7 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
         by = By(who.actor, operation_id=operation.id)
         await advance(session, job, "delete", by)
         await advance(session, job, "deleted", by, deleted_at=now_micros())
+        await forget_runs_of(session, job.id)
         return operation
     if not with_runs:
         raise _under_way(job, [run.number for run in live])
@@ -196,6 +196,13 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
     operation = await submit(session, who, "job.delete", job, runs=ends)
     await advance(session, job, "delete", By(who.actor, operation_id=operation.id))
     return operation
+
+
+async def forget_runs_of(session: WriteSession, job_id: str) -> None:
+    """Nobody sees the runs of a deleted job any more; the sweeper removes what they kept."""
+    await session.execute(
+        update(Run).where(Run.job_id == job_id, Run.deleted_at.is_(None)).values(deleted_at=now_micros())
+    )
 
 
 async def _before(session: WriteSession, who: Who, job_id: str, name: str | None) -> str | None:

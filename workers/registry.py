@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.executor import Handler
-from workers.handlers import datasets, deletions, models, predictions, services, webhooks
+from workers.handlers import datasets, deletions, jobs, models, predictions, services, webhooks
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -21,6 +21,7 @@ def handlers() -> Mapping[str, Handler]:
         "service.pause": services.pause,
         "service.delete": services.delete,
         "dataset.create": datasets.create,
+        "job.delete": jobs.delete_job,
         "predict": predictions.predict,
         "deliver": webhooks.deliver,
     }

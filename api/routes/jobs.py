@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -42,6 +42,7 @@ from state.jobtables import Job
 from state.queries import jobs
 from state.queries.history import list_changes
 from state.queries.lists import View
+from state.running import RunSpec
 from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], route_class=PlatformRoute)
@@ -154,7 +155,7 @@ async def list_job_history(
     return listed(request, found, [history_document(change) for change in found.rows])
 
 
-def checked_spec(body: BatchSpecBody, settings: Settings) -> dict[str, Any]:
+def checked_spec(body: BatchSpecBody, settings: Settings) -> RunSpec:
     """The spec as it is kept. Raises `InvalidField`."""
     spec = stored_spec(body)
     if (uri := spec["input"].get("uri")) is not None:
@@ -168,7 +169,7 @@ async def sent_patch(call: Call) -> Mapping[str, Json]:
     return sent if isinstance(sent, dict) else {}
 
 
-def changed_spec(job: Job, patch: Mapping[str, Json], settings: Settings) -> dict[str, Any] | None:
+def changed_spec(job: Job, patch: Mapping[str, Json], settings: Settings) -> RunSpec | None:
     """The job's spec with what the patch says of it; nothing where it says nothing. Raises `InvalidField`."""
     said = {name: value for name, value in patch.items() if name in BatchSpecBody.model_fields}
     if not said:

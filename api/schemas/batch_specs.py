@@ -8,10 +8,12 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from api.schemas.base import Body, Name, at_most, one_of, told
+from api.schemas.datasets import Hints
 from api.schemas.environment import ENV_NAME, MOST_ENV
 from api.schemas.quantities import Cpu, MemoryMb, ModelName, VersionName
 from core.errors import FieldProblem, InvalidField, Json
 from state.naming import DEFAULT, LONGEST_NAME, LONGEST_RUN_NAME, output_fault
+from state.running import RunSpec
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "arrow")
 MOST_COLUMNS, LONGEST_COLUMN, MOST_ARGS, LONGEST_ARG = 10_000, 1000, 200, 8192
@@ -113,20 +115,16 @@ Count = Annotated[int, Field(ge=0, le=MOST_RETRIES)]
 BackoffS = Annotated[int, Field(ge=0, le=LONGEST_BACKOFF_S)]
 
 
-class InputBody(Body):
-    """What is read: one of our datasets, or a file at a `uri`, which each run fetches for itself.
+class InputBody(Hints):
+    """What is read: one of our datasets, or a file at a `uri`, of which each run makes a dataset of its own first.
 
     What is said of the format is for a `uri`; what is left out is found.
     """
 
     dataset: Name | None = None
-    uri: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    format: Annotated[str, Field(pattern=one_of(*FORMATS, "tsv"))] | None = None
-    compression: Compression | None = None
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    quote: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    encoding: Annotated[str, Field(min_length=1, max_length=40)] | None = None
-    has_header: bool | None = None
+    uri: Annotated[
+        str | None, Field(min_length=1, max_length=2000, description="As the `source_uri` of a dataset.")
+    ] = None
 
 
 class OutputBody(Body):
@@ -205,7 +203,7 @@ class BatchSpecBody(Body):
     timeout_s: TimeoutS | None = None
 
 
-def stored_spec(body: BatchSpecBody) -> dict[str, Any]:
+def stored_spec(body: BatchSpecBody) -> RunSpec:
     """The spec as it is kept. Raises `InvalidField` for what contradicts itself."""
     on_error, output = body.on_error or OnErrorBody(), body.output or OutputBody()
     resources, retries = body.resources or RunResourcesBody(), body.retries or RetriesBody()
@@ -214,7 +212,7 @@ def stored_spec(body: BatchSpecBody) -> dict[str, Any]:
     plain = ("model", "version", "part", "mapping", "chunk_rows", "parallelism", "file_name", "run_name", "timeout_s")
     return {
         **{name: getattr(body, name) for name in plain},
-        "input": body.input.model_dump(exclude_none=True),
+        "input": _stored_input(body.input),
         "output": output.model_dump(),
         "pass_through": body.pass_through or [],
         "on_error": on_error.model_dump(),
@@ -224,7 +222,7 @@ def stored_spec(body: BatchSpecBody) -> dict[str, Any]:
     }
 
 
-def spec_document(stored: Mapping[str, Any]) -> dict[str, Any]:
+def spec_document(stored: RunSpec) -> dict[str, Json]:
     """The spec as it is shown: a body that says the same."""
     resources = stored["resources"]
     memory_mb = resources.get("memory_mb")
@@ -258,6 +256,10 @@ def _merged(target: Json, patch: Json) -> Json:
         else:
             found[name] = _merged(found.get(name), value)
     return found
+
+
+def _stored_input(given: InputBody) -> dict[str, Any]:
+    return {"dataset": given.dataset} if given.uri is None else {"uri": given.uri, **given.hints()}
 
 
 def _check_input(given: InputBody) -> None:
