@@ -32,6 +32,7 @@ from api.routes import (
     system,
     tokens,
     trials,
+    uploads,
     versions,
     webhooks,
 )
@@ -65,19 +66,8 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (
-        models,
-        versions,
-        parts,
-        trials,
-        services,
-        replicas,
-        service_metrics,
-        predictions,
-        snippets,
-        runtimes,
-        datasets,
-    )
+    resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
+    data = (datasets, uploads)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     data = (jobs, runs)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and

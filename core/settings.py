@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     source_timeout_s: float = Field(3600, gt=0, description="Time limit for fetching one `source_uri`.")
     file_roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Folders, `/srv/data,/mnt/lake`, whose files a dataset may be made of by `file:///…`: all users "
+        description="Folders, `/srv/data,/srv/lake`, whose files a dataset may be made of by `file:///…`: all users "
         "can read all that is in them. Default none.",
     )
     source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(

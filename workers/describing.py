@@ -44,7 +44,7 @@ class Description:
     warnings: list[Any]
     preview: dict[str, Any]
 
-    def as_columns(self) -> dict[str, Any]:
+    def as_columns(self) -> dict[str, object]:
         """The dataset's columns, without its size, which its bytes tell, and its preview, which is a blob."""
         return {
             "format": self.format,
@@ -69,7 +69,7 @@ async def describe(
     file: Path,
     *,
     name: str | None,
-    hints: Mapping[str, Any],
+    hints: Mapping[str, object],
     watch: Watch,
     pointer: str = POINTER,
 ) -> Description | Broken:
@@ -97,7 +97,7 @@ async def describe(
     return broken(end, limit_s, "the description")
 
 
-def refusal_of(document: Mapping[str, Any], pointer: str) -> DatasetInvalid:
+def refusal_of(document: Mapping[str, Json], pointer: str) -> DatasetInvalid:
     """What the child says of a file that it refuses, as a problem that names the field, the line and the column."""
     message, hint = str(document["message"]), str(document.get("hint") or "")
     said: dict[str, Json] = {each: document[each] for each in ("line", "column") if document.get(each) is not None}

@@ -112,10 +112,10 @@ async def _describe(held: Held, resources: Resources, facts: DatasetFacts, diges
     return await finish(held, resources, found, {"credential_sealed": None})
 
 
-async def finish(held: Held, resources: Resources, found: Description, also: Mapping[str, Any]) -> Outcome:
+async def finish(held: Held, resources: Resources, found: Description, also: Mapping[str, object]) -> Outcome:
     """Keep the first rows, and say what was found."""
     assert isinstance(held.row, Operation)
-    preview = await keep_preview(resources, found.preview)
+    preview = await keep_preview(resources, found.preview["columns"], found.preview["rows"])
     async with resources.database.write() as session:
         await record_preview(session, held.claim, held.row, preview)
     return Done(target={**found.as_columns(), **also})
