@@ -10,6 +10,8 @@ from state.tables import NAMED, Base, JsonColumn, Owned, Resource
 SCHEDULED = text("next_at IS NOT NULL AND status <> 'deleted'")
 AFTER = text("after_id IS NOT NULL AND status <> 'deleted'")
 LIVE = text("status NOT IN ('succeeded', 'failed', 'stopped')")
+UNFOLLOWED = text("status = 'succeeded' AND followed_at IS NULL")
+GONE = text("deleted_at IS NOT NULL")
 WANTED = text("wanted OR pid IS NOT NULL")
 
 
@@ -66,6 +68,7 @@ class Run(Base, Resource):
     summary: Mapped[dict[str, Any] | None]  # rows_in, rows_out, bad …, at its end
     output_id: Mapped[str | None] = mapped_column(String(40))  # datasets
     bad_rows_id: Mapped[str | None] = mapped_column(String(40))
+    followed_at: Mapped[int | None]  # when the jobs that come after a success were begun, if there are any
     __table_args__ = (
         UniqueConstraint("job_id", "number"),
         Index("ix_runs_list", "tenant_id", "created_at", "id"),
@@ -73,6 +76,8 @@ class Run(Base, Resource):
         Index("ix_runs_live", "job_id", "status", sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_dataset", "dataset_id", sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_version", "version_id", sqlite_where=LIVE, postgresql_where=LIVE),
+        Index("ix_runs_unfollowed", "completed_at", sqlite_where=UNFOLLOWED, postgresql_where=UNFOLLOWED),
+        Index("ix_runs_gone", "deleted_at", sqlite_where=GONE, postgresql_where=GONE),
     )
 
 

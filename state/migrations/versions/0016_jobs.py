@@ -11,9 +11,11 @@ depends_on = None
 
 JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 AFTER = sa.text("after_id IS NOT NULL AND status <> 'deleted'")
+GONE = sa.text("deleted_at IS NOT NULL")
 LIVE = sa.text("status NOT IN ('succeeded', 'failed', 'stopped')")
 NAMED = sa.text("status <> 'deleted'")
 SCHEDULED = sa.text("next_at IS NOT NULL AND status <> 'deleted'")
+UNFOLLOWED = sa.text("status = 'succeeded' AND followed_at IS NULL")
 WAITING = sa.text("outcome = 'waiting'")
 WANTED = sa.text("wanted OR pid IS NOT NULL")
 
@@ -92,12 +94,17 @@ def _make_runs() -> None:
         sa.Column("summary", JSON),
         sa.Column("output_id", sa.String(40)),
         sa.Column("bad_rows_id", sa.String(40)),
+        sa.Column("followed_at", sa.BigInteger()),
         sa.UniqueConstraint("job_id", "number"),
     )
     op.create_index("ix_runs_dataset", "runs", ["dataset_id"], sqlite_where=LIVE, postgresql_where=LIVE)
+    op.create_index("ix_runs_gone", "runs", ["deleted_at"], sqlite_where=GONE, postgresql_where=GONE)
     op.create_index("ix_runs_job", "runs", ["job_id", "created_at", "id"])
     op.create_index("ix_runs_list", "runs", ["tenant_id", "created_at", "id"])
     op.create_index("ix_runs_live", "runs", ["job_id", "status"], sqlite_where=LIVE, postgresql_where=LIVE)
+    op.create_index(
+        "ix_runs_unfollowed", "runs", ["completed_at"], sqlite_where=UNFOLLOWED, postgresql_where=UNFOLLOWED
+    )
     op.create_index("ix_runs_version", "runs", ["version_id"], sqlite_where=LIVE, postgresql_where=LIVE)
 
 
