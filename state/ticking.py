@@ -17,7 +17,7 @@ from state.database import Session, WriteSession, db_now
 from state.jobtables import Job, Run, Tick
 from state.operations import Who
 from state.queries.schedules import has_live_run, live_runs, waiting_ticks
-from state.running import act_on_run, begin_run
+from state.running import Trigger, act_on_run, begin_run
 from state.schedules import Schedule, due, next_due, upcoming
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,8 @@ async def _begin(session: WriteSession, job: Job, tick: Tick) -> int:
     """Begin a tick's run; one that is refused for good is skipped and says why."""
     try:
         async with session.part():
-            run, _ = await begin_run(session, _scheduler(job), job, trigger=tick.trigger, scheduled_for=tick.at)
+            trigger: Trigger = "backfill" if tick.trigger == "backfill" else "schedule"
+            run, _ = await begin_run(session, _scheduler(job), job, trigger, scheduled_for=tick.at)
     except (Rejected, Conflict, NotFound) as error:
         log.warning("job %s: the tick of %s starts no run: %s", job.id, rfc3339(tick.at), error.message)
         tick.outcome, tick.reason = "skipped", error.code[:80]
