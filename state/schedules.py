@@ -22,6 +22,7 @@ SECOND: Final = 1_000_000
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 # A tick that is later than this was missed: the platform was away, and the catch-up policy says what becomes of it.
 ON_TIME: Final = to_micros(timedelta(seconds=60))
+MOST_CAUGHT_UP: Final = 1000
 MOST_TOLD: Final = 100  # ticks skipped at once that each get a row of their own; what was before them shares one
 FIRST_WINDOW: Final = to_micros(timedelta(hours=1))
 
