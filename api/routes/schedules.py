@@ -1,6 +1,6 @@
 """Schedules of jobs: read, give, take away, pause, resume, backfill; and what became of their ticks."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -35,7 +35,7 @@ TICKS = Listing(
     {"trigger": "text", "outcome": "text", "reason": "text", "at": "time", "created_at": "time"}, ("created_at", "at")
 )
 SHOWN_AT_ONCE = 500
-SHOWN = {200: {"model": ScheduleShown}}
+SHOWN: Final[dict[int | str, dict[str, Any]]] = {200: {"model": ScheduleShown}}
 
 
 @router.get("/schedule", operation_id="get_schedule", responses=SHOWN)

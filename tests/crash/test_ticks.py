@@ -1,4 +1,4 @@
-"""A sample of the campaign over schedules: the weeks in which clocks change, two zones, real processes that are killed."""
+"""A sample of the campaign over schedules: two zones in the weeks of their changes, and processes that are killed."""
 
 from pathlib import Path
 
