@@ -33,6 +33,15 @@ def check_source_uri(url: str, settings: Settings, pointer: str) -> None:
         raise InvalidField(f"the source cannot be used: {fault}", fields=[FieldProblem(pointer, fault)])
 
 
+def check_endpoint(url: str, settings: Settings, pointer: str) -> None:
+    """Raises `InvalidField` unless an S3 server may be asked at the URL."""
+    fault = _fault(url, _Rule.of(settings.opens_private_sources, settings, "SOURCES", "give the keys beside it"))
+    if fault is None and urlsplit(url).path.strip("/"):
+        fault = "it has a path; write https://HOST or https://HOST:PORT"
+    if fault is not None:
+        raise InvalidField(f"the endpoint cannot be used: {fault}", fields=[FieldProblem(pointer, fault)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """What the operator allows, and what its owner does instead of writing a password into the URL."""

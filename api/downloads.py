@@ -35,8 +35,8 @@ async def send_blob(
     async def size_bytes() -> int:
         return await context.store.stat(blob)
 
-    content = _Content(digest, size_bytes, partial(context.store.open, blob))
-    return await _send(request, content, disposition, media_type)
+    content = Content(digest, size_bytes, partial(context.store.open, blob))
+    return await send(request, content, disposition, media_type)
 
 
 async def send_packed(request: Request, context: Context, file: PackedFile, digest: str, disposition: str) -> Response:
@@ -46,12 +46,12 @@ async def send_packed(request: Request, context: Context, file: PackedFile, dige
         await context.store.stat(file.blob)
         return file.size_bytes
 
-    content = _Content(digest, size_bytes, partial(open_packed, context.store, file))
-    return await _send(request, content, disposition, "application/octet-stream")
+    content = Content(digest, size_bytes, partial(open_packed, context.store, file))
+    return await send(request, content, disposition, "application/octet-stream")
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class Content:
     """What is sent: `size_bytes` raises where it is not there, `pieces` gives it or a range of it."""
 
     digest: str
@@ -59,7 +59,8 @@ class _Content:
     pieces: Callable[[ByteRange | None], AsyncIterator[bytes]]
 
 
-async def _send(request: Request, content: _Content, disposition: str, media_type: str) -> Response:
+async def send(request: Request, content: Content, disposition: str, media_type: str) -> Response:
+    """The content with Range and ETag (RFC 9110); 304 and 416 where they belong."""
     tag = digest_tag(content.digest)
     headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
     if is_not_modified(request, tag):

@@ -13,6 +13,7 @@ from api.errors import PROBLEM
 from api.gateway.description import GATEWAY_PATHS
 from api.headers import LONGEST_KEY
 from api.openapi_links import tell_links
+from api.schemas.dataset_sources import DatasetFromSource
 from api.schemas.models import ModelCreate, ModelFromSource
 from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionCreate, PredictionInput
 from api.schemas.versions import SourceFields
@@ -23,6 +24,8 @@ TAGS = (
     ("versions", "Versions: one immutable upload each, described and tried before it is ready."),
     ("services", "Services: versions that answer predictions."),
     ("predictions", "Predictions: submitted inferences with an id. Immediate ones go to the service itself."),
+    ("jobs", "Jobs: what is run over data, by hand or after another job."),
+    ("runs", "Runs: executions of jobs, which can be paused, resumed and stopped."),
     ("operations", "Operations: every change that takes time, from wish to effect."),
     ("webhooks", "Webhooks: signed deliveries of events (Standard Webhooks 1.0.0)."),
     ("events", "Events: what happened."),
@@ -58,7 +61,7 @@ WITHOUT_ETAG = frozenset(
         *("create_prediction", "create_prediction_by_version", "create_deployment_prediction", "put_prediction"),
         *("cancel_prediction", "cancel_prediction_by_verb", "cancel_operation", "retry_operation", "revoke_token"),
         *("cancel_operations", "retry_operations", "cancel_predictions", "pause_services", "resume_services"),
-        *("switch_off", "switch_on"),
+        *("switch_off", "switch_on", "create_job"),
     }
 )
 
@@ -126,6 +129,7 @@ UNSEEN = (
     ModelCreate,
     ModelFromSource,
     SourceFields,
+    DatasetFromSource,
     ImmediateInput,
     PredictionInput,
     PredictionCreate,

@@ -61,12 +61,12 @@ CheckFields = Callable[[Mapping[str, str], str], Awaitable[None]]
 
 def is_form(request: Request) -> bool:
     """Whether the body is multipart/form-data."""
-    return _media_type(request) == "multipart/form-data"
+    return media_type(request) == "multipart/form-data"
 
 
 def is_json(request: Request) -> bool:
     """Whether the body says that it is JSON."""
-    given = _media_type(request)
+    given = media_type(request)
     return given == "application/json" or given.endswith("+json")
 
 
@@ -98,8 +98,8 @@ async def _receive(request: Request, context: Context, check: CheckFields, known
     _check_raw(request)
     check_announced(request, limit, limit)
     artifact = _Artifact(request.stream(), dict, check)
-    stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=_announced_bytes(request))
-    return Received(stored, artifact.format, _raw_file_name(request), {})
+    stored = await context.store.put(artifact.pieces(), max_bytes=limit, expected_bytes=announced_bytes(request))
+    return Received(stored, artifact.format, raw_file_name(request), {})
 
 
 class _Artifact:
@@ -173,16 +173,22 @@ async def drain(request: Request) -> None:
                 pass
 
 
-def check_announced(request: Request, allowed_bytes: int, limit_bytes: int, pointer: str = "/file") -> None:
+def check_announced(
+    request: Request,
+    allowed_bytes: int,
+    limit_bytes: int,
+    pointer: str = "/file",
+    setting: str = "PORTSIDE_MAX_UPLOAD_BYTES",
+) -> None:
     """Raises `TooLarge` for a body that says of itself that it is."""
-    announced = _announced_bytes(request)
+    announced = announced_bytes(request)
     if announced is not None and announced > allowed_bytes:
         detail = f"the announced body of {announced} bytes is larger than the limit of {limit_bytes} bytes"
-        hint = "upload a smaller file, or have PORTSIDE_MAX_UPLOAD_BYTES raised"
+        hint = f"upload a smaller file, or have {setting} raised"
         raise TooLarge(f"{detail}; {hint}", fields=[FieldProblem(pointer, detail, hint)], limit_bytes=limit_bytes)
 
 
-def _announced_bytes(request: Request) -> int | None:
+def announced_bytes(request: Request) -> int | None:
     """The Content-Length, if there is one."""
     announced = request.headers.get("content-length", "")
     # Without its leading zeros: Python reads no number of more than 4,300 digits.
@@ -190,7 +196,7 @@ def _announced_bytes(request: Request) -> int | None:
 
 
 def _check_raw(request: Request) -> None:
-    given = _media_type(request)
+    given = media_type(request)
     if not given and request.headers.get("content-length", "") == "0":
         raise refusal(NOT_A_MODEL["empty"])
     if given and RAW_TYPES.fullmatch(given) is None:
@@ -200,10 +206,12 @@ def _check_raw(request: Request) -> None:
         )
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
+    """The type of the body in lower case, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _raw_file_name(request: Request) -> str | None:
+def raw_file_name(request: Request) -> str | None:
+    """The name that a `Content-Disposition` gives the body."""
     _, options = parse_options_header(request.headers.get("content-disposition", ""))
     return file_name(options.get(b"filename", b"").decode("utf-8", "replace"))

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest artifact or file, enforced while it streams.")
+    max_dataset_bytes: int = Field(
+        64 * 1024 * MIB, gt=0, description="Largest dataset, uploaded or fetched, enforced while it streams."
+    )
     max_body_bytes: int = Field(
         4 * MIB, gt=0, description="Largest body of a submitted prediction; other JSON bodies have at most 1 MiB."
     )
@@ -137,9 +140,21 @@ class Settings(BaseSettings):
         "platform on SQLite that is bound to it and requires no token.",
     )
     source_timeout_s: float = Field(3600, gt=0, description="Time limit for fetching one `source_uri`.")
+    file_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Folders, `/srv/data,/mnt/lake`, whose files a dataset may be made of by `file:///…`: all users "
+        "can read all that is in them. Default none.",
+    )
+    source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="What a dataset may be made of with this installation's own S3 keys, `BUCKET` or `BUCKET/PREFIX`, "
+        "several with commas between; default nothing: a dataset brings its own keys.",
+    )
     idempotency_hours: int = Field(24, ge=24, description="How long an Idempotency-Key is remembered.")
     prediction_hours: int = Field(24, gt=0, description="How long a finished prediction is kept.")
     file_hours: int = Field(24, gt=0, description="How long an uploaded file (`/api/v1/files`) is kept.")
+    upload_hours: int = Field(24, gt=0, description="How long an upload in parts is kept that nobody goes on with.")
+    run_days: int = Field(90, gt=0, description="How long a run that has ended is kept; what it made stays.")
     operation_days: int = Field(30, ge=30, description="How long a finished operation is kept.")
     event_days: int = Field(30, gt=0, description="How long an event is kept.")
     delivery_days: int = Field(30, gt=0, description="How long a finished webhook delivery is kept.")
@@ -167,7 +182,7 @@ class Settings(BaseSettings):
         pairs = (part.split("=", 1) for part in value.split(",") if part.strip())
         return {name.strip(): int(slots) for name, slots in pairs}
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "file_roots", "source_buckets", mode="before")
     @classmethod
     def _read_list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -178,6 +193,14 @@ class Settings(BaseSettings):
         for origin in value:
             if origin != "*" and ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin} is no origin: write https://app.example.com, without a path, or *")
+        return value
+
+    @field_validator("file_roots")
+    @classmethod
+    def _refuse_relative(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for folder in value:
+            if not Path(folder).is_absolute():
+                raise ValueError(f"{folder} is no absolute path: write /srv/data")
         return value
 
     @field_validator("trusted_proxies")

@@ -6,10 +6,12 @@ many files. What is in it is found by `serving data describe` in a child and kep
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from state.tables import NAMED, Base, Owned, Resource
+
+FORMER = text("ordinal < 0")
 
 
 class Dataset(Base, Resource):
@@ -47,7 +49,10 @@ class Dataset(Base, Resource):
 
 
 class DatasetPart(Base):
-    """One piece of a table, in order; a dataset that was uploaded has one."""
+    """One piece of a table, in order; a dataset that was uploaded has one.
+
+    Ordinals below zero are parts of a former generation, kept while a run may read them.
+    """
 
     __tablename__ = "dataset_parts"
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
@@ -55,7 +60,10 @@ class DatasetPart(Base):
     digest: Mapped[str] = mapped_column(String(71))
     size_bytes: Mapped[int]
     rows: Mapped[int | None]
-    __table_args__ = (Index("ix_dataset_parts_digest", "digest"),)
+    __table_args__ = (
+        Index("ix_dataset_parts_digest", "digest"),
+        Index("ix_dataset_parts_former", "dataset_id", sqlite_where=FORMER, postgresql_where=FORMER),
+    )
 
 
 class DatasetFile(Base):

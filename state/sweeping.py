@@ -13,8 +13,8 @@ from core.clock import Micros, now_micros
 from core.ids import id_at
 from state.blobs import insert_blob, overdue
 from state.database import Session, WriteSession
-from state.datatables import Dataset, DatasetFile, DatasetPart, UploadPart
-from state.jobtables import RunArtifact, RunChunk
+from state.datatables import Dataset, DatasetFile, DatasetPart, Upload, UploadPart
+from state.jobtables import LIVE, Run, RunArtifact, RunChunk
 from state.samples import Sample
 from state.tables import (
     Audit,
@@ -132,6 +132,20 @@ async def forget_circuits(session: WriteSession, before: Micros, limit: int) -> 
     """
     old = select(Circuit.receiver).where(Circuit.updated_at < before).limit(limit)
     return await _count(session, delete(Circuit).where(Circuit.receiver.in_(old), Circuit.updated_at < before))
+
+
+async def forget_former_parts(session: WriteSession) -> int:
+    """Remove the parts of datasets' former generations that no live run can read any more; answers how many."""
+    reading = exists().where(Run.dataset_id == DatasetPart.dataset_id, LIVE)
+    return await _count(session, delete(DatasetPart).where(DatasetPart.ordinal < 0, ~reading))
+
+
+async def forget_uploads(session: WriteSession, before: Micros, limit: int) -> int:
+    """Remove at most `limit` uploads that nobody came to since an instant, with their parts; answers how many."""
+    query = select(Upload.id).where(Upload.touched_at < before).order_by(Upload.touched_at).limit(limit)
+    ids = list(await session.scalars(query.with_for_update(skip_locked=True)))
+    await session.execute(delete(UploadPart).where(UploadPart.upload_id.in_(ids)))
+    return await _count(session, delete(Upload).where(Upload.id.in_(ids)))
 
 
 async def forget_old(session: WriteSession, what: Aged, before: Micros, limit: int) -> int:

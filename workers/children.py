@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ ROOMS = Path(__file__).resolve().parent.parent
 SHORT_CHILD_NICENESS = 10
 STDERR_KEPT_BYTES = 64 * 1024
 STDOUT_KEPT_BYTES = 64 * 1024 * 1024
+REPORT_BYTES = 64 * 1024  # the longest line of a report
+
+Hear = Callable[[bytes], Awaitable[None]]  # is told each line that the child reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ def serving_command(settings: Settings, *arguments: str) -> list[str]:
 
 
 async def run_child(
-    command: Sequence[str], *, environment: Mapping[str, str], stdin: bytes, timeout_s: float
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdin: bytes,
+    timeout_s: float,
+    pass_fds: Sequence[int] = (),
 ) -> ChildEnd:
     """Run a short child to its end, or end its whole process group at the time limit or when we are cancelled.
 
@@ -70,7 +78,7 @@ async def run_child(
             stderr=asyncio.subprocess.PIPE,
             env=environment,
             cwd=ROOMS,
-            pass_fds=(read_end,),
+            pass_fds=(read_end, *pass_fds),
             start_new_session=True,
         )
         os.close(read_end)
@@ -90,6 +98,43 @@ async def run_child(
         if read_end >= 0:
             os.close(read_end)
         os.close(write_end)
+
+
+async def run_reporting_child(
+    command: Sequence[str], *, environment: Mapping[str, str], timeout_s: float, hear: Hear
+) -> ChildEnd:
+    """The same for a child that tells how far it is: it receives `--report-fd N`, too. Raises what `hear` raises."""
+    read_end, write_end = os.pipe()
+    told = [*command, "--report-fd", str(write_end)]
+    hearing = asyncio.create_task(_hear_all(read_end, hear), name="child's reports")
+    try:
+        try:
+            end = await run_child(told, environment=environment, stdin=b"", timeout_s=timeout_s, pass_fds=(write_end,))
+        finally:
+            os.close(write_end)
+        await hearing  # to the end of the pipe, which nobody writes to any more
+        return end
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+
+
+async def _hear_all(read_end: int, hear: Hear) -> None:
+    async with _reading(read_end) as reader:
+        while line := await reader.readline():
+            await hear(line)
+
+
+@contextlib.asynccontextmanager
+async def _reading(read_end: int) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader(REPORT_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    pipe = os.fdopen(read_end, "rb", 0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    try:
+        yield reader
+    finally:
+        transport.close()
 
 
 def _end(process: asyncio.subprocess.Process, streams: tuple[bytes, bytes], *, timed_out: bool) -> ChildEnd:

@@ -12,6 +12,7 @@ from api.streams import history_document
 from state.database import ReadSession
 from state.predicting import find_prediction
 from state.queries import operations
+from state.queries.datasets import find_dataset
 from state.queries.history import list_changes
 from state.queries.lists import View
 from state.queries.models import find_model
@@ -42,6 +43,17 @@ async def list_version_history(
     """The same of a version."""
     owner = await find_model(session, who.tenant_id, model)
     return await _told(request, session, (await find_version(session, owner, version)).id, view)
+
+
+@router.get(
+    "/datasets/{dataset}/history",
+    operation_id="list_dataset_history",
+    tags=["datasets"],
+    openapi_extra=HISTORY.parameters,
+)
+async def list_dataset_history(request: Request, session: Reading, who: WhoAsks, dataset: str, view: Asked) -> Response:
+    """The same of a dataset."""
+    return await _told(request, session, (await find_dataset(session, who.tenant_id, dataset)).id, view)
 
 
 @router.get(

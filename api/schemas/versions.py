@@ -50,7 +50,7 @@ def read_object(given: object) -> object:
         ) from error
 
 
-def _read_tags(given: object) -> object:
+def read_tags(given: object) -> object:
     """A form field's tags: a JSON list, or names with commas between them."""
     if not isinstance(given, str):
         return given
@@ -110,7 +110,7 @@ class UploadFields(Body):
     name: Name | None = None
     display_name: DisplayName | None = None
     description: Description | None = None
-    tags: Annotated[Tags | None, BeforeValidator(_read_tags)] = None
+    tags: Annotated[Tags | None, BeforeValidator(read_tags)] = None
     task: Task | None = None
     type: Type | None = None
     metrics: Annotated[Metrics | None, BeforeValidator(read_object)] = None

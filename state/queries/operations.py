@@ -10,6 +10,7 @@ from core.clock import now_micros, to_micros
 from core.errors import Conflict
 from state.advance import advance, illegal
 from state.database import Session, WriteSession, db_now
+from state.datatables import Dataset
 from state.endings import Locked, cancel, lock_operation
 from state.fetching import FETCH
 from state.history import MACHINE_OF, By
@@ -46,6 +47,7 @@ class _Again:
 RETRIES = {
     "version.inspect": _Again("retry", reason="inspection_failed"),
     "version.test": _Again(None),
+    "dataset.create": _Again("retry", reason="description_failed"),
     "service.deploy": _Again("redeploy"),
     "service.restart": _Again("restart"),
     "service.resume": _Again("resume"),
@@ -142,13 +144,16 @@ async def _make_ready(session: WriteSession, work: Locked, again: _Again, by: By
         # What is there now may be another file: it is fetched again.
         await advance(session, target, again.move, by, digest="", size_bytes=0, format="")
         return {"lane": FETCH}
+    if isinstance(target, Dataset) and target.source_uri is not None:
+        await advance(session, target, again.move, by, digest=None, size_bytes=None)
+        return {}
     await advance(session, target, again.move, by)
     return {}
 
 
 def _is_own_fault(work: Locked) -> bool:
-    """An inspection that ended without a verdict on the file, or on one that may be mended where it comes from."""
-    if isinstance(work.target, Version) and work.target.source_uri is not None:
-        return True
-    own = ("attempts_exhausted", "deadline_passed", "internal_error", "canceled")
-    return isinstance(work.target, Version) and work.target.reason in own
+    """It ended without a verdict on the file, or on one that may be mended where it comes from."""
+    if not isinstance(work.target, Version | Dataset):
+        return False
+    own = ("attempts_exhausted", "deadline_passed", "internal_error", "canceled", "disk_full")
+    return work.target.source_uri is not None or work.target.reason in own

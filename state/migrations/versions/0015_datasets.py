@@ -15,6 +15,7 @@ depends_on = None
 
 JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 NAMED = sa.text("status <> 'deleted'")
+FORMER = sa.text("ordinal < 0")
 
 
 def upgrade() -> None:
@@ -78,6 +79,9 @@ def _make_dataset_parts() -> None:
         sa.Column("rows", sa.BigInteger()),
     )
     op.create_index("ix_dataset_parts_digest", "dataset_parts", ["digest"])
+    op.create_index(
+        "ix_dataset_parts_former", "dataset_parts", ["dataset_id"], sqlite_where=FORMER, postgresql_where=FORMER
+    )
 
 
 def _make_dataset_files() -> None:

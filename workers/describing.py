@@ -1,0 +1,137 @@
+"""What is in a data file, as `serving data describe` finds it in a child with limits: the control plane reads none."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import FieldProblem, Json, Rejected
+from workers.children import ChildEnd, child_environment, run_reporting_child, serving_command
+from workers.resources import Resources
+from workers.scratch import scratch_folder
+
+REFUSED: Final = 65  # the child's exit code for a file that its owner can mend
+PREVIEW_ROWS: Final = 500
+WIDEST: Final = 10_000  # columns; what is told of them lies in one row and is shown at once
+POINTER: Final = "/file"
+
+Watch = Callable[[Mapping[str, Any]], Awaitable[None]]  # is told {"bytes": n, "rows": n} as the child goes on
+
+
+class DatasetInvalid(Rejected):
+    """The file cannot be read as data."""
+
+    code, title = "dataset_invalid", "The data cannot be read"
+
+
+class DescriptionFailed(Rejected):
+    """The file was not understood and not refused either: it crashed what reads it, or took all its memory or time."""
+
+    code, title = "description_failed", "The data could not be described"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What was found, in the words of ISLAND's contract."""
+
+    format: str
+    layout: dict[str, Any]
+    rows: int
+    rows_are_estimated: bool
+    size_bytes: int
+    columns: list[Any]
+    warnings: list[Any]
+    preview: dict[str, Any]
+
+    def as_columns(self) -> dict[str, Any]:
+        """The dataset's columns, without its size, which its bytes tell, and its preview, which is a blob."""
+        return {
+            "format": self.format,
+            "layout": self.layout,
+            "rows": self.rows,
+            "rows_are_estimated": self.rows_are_estimated,
+            "columns": self.columns,
+            "warnings": self.warnings,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The child ended without a verdict."""
+
+    reason: str
+    problem: dict[str, Any]
+
+
+async def describe(
+    resources: Resources,
+    file: Path,
+    *,
+    name: str | None,
+    hints: Mapping[str, Any],
+    watch: Watch,
+    pointer: str = POINTER,
+) -> Description | Broken:
+    """Describe the file. `hints` is what its owner says of the format. Raises `DatasetInvalid`, what `watch` raises."""
+    settings = resources.settings
+    said = ["--preview-rows", str(PREVIEW_ROWS)]
+    said += ["--name", name] if name else []
+    said += ["--format", json.dumps(dict(hints))] if hints else []
+    limit_s = settings.source_timeout_s
+
+    async def hear(line: bytes) -> None:
+        await watch(json.loads(line))
+
+    with scratch_folder(settings.data) as folder:
+        end = await run_reporting_child(
+            serving_command(settings, "data", "describe", str(file), *said),
+            environment=child_environment(settings.cache, {"TMPDIR": str(folder)}),
+            timeout_s=limit_s,
+            hear=hear,
+        )
+    if end.exit_code == 0:
+        return _checked(json.loads(end.stdout), pointer)
+    if end.exit_code == REFUSED:
+        raise refusal_of(json.loads(end.stdout), pointer)
+    return broken(end, limit_s, "the description")
+
+
+def refusal_of(document: Mapping[str, Any], pointer: str) -> DatasetInvalid:
+    """What the child says of a file that it refuses, as a problem that names the field, the line and the column."""
+    message, hint = str(document["message"]), str(document.get("hint") or "")
+    said: dict[str, Json] = {each: document[each] for each in ("line", "column") if document.get(each) is not None}
+    where = ", ".join(f"{what} {value}" for what, value in said.items())
+    detail = f"{where}: {message}" if where else message
+    return DatasetInvalid(f"{detail}; {hint}" if hint else detail, fields=[FieldProblem(pointer, detail, hint)], **said)
+
+
+def broken(end: ChildEnd, limit_s: float, what: str) -> Broken:
+    """What can be told of a child that ended without a verdict."""
+    if end.timed_out:
+        how = f"it took longer than {limit_s:g} s"
+    else:
+        how = f"signal {-end.exit_code}" if end.exit_code < 0 else f"exit code {end.exit_code}"
+    last_lines = "\n".join(end.stderr.strip().splitlines()[-10:])
+    message = f"{what} ended unexpectedly ({how}): the file may be damaged, or built to do harm; try :retry, or another"
+    problem = DescriptionFailed(message, last_lines=last_lines[-2000:]).as_problem()
+    return Broken(f"{what} ended with {how}: {last_lines[-500:]}", problem)
+
+
+def _checked(document: Mapping[str, Any], pointer: str) -> Description:
+    columns = document["columns"]
+    if len(columns) > WIDEST:
+        detail = f"the data has {len(columns)} columns, a dataset has at most {WIDEST}"
+        hint = "put what belongs together into a column with a list"
+        raise DatasetInvalid(f"{detail}; {hint}", fields=[FieldProblem(pointer, detail, hint)])
+    layout = dict(document["format"])
+    return Description(
+        format=str(layout["format"]),
+        layout=layout,
+        rows=int(document["rows"]),
+        rows_are_estimated=bool(document["rows_are_estimated"]),
+        size_bytes=int(document["size_bytes"]),
+        columns=list(columns),
+        warnings=list(document.get("warnings") or []),
+        preview=dict(document["preview"]),
+    )
