@@ -15,9 +15,11 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from core.clock import Micros, from_rfc3339, rfc3339, to_micros
+from core.errors import Json
 
 CatchUp = Literal["skip", "last", "all"]
 Overlap = Literal["skip", "queue", "replace"]
+INSTANTS: Final = ("at", "anchor", "start", "end")
 SECOND: Final = 1_000_000
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 # A tick that is later than this was missed: the platform was away, and the catch-up policy says what becomes of it.
@@ -44,12 +46,12 @@ class Schedule:
     overlap: Overlap = "skip"
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Self:
+    def of(cls, kept: Mapping[str, Json]) -> Self:
         """From what a job's row keeps."""
-        instants = {name: from_rfc3339(kept[name]) for name in ("at", "anchor", "start", "end") if kept.get(name)}
-        return cls(**{**{name: value for name, value in kept.items() if value is not None}, **instants})
+        said: dict[str, Any] = {name: value for name, value in kept.items() if value is not None}
+        return cls(**{**said, **{name: from_rfc3339(said[name]) for name in INSTANTS if name in said}})
 
-    def kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Json]:
         """For the row: instants in RFC 3339."""
         instants = {"at": self.at, "anchor": self.anchor or None, "start": self.start, "end": self.end}
         return {

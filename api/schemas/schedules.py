@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.base import Body, Instant, shown_as
+from api.schemas.base import Body, Instant, one_of, shown_as
 from api.schemas.quantities import read_duration
 from api.schemas.webhooks import Time
 from core.clock import Micros, from_rfc3339, now_micros, rfc3339
 from core.errors import Json
 from state.documents import instant
 from state.jobtables import Job, Tick
-from state.schedules import EPOCH, MOST_CAUGHT_UP, Schedule, upcoming
+from state.schedules import EPOCH, MOST_CAUGHT_UP, CatchUp, Overlap, Schedule, upcoming
 
 SHOWN_TICKS = 5
 LEAST_EVERY, MOST_EVERY = timedelta(seconds=10), timedelta(days=366)
@@ -92,9 +92,9 @@ class ScheduleBody(Body):
     start: Time | None = None
     end: Time | None = None
     jitter: Jitter = 0
-    catch_up: Literal["skip", "last", "all"] = "last"
+    catch_up: Annotated[str, Field(pattern=one_of("skip", "last", "all"))] = "last"
     catch_up_limit: Annotated[int, Field(ge=1, le=MOST_CAUGHT_UP)] = 10
-    overlap: Literal["skip", "queue", "replace"] = "skip"
+    overlap: Annotated[str, Field(pattern=one_of("skip", "queue", "replace"))] = "skip"
     paused: bool = False
 
     @model_validator(mode="after")
@@ -120,10 +120,32 @@ class ScheduleBody(Body):
             start=start,
             end=None if self.end is None else from_rfc3339(self.end),
             jitter_s=self.jitter,
-            catch_up=self.catch_up,
+            catch_up=cast(CatchUp, self.catch_up),
             catch_up_limit=self.catch_up_limit,
-            overlap=self.overlap,
+            overlap=cast(Overlap, self.overlap),
         )
+
+
+class Scheduled(Body):
+    """A body that has a schedule: what is wrong with one that a patch made is told where the patch has it."""
+
+    schedule: ScheduleBody
+
+
+class SchedulePatch(Body):
+    """What a schedule is to have otherwise (RFC 7396). Of `cron`, `every`, `at` one takes the place of another."""
+
+    cron: Cron | None = None
+    time_zone: Zone | None = None
+    every: Every | None = None
+    at: Time | None = None
+    start: Time | None = None
+    end: Time | None = None
+    jitter: Jitter | None = None
+    catch_up: Annotated[str | None, Field(pattern=one_of("skip", "last", "all"))] = None
+    catch_up_limit: Annotated[int | None, Field(ge=1, le=MOST_CAUGHT_UP)] = None
+    overlap: Annotated[str | None, Field(pattern=one_of("skip", "queue", "replace"))] = None
+    paused: bool | None = None
 
 
 class ScheduleShown(BaseModel):
@@ -173,6 +195,18 @@ class TickPage(BaseModel):
     items: list[TickShown]
     next_page_token: str | None
     total: int | None = None
+
+
+def patched_schedule(job: Job, patch: Mapping[str, Json]) -> dict[str, Json]:
+    """The wire form of a job's schedule with a merge patch, to be read as a `ScheduleBody`."""
+    kept: Mapping[str, Any] = job.schedule or {}
+    wire = {name: kept.get(name) for name in ("cron", "at", "start", "end", "catch_up", "catch_up_limit", "overlap")}
+    wire |= {"every": kept.get("every_s"), "jitter": kept.get("jitter_s"), "paused": job.schedule_paused}
+    wire |= {"time_zone": kept.get("time_zone") if kept.get("cron") else None}
+    if any(patch.get(name) is not None for name in ONE_OF):
+        wire |= dict.fromkeys(ONE_OF)
+        wire["time_zone"] = wire["time_zone"] if patch.get("cron") else None
+    return {name: value for name, value in {**wire, **patch}.items() if value is not None}
 
 
 def schedule_document(job: Job) -> dict[str, Json] | None:

@@ -94,7 +94,13 @@ async def _job(database: Database, number: int, schedule: Schedule, since: Micro
     async with database.write() as session:
         now = now_micros()
         said = {"tenant_id": DEFAULT_TENANT, "created_at": now, "updated_at": now, "tags": [], "env_names": []}
-        job = Job(id=new_id("job"), name=f"job-{number}", kind="batch", spec={}, **said)
+        job = Job(
+            id=new_id("job"),
+            name=f"job-{number}",
+            kind="batch",
+            spec={"input": {"uri": "https://example.com/rows.csv"}},
+            **said,
+        )
         await begin(session, job, BY)
         await set_schedule(session, job, schedule, paused=False)
         job.scheduled_since, job.next_at = since, since

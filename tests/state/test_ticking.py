@@ -39,7 +39,7 @@ async def make_job(session: WriteSession, name: str = "nightly") -> Job:
         tags=[],
         name=name,
         kind="batch",
-        spec={},
+        spec={"input": {"uri": "https://example.com/rows.csv"}},
         env_names=[],
     )
     await begin(session, job, TEST)
