@@ -49,7 +49,8 @@ class Schedule:
     def of(cls, kept: Mapping[str, Json]) -> Self:
         """From what a job's row keeps."""
         said: dict[str, Any] = {name: value for name, value in kept.items() if value is not None}
-        return cls(**{**said, **{name: from_rfc3339(said[name]) for name in INSTANTS if name in said}})
+        said |= {name: from_rfc3339(said[name]) for name in INSTANTS if name in said}
+        return cls(**said)
 
     def kept(self) -> dict[str, Json]:
         """For the row: instants in RFC 3339."""
