@@ -68,9 +68,8 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
-    data = (datasets, uploads)
+    data = (datasets, uploads, jobs, runs, schedules)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
-    data = (jobs, runs, schedules)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.
     for router in (*(module.router for module in (*resources, *data, *others)), health.metered):
