@@ -10,6 +10,7 @@ from api.errors import METHODS, install, no_route
 from api.openapi import PlatformApp
 from api.routes import (
     batches,
+    dataset_files,
     datasets,
     deliveries,
     events,
@@ -68,7 +69,7 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
-    data = (datasets, uploads, jobs, runs, schedules)
+    data = (datasets, dataset_files, uploads, jobs, runs, schedules)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

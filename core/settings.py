@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     max_dataset_bytes: int = Field(
         64 * 1024 * MIB, gt=0, description="Largest dataset, uploaded or fetched, enforced while it streams."
     )
+    describe_bytes: int = Field(
+        16 * 1024 * MIB,
+        gt=0,
+        description="Larger datasets are described by their beginning or footer, with an estimate of their rows.",
+    )
     max_body_bytes: int = Field(
         4 * MIB, gt=0, description="Largest body of a submitted prediction; other JSON bodies have at most 1 MiB."
     )
