@@ -1,15 +1,18 @@
 """The client for asyncio: the same as `client.py`, with `await`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from portside.address import Address
+from portside.async_jobs import AsyncJob, AsyncRun
 from portside.async_resources import AsyncModel, AsyncOperation, AsyncPrediction, AsyncService, AsyncVersion
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
 from portside.facts import Facts
+from portside.messages import Json
 from portside.open import open_async
 from portside.requests import path_to
+from portside.running import create_job
 from portside.session import TIMEOUT_S, Retries, Session
 from portside.sources import ModelFile
 from portside.waiting import Pages, Patience
@@ -24,7 +27,7 @@ class AsyncCollection(Generic[One]):
         self._session, self._name, self._kind = session, name, kind
 
     async def get(self, name: str) -> One:
-        """One of them, by its name (operations and predictions: by its id). Raises `NotFound`."""
+        """One of them, by its name (operations, predictions and runs: by its id). Raises `NotFound`."""
         return self._kind.read(self._session, await self._session.get(path_to(self._name, name)))
 
     async def list(self, **filters: str | int) -> AsyncIterator[One]:
@@ -61,6 +64,8 @@ class AsyncPortside:
         self.services = AsyncCollection(self._session, "services", AsyncService)
         self.operations = AsyncCollection(self._session, "operations", AsyncOperation)
         self.predictions = AsyncCollection(self._session, "predictions", AsyncPrediction)
+        self.jobs = AsyncCollection(self._session, "jobs", AsyncJob)
+        self.runs = AsyncCollection(self._session, "runs", AsyncRun)
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,3 +109,10 @@ class AsyncPortside:
         plan = Plan.make(file, name, model, replicas)
         made = await deploy(self._session, plan, Patience(timeout_s), wait=wait)
         return AsyncService.read(self._session, made.document, _operation_id=made.operation_id)
+
+    async def create_job(self, name: str, model: str, data: str | Mapping[str, Json], **more: Json) -> AsyncJob:
+        """A job that scores `data`, a dataset by its name or a URI, with the model each time that it is run.
+
+        `more` is what else the API takes: `version`, `output`, `mapping`, `pass_through`, `on_error`, `env`, …
+        """
+        return AsyncJob.read(self._session, await create_job(self._session, name, model, data, more))

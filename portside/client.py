@@ -3,16 +3,19 @@
 `async_client.py` has the same for asyncio.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from portside.address import Address
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
 from portside.facts import Facts
+from portside.jobs import Job, Run
+from portside.messages import Json
 from portside.open import open_blocking
 from portside.requests import path_to
 from portside.resources import Model, Operation, Prediction, Service, Version
+from portside.running import create_job
 from portside.session import TIMEOUT_S, Retries, Session, finish
 from portside.sources import ModelFile
 from portside.waiting import Pages, Patience
@@ -27,7 +30,7 @@ class Collection(Generic[One]):
         self._session, self._name, self._kind = session, name, kind
 
     def get(self, name: str) -> One:
-        """One of them, by its name (operations and predictions: by its id). Raises `NotFound`."""
+        """One of them, by its name (operations, predictions and runs: by its id). Raises `NotFound`."""
         return self._kind.read(self._session, finish(self._session.get(path_to(self._name, name))))
 
     def list(self, **filters: str | int) -> Iterator[One]:
@@ -65,6 +68,8 @@ class Portside:
         self.services = Collection(self._session, "services", Service)
         self.operations = Collection(self._session, "operations", Operation)
         self.predictions = Collection(self._session, "predictions", Prediction)
+        self.jobs = Collection(self._session, "jobs", Job)
+        self.runs = Collection(self._session, "runs", Run)
 
     def __enter__(self) -> Self:
         return self
@@ -106,3 +111,10 @@ class Portside:
         plan = Plan.make(file, name, model, replicas)
         made = finish(deploy(self._session, plan, Patience(timeout_s), wait=wait))
         return Service.read(self._session, made.document, _operation_id=made.operation_id)
+
+    def create_job(self, name: str, model: str, data: str | Mapping[str, Json], **more: Json) -> Job:
+        """A job that scores `data`, a dataset by its name or a URI, with the model each time that it is run.
+
+        `more` is what else the API takes: `version`, `output`, `mapping`, `pass_through`, `on_error`, `env`, …
+        """
+        return Job.read(self._session, finish(create_job(self._session, name, model, data, more)))

@@ -74,6 +74,8 @@ async def test_a_run_is_begun_with_what_it_overrides(client: AsyncClient, contex
     assert variables_of(context.vault, await found(context, 2)) == {"B": "2", "C": "3"}
     assert variables_of(context.vault, await found(context, 1)) == {"A": "1", "B": "2"}
     assert (await client.get(FLOWERS)).json()["last_run"]["number"] == 2
+    assert (await client.get(f"/api/v1/runs/{second['id']}")).json() == second
+    is_problem(await client.get("/api/v1/runs/run_nothing"), 404, "not_found")
     for name in ("latest", second["id"]):
         assert (await client.get(f"{FLOWERS}/runs/{name}")).json() == second
 
