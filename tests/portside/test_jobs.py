@@ -52,7 +52,13 @@ def test_a_run_that_ends_otherwise_says_why() -> None:
 
 def test_each_verb_goes_to_its_own_place() -> None:
     verbs = [Say(202, operation(kind=f"run.{verb}", target=TARGET)) for verb in ("pause", "resume", "stop")]
-    answers = (Say(200, {"output": None}), Say(200, {"chunks": 3}), Say(200, {"line": 1}), Say(200), SCORE)
+    answers = (
+        Say(200, {"output": None}),
+        Say(200, {"chunks": 3}),
+        Say(200, {"line": 1}),
+        Say(200, {"done": True}),
+        SCORE,
+    )
     with asking(SCORE, Say(200, run()), *verbs, *answers, Say(200, {"items": [run()]})) as (server, platform):
         score = platform.jobs.get("score")
         last = score.get_run()

@@ -1,0 +1,96 @@
+"""Parquet files as chunks: decoded while they are cut, since a row group can only be read from its beginning."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from serving.data.formats import DatasetInvalid, Position
+from serving.data.source import Chunk, Piece, Reading
+from serving.data.streams import MIB, damage_told
+from serving.data.table_pieces import cut_tables, read_table, renamed, selected
+
+
+class ParquetSource:
+    """See `source.Source`."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._footers = [footer_of(path) for path in reading.files]
+        self.rows: int = sum(footer.num_rows for footer in self._footers)
+        with damage_told("the Parquet schema"):
+            whole = renamed(self._footers[0].schema.to_arrow_schema())
+        self.schema: pa.Schema = selected(whole, reading.columns)
+        self._places = [whole.names.index(name) for name in self.schema.names]
+
+    @property
+    def footer(self) -> parquet.FileMetaData:
+        """Of the first file."""
+        return self._footers[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes a row has, as the footers tell."""
+        groups = [footer.row_group(number) for footer in self._footers for number in range(footer.num_row_groups)]
+        return int(sum(group.total_byte_size for group in groups)) // max(1, self.rows)
+
+    def pieces(self) -> Iterator[Piece]:
+        """See `Source.pieces`."""
+        position = self._reading.start
+        for number in range(position.file, len(self._reading.files)):
+            if number != position.file:
+                position = Position(position.chunk, position.row, number)
+            with closing(_opened(self._reading.files[number])) as file:
+                for piece in cut_tables(self._batches(file, position), position, self._reading.chunk_rows):
+                    position = piece.next
+                    yield piece
+            if position.offset != self._footers[number].num_rows:
+                message = (
+                    f"the footer tells of {self._footers[number].num_rows} rows, of which {position.offset} are there"
+                )
+                raise DatasetInvalid(message, "Write the file again.")
+
+    def read(self, piece: Piece) -> Chunk:
+        """See `Source.read`."""
+        return read_table(piece, self.schema)
+
+    def _batches(self, file: parquet.ParquetFile, position: Position) -> Iterator[pa.Table]:
+        """What follows a row of the file: whole row groups are passed over, rows within one are read and dropped."""
+        groups, skipped = _groups_from(file.metadata, position.offset)
+        if not groups:
+            return
+        columns = [file.schema_arrow.names[place] for place in self._places]
+        with damage_told("the Parquet file"):
+            batches = file.iter_batches(self._reading.chunk_rows, groups, columns, use_threads=False)
+        while True:
+            with damage_told("the Parquet file"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            if skipped >= batch.num_rows:
+                skipped -= batch.num_rows
+                continue
+            yield pa.Table.from_batches([batch.slice(skipped)])
+            skipped = 0
+
+
+def footer_of(path: Path) -> parquet.FileMetaData:
+    """A file's footer, with claims that could be true. Raises `DatasetInvalid`."""
+    with damage_told("the Parquet footer"), closing(_opened(path)) as file:
+        return file.metadata
+
+
+def _opened(path: Path) -> parquet.ParquetFile:
+    with damage_told("the Parquet footer"):
+        return parquet.ParquetFile(path, buffer_size=MIB, pre_buffer=False, memory_map=False)
+
+
+def _groups_from(footer: parquet.FileMetaData, row: int) -> tuple[Sequence[int], int]:
+    """The row groups that have this row and all following ones, and how many rows of the first of them come before."""
+    first = 0
+    while first < footer.num_row_groups and row >= footer.row_group(first).num_rows:
+        row -= footer.row_group(first).num_rows
+        first += 1
+    return range(first, footer.num_row_groups), row
