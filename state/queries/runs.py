@@ -12,7 +12,7 @@ from state.datatables import Dataset
 from state.jobtables import UNFOLLOWED, Job, Run, RunChunk, RunProcess
 from state.machines import RUN
 from state.queries.lists import Page, View, page
-from state.queries.rows import among_ids
+from state.queries.rows import among_ids, nowhere, owned
 from state.tables import Model, Operation, Version
 
 LONGEST_NUMBER = 15  # digits; a number beyond is no run and would not fit the column
@@ -60,6 +60,14 @@ async def find_run(session: Session, job: Job, given: str) -> Run:
     if run is None:
         raise NotFound(f"job '{job.name}' has no run '{given[:80]}'; GET /api/v1/jobs/{job.name}/runs lists them")
     return run
+
+
+async def owned_run(session: Session, tenant_id: str, run_id: str) -> Run:
+    """The tenant's run of this id. Raises `NotFound`."""
+    row = await owned(session, Run, tenant_id, run_id, "run")
+    if row.deleted_at is not None:
+        raise nowhere("run", run_id)
+    return row
 
 
 async def list_runs(session: Session, tenant_id: str, view: View, job: Job | None = None) -> Page[Run]:

@@ -57,8 +57,14 @@ async def test_a_run_is_begun_with_what_it_overrides(client: AsyncClient, contex
     await client.patch(FLOWERS, json={"env": {"A": "1", "B": "2"}, "args": ["x"], "run_name": "{job} of {date}"})
     answer = await make_run(client)
     assert answer.json()["target"]["url"].endswith(RUN)
-    more = {"name": "other", "env": {"A": None, "C": "3"}, "args": ["y"], "version": 1, "output": {"format": "csv"}}
-    await make_run(client, **more)
+    more: dict[str, object] = {
+        "name": "other",
+        "env": {"A": None, "C": "3"},
+        "args": ["y"],
+        "version": 1,
+        "output": {"format": "csv"},
+    }
+    await client.post(f"{FLOWERS}:run", json=more)
     first, second = [(await client.get(f"{FLOWERS}/runs/{number}")).json() for number in (1, 2)]
     assert first["name"] == f"flowers of {first['created_at'][:10]}"
     assert (first["env_names"], first["args"], first["spec"]["version"]) == (["A", "B"], ["x"], "latest")
@@ -68,6 +74,8 @@ async def test_a_run_is_begun_with_what_it_overrides(client: AsyncClient, contex
     assert variables_of(context.vault, await found(context, 2)) == {"B": "2", "C": "3"}
     assert variables_of(context.vault, await found(context, 1)) == {"A": "1", "B": "2"}
     assert (await client.get(FLOWERS)).json()["last_run"]["number"] == 2
+    assert (await client.get(f"/api/v1/runs/{second['id']}")).json() == second
+    is_problem(await client.get("/api/v1/runs/run_nothing"), 404, "not_found")
     for name in ("latest", second["id"]):
         assert (await client.get(f"{FLOWERS}/runs/{name}")).json() == second
 
