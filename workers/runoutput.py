@@ -14,7 +14,7 @@ from state.publishing import Output, publish_dataset
 from state.queries.datasets import Piece
 from state.resolving import output_name
 from state.runplacing import unwant_run
-from state.settling import summary
+from state.settling import stretch, summary
 from state.tables import Operation
 from storage.base import ByteRange
 from storage.digests import Digest
@@ -42,15 +42,14 @@ class Published:
     summary: dict[str, Any]
 
 
-async def publish(
-    held: Held, resources: Resources, run: Run, progress: Mapping[str, Any], running_micros: int
-) -> Published:
+async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Any]) -> Published:
     """Make the datasets, once whoever asks again, and want no process of the run any more. Raises `ClaimLost`."""
     assert run.resolved is not None
     async with resources.database.read() as session:
         parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
     output = _output(run, parts, progress)
     bad_rows = await _bad_rows(resources, run, bad) if bad else None
+    running_micros = int(stretch(run).get("running_micros", run.running_micros))
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)

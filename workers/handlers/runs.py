@@ -142,13 +142,13 @@ def _percent(progress: Mapping[str, Any]) -> int:
 
 
 async def _finish(held: Held, resources: Resources, run: Run, seen: SeenRun) -> Outcome:
-    times = stretch(run)
     failpoint("run_before_publish")
-    published = await publish(held, resources, run, seen.progress, times.get("running_micros", run.running_micros))
+    published = await publish(held, resources, run, seen.progress)
     failpoint("run_after_publish")
-    ended = {"completed_at": now_micros(), "error": None, "summary": published.summary}
+    now = now_micros()
+    ended = {**stretch(run, now), "completed_at": now, "error": None, "summary": published.summary}
     made = {"output_id": published.output_id, "bad_rows_id": published.bad_rows_id}
-    return Done(result={"output": published.output, **published.summary}, target={**times, **ended, **made})
+    return Done(result={"output": published.output, **published.summary}, target={**ended, **made})
 
 
 async def _fail(held: Held, resources: Resources, run: Run, problem: Mapping[str, Any]) -> Outcome:
@@ -171,7 +171,8 @@ async def _fail(held: Held, resources: Resources, run: Run, problem: Mapping[str
 
 
 def _failed(run: Run, problem: Mapping[str, Any]) -> Failed:
-    return Failed(dict(problem), target={**stretch(run), "completed_at": now_micros(), "error": dict(problem)})
+    now = now_micros()
+    return Failed(dict(problem), target={**stretch(run, now), "completed_at": now, "error": dict(problem)})
 
 
 async def _take_down(held: Held, resources: Resources, ended: Mapping[str, Any]) -> Outcome:

@@ -32,7 +32,9 @@ STAND_IN = Path(__file__).with_name("stand_in.py")
 VAULT = Vault(b"k" * 32)
 SERVICE = "svc_1"
 Seen = TypeVar("Seen")
-SWIFT = Rhythm(check_starting_s=0.01, check_running_s=0.03, check_timeout_s=0.5, unready_s=0.2, linger_s=0.05)
+SWIFT = Rhythm(
+    check_starting_s=0.01, check_running_s=0.03, check_timeout_s=0.5, unready_s=0.2, linger_s=0.05, run_again_s=0.02
+)
 
 
 def stand_in(settings: Settings) -> Command:
