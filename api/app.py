@@ -16,12 +16,14 @@ from api.routes import (
     files,
     health,
     histories,
+    jobs,
     me,
     models,
     operations,
     parts,
     predictions,
     replicas,
+    runs,
     runtimes,
     service_metrics,
     services,
@@ -77,9 +79,10 @@ def _routes() -> FastAPI:
         datasets,
     )
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
+    data = (jobs, runs)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.
-    for router in (*(module.router for module in (*resources, *others)), health.metered):
+    for router in (*(module.router for module in (*resources, *data, *others)), health.metered):
         app.router.routes.extend(router.routes)
     # Explicit, so that a console mounted at `/` later never answers for an unknown API path.
     app.add_api_route("/api/{rest:path}", unknown_path, methods=list(METHODS), include_in_schema=False)

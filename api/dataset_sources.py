@@ -30,6 +30,7 @@ from state.queries.datasets import pieces_of
 from state.releases import check_all_know
 from state.tables import Operation
 from state.uploads import hold_upload, take_parts
+from storage.access import is_within
 
 POINTER: Final = "/source_uri"
 S3_URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\x00-\x1f\x7f]{1,1024})")
@@ -128,11 +129,6 @@ def _check_bucket(uri: str, credentials: S3Credentials | None, settings: Setting
             f"the bucket {found[1]} is not open to this platform's own keys (PORTSIDE_SOURCE_BUCKETS)",
             "add 'credentials' with keys of your own",
         )
-
-
-def is_within(path: str, place: str) -> bool:
-    """Whether an object, `BUCKET/KEY`, is in `BUCKET` or below `BUCKET/PREFIX`, whole names compared."""
-    return path.startswith(place.strip("/") + "/")
 
 
 def _check_file(uri: str, settings: Settings) -> None:

@@ -37,13 +37,15 @@ def links_for(request: Request, settings: Settings) -> Links:
 def target_path(operation: Operation) -> str | None:
     """The path of what an operation works on, where that can be told from the row.
 
-    Operations on versions carry `model`, the model's name, among their arguments.
+    Operations on versions carry `model`, the model's name, among their arguments, those on runs `job` and `number`.
     """
     kind, name = operation.target_type, operation.target_name
     if kind in ("model", "service", "dataset", "job"):
         return f"/api/v1/{kind}s/{name}"
     if kind == "version" and (model := operation.arguments.get("model")):
         return f"/api/v1/models/{model}/versions/{name}"
+    if kind == "run" and (job := operation.arguments.get("job")):
+        return f"/api/v1/jobs/{job}/runs/{operation.arguments['number']}"
     if kind in ("webhook", "token", "file", "upload"):
         return f"/api/v1/{kind}s/{operation.target_id}"
     return f"/api/v1/system/switches/{name}" if kind == "switch" else None

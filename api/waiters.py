@@ -16,11 +16,11 @@ from core.errors import DatabaseBusy
 from state.database import Database
 from state.queries.rows import by_ids, sequences
 from state.signals import Signal
-from state.tables import Claimable
+from state.tables import Claimable, Resource
 
 log = logging.getLogger(__name__)
 
-Row = TypeVar("Row", bound=Claimable)
+Row = TypeVar("Row", bound=Claimable | Resource)
 POLL_S = 0.05
 # SQLite has one process and so every commit is heard; polling at the full rate would cost 10 % of a core.
 POLL_EMBEDDED_S = 0.5
@@ -28,7 +28,7 @@ POLL_EMBEDDED_S = 0.5
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    table: type[Claimable]
+    table: type[Any]  # of a Claimable or a Resource
     id: str
     is_over: Callable[[Any], bool]
     future: asyncio.Future[Any]
@@ -127,6 +127,6 @@ class WaiterHub:
                         waiter.sequence = row.sequence
 
 
-def _answer(waiter: _Waiter, row: Claimable | None) -> None:
+def _answer(waiter: _Waiter, row: Claimable | Resource | None) -> None:
     if not waiter.future.done():
         waiter.future.set_result(row)

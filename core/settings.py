@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     prediction_hours: int = Field(24, gt=0, description="How long a finished prediction is kept.")
     file_hours: int = Field(24, gt=0, description="How long an uploaded file (`/api/v1/files`) is kept.")
     upload_hours: int = Field(24, gt=0, description="How long an upload in parts is kept that nobody goes on with.")
+    run_days: int = Field(90, gt=0, description="How long a run that has ended is kept; what it made stays.")
     operation_days: int = Field(30, ge=30, description="How long a finished operation is kept.")
     event_days: int = Field(30, gt=0, description="How long an event is kept.")
     delivery_days: int = Field(30, gt=0, description="How long a finished webhook delivery is kept.")

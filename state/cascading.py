@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from core.errors import Conflict, InUse, NotFound
 from state.advance import advance
-from state.cataloguing import check_unused, delete_model, remove_version
+from state.cataloguing import check_no_jobs, check_unused, delete_model, remove_version
 from state.database import Session, WriteSession
 from state.deploying import act
 from state.history import By
@@ -50,6 +50,7 @@ async def plan_deletion(session: Session, model: Model, *, with_services: bool) 
     """What deleting the model would take along. Raises `InUse`, `NotFound`, `TooManyServices` as deleting it would."""
     if model.status != "active":
         raise NotFound(f"model '{model.name}' is being deleted")
+    await check_no_jobs(session, model)
     services = await users_of_model(session, model.id)
     if not with_services:
         check_unused(model, services)
@@ -75,6 +76,7 @@ async def delete_with_services(
     living = await living_versions(session, model.id)  # who deploys one of them holds it until it is seen to use it
     # Before the routing version, as who claims one of these and the operation of a service: it holds both by then.
     await _hold_operations(session, [version.id for version in living])
+    await check_no_jobs(session, model)
     late = set(await users_of_model(session, model.id)) - {service.name for service in services}
     if late:
         raise InUse(f"model '{model.name}' was deployed at this very moment, as {_quoted(late)}; delete it again")

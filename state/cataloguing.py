@@ -9,11 +9,12 @@ from core.clock import now_micros
 from core.errors import Conflict, FieldProblem, InUse, NameTaken, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
-from state.database import WriteSession
+from state.database import Session, WriteSession
 from state.datatables import Dataset
 from state.fetching import FETCH
 from state.history import By, begin
 from state.operations import Who, record, submit, submit_in, supersede, unfinished
+from state.queries.jobs import jobs_of_model, jobs_of_version, runs_of_version
 from state.queries.models import find_model, forget_aliases, seek_model, users_of_model, users_of_version
 from state.queries.versions import find_version, inspection_of, living_versions
 from state.tables import Alias, Model, Operation, Service, Version
@@ -146,6 +147,7 @@ async def delete_model(session: WriteSession, who: Who, model: Model) -> Operati
     living = await living_versions(session, model.id)  # who deploys one of them holds it until it is seen to use it
     users = await users_of_model(session, model.id)
     check_unused(model, users)
+    await check_no_jobs(session, model)
     operation = await record(session, who, "model.delete", model)
     by = By(who.actor, operation_id=operation.id)
     for version in living:
@@ -160,6 +162,7 @@ async def delete_version(session: WriteSession, who: Who, model: Model, version:
     users = await users_of_version(session, version.id)
     if users:
         raise _in_use(f"version {version.number} of model '{model.name}'", users)
+    await _check_not_run(session, model, version)
     operation = await record(session, who, "version.delete", version, model=model.name)
     await remove_version(session, version, operation, By(who.actor, operation_id=operation.id))
     return operation
@@ -206,6 +209,34 @@ def check_unused(model: Model, users: Sequence[str]) -> None:
     if users:
         hint = f"; with ?cascade=true {'it goes' if len(users) == 1 else 'they go'} with it"
         raise _in_use(f"model '{model.name}'", users, hint)
+
+
+async def check_no_jobs(session: Session, model: Model) -> None:
+    """Raises `InUse` naming the jobs that run a model; they are never deleted with it."""
+    jobs = await jobs_of_model(session, model.id)
+    if jobs:
+        raise _in_use_by_jobs(f"model '{model.name}'", jobs)
+
+
+async def _check_not_run(session: Session, model: Model, version: Version) -> None:
+    """Raises `InUse` naming the live runs that run a version, or the jobs that name it."""
+    what = f"version {version.number} of model '{model.name}'"
+    runs = await runs_of_version(session, version.id)
+    if runs:
+        shown = ", ".join(runs[:5])
+        raise InUse(f"{what} is run by {shown}; wait, or stop {'it' if len(runs) == 1 else 'them'} first", runs=runs)
+    jobs = await jobs_of_version(session, version)
+    if jobs:
+        raise _in_use_by_jobs(what, jobs)
+
+
+def _in_use_by_jobs(what: str, jobs: Sequence[str]) -> InUse:
+    shown = ", ".join(f"'{name}'" for name in jobs[:5])
+    noun, them = ("job", "it") if len(jobs) == 1 else ("jobs", "them")
+    return InUse(
+        f"{what} is used by the {noun} {shown}; delete {them} first, or let {them} use another",
+        jobs=[f"/api/v1/jobs/{name}" for name in jobs],
+    )
 
 
 def _in_use(what: str, users: Sequence[str], hint: str = "") -> InUse:

@@ -49,6 +49,8 @@ KINDS = {
         Kind("run.execute", "run", lane="run", limit_s=LOOK_S, starts="start", succeeds="succeed", fails="fail"),
         Kind("run.resume", "run", lane="run", limit_s=LOOK_S, starts="resumed", succeeds="succeed", fails="fail"),
         Kind("run.pause", "run", limit_s=LOOK_S, succeeds="paused", max_attempts=None, cancelable=False),
+        # With the runs that are under way, which it has stopped: it waits for them.
+        Kind("job.delete", "job", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),
         Kind("run.stop", "run", limit_s=LOOK_S, succeeds="stopped", max_attempts=None, cancelable=False),
     )
 }

@@ -6,8 +6,9 @@ generation and takes the place of the operation that holds the run.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import select
 
@@ -15,21 +16,26 @@ from core.clock import Micros, now_micros
 from core.errors import IllegalMove, NotFound
 from core.ids import new_id
 from state.advance import advance, illegal, lock
+from state.cataloguing import Description
 from state.database import WriteSession
+from state.datasets import NewDataset, create_dataset
 from state.datatables import Dataset
 from state.environments import Environment, environment_of
 from state.history import By, begin
 from state.jobtables import Job, Run, Tick
 from state.machines import RUN
+from state.naming import output_name, run_name
 from state.operations import Who, held_by, record, submit, supersede, unfinished
+from state.queries.datasets import seek_dataset
 from state.releases import check_all_know
 from state.tables import Operation
 
+RunSpec = Mapping[str, Any]  # what a run goes by, as its owner wrote it, every default filled in
 Trigger = Literal["manual", "schedule", "backfill", "after"]
 Verb = Literal["pause", "resume", "stop"]
 KNOWN_SINCE = "0016"  # an older release has no work of these kinds: one queued operation would stop its lane
 MOST_SUCCESSORS = 100  # of one run
-LONGEST_NAME = 120
+LONGEST_FILE_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,12 @@ async def begin_run(
     now = now_micros()
     spec = {**job.spec, **overrides.spec}
     environment = overrides.environment or environment_of(job)
+    run_id = new_id("run")
+    dataset = await input_dataset(session, job.tenant_id, spec)
+    if "uri" in spec["input"]:
+        dataset = await _fetched(session, who, job, run_id, spec)
     run = Run(
-        id=new_id("run"),
+        id=run_id,
         tenant_id=job.tenant_id,
         created_at=now,
         updated_at=now,
@@ -70,12 +80,12 @@ async def begin_run(
         job_id=job.id,
         job_name=job.name,
         number=job.last_number,
-        name=_name(job, overrides.name or spec.get("run_name"), now),
+        name=run_name(overrides.name or spec.get("run_name"), job.name, job.last_number, now),
         kind=job.kind,
         trigger=trigger,
         scheduled_for=scheduled_for,
         spec=spec,
-        dataset_id=await _dataset_of(session, job.tenant_id, spec),
+        dataset_id=None if dataset is None else dataset.id,  # from here on nobody deletes it
         env_sealed=environment.sealed,
         env_names=list(environment.names),
     )
@@ -138,24 +148,38 @@ async def hold_run(session: WriteSession, run: Run) -> Run:
     return found
 
 
-async def _dataset_of(session: WriteSession, tenant_id: str, spec: Mapping[str, Any]) -> str | None:
-    """The dataset that the run reads, by its name now: from here on nobody deletes it."""
+async def input_dataset(session: WriteSession, tenant_id: str, spec: RunSpec) -> Dataset | None:
+    """The dataset that a spec names, if there is one; nobody deletes it before this transaction ends."""
     name = (spec.get("input") or {}).get("dataset")
     if name is None:
         return None
-    query = select(Dataset.id).where(
+    query = select(Dataset).where(
         Dataset.tenant_id == tenant_id, Dataset.name == name, Dataset.status.not_in(["deleting", "deleted"])
     )
     return (await session.scalars(query.with_for_update(read=True))).first()
 
 
-def _name(job: Job, template: str | None, now: Micros) -> str:
-    """`{job}`, `{run}` (its number) and `{date}` (of its beginning, UTC) have values; everything else stays."""
-    day = datetime.fromtimestamp(now / 1_000_000, UTC).date().isoformat()
-    named = template or "{job}-{run}"
-    for word, value in (("job", job.name), ("run", str(job.last_number)), ("date", day)):
-        named = named.replace(f"{{{word}}}", value)
-    return named[:LONGEST_NAME]
+async def _fetched(session: WriteSession, who: Who, job: Job, run_id: str, spec: RunSpec) -> Dataset:
+    """A dataset of what the spec's `uri` has now: its own of this run, which waits until it is ready."""
+    hints = dict(spec["input"])
+    uri = hints.pop("uri")
+    name = await _free_name(session, job, now_micros())
+    filename = PurePosixPath(unquote(urlsplit(uri).path)).name[:LONGEST_FILE_NAME] or None
+    about = Description(description=f"What run {job.last_number} of job '{job.name}' reads, copied from its source.")
+    new = NewDataset(name, source_uri=uri, filename=filename, hints=hints, about=about)
+    dataset, _ = await create_dataset(session, who, new)
+    dataset.run_id, dataset.role = run_id, "input"
+    await session.flush()
+    return dataset
+
+
+async def _free_name(session: WriteSession, job: Job, now: Micros) -> str:
+    count = 0
+    while True:
+        name = output_name("{job}-{run}-input" + (f"-{count}" if count else ""), job.name, job.last_number, now)
+        if await seek_dataset(session, job.tenant_id, name) is None:
+            return name
+        count += 1
 
 
 def _still_there(run: Run) -> IllegalMove:

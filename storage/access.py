@@ -14,6 +14,7 @@ class S3Access:
     region: str
     access_key: str
     secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -24,6 +25,11 @@ class S3Access:
             settings.s3_access_key or "",
             settings.s3_secret_key or "",
         )
+
+
+def is_within(path: str, place: str) -> bool:
+    """Whether an object, `BUCKET/KEY`, is in `BUCKET` or below `BUCKET/PREFIX`, whole names compared."""
+    return path.startswith(place.strip("/") + "/")
 
 
 @dataclass(frozen=True, slots=True)

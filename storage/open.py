@@ -1,5 +1,6 @@
 """The door where the scheme of a URL chooses the backend."""
 
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
@@ -33,6 +34,13 @@ def open_store(url: str, access: S3Access | None = None) -> ArtifactStore:
             f"{url!r} does not name a folder of this machine: write file:// and an absolute path, file:///var/lib/artifacts."
         )
     return LocalStore(path)
+
+
+def sign_object(bucket: str, key: str, access: S3Access, lasts: timedelta) -> str:
+    """A URL that gives the object for a while. Raises ValueError that names what is wrong."""
+    from storage.s3 import signed_url  # for the same reason as below
+
+    return signed_url(bucket, key, access, lasts)
 
 
 def _open_bucket(parts: SplitResult, access: S3Access | None) -> ArtifactStore:

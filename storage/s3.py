@@ -6,7 +6,7 @@ Everything here blocks and is called from threads; every call is bounded in time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ LISTED_AT_ONCE: Final = 1000
 CONNECTIONS: Final = 16
 # A server that copies says nothing until it is done, so it is waited for by size.
 COPIED_BYTES_PER_S: Final = 20 * 1024 * 1024
+LONGEST_SIGNED: Final = timedelta(days=7)
 PASSING: Final = (500, 502, 503, 504)
 
 FULL: Final = frozenset({"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded"})
@@ -228,6 +229,24 @@ class S3Bucket:
             region=access.region,  # else the library asks the server, and cannot read every server's answer
             http_client=pool,
         )
+
+
+def signed_url(bucket: str, key: str, access: S3Access, lasts: timedelta) -> str:
+    """A URL that gives the object to whoever has it, for a while (Signature Version 4); nothing is asked of a server.
+
+    Raises ValueError that names what is wrong.
+    """
+    parts = urlsplit(access.endpoint)
+    check_bucket_name(bucket, strict=True)
+    client = Minio(
+        parts.netloc,
+        access.access_key,
+        access.secret_key,
+        access.session_token,
+        secure=parts.scheme == "https",
+        region=access.region,
+    )
+    return str(client.presigned_get_object(bucket, key, min(lasts, LONGEST_SIGNED)))
 
 
 class _Pool(urllib3.PoolManager):

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx2
 
@@ -47,6 +47,12 @@ class SourceTooSlow(Rejected):
     code, title = "source_timeout", "Fetching the source took too long"
 
 
+class SourceChanged(Rejected):
+    """The file at the source is not the one that was meant any more."""
+
+    code, title = "source_changed", "The source has changed"
+
+
 class SourceUnavailable(Unavailable):
     """The source is away or breaks off again and again; a later attempt may succeed."""
 
@@ -55,7 +61,10 @@ class SourceUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`tries` counts those in a row that bring no new byte; the pause between them doubles."""
+    """`tries` counts those in a row that bring no new byte; the pause between them doubles.
+
+    `setting` raises the `max_bytes`.
+    """
 
     max_bytes: int
     whole_s: float
@@ -63,10 +72,21 @@ class Limits:
     idle_s: float = 30.0
     tries: int = 5
     first_pause_s: float = 0.25
+    setting: str = "PORTSIDE_MAX_UPLOAD_BYTES"
 
 
 # Told after each piece: the bytes so far, and of how many, where the source says that.
 Watch = Callable[[int, int | None], Awaitable[None]]
+Poured = TypeVar("Poured")
+Pour = Callable[[AsyncGenerator[bytes, None]], Awaitable[Poured]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the source says of its file: a validator, as an ETag or a time of change, and its size, if anything."""
+
+    etag: str | None
+    total_bytes: int | None
 
 
 async def fetch(
@@ -77,13 +97,35 @@ async def fetch(
     Raises `SourceRefused`, `SourceForbidden`, `SourceTooSlow`, `TooLarge`: the same URL will not do better by itself;
     `SourceUnavailable` and `StoreUnavailable`, and what `watch` raises.
     """
+
+    async def put(pieces: AsyncGenerator[bytes, None]) -> Stored:
+        return await store.put(pieces, max_bytes=limits.max_bytes)
+
+    return (await fetch_into(uri, put, limits, guard, watch, resolve=resolve))[0]
+
+
+async def fetch_into(
+    uri: str,
+    pour: Pour[Poured],
+    limits: Limits,
+    guard: Guard,
+    watch: Watch,
+    *,
+    pinned: str | None = None,
+    resolve: Resolve = resolve_by_system,
+) -> tuple[Poured, Told]:
+    """Pour what the URL gives, from the beginning again where it cannot be continued; and what was told of it.
+
+    With `pinned`, a validator that was told before, the file must still be that one: raises `SourceChanged`. Else
+    raises as `fetch` does.
+    """
     try:
-        source = _Source(target_of(uri), limits, guard, watch, resolve)
+        source = _Source(target_of(uri), limits, guard, watch, resolve, pinned)
         async with asyncio.timeout(limits.whole_s):
             while True:
                 pieces = source.pieces()
                 try:
-                    return await store.put(pieces, max_bytes=limits.max_bytes)
+                    return await pour(pieces), source.told
                 except _StartOver:
                     continue
                 finally:
@@ -92,7 +134,7 @@ async def fetch(
         raise _told(SourceForbidden, str(error)) from error
     except TooLarge as error:
         detail = f"the file at the source is larger than the limit of {limits.max_bytes} bytes"
-        hint = "name a smaller file, or have PORTSIDE_MAX_UPLOAD_BYTES raised"
+        hint = f"name a smaller file, or have {limits.setting} raised"
         problem = FieldProblem(POINTER, detail, hint)
         raise TooLarge(f"{detail}; {hint}", fields=[problem], limit_bytes=limits.max_bytes) from error
     except TimeoutError as error:
@@ -131,8 +173,18 @@ class _Offer:
 class _Source:
     """One file at its source, over as many requests as it takes."""
 
-    def __init__(self, target: httpx2.URL, limits: Limits, guard: Guard, watch: Watch, resolve: Resolve) -> None:
+    def __init__(
+        self,
+        target: httpx2.URL,
+        limits: Limits,
+        guard: Guard,
+        watch: Watch,
+        resolve: Resolve,
+        pinned: str | None = None,
+    ) -> None:
         self._target, self._limits, self._guard, self._watch, self._resolve = target, limits, guard, watch, resolve
+        self._pinned = pinned
+        self.told = Told(None, None)
         self._patience = httpx2.Timeout(limits.idle_s, connect=limits.connect_s)
         self._furthest_bytes = 0
         self._failures = 0
@@ -168,6 +220,8 @@ class _Source:
         headers, target = dict(HEADERS), self._target
         if at_bytes > 0 and offer.validator is not None:
             headers |= {"Range": f"bytes={at_bytes}-", "If-Range": offer.validator}
+        elif self._pinned is not None and self._pinned.startswith('"'):
+            headers |= {"If-Match": self._pinned}
         for _ in range(MOST_REDIRECTS + 1):
             async with called(
                 "GET", target, headers, self._guard, patience=self._patience, resolve=self._resolve
@@ -188,6 +242,8 @@ class _Source:
                 return continued
             if status in (200, 206, 416):  # another file by now, or a source that cannot continue
                 raise _StartOver
+        if status == 412 and self._pinned is not None:
+            raise _changed(where, self._pinned, None)
         if status != 200:
             hint = "open the URL yourself: it must give the file without a login"
             raise _told(SourceRefused, f"{where} answers {status} {response.reason_phrase[:80]}".rstrip(), hint, status)
@@ -200,6 +256,10 @@ class _Source:
         total_bytes = int(announced[:20]) if announced.isdecimal() else None
         if total_bytes is not None and total_bytes > self._limits.max_bytes:
             raise TooLarge(f"{total_bytes} bytes are announced")
+        etag: str | None = response.headers.get("etag") or response.headers.get("last-modified")
+        if self._pinned is not None and etag != self._pinned:
+            raise _changed(where, self._pinned, etag)
+        self.told = Told(etag, total_bytes)
         return _Offer(total_bytes, _validator(response))
 
     async def _pause(self, at_bytes: int, why: str, least: timedelta) -> None:
@@ -264,6 +324,12 @@ def _validator(response: httpx2.Response) -> str | None:
     except (ValueError, TypeError, OverflowError):  # no date, or one of them without a zone
         return None
     return changed if age >= timedelta(seconds=1) else None
+
+
+def _changed(where: str, pinned: str, etag: str | None) -> Rejected:
+    now = "another one" if etag is None else etag[:100]
+    detail = f"{where} is not the file any more that was described: its ETag was {pinned[:100]}, now it is {now}"
+    return _told(SourceChanged, detail, "make the dataset again")
 
 
 def _told(error: type[Rejected], detail: str, hint: str = "", source_status: int | None = None) -> Rejected:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.executor import Handler
-from workers.handlers import datasets, deletions, models, predictions, runs, services, webhooks
+from workers.handlers import datasets, deletions, jobs, models, predictions, runs, services, webhooks
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -25,6 +25,7 @@ def handlers() -> Mapping[str, Handler]:
         "run.pause": runs.pause,
         "run.stop": runs.stop,
         "dataset.create": datasets.create,
+        "job.delete": jobs.delete_job,
         "predict": predictions.predict,
         "deliver": webhooks.deliver,
     }

@@ -9,6 +9,7 @@ from typing import Final
 from core.clock import now_micros, to_micros
 from core.failpoints import failpoint
 from state.blobs import DELETED_WITHIN
+from state.pruning import forget_runs
 from state.sweeping import (
     Aged,
     Condemned,
@@ -31,6 +32,7 @@ from workers.resources import Resources
 log = logging.getLogger(__name__)
 
 BATCH = 500
+FEW = 50  # runs: each may have thousands of rows
 DAY: Final = timedelta(days=1)
 
 
@@ -82,11 +84,20 @@ class Sweeper:
             async with self._resources.database.write() as session:
                 removed = await forget_circuits(session, _ago(timedelta(days=settings.delivery_days)), BATCH)
         await self._sweep_data()
+        await self._sweep_runs()
         removed = BATCH
         while removed == BATCH:
             async with self._resources.database.write() as session:
                 before = _ago(timedelta(hours=settings.idempotency_hours))
                 removed = await forget_idempotency_keys(session, before, BATCH)
+
+    async def _sweep_runs(self) -> None:
+        removed = FEW
+        while removed == FEW:
+            async with self._resources.database.write() as session:
+                age = timedelta(days=self._resources.settings.run_days)
+                removed = await forget_runs(session, _ago(age), FEW)
+            self._resources.metrics.care.removed_rows.labels("run").inc(removed)
 
     async def _sweep_data(self) -> None:
         """Uploads in parts that nobody goes on with, and what datasets had before their outputs were replaced."""

@@ -63,7 +63,7 @@ async def read_replica_logs(
         found = await services.find_replica(session, row, replica)
     pieces = context.read_logs(found.id, follow, tail_bytes)
     first = await anext(pieces, b"")  # it comes at once; whoever has the log may be away, and that is no 200
-    return live(request, context, _with(first, pieces), "text/plain; charset=utf-8")
+    return live(request, context, with_first(first, pieces), "text/plain; charset=utf-8")
 
 
 @router.post(
@@ -84,7 +84,8 @@ async def restart_one(call: Calling, service: str, replica: str) -> Response:
     return await call.mutate(work)
 
 
-async def _with(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def with_first(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The piece that was waited for, and the others."""
     if first:
         yield first
     async for piece in pieces:

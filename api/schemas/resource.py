@@ -4,11 +4,12 @@ from api.headers import etag
 from core.errors import Json
 from state.datatables import Dataset
 from state.documents import instant
+from state.jobtables import Job, Run
 from state.tables import Model, Service, Version
 
 
-def about(row: Model | Version | Service | Dataset) -> dict[str, Json]:
-    """The members that models, versions, services and datasets share, in the order in which they are shown."""
+def about(row: Model | Version | Service | Dataset | Job | Run) -> dict[str, Json]:
+    """The members that all resources share, in the order in which they are shown."""
     return {
         "display_name": row.display_name,
         "description": row.description,

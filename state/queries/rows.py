@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, select
 from core.errors import NotFound
 from state.compiled import among_these
 from state.database import Session
-from state.tables import Claimable, Owned
+from state.tables import Claimable, Owned, Resource
 
 Row = TypeVar("Row", bound=Owned)
 MOST_IDS = 500  # per query; SQLite counts 32,766 variables, but a plan for so many is slow to make
@@ -28,7 +28,7 @@ def among_ids(session: Session, column: SQLColumnExpression[str], ids: Collectio
     return among_these(column, ids, session.get_bind().dialect.name)
 
 
-async def sequences(session: Session, table: type[Claimable], ids: Sequence[str]) -> Mapping[str, int]:
+async def sequences(session: Session, table: type[Claimable | Resource], ids: Sequence[str]) -> Mapping[str, int]:
     """How often the status of each has changed; of the rows that exist. One query, however many they are."""
     found = await session.execute(select(table.id, table.sequence).where(among_ids(session, table.id, ids)))
     return {row.id: row.sequence for row in found}

@@ -23,7 +23,49 @@ def contradictions(world: Mapping[str, str]) -> Mapping[str, Sequence[Contradict
         "tokens": _tokens(),
         "switches": _switches(),
         "files": _files(),
+        "jobs": _jobs(),
+        "runs": _runs(),
     }
+
+
+def _jobs() -> Sequence[Contradiction]:
+    jobs, new = f"{V1}/jobs", {"name": "fresh", "model": "iris", "version": "1", "input": {"dataset": "flowers"}}
+    fits = {**new, "pass_through": ["id"]}
+    return [
+        ("POST", jobs, {**fits, "name": "flowers"}, 409, "/name"),
+        ("POST", jobs, {**fits, "model": "nobody"}, 404, "/model"),
+        ("POST", jobs, {**fits, "version": "@nobody"}, 404, "/version"),
+        ("POST", jobs, {**fits, "input": {"dataset": "nothing"}}, 404, "/input/dataset"),
+        ("POST", jobs, {**fits, "input": {"uri": "https://user:secret@example.com/a"}}, 422, "/input/uri"),
+        ("POST", jobs, {**fits, "input": {}}, 422, "/input"),
+        ("POST", jobs, {**fits, "after": "nothing"}, 404, "/after"),
+        ("POST", jobs, {**fits, "part": "de"}, 422, "/part"),
+        ("POST", jobs, {**fits, "on_error": "limit"}, 422, "/on_error/limit"),
+        ("POST", jobs, {**fits, "output": {"name": "{month}"}}, 422, "/output/name"),
+        ("POST", jobs, {**fits, "mapping": {"y": "a"}}, 422, "/mapping/y"),
+        ("POST", jobs, new, 422, "/mapping"),
+        ("PATCH", f"{jobs}/flowers", {"after": "flowers"}, 422, "/after"),
+        ("PATCH", f"{jobs}/flowers", {"kind": "batch"}, 422, "/kind"),
+        ("DELETE", f"{jobs}/flowers", None, 409, None),
+    ]
+
+
+def _runs() -> Sequence[Contradiction]:
+    runs = f"{V1}/jobs/flowers/runs"
+    return [
+        ("POST", runs, {"version": "99"}, 404, "/version"),
+        ("POST", runs, {"env": {"PATH": "x"}}, 422, "/env/PATH"),
+        ("POST", runs, {"input": {"dataset": "nothing"}}, 404, "/input/dataset"),
+        ("POST", runs, {"run_name": "x"}, 422, "/run_name"),
+        ("POST", f"{runs}/1:resume", None, 409, None),
+        ("POST", f"{runs}/3:stop", None, 409, None),
+        ("POST", f"{runs}/99:stop", None, 404, None),
+        ("DELETE", f"{runs}/1", None, 409, None),
+        ("GET", f"{runs}/@best", None, 404, None),
+        ("GET", f"{runs}/run_nothing", None, 404, None),
+        ("GET", f"{runs}/1/result", None, 409, None),
+        ("GET", f"{runs}/1:wait?timeout=99", None, 422, "/timeout"),
+    ]
 
 
 def _models() -> Sequence[Contradiction]:

@@ -15,6 +15,8 @@ JSON = {"Content-Type": "application/json"}
 # Which resource a path is of: the first that fits. What is left over is the system's.
 RESOURCES: Mapping[str, Sequence[str]] = {
     "batches": ("/operations:", "/services:", "/predictions:"),
+    "runs": ("/runs", "}:run"),
+    "jobs": ("/jobs",),
     "aliases": ("/aliases",),
     "versions": ("/versions",),
     "predictions": ("/predictions",),

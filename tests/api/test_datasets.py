@@ -32,13 +32,12 @@ COLUMNS = [
     {"name": "age", "type": "int64", "arrow_type": "int64", "nullable": True, "nulls": 0, "min": 7, "max": 41},
     {"name": "job", "type": "string", "arrow_type": "string", "nullable": True, "nulls": 1, "min": "clerk"},
 ]
-LAYOUT = {"format": "csv", "compression": None, "delimiter": ",", "columns": []}
+LAYOUT: dict[str, Any] = {"format": "csv", "compression": None, "delimiter": ",", "columns": []}
 
 
-async def upload(client: AsyncClient, name: str = "people", content: bytes = CSV, **headers: str) -> Response:
-    answer = await client.post(
-        f"{V1}/datasets?name={name}", content=content, headers={"content-type": "text/csv", **headers}
-    )
+async def upload(client: AsyncClient, name: str = "people", content: bytes = CSV, disposition: str = "") -> Response:
+    headers = {"content-type": "text/csv", "content-disposition": disposition}
+    answer = await client.post(f"{V1}/datasets?name={name}", content=content, headers=headers)
     assert answer.status_code == 202, answer.text
     return answer
 
@@ -82,7 +81,7 @@ async def ready(client: AsyncClient, context: Context, name: str = "people", con
 
 
 async def test_an_upload_is_a_dataset_that_is_described(client: AsyncClient, context: Context) -> None:
-    accepted = (await upload(client, **{"content-disposition": 'attachment; filename="a/people.csv"'})).json()
+    accepted = (await upload(client, disposition='attachment; filename="a/people.csv"')).json()
     assert (accepted["kind"], accepted["target"]["name"]) == ("dataset.create", "people")
     shown = (await client.get(f"{V1}/datasets/people")).json()
     assert (shown["status"], shown["size_bytes"], shown["filename"]) == ("creating", len(CSV), "people.csv")

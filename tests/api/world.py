@@ -20,6 +20,7 @@ from state.queries.models import find_model
 from state.queries.services import find_service
 from state.queries.versions import find_version
 from tests.api.catalogue import ONNX, SIGNATURE, add_ready_versions, add_replica, is_running, running_service
+from tests.api.jobs import FITTING, FLOWERS, add_dataset, end_work, make_job, make_run
 from tests.api.platform import LOCAL, add_operation, fails, open_context, work_on
 
 V1 = "/api/v1"
@@ -59,6 +60,15 @@ BODIES: Mapping[str, object] = {
     "cancel_prediction_by_verb": None,
     "cancel_operation": None,
     "retry_operation": None,
+    "create_job": {**FITTING, "name": "fresh"},
+    "update_job": {"description": "said anew"},
+    "delete_job": None,
+    "run_job": {"args": ["a"]},
+    "create_run": {"args": ["a"]},
+    "pause_run": None,
+    "resume_run": None,
+    "stop_run": None,
+    "delete_run": None,
     "create_file": FORM,
     "delete_file": None,
     "create_webhook": {"url": "https://example.com/"},
@@ -111,7 +121,7 @@ def make_world(folder: Path, migrated: Path) -> Made:
 
 
 async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str]:
-    await add_ready_versions(context, 2)
+    await add_ready_versions(context, 3)
     await _make_parts(context)
     await running_service(client, context, version=1)
     await client.patch(f"{V1}/services/iris", json={"version": 2})
@@ -128,6 +138,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
     token = (await client.post(f"{V1}/tokens", json={"name": "old"})).json()["id"]
     file = (await client.post(f"{V1}/files", files={"content": ("a.txt", b"hello")})).json()["id"]
     prediction = (await client.post(f"{V1}/services/iris/predictions", json=BODIES["create_prediction"])).json()["id"]
+    await _make_runs(client, context)
     async with context.database.write() as session:
         replica = await add_replica(session, await find_service(session, LOCAL.tenant_id, "iris"))
         version = await find_version(session, await find_model(session, LOCAL.tenant_id, "iris"), "2")
@@ -150,7 +161,22 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
         "switch": "schedules",
         "owner": "anybody",
         "file_id": file,
+        "dataset": "flowers",
+        "job": "flowers",
+        "run": "1",
     }
+
+
+async def _make_runs(client: AsyncClient, context: Context) -> None:
+    """The job `flowers` with a queued run, a paused one and one that has ended; `idle` has none."""
+    await add_dataset(context)
+    await make_job(client, "idle")
+    await make_job(client, version="1")
+    for _ in range(3):
+        await make_run(client)
+    for number, verb in ((2, "pause"), (3, "stop")):
+        await client.post(f"{FLOWERS}/runs/{number}:{verb}")
+        await end_work(context, "control")
 
 
 async def _make_parts(context: Context) -> None:
@@ -175,7 +201,10 @@ def path_of(operation_id: str, template: str, world: Mapping[str, str]) -> str:
         "delete_model": {"model": "spare"},
         "resume_service": {"service": "asleep"},
         "put_prediction": {"prediction": "prd_own"},
-        "delete_version": {"version": "1"},
+        "delete_version": {"version": "3"},
+        "delete_job": {"job": "idle"},
+        "resume_run": {"run": "2"},
+        "delete_run": {"run": "3"},
         "retry_operation": {"operation_id": world["failed"]},
         "cancel_operation": {"operation_id": world["queued"]},
     }.get(operation_id, {})

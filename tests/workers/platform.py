@@ -15,6 +15,7 @@ from core.secrets import Vault
 from core.settings import Settings
 from state.claims import Claim
 from state.database import Database, open_database
+from state.datatables import Dataset
 from state.history import By, begin
 from state.migrate import DEFAULT_TENANT, migrate
 from state.operations import Who, submit
@@ -33,7 +34,7 @@ from workers.targets.base import SeenReplica
 
 WHO = Who(DEFAULT_TENANT, "user:local", "admin")
 DEADLINE_S = 10.0
-Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model)
+Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model, Dataset)
 
 
 class NoTarget:

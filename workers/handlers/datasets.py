@@ -8,11 +8,14 @@ from typing import Any, Final
 
 from core.errors import DatabaseBusy, Rejected
 from core.failpoints import failpoint
-from state.creating import record_preview, record_stored
+from state.creating import record_looked, record_preview, record_stored
 from state.queries.datasets import DatasetFacts, Piece, dataset_facts, pieces_of
 from state.tables import Operation
+from storage.base import Stored
 from storage.digests import Digest
 from workers.describing import POINTER, Broken, Description, describe
+from workers.looking import look
+from workers.origins import bring, origin_of
 from workers.outcomes import Done, Failed, Outcome, Retry, Wait
 from workers.previews import keep, keep_preview
 from workers.progress import progress
@@ -28,17 +31,40 @@ async def create(held: Held, resources: Resources) -> Outcome:
     async with resources.database.read() as session:
         facts = await dataset_facts(session, held.row.target_id)
     try:
+        if facts.is_reference and facts.source_uri is not None:
+            return await _look(held, resources, facts, facts.source_uri)
         if facts.digest is None:
-            await _bring(held, resources, facts)
+            if facts.source_uri is not None:
+                await _fetch(held, resources, facts, facts.source_uri)
+            else:
+                await _put_together(held, resources, facts)
             return Wait(timedelta(0), "it is stored; its description is next")
         return await _describe(held, resources, facts, facts.digest)
     except Rejected as error:
         return Failed(error.as_problem())
 
 
-async def _bring(held: Held, resources: Resources, facts: DatasetFacts) -> None:
-    """Have the bytes in one piece in the store, and say so. What comes then has a time limit of its own."""
+async def _fetch(held: Held, resources: Resources, facts: DatasetFacts, uri: str) -> None:
+    """Copy the source into the store. Raises what is wrong with it, and `SourceUnavailable`."""
+    origin = origin_of(uri, facts.credential_sealed, resources)
+    stored, _ = await bring(origin, resources, Teller(held, resources, "fetching").tell)
+    await _keep(held, resources, stored)
+
+
+async def _look(held: Held, resources: Resources, facts: DatasetFacts, uri: str) -> Outcome:
+    """Describe a reference by what is at its source now, and pin it to that."""
     assert isinstance(held.row, Operation)
+    origin = origin_of(uri, facts.credential_sealed, resources)
+    looked = await look(origin, resources, facts, Teller(held, resources, "looking").tell)
+    if isinstance(looked, Broken):
+        return _given_up(held, looked)
+    async with resources.database.write() as session:
+        await record_looked(session, held.claim, held.row, looked.etag, looked.size_bytes)
+    return await finish(held, resources, looked.description, {})
+
+
+async def _put_together(held: Held, resources: Resources, facts: DatasetFacts) -> None:
+    """Make one blob of the parts of an upload."""
     async with resources.database.read() as session:
         pieces = await pieces_of(session, facts.id)
     total = sum(piece.size_bytes for piece in pieces)
@@ -54,12 +80,18 @@ async def _bring(held: Held, resources: Resources, facts: DatasetFacts) -> None:
                     await teller.tell(so_far, total)
 
     stored = await resources.store.put(all_bytes(), max_bytes=resources.settings.max_dataset_bytes)
+    await _keep(held, resources, stored)
+
+
+async def _keep(held: Held, resources: Resources, stored: Stored) -> None:
+    """The dataset refers to these bytes from now on. What comes then has a time limit of its own."""
+    assert isinstance(held.row, Operation)
     failpoint("blob_before_touch")
     await keep(resources, stored)
     failpoint("blob_before_version")
     whole = Piece(str(stored.digest), stored.size_bytes)
-    async with resources.database.write() as writing:
-        await record_stored(writing, held.claim, held.row, whole)
+    async with resources.database.write() as session:
+        await record_stored(session, held.claim, held.row, whole)
 
 
 async def _describe(held: Held, resources: Resources, facts: DatasetFacts, digest: str) -> Outcome:

@@ -1,0 +1,140 @@
+"""Whether a batch's columns fit its model, as far as that can be told before it runs: mapping, pass-through, names.
+
+A run looks again, at what is there then; here mistakes are told while somebody listens. The same rules as there: an
+input is fed by what the mapping says, else by the column of its name or those of its places, else by position.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.nearest import hint
+from api.validation import escaped
+from core.errors import FieldProblem, InvalidField
+from state.features import with_features
+from state.jobs import Needs
+from state.tables import Version
+
+MOST_PROBLEMS = 20
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """An input of the model; `width` of a vector is -1 where it is free, and nothing of what is none."""
+
+    name: str
+    places: tuple[str, ...]
+    width: int | None
+    is_required: bool
+
+
+def check_fit(spec: Spec, needs: Needs) -> None:
+    """Raises `InvalidField` naming each member of the spec that does not fit the model or the dataset."""
+    inputs = _inputs(_signature(needs.version, spec["part"]))
+    columns = _columns(needs)
+    problems = [*_mapping_faults(spec, inputs, columns), *_pass_through_faults(spec, columns)]
+    if not problems and columns is not None:
+        problems = _unfed_faults(spec, inputs, columns)
+    if problems:
+        first = problems[0]
+        message = f"'{first.pointer}' does not fit: {first.detail}" + (f"; {first.hint}" if first.hint else "")
+        raise InvalidField(message, fields=problems[:MOST_PROBLEMS])
+
+
+def _signature(version: Version, part: str | None) -> Spec:
+    """That of the part that is asked. Raises `InvalidField` where there is none."""
+    whole = version.signature or {}
+    parts: Mapping[str, Spec] = {each["key"]: each for each in whole.get("parts", ())}
+    if part is None:
+        return with_features(whole, version.features)
+    if part in parts:
+        return dict(parts[part]["signature"])
+    detail = f"the version has no part '{part}'" if parts else "the version has one model and no parts"
+    raise InvalidField(detail, fields=[FieldProblem("/part", detail, hint(part, parts) or "leave it out")])
+
+
+def _inputs(signature: Spec) -> Mapping[str, _Input]:
+    found = {}
+    for each in signature.get("inputs") or ():
+        shape = each["shape"] if signature.get("batch") == "none" else each["shape"][1:]
+        width = int(shape[0]) if len(shape) == 1 else None
+        name, places = str(each["name"]), tuple(each.get("features") or ())
+        found[name] = _Input(name, places, width, bool(each.get("required", True)))
+    return found
+
+
+def _columns(needs: Needs) -> Sequence[str] | None:
+    """The dataset's columns in their order, where they are known and its rows are a table's."""
+    dataset = needs.dataset
+    if dataset is None or dataset.status != "ready" or dataset.kind != "table" or dataset.columns is None:
+        return None
+    return [str(column["name"]) for column in dataset.columns]
+
+
+def _mapping_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[str] | None) -> list[FieldProblem]:
+    known = [*inputs, *(place for each in inputs.values() for place in each.places)]
+    problems = []
+    for name, wanted in (spec["mapping"] or {}).items():
+        pointer = f"/mapping/{escaped(name[:100])}"
+        if name not in known:
+            problems.append(FieldProblem(pointer, f"'{name[:60]}' is not an input of the model", hint(name, known)))
+            continue
+        given = [wanted] if isinstance(wanted, str) else wanted
+        missing = [each for each in given if columns is not None and each not in columns]
+        if missing:
+            detail = f"the dataset has no column '{missing[0][:60]}'"
+            problems.append(FieldProblem(pointer, detail, hint(missing[0], columns or ())))
+        elif not isinstance(wanted, str) and (fault := _width_fault(inputs.get(name), len(wanted))) is not None:
+            problems.append(FieldProblem(pointer, fault, "map one column to an input, or one to each of its places"))
+    return problems
+
+
+def _width_fault(target: _Input | None, count: int) -> str | None:
+    if target is None or target.width is None:
+        return f"{count} columns are given for what is no vector"
+    if target.width not in (-1, count):
+        return f"{count} columns are given for {target.width} places"
+    return None
+
+
+def _pass_through_faults(spec: Spec, columns: Sequence[str] | None) -> list[FieldProblem]:
+    named = spec["pass_through"]
+    if columns is None or not isinstance(named, list):
+        return []
+    return [
+        FieldProblem(f"/pass_through/{at}", f"the dataset has no column '{name[:60]}'", hint(name, columns))
+        for at, name in enumerate(named)
+        if name not in columns
+    ]
+
+
+def _unfed_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[str]) -> list[FieldProblem]:
+    """What the model needs and no column feeds."""
+    mapping = spec["mapping"] or {}
+    lacking, is_fed = [], False
+    for each in inputs.values():
+        if each.name in mapping or (each.name in columns and not any(place in mapping for place in each.places)):
+            is_fed = True
+            continue
+        absent = [place for place in each.places if place not in mapping and place not in columns]
+        is_begun = len(absent) < len(each.places)
+        is_fed |= is_begun
+        if (each.is_required or is_begun) and (absent or not each.places):
+            lacking += absent or [each.name]
+    if not lacking or (not is_fed and _fills_by_position(spec, inputs, columns)):
+        return []
+    return [
+        FieldProblem("/mapping", f"no column feeds the model's '{name[:60]}'", hint(name, columns))
+        for name in lacking[:MOST_PROBLEMS]
+    ]
+
+
+def _fills_by_position(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[str]) -> bool:
+    """Whether the columns, or those that do not pass through, are as many as the only vector's nameless places."""
+    if len(inputs) != 1 or spec["mapping"]:
+        return False
+    (only,) = inputs.values()
+    through = spec["pass_through"]
+    others = [name for name in columns if name not in through] if isinstance(through, list) else columns
+    return not only.places and only.width in (len(columns), len(others))

@@ -1,0 +1,197 @@
+"""Jobs: list, create, read, change, delete; what is run of one is in `api.routes.runs`."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from api.addresses import check_source_uri
+from api.dependencies import ContextOf, Reading, WhoAsks
+from api.fitting import check_fit
+from api.headers import etag
+from api.links import links_for
+from api.mutations import Call, Calling, Effect, Show, Shown, answer
+from api.pages import Listing, listed
+from api.routes.models import show_nothing
+from api.routes.services import models_in
+from api.routing import PlatformRoute
+from api.schemas.batch_specs import BatchSpecBody, patched, spec_document, stored_spec
+from api.schemas.environment import check_env
+from api.schemas.history import HistoryPage
+from api.schemas.jobs import JobCreate, JobPage, JobPatch, JobShown, SpecChanges, job_document
+from api.schemas.operations import OperationShown
+from api.streams import history_document
+from api.validation import read_body
+from core.errors import Json
+from core.settings import Settings
+from state.cataloguing import Description
+from state.database import ReadSession, WriteSession
+from state.environments import NOTHING, Environment, merged_environment, sealed_environment
+from state.jobs import (
+    JobChange,
+    NewJob,
+    change_job,
+    create_job,
+    delete_job,
+    hold_job,
+    needs_of,
+    new_job_id,
+)
+from state.jobtables import Job
+from state.queries import jobs
+from state.queries.history import list_changes
+from state.queries.lists import View
+from state.running import RunSpec
+from state.tables import Operation
+
+router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], route_class=PlatformRoute)
+LIST = Listing(
+    {
+        "name": "text",
+        "display_name": "text",
+        "kind": "text",
+        "status": "text",
+        "model": "text",
+        "created_at": "time",
+        "updated_at": "time",
+    },
+    orders=("created_at", "name", "updated_at"),
+)
+HISTORY = Listing({})
+SHOWN = {"model": JobShown}
+DESCRIBED: Final = ("display_name", "description", "tags")
+Cascade = Annotated[bool, Query(description="Stop the runs that are under way first.")]
+
+
+@router.get("", operation_id="list_jobs", openapi_extra=LIST.parameters, responses={200: {"model": JobPage}})
+async def list_jobs(
+    request: Request, context: ContextOf, session: Reading, who: WhoAsks, view: Annotated[View, Depends(LIST)]
+) -> Response:
+    """The tenant's jobs; `model=iris` keeps those that run that model."""
+    own = tuple(condition for condition in view.conditions if condition.field != "model")
+    found = await jobs.list_jobs(session, who.tenant_id, replace(view, conditions=own), models_in(view.conditions))
+    links = links_for(request, context.settings)
+    return listed(request, found, [job_document(each, links) for each in await jobs.describe_jobs(session, found.rows)])
+
+
+@router.post("", operation_id="create_job", status_code=201, responses={201: SHOWN})
+async def create(call: Calling, body: JobCreate) -> Response:
+    """A job that scores its input with a version of a model. It is checked against both as far as they are known."""
+    spec = checked_spec(body, call.context.settings)
+    check_env(body.env or {})
+    job_id = new_job_id()
+    environment = sealed_environment(call.context.vault, job_id, body.env) if body.env else NOTHING
+    about = Description(body.display_name, body.description, body.tags or ())
+    new = NewJob(body.name, body.kind, spec, environment, body.after, about)
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        needs = await needs_of(session, call.who.tenant_id, spec)
+        check_fit(spec, needs)
+        job, operation = await create_job(session, call.who, job_id, new, needs)
+        return Effect(operation, job.id)
+
+    return await call.mutate(work, _show(call, status=201))
+
+
+@router.get("/{job}", operation_id="get_job", responses={200: SHOWN})
+async def get_job(request: Request, context: ContextOf, session: Reading, who: WhoAsks, job: str) -> Response:
+    """One job: what its runs go by, and the last of them."""
+    row = await jobs.find_job(session, who.tenant_id, job)
+    facts = (await jobs.describe_jobs(session, [row]))[0]
+    # No 304: its runs change without another edition of the job.
+    return answer(Shown(job_document(facts, links_for(request, context.settings)), etag=etag(row.edition)))
+
+
+@router.patch("/{job}", operation_id="update_job", responses={200: SHOWN})
+async def update_job(call: Calling, job: str, body: JobPatch) -> Response:
+    """Change a job (merge patch); runs that were begun stay as they are."""
+    patch = await sent_patch(call)
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_job(session, call.who, job)
+        call.check_if_match(etag(row.edition))
+        spec = changed_spec(row, patch, call.context.settings)
+        needs = None
+        if spec is not None:
+            needs = await needs_of(session, call.who.tenant_id, spec)
+            check_fit(spec, needs)
+        change = JobChange(
+            spec,
+            changed_environment(call, row, body),
+            "after" in patch,
+            body.after,
+            {name: getattr(body, name) for name in DESCRIBED if name in patch},
+        )
+        return Effect(await change_job(session, call.who, row, change, needs), row.id)
+
+    return await call.mutate(work, _show(call))
+
+
+@router.delete("/{job}", operation_id="delete_job", status_code=204, responses={202: {"model": OperationShown}})
+async def delete(call: Calling, job: str, cascade: Cascade = False) -> Response:
+    """Delete a job and its runs; their outputs stay. Refused while one is under way, unless it is to `cascade`."""
+
+    async def work(session: WriteSession) -> Effect[Operation]:
+        row = await hold_job(session, call.who, job)
+        call.check_if_match(etag(row.edition))
+        return Effect(await delete_job(session, call.who, row, with_runs=cascade), row.id)
+
+    return await call.mutate(work, show_nothing)
+
+
+@router.get(
+    "/{job}/history",
+    operation_id="list_job_history",
+    openapi_extra=HISTORY.parameters,
+    responses={200: {"model": HistoryPage}},
+)
+async def list_job_history(
+    request: Request, session: Reading, who: WhoAsks, job: str, view: Annotated[View, Depends(HISTORY)]
+) -> Response:
+    """Each change of its status: from, to, who, why, by which operation, when; the newest first."""
+    row = await jobs.find_job(session, who.tenant_id, job)
+    found = await list_changes(session, row.id, view)
+    return listed(request, found, [history_document(change) for change in found.rows])
+
+
+def checked_spec(body: BatchSpecBody, settings: Settings) -> RunSpec:
+    """The spec as it is kept. Raises `InvalidField`."""
+    spec = stored_spec(body)
+    if (uri := spec["input"].get("uri")) is not None:
+        check_source_uri(uri, settings, "/input/uri")
+    return spec
+
+
+async def sent_patch(call: Call) -> Mapping[str, Json]:
+    """The body as it came: what is null in it is not what is left out, at any depth."""
+    sent = await call.request.json() if await call.request.body() else {}
+    return sent if isinstance(sent, dict) else {}
+
+
+def changed_spec(job: Job, patch: Mapping[str, Json], settings: Settings) -> RunSpec | None:
+    """The job's spec with what the patch says of it; nothing where it says nothing. Raises `InvalidField`."""
+    said = {name: value for name, value in patch.items() if name in BatchSpecBody.model_fields}
+    if not said:
+        return None
+    return checked_spec(read_body(patched(spec_document(job.spec), said), BatchSpecBody), settings)
+
+
+def changed_environment(call: Call, job: Job, body: SpecChanges) -> Environment | None:
+    """The job's variables with what the body says of them; nothing where it says nothing. Raises `InvalidField`."""
+    if "env" not in body.model_fields_set:
+        return None
+    if body.env is None:
+        return NOTHING
+    check_env(body.env)
+    return merged_environment(call.context.vault, job, body.env)
+
+
+def _show(call: Call, status: int = 200) -> Show:
+    async def show(session: ReadSession, job_id: str) -> Shown:
+        row = await session.get_one(Job, job_id)
+        facts = (await jobs.describe_jobs(session, [row]))[0]
+        where = call.links.to(f"/api/v1/jobs/{row.name}") if status == 201 else None
+        return Shown(job_document(facts, call.links), status, where, etag(row.edition))
+
+    return show

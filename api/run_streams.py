@@ -1,0 +1,64 @@
+"""Server-sent events of a run: each change of its status, how far it is, and the run as it ended."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from api.dependencies import Context
+from api.links import Links
+from api.schemas.runs import run_document
+from api.streams import KEEP_ALIVE_S, STILL_HERE, encode, history_document
+from core.errors import Json
+from state.jobtables import Run
+from state.machines import RUN
+from state.queries.history import changes
+from state.queries.runs import describe_runs, living_of
+from state.tables import History
+
+LOOK_S = 1.0  # a process tells how far it is once a second
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A run as it is now, and what has changed since the look before."""
+
+    document: dict[str, Json]
+    changes: tuple[History, ...]
+    sequence: int
+    has_ended: bool
+
+
+async def run_events(context: Context, run_id: str, after: int, links: Links) -> AsyncIterator[bytes]:
+    """`status` for each change behind `after`, `progress` while it works, `done` with the run; ends with the run."""
+    seen, told, silent_s = after, None, 0.0
+    while (look := await _look(context, run_id, seen, links)) is not None:
+        for change in look.changes:
+            yield encode(change.sequence, "status", history_document(change))
+        seen = max(seen, look.sequence)
+        if look.has_ended:
+            yield encode(look.sequence, "done", look.document)
+            return
+        progress = look.document["progress"]
+        if progress != told:
+            yield encode(seen, "progress", progress)
+        silent_s = 0.0 if look.changes or progress != told else silent_s + LOOK_S
+        told = progress
+        if silent_s >= KEEP_ALIVE_S:
+            silent_s = 0.0
+            yield STILL_HERE
+        if await _next(context, run_id, seen) is None:
+            return
+
+
+async def _look(context: Context, run_id: str, seen: int, links: Links) -> _Look | None:
+    """Nothing where the run is deleted."""
+    async with context.database.read() as session:
+        row = await living_of(session, run_id)
+        if row is None:
+            return None
+        found = tuple(await changes(session, run_id, seen))
+        facts = (await describe_runs(session, [row]))[0]
+    return _Look(run_document(facts, links), found, row.sequence, row.status in RUN.final)
+
+
+async def _next(context: Context, run_id: str, seen: int) -> Run | None:
+    return await context.waiters.wait(Run, run_id, lambda row: row.sequence > seen, LOOK_S)

@@ -1,0 +1,293 @@
+"""Runs: how rows are shown, how far one is, what came of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from api.links import Links
+from api.schemas.base import Instant
+from api.schemas.batch_specs import spec_document
+from api.schemas.jobs import SpecShown
+from api.schemas.resource import about
+from core.clock import now_micros
+from core.errors import Json
+from state.datatables import Dataset
+from state.documents import instant
+from state.jobtables import Run
+from state.queries.runs import RunFacts
+
+STAGES = ("read", "score", "write")
+
+
+class ProgressShown(BaseModel):
+    """How far a run is; what cannot be told yet is null."""
+
+    rows: int
+    rows_total: int | None
+    rows_per_s: float | None
+    eta_s: float | None
+    percent: float | None
+    detail: str | None
+
+
+class MadeShown(BaseModel):
+    """A dataset that a run made; its name while it is there."""
+
+    dataset: str
+    url: str
+
+
+class RunUrls(BaseModel):
+    """What can be read of a run, and where its verbs are sent."""
+
+    self: str
+    logs: str
+    result: str
+    metrics: str
+    history: str
+    events: str
+    pause: str
+    resume: str
+    stop: str
+
+
+class RunShown(BaseModel):
+    """One execution of a job: how far it is, what it reads and what it made. `duration_s` is without its pauses."""
+
+    id: str
+    job: str
+    number: int
+    name: str
+    kind: str
+    status: str
+    reason: str | None
+    message: str | None
+    since: Instant
+    generation: int
+    etag: str
+    trigger: str = Field(description="`manual`, `schedule`, `backfill` or `after`.")
+    scheduled_for: Instant | None
+    created_at: Instant
+    updated_at: Instant
+    started_at: Instant | None
+    completed_at: Instant | None
+    duration_s: float
+    progress: ProgressShown
+    rows_in: int
+    rows_out: int
+    bad: int
+    model: str | None
+    version: str | None = Field(description="Null until it has begun: only then it is certain.")
+    input: str | None
+    output: MadeShown | None
+    bad_rows: MadeShown | None
+    error: dict[str, Any] | None
+    retries: int
+    env_names: list[str]
+    args: list[str]
+    spec: SpecShown
+    urls: RunUrls
+    operation: str | None
+
+
+class RunPage(BaseModel):
+    """One page of runs."""
+
+    items: list[RunShown]
+    next_page_token: str | None
+    total: int | None = None
+
+
+class ResultDatasetShown(BaseModel):
+    """A dataset that a run made, and where its rows are."""
+
+    id: str
+    name: str
+    status: str
+    format: str | None
+    rows: int | None
+    size_bytes: int | None
+    columns: list[dict[str, Any]] | None
+    created_at: Instant
+    url: str
+    content_url: str
+    preview_url: str
+
+
+class ResultShown(BaseModel):
+    """What came of a run. A dataset that was deleted since is null."""
+
+    run: str
+    status: str
+    rows_in: int
+    rows_out: int
+    bad: int
+    output: ResultDatasetShown | None
+    bad_rows: ResultDatasetShown | None
+    error: dict[str, Any] | None
+
+
+class SecondsShown(BaseModel):
+    """Where the time went, summed over everything that worked at the same time."""
+
+    read: float | None
+    score: float | None
+    write: float | None
+
+
+class RunMetricsShown(BaseModel):
+    """A run in figures; what is not known, or not yet, is null."""
+
+    run: str
+    status: str
+    duration_s: float
+    rows_in: int
+    rows_out: int
+    bad: int
+    rows_per_s: float | None
+    chunks: int
+    bytes: int | None
+    seconds: SecondsShown
+    cpu_s: float | None
+    memory_bytes: int | None
+    retries: int
+
+
+def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
+    """The run object."""
+    row = facts.row
+    path = run_path(row)
+    shown = about(row)
+    for name in ("display_name", "description", "tags"):
+        del shown[name]
+    return {
+        "id": row.id,
+        "job": row.job_name,
+        "number": row.number,
+        "name": row.name,
+        "kind": row.kind,
+        **shown,
+        "trigger": row.trigger,
+        "scheduled_for": instant(row.scheduled_for),
+        "started_at": instant(row.started_at),
+        "completed_at": instant(row.completed_at),
+        "duration_s": _duration_s(row),
+        "progress": _progress(facts),
+        **_counts(facts),
+        "model": facts.model,
+        "version": facts.version,
+        "input": facts.input or row.spec["input"].get("uri"),
+        "output": _made(facts.output, links),
+        "bad_rows": _made(facts.bad_rows, links),
+        "error": _error(row),
+        "retries": row.retries,
+        "env_names": list(row.env_names),
+        "args": row.spec["args"],
+        "spec": spec_document(row.spec),
+        "urls": _urls(links.to(path)),
+        "operation": links.operation(facts.operation_id) if facts.operation_id else None,
+    }
+
+
+def run_path(row: Run) -> str:
+    """Where a run is read."""
+    return f"/api/v1/jobs/{row.job_name}/runs/{row.number}"
+
+
+def result_document(facts: RunFacts, output: Dataset | None, bad_rows: Dataset | None, links: Links) -> dict[str, Json]:
+    """What came of a run."""
+    row = facts.row
+    return {
+        "run": row.id,
+        "status": str(row.status),
+        **_counts(facts),
+        "output": _result(output, links),
+        "bad_rows": _result(bad_rows, links),
+        "error": _error(row),
+    }
+
+
+def run_metrics_document(facts: RunFacts) -> dict[str, Json]:
+    """A run in figures, at its end from its summary, before from what its process tells."""
+    row, told = facts.row, _told(facts)
+    seconds = told.get("seconds") or {}
+    chunks = facts.tally.chunks if facts.tally else told.get("chunks") or 0
+    return {
+        "run": row.id,
+        "status": str(row.status),
+        "duration_s": _duration_s(row),
+        **_counts(facts),
+        "rows_per_s": told.get("rows_per_s"),
+        "chunks": chunks,
+        "bytes": told.get("bytes"),
+        "seconds": {stage: seconds.get(stage) for stage in STAGES},
+        "cpu_s": told.get("cpu_s"),
+        "memory_bytes": told.get("memory_bytes"),
+        "retries": row.retries,
+    }
+
+
+def _told(facts: RunFacts) -> Mapping[str, Any]:
+    return facts.row.summary or facts.progress or {}
+
+
+def _counts(facts: RunFacts) -> dict[str, Json]:
+    """Rows: of a live run those that its ledger has, and of which nothing can be lost."""
+    names = ("rows_in", "rows_out", "bad")
+    if facts.row.summary is not None:
+        return {name: facts.row.summary.get(name) or 0 for name in names}
+    return {name: 0 if facts.tally is None else getattr(facts.tally, name) for name in names}
+
+
+def _progress(facts: RunFacts) -> dict[str, Json]:
+    told = _told(facts)
+    rows_in = _counts(facts)["rows_in"]
+    shown: dict[str, Json] = {"rows": told.get("rows", rows_in)}
+    shown |= {name: told.get(name) for name in ("rows_total", "rows_per_s", "eta_s", "percent", "detail")}
+    if facts.row.status == "succeeded":
+        shown |= {"rows": rows_in, "rows_total": rows_in, "eta_s": None, "percent": 100.0}
+    elif facts.row.status != "running":
+        shown["eta_s"] = None
+    return shown
+
+
+def _duration_s(row: Run) -> float:
+    """How long its processes worked, and that of now."""
+    is_under_way = row.resumed_at is not None and row.status == "running"
+    present = max(0, now_micros() - (row.resumed_at or 0)) if is_under_way else 0
+    return round((row.running_micros + present) / 1_000_000, 3)
+
+
+def _error(row: Run) -> dict[str, Any] | None:
+    if row.status != "failed":
+        return None
+    return row.error or {"code": row.reason, "title": "The run failed", "detail": row.message}
+
+
+def _made(name: str | None, links: Links) -> dict[str, Json] | None:
+    return None if name is None else {"dataset": name, "url": links.to(f"/api/v1/datasets/{name}")}
+
+
+def _result(row: Dataset | None, links: Links) -> dict[str, Json] | None:
+    if row is None or row.status == "deleted":
+        return None
+    where = links.to(f"/api/v1/datasets/{row.name}")
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": str(row.status),
+        "format": row.format,
+        "rows": row.rows,
+        "size_bytes": row.size_bytes,
+        "columns": row.columns,
+        "created_at": instant(row.created_at),
+        "url": where,
+        "content_url": f"{where}/content",
+        "preview_url": f"{where}/preview",
+    }
+
+
+def _urls(where: str) -> dict[str, Json]:
+    below = {name: f"{where}/{name}" for name in ("logs", "result", "metrics", "history", "events")}
+    return {"self": where, **below, **{verb: f"{where}:{verb}" for verb in ("pause", "resume", "stop")}}

@@ -1,0 +1,128 @@
+"""Runs: finding and listing them, what is shown of one beside its row, and the successes that nobody followed yet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+
+from core.errors import NotFound
+from state.database import Session
+from state.datatables import Dataset
+from state.jobtables import UNFOLLOWED, Job, Run, RunChunk, RunProcess
+from state.machines import RUN
+from state.queries.lists import Page, View, page
+from state.queries.rows import among_ids
+from state.tables import Model, Operation, Version
+
+LONGEST_NUMBER = 15  # digits; a number beyond is no run and would not fit the column
+WITHOUT = ("env_sealed", "resolved")
+AT_ONCE = 50  # of one look
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the ledger of a live run has: rows that were read, that were scored, and that were bad."""
+
+    chunks: int
+    rows_in: int
+    rows_out: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run with the names of what it reads, runs and made, how far it is, and what happens to it now."""
+
+    row: Run
+    model: str | None
+    version: str | None
+    input: str | None
+    output: str | None
+    bad_rows: str | None
+    progress: Mapping[str, Any] | None
+    tally: Tally | None
+    operation_id: str | None
+
+
+async def find_run(session: Session, job: Job, given: str) -> Run:
+    """A run of the job by its number, `latest` or its id. Raises `NotFound`."""
+    query = select(Run).where(Run.job_id == job.id, Run.deleted_at.is_(None))
+    if given == "latest":
+        query = query.order_by(Run.number.desc())
+    elif given.startswith("run_"):
+        query = query.where(Run.id == given)
+    elif given.isascii() and given.isdecimal() and len(given) <= LONGEST_NUMBER:
+        query = query.where(Run.number == int(given))
+    else:
+        raise NotFound(f"'{given[:80]}' names no run: write a number, 'latest' or an id")
+    run = (await session.scalars(query.limit(1))).first()
+    if run is None:
+        raise NotFound(f"job '{job.name}' has no run '{given[:80]}'; GET /api/v1/jobs/{job.name}/runs lists them")
+    return run
+
+
+async def list_runs(session: Session, tenant_id: str, view: View, job: Job | None = None) -> Page[Run]:
+    """The tenant's runs, or those of one job."""
+    mine = Run.tenant_id == tenant_id if job is None else Run.job_id == job.id
+    return await page(session, select(Run).where(mine, Run.deleted_at.is_(None)), Run, view, without=WITHOUT)
+
+
+async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]:
+    """Everything that is shown of runs, in a handful of queries however many they are."""
+    ids = [run.id for run in runs]
+    under_way = [run.id for run in runs if run.status not in RUN.final]
+    names = await _dataset_names(session, runs)
+    versions = await _versions(session, [run.version_id for run in runs if run.version_id])
+    processes = select(RunProcess.run_id, RunProcess.progress).where(among_ids(session, RunProcess.run_id, ids))
+    progress: dict[str, Mapping[str, Any] | None] = dict((await session.execute(processes)).all())
+    tallies = await _tallies(session, under_way)
+    busy = select(Operation.target_id, Operation.id).where(
+        among_ids(session, Operation.target_id, under_way), Operation.status.in_(["queued", "running"])
+    )
+    holders = dict((await session.execute(busy.order_by(Operation.id))).all())
+    found = []
+    for run in runs:
+        model, version = versions.get(run.version_id or "", (run.spec.get("model"), None))
+        read, made, bad = (names.get(id or "") for id in (run.dataset_id, run.output_id, run.bad_rows_id))
+        far, tally = progress.get(run.id), tallies.get(run.id)
+        found.append(RunFacts(run, model, version, read, made, bad, far, tally, holders.get(run.id)))
+    return found
+
+
+async def unfollowed(session: Session, limit: int = AT_ONCE) -> Sequence[str]:
+    """The ids of runs that succeeded and whose successors were not begun yet, the oldest first."""
+    return list(await session.scalars(select(Run.id).where(UNFOLLOWED).order_by(Run.completed_at).limit(limit)))
+
+
+async def living_of(session: Session, run_id: str) -> Run | None:
+    """A run by its id, if it is not deleted."""
+    return (await session.scalars(select(Run).where(Run.id == run_id, Run.deleted_at.is_(None)))).first()
+
+
+async def _dataset_names(session: Session, runs: Sequence[Run]) -> Mapping[str, str]:
+    """Of those that are still there."""
+    wanted = {id for run in runs for id in (run.dataset_id, run.output_id, run.bad_rows_id) if id}
+    if not wanted:
+        return {}
+    query = select(Dataset.id, Dataset.name).where(
+        among_ids(session, Dataset.id, sorted(wanted)), Dataset.status != "deleted"
+    )
+    return dict((await session.execute(query)).all())
+
+
+async def _versions(session: Session, ids: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+    """The name of the model and the number of each version."""
+    if not ids:
+        return {}
+    query = select(Version.id, Model.name, Version.number).join(Model, Model.id == Version.model_id)
+    found = await session.execute(query.where(among_ids(session, Version.id, sorted(set(ids)))))
+    return {id: (name, str(number)) for id, name, number in found}
+
+
+async def _tallies(session: Session, ids: Sequence[str]) -> Mapping[str, Tally]:
+    if not ids:
+        return {}
+    sums = (func.count(), func.sum(RunChunk.rows_in), func.sum(RunChunk.rows_out), func.sum(RunChunk.bad))
+    query = select(RunChunk.run_id, *sums).where(among_ids(session, RunChunk.run_id, ids)).group_by(RunChunk.run_id)
+    return {id: Tally(*(int(each) for each in found)) for id, *found in await session.execute(query)}
