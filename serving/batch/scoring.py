@@ -25,7 +25,7 @@ from serving.typed import TypedColumn
 from serving.validate import Question
 
 # Rows of one call of the engine: beyond some thousands a call gains nothing, and what it holds grows.
-MOST_ROWS: Final = 4096
+MOST_ROWS: Final = 8192
 _CALL_BYTES: Final = 4 * 2**20
 # Where a block has as many errors as are told at once, it is halved down to this before it is looked at again.
 _SMALL: Final = 64

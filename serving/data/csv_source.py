@@ -1,51 +1,79 @@
-"""CSV files as chunks, by pyarrow's own reader: a piece goes through it whole, and again row by row where it fails."""
+"""CSV files as chunks, by pyarrow's own reader: a piece goes through it whole, and again by columns where it fails."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import csv
 
-from serving.data.cutting import Dialect
-from serving.data.formats import BadRow, Format
+from serving.data.bad_cells import Fault, Sieve, cell_faults, widths
+from serving.data.cutting import Dialect, Rows, line_ends
+from serving.data.formats import LONGEST_TEXT, BadRow, Format
 from serving.data.source import Chunk, Piece, Reading
+from serving.data.table_pieces import selected
 from serving.data.text_pieces import TextPieces
 from serving.data.types import text_type
 
 BLOCK_BYTES: Final = 2**20  # of pyarrow's; larger ones leave the processor's caches
+_LONGEST_BLOCK_BYTES: Final = 2**30
+Width = tuple[int, int, int]
 
 
 class CsvReader:
     """Rows of text to a table, for columns that are known."""
 
-    def __init__(self, format: Format, columns: Sequence[str] | None) -> None:
+    def __init__(self, format: Format, columns: Sequence[str] | None = None) -> None:
         self.names = [column.name for column in format.columns]
-        kinds = {column.name: text_type(column) for column in format.columns}
-        self._included = self.names if columns is None else list(columns)
-        self.schema = pa.schema([(name, kinds[name]) for name in self._included])
+        whole = pa.schema([(column.name, text_type(column)) for column in format.columns])
+        self.schema: pa.Schema = selected(whole, columns)
         self._format = format
-        self._convert = csv.ConvertOptions(
+        self._null_values = list(format.null_values)
+        self._typed = self._options({field.name: field.type for field in self.schema})
+        self._untyped = self._options({name: pa.binary() for name in self.schema.names})
+
+    def table(
+        self, text: bytes | memoryview, odd: list[Width] | None = None, *, has_long_rows: bool = True
+    ) -> pa.Table:
+        """The rows as a table; those of another width are put into `odd`, where that is given, and left out.
+
+        Raises `pa.ArrowInvalid` where a cell is none of its column's type.
+        """
+        return self._read(text, self._typed, odd, has_long_rows=has_long_rows)
+
+    def texts(self, text: bytes, odd: list[Width]) -> pa.Table:
+        """Likewise, with each cell as it stands there."""
+        return self._read(text, self._untyped, odd, has_long_rows=True)
+
+    def _options(self, kinds: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
+        return csv.ConvertOptions(
             column_types=kinds,
-            null_values=list(format.null_values),
+            null_values=self._null_values,
             strings_can_be_null=True,
-            include_columns=self._included,
+            include_columns=self.schema.names,
         )
 
-    def table(self, text: bytes, *, has_long_rows: bool) -> pa.Table:
-        """The rows as a table. Raises `pa.ArrowException` where a cell is none of its column's type."""
+    def _read(
+        self, text: bytes | memoryview, convert: csv.ConvertOptions, odd: list[Width] | None, *, has_long_rows: bool
+    ) -> pa.Table:
+        def skip(row: csv.InvalidRow) -> str:
+            assert odd is not None
+            odd.append((row.number, row.expected_columns, row.actual_columns))
+            return "skip"
+
+        # pyarrow refuses a row that lies in three of its blocks; one with line ends in its cells must lie in one.
+        block_bytes = min(max(BLOCK_BYTES, len(text)), _LONGEST_BLOCK_BYTES) if has_long_rows else BLOCK_BYTES
         return csv.read_csv(
-            pa.BufferReader(text),
-            read_options=csv.ReadOptions(use_threads=False, column_names=self.names, block_size=BLOCK_BYTES),
-            parse_options=self._parse(has_long_rows=has_long_rows),
-            convert_options=self._convert,
-        )
-
-    def _parse(self, *, has_long_rows: bool) -> csv.ParseOptions:
-        return csv.ParseOptions(
-            delimiter=self._format.delimiter,
-            quote_char=self._format.quote or False,
-            newlines_in_values=has_long_rows,
+            pa.BufferReader(pa.py_buffer(text)),
+            read_options=csv.ReadOptions(use_threads=False, column_names=self.names, block_size=block_bytes),
+            parse_options=csv.ParseOptions(
+                delimiter=self._format.delimiter,
+                quote_char=self._format.quote or False,
+                newlines_in_values=has_long_rows,
+                invalid_row_handler=None if odd is None else skip,
+            ),
+            convert_options=convert,
         )
 
 
@@ -54,8 +82,8 @@ class CsvSource:
 
     def __init__(self, reading: Reading) -> None:
         self._reader = CsvReader(reading.format, reading.columns)
-        dialect = Dialect(reading.format.delimiter, reading.format.quote)
-        self._pieces = TextPieces(reading, dialect, has_header=reading.format.has_header)
+        self._dialect = Dialect(reading.format.delimiter, reading.format.quote)
+        self._pieces = TextPieces(reading, self._dialect, has_header=reading.format.has_header)
         self.schema = self._reader.schema
         self.rows: int | None = None
 
@@ -65,7 +93,61 @@ class CsvSource:
 
     def read(self, piece: Piece) -> Chunk:
         """See `Source.read`."""
-        table = self._reader.table(piece.data, has_long_rows=piece.has_long_rows)
-        bad: Sequence[BadRow] = ()
-        row_numbers: np.ndarray | None = None
-        return Chunk(piece.ordinal, piece.first_row, piece.rows, table, row_numbers, bad, piece.next)
+        return read_piece(self._reader, self._dialect, piece)
+
+
+def read_piece(reader: CsvReader, dialect: Dialect, piece: Piece) -> Chunk:
+    """The chunk of a piece of CSV."""
+    odd: list[Width] = []
+    faults: Mapping[int, Fault]
+    try:
+        table = reader.table(piece.text, odd, has_long_rows=piece.has_long_rows)
+        faults = widths(odd)
+    except pa.ArrowInvalid:
+        table, faults = None, {}
+    if table is None or len(table) + len(faults) != piece.rows:
+        table, faults = _sifted(reader, dialect, bytes(piece.text))
+    if not faults:
+        return Chunk(piece.ordinal, piece.first_row, piece.rows, table, None, (), piece.next)
+    text = bytes(piece.text)
+    bad = bad_rows(text, dialect.rows(text), piece, faults)
+    good = _others(piece.rows, faults) + piece.first_row
+    return Chunk(piece.ordinal, piece.first_row, piece.rows, table, good, bad, piece.next)
+
+
+def bad_rows(text: bytes, rows: Rows, piece: Piece, faults: Mapping[int, Fault]) -> list[BadRow]:
+    """What is told of rows that are at fault, with the line where each begins."""
+    bad, line, at = [], piece.line, 0
+    for place in sorted(faults):
+        start, end = int(rows.starts[place]), int(rows.ends[place])
+        line += line_ends(text[at:start], start - at)
+        at = start
+        column, reason = faults[place]
+        shown = text[start : min(end, start + 4 * LONGEST_TEXT)].decode("utf-8", "replace").strip("\r\n")
+        bad.append(BadRow(piece.first_row + place, line, column, reason, shown[:LONGEST_TEXT]))
+    return bad
+
+
+def _sifted(reader: CsvReader, dialect: Dialect, text: bytes) -> tuple[pa.Table, Mapping[int, Fault]]:
+    """The good rows of a text that has bad ones."""
+    rows = dialect.rows(text)
+    sieve = Sieve(text, rows, reader.table)
+    odd: list[Width] = []
+    try:
+        cells = reader.texts(text, odd)
+    except pa.ArrowInvalid:
+        cells = None
+    if cells is not None and len(cells) + len(odd) == len(rows.starts):
+        sieve.faults |= widths(odd)
+        places = _others(len(rows.starts), sieve.faults)
+        for place, fault in cell_faults(cells, reader.schema).items():
+            sieve.faults[int(places[place])] = fault
+    sieve.sift(_others(len(rows.starts), sieve.faults))
+    tables = sieve.tables or [reader.schema.empty_table()]
+    return pa.concat_tables(tables), sieve.faults
+
+
+def _others(count: int, faults: Mapping[int, Fault]) -> NDArray[np.int64]:
+    is_good = np.ones(count, np.bool_)
+    is_good[list(faults)] = False
+    return np.flatnonzero(is_good)

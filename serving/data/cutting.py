@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 LF: Final = 10
 CR: Final = 13
+_QUOTE: Final = 34
 Places = NDArray[np.int64]
 _PLAIN_BYTES: Final = 2**18  # a slice whose masks stay in the cache
 _LINE: Final = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r)")
@@ -46,15 +47,49 @@ class Dialect:
         self.quote = None if quote is None else ord(quote)
         self._row = _LINE.match if quote is None else _row_pattern(delimiter.encode(), quote.encode())
 
-    def cut(self, block: bytes, most: int, *, is_last: bool) -> Cut:
+    def cut(self, block: memoryview, most: int, *, is_last: bool) -> Cut:
         """Cut up to `most` rows off a block that begins with a row. What follows the last line end is a row only where
         the block is the last one; empty lines go with the row before them."""
+        plain = self._cut_plain(np.frombuffer(block, np.uint8), most)
+        if plain is not None and (not is_last or plain.rows == most or plain.end == len(block)):
+            return plain
+        return self._cut_any(bytes(block), most, is_last=is_last)
+
+    def rows(self, block: bytes) -> Rows:
+        """Every row of a text."""
+        return _rows(block, self._ends(block), is_last=True)
+
+    def _cut_plain(self, data: NDArray[np.uint8], most: int) -> Cut | None:
+        """Rows of a block by counting; `None` where it has quotes, carriage returns or empty lines."""
+        if not len(data) or data[0] == LF:
+            return None
+        count = last = 0
+        for at in range(0, len(data), _PLAIN_BYTES):
+            part = data[at : at + _PLAIN_BYTES + 1]
+            mask = part == LF
+            if (mask[1:] & mask[:-1]).any() or self._is_special(part, mask):
+                return None
+            found = int(np.count_nonzero(mask[:_PLAIN_BYTES]))
+            if count + found >= most:
+                end = at + int(np.flatnonzero(mask)[most - count - 1]) + 1
+                return Cut(most, end, most)
+            last = at if found else last
+            count += found
+        if not count:
+            return Cut(0, 0, 0)
+        return Cut(count, last + int(np.flatnonzero(data[last : last + _PLAIN_BYTES] == LF)[-1]) + 1, count)
+
+    def _is_special(self, part: NDArray[np.uint8], feeds: NDArray[np.bool_]) -> bool:
+        """Whether something but line feeds may end a row or keep one from it. One look tells of most tables that
+        nothing else in them is as low in ASCII as a quote; a second one is for spaces."""
+        is_low = self.quote is None or self.quote <= _QUOTE
+        if is_low and np.count_nonzero(part <= _QUOTE) == np.count_nonzero(feeds):
+            return False
+        return bool((part == CR).any() or (self.quote is not None and (part == self.quote).any()))
+
+    def _cut_any(self, block: bytes, most: int, *, is_last: bool) -> Cut:
         if not is_last and block.endswith(b"\r"):
             block = block[:-1]  # may be half of a CRLF
-        if self._is_plain(block):
-            plain = _cut_plain(block, most)
-            if plain is not None and (not is_last or plain.rows == most or plain.end == len(block)):
-                return plain
         ends = self._ends(block)
         rows = _rows(block, ends, is_last=is_last)
         count = min(most, len(rows.starts))
@@ -62,15 +97,8 @@ class Dialect:
             end = int(rows.starts[count])
         else:
             end = len(block) if is_last else int(ends[-1]) if len(ends) else 0
-        lines = _line_ends(block, end)
+        lines = line_ends(block, end)
         return Cut(count, end, lines, lines > int(np.searchsorted(ends, end, "right")))
-
-    def rows(self, block: bytes) -> Rows:
-        """Every row of a text."""
-        return _rows(block, self._ends(block), is_last=True)
-
-    def _is_plain(self, block: bytes) -> bool:
-        return (self.quote is None or self.quote not in block) and CR not in block
 
     def _ends(self, block: bytes) -> Places:
         """Behind every line end that is not in a quoted cell."""
@@ -83,7 +111,8 @@ class Dialect:
         quotes = np.flatnonzero(data == self.quote)
         if not self._is_quoted_well(data, quotes):
             return self._ends_by_pattern(block)
-        return feeds[np.searchsorted(quotes, feeds) % 2 == 0] + 1
+        outside: Places = feeds[np.searchsorted(quotes, feeds) % 2 == 0] + 1
+        return outside
 
     def _is_quoted_well(self, data: NDArray[np.uint8], quotes: Places) -> bool:
         """Whether each quote that opens a cell by their parity stands where a cell begins, and each that closes one
@@ -104,29 +133,19 @@ class Dialect:
         return np.array(ends, np.int64)
 
 
+def line_ends(block: bytes, end: int) -> int:
+    """How many lines end before this byte."""
+    feeds = block.count(b"\n", 0, end)
+    if CR not in block:
+        return feeds
+    return feeds + block.count(b"\r", 0, end) - block.count(b"\r\n", 0, end)
+
+
 def _row_pattern(delimiter: bytes, quote: bytes) -> Callable[[bytes, int], re.Match[bytes] | None]:
     d, q = re.escape(delimiter), re.escape(quote)
     rest = rb"[^" + d + rb"\r\n]*+"
     cell = rb"(?:" + q + rb"(?:[^" + q + rb"]++|" + q + q + rb")*+" + q + rest + rb"|(?!" + q + rb")" + rest + rb")"
     return re.compile(cell + rb"(?:" + d + cell + rb")*+(?:\r\n|\n|\r)").match
-
-
-def _cut_plain(block: bytes, most: int) -> Cut | None:
-    """Rows of a block without quotes and returns, by counting; `None` where it has empty lines."""
-    data = np.frombuffer(block, np.uint8)
-    if block[:1] == b"\n":
-        return None
-    count = 0
-    for at in range(0, len(data), _PLAIN_BYTES):
-        mask = data[at : at + _PLAIN_BYTES + 1] == LF
-        if (mask[1:] & mask[:-1]).any():
-            return None
-        found = int(np.count_nonzero(mask[:_PLAIN_BYTES]))
-        if count + found >= most:
-            end = at + int(np.flatnonzero(mask)[most - count - 1]) + 1
-            return Cut(most, end, most)
-        count += found
-    return Cut(count, block.rfind(b"\n") + 1, count)
 
 
 def _rows(block: bytes, ends: Places, *, is_last: bool) -> Rows:
@@ -138,10 +157,3 @@ def _rows(block: bytes, ends: Places, *, is_last: bool) -> Rows:
     first = np.frombuffer(block, np.uint8)[starts]
     is_row = (first != LF) & (first != CR)
     return Rows(starts[is_row], ends[is_row])
-
-
-def _line_ends(block: bytes, end: int) -> int:
-    feeds = block.count(b"\n", 0, end)
-    if CR not in block:
-        return feeds
-    return feeds + block.count(b"\r", 0, end) - block.count(b"\r\n", 0, end)

@@ -1,4 +1,4 @@
-"""How a data file is to be read, in words that travel as JSON: found by `recognise`, kept with a dataset, read by a run.
+"""How a data file is to be read, in words that travel as JSON: found once, kept with a dataset, read by every run.
 
 Nothing here needs pyarrow.
 """
@@ -58,7 +58,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be read: its 0-based number among all input rows, its 1-based line where the format has some."""
+    """A row that cannot be read: its 0-based number among all input rows, its 1-based line where there are lines."""
 
     row: int
     line: int | None
@@ -70,9 +70,7 @@ class BadRow:
 class DatasetInvalid(Exception):
     """A file that cannot be read as data, with the line and column where that shows."""
 
-    def __init__(
-        self, message: str, hint: str = "", *, line: int | None = None, column: str | None = None
-    ) -> None:
+    def __init__(self, message: str, hint: str = "", *, line: int | None = None, column: str | None = None) -> None:
         super().__init__(message)
         self.message, self.hint, self.line, self.column = message, hint, line, column
 

@@ -15,7 +15,7 @@ def open_source(
     start: Position | None = None,
     columns: Sequence[str] | None = None,
 ) -> Source:
-    """Files of one format and the same columns as a source; `columns` are those that are read. Raises `DatasetInvalid`."""
+    """Files of one format and the same columns as a source; only `columns` are read. Raises `DatasetInvalid`."""
     reading = Reading(files, format, chunk_rows, start or Position(), columns)
     if format.format == "csv":
         from serving.data.csv_source import CsvSource

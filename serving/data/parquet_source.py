@@ -36,7 +36,9 @@ class ParquetSource:
                     position = piece.next
                     yield piece
             if position.offset != self._footers[number].num_rows:
-                message = f"the footer tells of {self._footers[number].num_rows} rows, of which {position.offset} are there"
+                message = (
+                    f"the footer tells of {self._footers[number].num_rows} rows, of which {position.offset} are there"
+                )
                 raise DatasetInvalid(message, "Write the file again.")
 
     def read(self, piece: Piece) -> Chunk:

@@ -14,15 +14,16 @@ from serving.data.formats import BadRow, Format, Position
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows that were cut off and not yet read: text for CSV and JSON lines, else a table."""
+    """Rows that were cut off and not yet read: a text for CSV and JSON lines, else a table."""
 
     ordinal: int
     first_row: int
     rows: int
     line: int
     next: Position
-    data: bytes | pa.Table
-    has_long_rows: bool = False  # some row has a line end in it
+    text: bytes | memoryview = b""
+    table: pa.Table | None = None
+    has_long_rows: bool = False  # some row of the text has a line end in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is to be read: files in order, how, in chunks of how many rows, from where, and which columns (`None`: all)."""
+    """Files in order and how they are read, in chunks of how many rows, from where, and which columns (`None`: all)."""
 
     files: Sequence[Path]
     format: Format

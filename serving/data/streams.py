@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import pyarrow as pa
 
@@ -20,24 +20,14 @@ _SKIPPED_BYTES: Final = MIB
 DAMAGED: Final = (pa.ArrowException, OSError, ValueError, EOFError, ArithmeticError, LookupError, TypeError)
 
 
-class Bytes(Protocol):
-    """What is read from."""
-
-    def read(self, size: int) -> bytes:
-        """Up to so many bytes; none at the end."""
-
-    def tell(self) -> int:
-        """The place in the file underneath."""
-
-
 class Unpacked:
     """A file's bytes after decompression, counted against what it was packed into."""
 
     def __init__(self, path: Path, compression: str | None) -> None:
         self._file = pa.OSFile(str(path))
-        self._size_bytes = self._file.size()
+        self._size_bytes: int = self._file.size()
         self._stream = self._file if compression is None else pa.CompressedInputStream(self._file, compression)
-        self._is_packed = compression is not None
+        self.is_packed = compression is not None
         self._count = 0
 
     @property
@@ -50,21 +40,17 @@ class Unpacked:
         """How far the file as it lies there has been read."""
         return int(self._file.tell())
 
-    @property
-    def is_seekable(self) -> bool:
-        """Whether `seek` is for free."""
-        return not self._is_packed
-
     def seek(self, offset: int) -> None:
-        """Go to a byte of a file that is not compressed."""
+        """Go to a byte of a file that is not packed."""
         self._file.seek(offset)
 
-    def read(self, size: int) -> bytes:
-        """Up to so many bytes; none at the end. Raises `DatasetInvalid` for a damaged stream, and for a bomb."""
+    def read(self, size: int) -> memoryview:
+        """Up to so many bytes; less at the end. Raises `DatasetInvalid` for a damaged stream, and for a bomb."""
         with damage_told("the compressed file"):
-            found: bytes = self._stream.read(size)
+            # In memory of Arrow's pool, which is used again: new pages would cost more than the reading.
+            found = memoryview(self._stream.read_buffer(size))
         self._count += len(found)
-        if self._is_packed and self._count > max(HARMLESS_BYTES, MOST_RATIO * self._size_bytes):
+        if self.is_packed and self._count > max(HARMLESS_BYTES, MOST_RATIO * self._size_bytes):
             message = f"the file unpacks to more than {MOST_RATIO} times its size, as no table does"
             raise DatasetInvalid(message, "Upload it uncompressed, or in parts.")
         return found
@@ -75,43 +61,56 @@ class Unpacked:
 
 
 class Text:
-    """The same bytes as UTF-8, from a byte of that; `start` is where the text begins, behind a mark of the order."""
+    """The same bytes as UTF-8, from a byte of that; `offset` is where the reading begins, behind a byte order mark."""
 
     def __init__(self, path: Path, format: Format, offset: int = 0) -> None:
         self._bytes = Unpacked(path, format.compression)
         self._decoder = None if format.encoding == "utf-8" else codecs.getincrementaldecoder(format.encoding)()
-        self._is_over = False
-        self._ahead = b""
-        self.offset = 0
-        if offset and self._decoder is None and self._bytes.is_seekable:
+        self._is_rereadable = self._decoder is None and not self._bytes.is_packed
+        self._is_read = False
+        self._ahead = memoryview(b"")
+        self.offset = offset
+        if offset and self._is_rereadable:
             self._bytes.seek(offset)
         elif offset:
             self._skip(offset)
         elif self._decoder is None:
             self._ahead = self._bytes.read(len(UTF8_BOM))
-            if self._ahead == UTF8_BOM:
-                self._ahead, offset = b"", len(UTF8_BOM)
-        self.offset = offset
+            if bytes(self._ahead) == UTF8_BOM:
+                self._ahead, self.offset = memoryview(b""), len(UTF8_BOM)
 
     @property
     def read_bytes(self) -> int:
         """How far the file as it lies there has been read."""
         return self._bytes.read_bytes
 
-    def read(self, size: int) -> bytes:
-        """About so many bytes; none at the end. Raises `DatasetInvalid`."""
-        if self._decoder is None:
-            found = self._ahead + self._bytes.read(size) if self._ahead else self._bytes.read(size)
-            self._ahead = b""
-            return found
-        while not self._is_over:
-            raw = self._bytes.read(size)
-            self._is_over = not raw
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows."""
+        return self._is_read and not self._ahead
+
+    def read(self, size: int) -> memoryview:
+        """About so many bytes, at least what was put back. Raises `DatasetInvalid`."""
+        ahead, self._ahead = self._ahead, memoryview(b"")
+        if self._is_read or len(ahead) >= size:
+            return ahead
+        raw = self._bytes.read(size - len(ahead))
+        # Short of what was asked for is the end: then nobody needs to ask again.
+        self._is_read = len(raw) < size - len(ahead)
+        if self._decoder is not None:
             with damage_told("the text"):
-                text = self._decoder.decode(raw, final=not raw).encode()
-            if text:
-                return text
-        return b""
+                raw = memoryview(self._decoder.decode(raw, final=self._is_read).encode())
+        return memoryview(b"".join((ahead, raw))) if ahead else raw
+
+    def unread(self, rest: memoryview) -> None:
+        """Put back the end of what was read last."""
+        if not rest:
+            return
+        if self._is_rereadable and not self._ahead:
+            self._bytes.seek(self._bytes.read_bytes - len(rest))
+            self._is_read = False
+        else:
+            self._ahead = memoryview(b"".join((rest, self._ahead)))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -120,11 +119,10 @@ class Text:
     def _skip(self, offset: int) -> None:
         left = offset
         while left > 0:
-            found = self.read(min(_SKIPPED_BYTES, left) if self._decoder is None else _SKIPPED_BYTES)
-            if not found:
+            found = self.read(min(_SKIPPED_BYTES, left))
+            if not found and self._is_read:
                 raise DatasetInvalid("the file is shorter than when it was read before", "Start the run again.")
-            if len(found) > left:
-                self._ahead = found[left:]
+            self._ahead = found[left:]
             left -= len(found)
 
 

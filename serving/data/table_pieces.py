@@ -29,7 +29,8 @@ def cut_tables(tables: Iterable[pa.Table], position: Position, chunk_rows: int) 
 
 def read_table(piece: Piece, schema: pa.Schema) -> Chunk:
     """The chunk of a piece that is a table already, proven to keep within its own buffers."""
-    table = piece.data
+    table = piece.table
+    assert table is not None
     with damage_told("the file"):
         table.validate(full=True)
         if table.schema != schema:
@@ -56,4 +57,4 @@ def selected(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
 
 def _piece(parts: Sequence[pa.Table], rows: int, position: Position) -> Piece:
     following = Position(position.chunk + 1, position.row + rows, position.file, position.offset + rows)
-    return Piece(position.chunk, position.row, rows, 0, following, pa.concat_tables(parts))
+    return Piece(position.chunk, position.row, rows, 0, following, table=pa.concat_tables(parts))

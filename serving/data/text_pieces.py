@@ -5,13 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from serving.data.cutting import Cut, Dialect
+from serving.data.cutting import Cut, Dialect, line_ends
 from serving.data.formats import DatasetInvalid, Position
 from serving.data.source import Piece, Reading
 from serving.data.streams import MIB, Text
 
 LONGEST_ROW_BYTES: Final = 64 * MIB
-LARGEST_BLOCK_BYTES: Final = MIB
+LARGEST_BLOCK_BYTES: Final = 32 * MIB
+FIRST_BLOCK_BYTES: Final = MIB
 SMALLEST_BLOCK_BYTES: Final = 64 * 1024
 
 
@@ -23,10 +24,11 @@ class _Growing:
     rows: int = 0
     size_bytes: int = 0
     lines: int = 0
+    unended: int = 0  # bytes of a row whose end was not yet found
     has_long_rows: bool = False
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[memoryview] = field(default_factory=list)
 
-    def add(self, block: bytes, cut: Cut) -> None:
+    def add(self, block: memoryview, cut: Cut) -> None:
         """The rows that a block begins with."""
         if cut.end:
             self.parts.append(block[: cut.end])
@@ -41,7 +43,7 @@ class _Growing:
             begin.chunk + 1, begin.row + self.rows, begin.file, begin.offset + self.size_bytes, begin.line + self.lines
         )
         data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-        return Piece(begin.chunk, begin.row, self.rows, begin.line, following, data, self.has_long_rows)
+        return Piece(begin.chunk, begin.row, self.rows, begin.line, following, data, has_long_rows=self.has_long_rows)
 
 
 class TextPieces:
@@ -49,13 +51,13 @@ class TextPieces:
 
     def __init__(self, reading: Reading, dialect: Dialect, *, has_header: bool) -> None:
         self._reading, self._dialect, self._has_header = reading, dialect, has_header
-        self._block_bytes = LARGEST_BLOCK_BYTES
+        self._piece_bytes = FIRST_BLOCK_BYTES
         self.read_bytes = 0  # of the current file as it lies there
 
     def header(self) -> bytes:
         """The first row of the first file, with its line end; nothing where that has none. Raises `DatasetInvalid`."""
         with closing(Text(self._reading.files[0], self._reading.format)) as text:
-            return self._first_row(text)[0]
+            return self._first_row(text)
 
     def __iter__(self) -> Iterator[Piece]:
         """All pieces from the start on."""
@@ -70,58 +72,57 @@ class TextPieces:
     def _pieces_of_file(self, position: Position) -> Iterator[Piece]:
         path, format = self._reading.files[position.file], self._reading.format
         with closing(Text(path, format, position.offset)) as text:
-            ahead = b""
-            if position.offset == 0 and self._has_header:
-                header, ahead = self._first_row(text)
-                if position.file and header.strip() != self.header().strip():
-                    ahead = header + ahead
-                    header = b""
-                lines = header.count(b"\n") + header.count(b"\r") - header.count(b"\r\n")
-                offset = text.offset + len(header)
-                position = Position(position.chunk, position.row, position.file, offset, position.line + lines)
-            elif position.offset == 0:
-                position = Position(position.chunk, position.row, position.file, text.offset, position.line)
-            yield from self._pieces_of_text(text, ahead, position)
+            lines, offset = 0, text.offset
+            if position.offset == 0 and self._has_header and self._is_header(header := self._first_row(text), position):
+                lines, offset = line_ends(header, len(header)), offset + len(header)
+            elif position.offset == 0 and self._has_header:
+                text.unread(memoryview(header))
+            position = Position(position.chunk, position.row, position.file, offset, position.line + lines)
+            yield from self._pieces_of_text(text, position)
 
-    def _pieces_of_text(self, text: Text, ahead: bytes, position: Position) -> Iterator[Piece]:
+    def _is_header(self, row: bytes, position: Position) -> bool:
+        return position.file == 0 or row.strip() == self.header().strip()
+
+    def _pieces_of_text(self, text: Text, position: Position) -> Iterator[Piece]:
         growing, wanted = _Growing(position), self._reading.chunk_rows
-        block, is_last = ahead, False
         while True:
+            block, is_last = self._block(text, growing)
             if block:
                 cut = self._dialect.cut(block, wanted - growing.rows, is_last=is_last)
                 growing.add(block, cut)
-                block = block[cut.end :]
+                text.unread(block[cut.end :])
+                growing.unended = 0 if cut.end else len(block)
             if growing.rows == wanted or (is_last and growing.rows):
                 piece = growing.done()
-                self._block_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, growing.size_bytes))
+                self._piece_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, growing.size_bytes))
                 growing = _Growing(piece.next)
                 yield piece
-            elif is_last:
+            elif is_last and not block:
                 return
-            else:
-                block, is_last = self._more(text, block, growing)
 
-    def _more(self, text: Text, block: bytes, growing: _Growing) -> tuple[bytes, bool]:
-        """The rest of a row and what follows it; and whether that is all."""
-        if len(block) > LONGEST_ROW_BYTES:
+    def _block(self, text: Text, growing: _Growing) -> tuple[memoryview, bool]:
+        """What follows, as much as a piece has or needs for its end; and whether that is all."""
+        if growing.unended > LONGEST_ROW_BYTES:
             raise too_long(growing.start.line + growing.lines)
-        # A row that is longer than all blocks so far: twice as much each time, so that it is not looked at too often.
-        found = text.read(max(self._block_bytes, len(block)))
+        # A row that is longer than the block: twice as much each time, so that it is not looked at too often.
+        rest = self._piece_bytes + self._piece_bytes // 64 - growing.size_bytes
+        size = max(rest, SMALLEST_BLOCK_BYTES if rest > 0 else FIRST_BLOCK_BYTES, 2 * growing.unended)
+        found = text.read(size)
         self.read_bytes = text.read_bytes
-        return (block + found if block else found), not found
+        return found, text.is_over
 
-    def _first_row(self, text: Text) -> tuple[bytes, bytes]:
-        """The first row, with the empty lines around it, and what was read behind it."""
-        block, is_last = b"", False
+    def _first_row(self, text: Text) -> bytes:
+        """The first row, with the empty lines around it, taken off the text."""
+        size = SMALLEST_BLOCK_BYTES
         while True:
-            cut = self._dialect.cut(block, 1, is_last=is_last)
-            if cut.rows or is_last:
-                return block[: cut.end], block[cut.end :]
+            block = text.read(size)
+            cut = self._dialect.cut(block, 1, is_last=text.is_over) if block else Cut(0, 0, 0)
+            text.unread(block[cut.end :])
+            if cut.rows or text.is_over:
+                return bytes(block[: cut.end])
             if len(block) > LONGEST_ROW_BYTES:
                 raise too_long(1)
-            found = text.read(max(SMALLEST_BLOCK_BYTES, len(block)))
-            is_last = not found
-            block += found
+            size = 2 * max(len(block), SMALLEST_BLOCK_BYTES)
 
 
 def too_long(line: int) -> DatasetInvalid:

@@ -1,19 +1,30 @@
 """Arrow's types and our words for them."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import pyarrow as pa
 
 from serving.data.formats import Column
 
+JSON: Final = "json"  # the text of a JSON value: of an object, or where values have no type in common
+DEEPEST_LIST: Final = 4
+
+_SIMPLE: Final = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
+
+
+def _lists(kind: pa.DataType, depth: int) -> Iterator[pa.DataType]:
+    for _ in range(depth):
+        kind = pa.list_(kind)
+        yield kind
+
+
 # The types that text can have, by Arrow's own name.
 _BY_NAME: Final = {
     str(each): each
     for each in (
-        pa.int64(),
-        pa.float64(),
-        pa.bool_(),
-        pa.string(),
+        *_SIMPLE,
+        *(nested for kind in _SIMPLE for nested in _lists(kind, DEEPEST_LIST)),
         pa.date32(),
         pa.timestamp("s"),
         pa.timestamp("ns"),
