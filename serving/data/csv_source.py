@@ -106,12 +106,12 @@ def read_piece(reader: CsvReader, dialect: Dialect, piece: Piece) -> Chunk:
     except pa.ArrowInvalid:
         table, faults = None, {}
     if table is None or len(table) + len(faults) != piece.rows:
-        table, faults = _sifted(reader, dialect, bytes(piece.text))
+        table, faults = sifted(reader, dialect, bytes(piece.text))
     if not faults:
         return Chunk(piece.ordinal, piece.first_row, piece.rows, table, None, (), piece.next)
     text = bytes(piece.text)
     bad = bad_rows(text, dialect.rows(text), piece, faults)
-    good = _others(piece.rows, faults) + piece.first_row
+    good = others(piece.rows, faults) + piece.first_row
     return Chunk(piece.ordinal, piece.first_row, piece.rows, table, good, bad, piece.next)
 
 
@@ -128,7 +128,7 @@ def bad_rows(text: bytes, rows: Rows, piece: Piece, faults: Mapping[int, Fault])
     return bad
 
 
-def _sifted(reader: CsvReader, dialect: Dialect, text: bytes) -> tuple[pa.Table, Mapping[int, Fault]]:
+def sifted(reader: CsvReader, dialect: Dialect, text: bytes) -> tuple[pa.Table, Mapping[int, Fault]]:
     """The good rows of a text that has bad ones."""
     rows = dialect.rows(text)
     sieve = Sieve(text, rows, reader.table)
@@ -139,15 +139,15 @@ def _sifted(reader: CsvReader, dialect: Dialect, text: bytes) -> tuple[pa.Table,
         cells = None
     if cells is not None and len(cells) + len(odd) == len(rows.starts):
         sieve.faults |= widths(odd)
-        places = _others(len(rows.starts), sieve.faults)
+        places = others(len(rows.starts), sieve.faults)
         for place, fault in cell_faults(cells, reader.schema).items():
             sieve.faults[int(places[place])] = fault
-    sieve.sift(_others(len(rows.starts), sieve.faults))
+    sieve.sift(others(len(rows.starts), sieve.faults))
     tables = sieve.tables or [reader.schema.empty_table()]
     return pa.concat_tables(tables), sieve.faults
 
 
-def _others(count: int, faults: Mapping[int, Fault]) -> NDArray[np.int64]:
+def others(count: int, faults: Mapping[int, Fault]) -> NDArray[np.int64]:
     is_good = np.ones(count, np.bool_)
     is_good[list(faults)] = False
     return np.flatnonzero(is_good)

@@ -11,6 +11,7 @@ from serving.data.source import Piece, Reading
 from serving.data.streams import MIB, Text
 
 LONGEST_ROW_BYTES: Final = 64 * MIB
+LARGEST_PIECE_BYTES: Final = 128 * MIB
 LARGEST_BLOCK_BYTES: Final = 32 * MIB
 FIRST_BLOCK_BYTES: Final = MIB
 SMALLEST_BLOCK_BYTES: Final = 64 * 1024
@@ -92,6 +93,7 @@ class TextPieces:
                 growing.add(block, cut)
                 text.unread(block[cut.end :])
                 growing.unended = 0 if cut.end else len(block)
+            self.read_bytes = text.read_bytes
             if growing.rows == wanted or (is_last and growing.rows):
                 piece = growing.done()
                 self._piece_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, growing.size_bytes))
@@ -104,11 +106,12 @@ class TextPieces:
         """What follows, as much as a piece has or needs for its end; and whether that is all."""
         if growing.unended > LONGEST_ROW_BYTES:
             raise too_long(growing.start.line + growing.lines)
+        if growing.size_bytes > LARGEST_PIECE_BYTES:
+            raise _too_large(growing.start.line, self._reading.chunk_rows)
         # A row that is longer than the block: twice as much each time, so that it is not looked at too often.
         rest = self._piece_bytes + self._piece_bytes // 64 - growing.size_bytes
         size = max(rest, SMALLEST_BLOCK_BYTES if rest > 0 else FIRST_BLOCK_BYTES, 2 * growing.unended)
         found = text.read(size)
-        self.read_bytes = text.read_bytes
         return found, text.is_over
 
     def _first_row(self, text: Text) -> bytes:
@@ -130,3 +133,8 @@ def too_long(line: int) -> DatasetInvalid:
     message = f"line {line} has no end within {LONGEST_ROW_BYTES // MIB} MiB"
     hint = "Check the line ends, and whether a quote is opened there and never closed."
     return DatasetInvalid(message, hint, line=line)
+
+
+def _too_large(line: int, rows: int) -> DatasetInvalid:
+    message = f"{rows} rows from line {line} on have more than {LARGEST_PIECE_BYTES // MIB} MiB"
+    return DatasetInvalid(message, "Read fewer rows at a time, or keep such values in files.", line=line)
