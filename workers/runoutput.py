@@ -10,9 +10,9 @@ from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
 from state.ledger import StoredPart, bad_parts, output_parts
+from state.naming import LONGEST_NAME
 from state.publishing import Output, publish_dataset
 from state.queries.datasets import Piece
-from state.resolving import output_name
 from state.runplacing import unwant_run
 from state.settling import stretch, summary
 from state.tables import Operation
@@ -21,6 +21,7 @@ from storage.digests import Digest
 from workers.previews import keep_preview
 from workers.resources import Held, Resources
 
+BAD: Final = "-bad"  # behind the output's name
 PREVIEW_ROWS: Final = 500
 PREVIEW_BYTES: Final = 1024 * 1024  # of the file of bad rows
 BAD_COLUMNS: Final = (
@@ -85,7 +86,7 @@ async def _bad_rows(resources: Resources, run: Run, parts: Sequence[StoredPart])
         run_id=run.id,
         number=run.number,
         role="bad_rows",
-        name=output_name(run, wanted["name"], "-bad"),
+        name=wanted["name"][: LONGEST_NAME - len(BAD)].rstrip("-") + BAD,
         format="jsonl",
         pieces=[Piece(part.digest, part.size_bytes, part.rows) for part in parts],
         layout=_layout("jsonl", None, columns),

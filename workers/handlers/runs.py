@@ -12,7 +12,7 @@ from state.database import Session
 from state.endings import lock_held
 from state.jobtables import Run
 from state.placements import StaleGeneration
-from state.resolving import resolve
+from state.resolving import InputUnderWay, resolve
 from state.runplacing import SeenRun
 from state.runspecs import run_spec
 from state.settling import stretch
@@ -50,8 +50,8 @@ async def execute(held: Held, resources: Resources) -> Outcome:
         return await _see_to(held, resources)
     except StaleGeneration as error:
         return Canceled(error.message)
-    except ClaimLost:
-        raise
+    except InputUnderWay as error:
+        return Wait(timedelta(seconds=LATEST_S), error.message)  # the watcher wakes us when it is there
     except Unavailable as error:
         # Not a failed attempt: a run of a week would have used all of them by its end.
         return Wait(AWAY, error.message)
