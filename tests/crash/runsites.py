@@ -1,7 +1,6 @@
 """Installations on which runs are killed: the real scorer or its stand-in, and what a run begins with."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,6 +40,14 @@ class Workpiece:
         return await ground.job(**self.spec)
 
 
+def flowers(rows: int, bad: int) -> bytes:
+    """A CSV of so many flowers, one of which has no width."""
+    places = [(4 + row % 40 / 10, 2 + row % 20 / 10, 1 + row % 60 / 10, row % 25 / 10) for row in range(rows)]
+    lines = [",".join(f"{place:.1f}" for place in each) for each in places]
+    lines[bad] = "4.0,many,1.0,0.2"
+    return (",".join(COLUMNS) + "\n" + "\n".join(lines) + "\n").encode()
+
+
 def for_the_stand_in(rows: int = 2000) -> Workpiece:
     """Rows that the stand-in doubles."""
     return Workpiece(b"a model", SIGNATURE, numbers(rows, bad=(777,)), LAYOUT, {"chunk_rows": 100})
@@ -48,12 +55,7 @@ def for_the_stand_in(rows: int = 2000) -> Workpiece:
 
 def for_the_scorer(rows: int = 40_000) -> Workpiece:
     """Flowers for a real classifier."""
-    lines = [
-        f"{4 + row % 40 / 10:.1f},{2 + row % 20 / 10:.1f},{1 + row % 60 / 10:.1f},{row % 25 / 10:.1f}"
-        for row in range(rows)
-    ]
-    lines[777] = "4.0,many,1.0,0.2"
-    data = (",".join(COLUMNS) + "\n" + "\n".join(lines) + "\n").encode()
+    data = flowers(rows, bad=777)
     model = ROOT / "examples" / "iris.onnx"
     said = subprocess.check_output([sys.executable, "-m", "serving", "inspect", str(model)], cwd=ROOT)
     spec = {"chunk_rows": rows // 20, "pass_through": "*"}
@@ -89,4 +91,4 @@ def scorers(site: Installation) -> list[psutil.Process]:
 
 def leftovers(site: Installation) -> list[str]:
     """Folders of processes of runs that nobody removed."""
-    return [path.name for path in site.folder.rglob("scratch/*/*") if path.is_dir() and os.listdir(path)]
+    return [path.name for path in site.folder.glob("**/scratch/*/*") if path.is_dir()]

@@ -5,23 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.settings import Settings
+from tests.crash.runsites import FLOWERS, flowers
 from tests.workers.node.runworld import FINAL, RunWorld, open_run_world
 from workers.node.runprogram import batch_scorer
 
 ROWS = 4000
-LAYOUT: Mapping[str, Any] = {
-    "format": "csv",
-    "columns": [
-        {"name": name, "type": "float64"} for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")
-    ],
-}
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +27,10 @@ def signature(repository_root: Path) -> Mapping[str, Any]:
     return found
 
 
-def flowers(rows: int, bad: Sequence[int] = ()) -> bytes:
-    lines = [
-        f"{4 + row % 40 / 10:.1f},{2 + row % 20 / 10:.1f},{1 + row % 60 / 10:.1f},{row % 25 / 10:.1f}"
-        for row in range(rows)
-    ]
-    for row in bad:
-        lines[row] = "4.0,many,1.0,0.2"
-    return ("sepal_length,sepal_width,petal_length,petal_width\n" + "\n".join(lines) + "\n").encode()
-
-
 async def begin(runs: RunWorld, root: Path, signature: Mapping[str, Any], **spec: Any) -> Any:
     content = (root / "examples" / "iris.onnx").read_bytes()
     await runs.ground.version(content, signature=signature)
-    await runs.ground.dataset(flowers(ROWS, bad=(1234,)), layout=LAYOUT)
+    await runs.ground.dataset(flowers(ROWS, bad=1234), layout=FLOWERS)
     return await runs.ground.job("flowers", pass_through="*", chunk_rows=200, **spec)
 
 
