@@ -21,7 +21,7 @@ from state.datatables import Dataset
 from state.jobtables import Job, Run, RunChunk, RunProcess
 from state.running import Verb
 from storage.open import open_store
-from tests.crash.faults import NeverBack, Scene
+from tests.crash.faults import OF_RUNS, NeverBack, Scene
 from tests.crash.forge import Forge
 from tests.crash.installation import Installation
 from tests.crash.ledger import Client, Ledger
@@ -31,17 +31,8 @@ from tests.workers.runrows import Ground
 
 FINAL = ("succeeded", "failed", "stopped")
 RUN_POINTS = (
-    "run_before_pin",
-    "run_before_spawn",
-    "run_after_spawn",
-    "chunk_before_store",
+    *OF_RUNS,
     "put_before_rename",
-    "chunk_before_commit",
-    "chunk_before_ack",
-    "run_before_end",
-    "run_before_publish",
-    "run_after_publish",
-    "run_before_settle",
     "after_claim",
     "before_effect",
     "after_effect",

@@ -15,7 +15,7 @@ from state.jobtables import Job
 from tests.crash.artifacts import onnx_artifact
 from tests.crash.forge import ROOT
 from tests.crash.installation import Installation
-from tests.workers.node.runworld import SCORER
+from tests.workers.node.world import SCORER
 from tests.workers.runrows import LAYOUT, SIGNATURE, Ground, numbers
 
 COLUMNS: Final = ("sepal_length", "sepal_width", "petal_length", "petal_width")

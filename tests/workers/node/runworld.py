@@ -1,9 +1,6 @@
 """A whole platform without its API, in one process: worker, caretakers and node over a migrated database."""
 
-import os
-import sys
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +10,14 @@ from sqlalchemy import select
 
 from state.database import Database
 from state.jobtables import Run, RunChunk, RunProcess
-from tests.workers.node.world import SWIFT, VAULT, World, open_world, until
+from tests.workers.node.world import VAULT, World, open_world, until
 from tests.workers.runrows import Ground
 from workers.boot import WorkerHost, build
 from workers.node.node import Node
-from workers.node.runprogram import BatchCommand, BatchLaunch, batch_scorer
+from workers.node.runprogram import BatchCommand
 from workers.registry import handlers
 
-SCORER = Path(__file__).with_name("stand_in_scorer.py")
 FINAL = ("succeeded", "failed", "stopped")
-
-
-def stand_in_scorer(settings: Any) -> BatchCommand:
-    """The stand-in with the scorer's arguments, in an interpreter that starts fast."""
-    real = batch_scorer(settings)
-
-    def command(launch: BatchLaunch) -> Sequence[str]:
-        return [sys.executable, "-I", "-S", str(SCORER), *real(launch)[5:]]
-
-    return command
 
 
 @dataclass
@@ -108,17 +94,7 @@ async def open_run_world(data: Path, command: BatchCommand | None = None, **chan
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(open_world(data, lanes="control=4,run=2,fetch=1", **changes))
         settings = world.settings
-        node = Node(
-            settings,
-            world.database,
-            world.store,
-            world.cache,
-            VAULT,
-            owner=f"test:{os.getpid()}:{time.monotonic_ns()}",
-            batch_command=command or stand_in_scorer(settings),
-            rhythm=SWIFT,
-        )
-        world.nodes.append(node)
+        node = world.node(batch_command=command)
         await node.start()
         parts = (settings, world.database, world.store, world.cache, world.target, VAULT)
         host = await build(*parts, handlers=handlers(), alone=True)
