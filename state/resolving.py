@@ -4,10 +4,9 @@ A newer version, a moved alias or a replaced dataset changes nothing for a run t
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from core.errors import InvalidField, NotFound, Rejected
+from core.errors import InvalidField, NotFound, Rejected, Unavailable
 from state.advance import lock
 from state.cataloguing import hold_ready_version
 from state.database import WriteSession
@@ -15,9 +14,15 @@ from state.datasets import check_ready, pinned
 from state.datatables import Dataset
 from state.features import with_features
 from state.jobtables import Run
+from state.naming import DEFAULT, output_name
 from state.parts import check_part
-from state.publishing import LONGEST_NAME
 from state.queries.models import find_model
+
+
+class InputUnderWay(Unavailable):
+    """The dataset that the run reads is still being made."""
+
+    code, title = "input_under_way", "The input is not there yet"
 
 
 class InputNotRead(Rejected):
@@ -29,7 +34,7 @@ class InputNotRead(Rejected):
 async def resolve(session: WriteSession, run: Run) -> None:
     """Pin what a locked run reads, scores with and writes; nothing where that is done already.
 
-    Raises `NotFound`, `VersionNotReady`, `DatasetNotReady`, `InputNotRead`, `InvalidField`.
+    Raises `InputUnderWay`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `InputNotRead`, `InvalidField`.
     """
     if run.resolved is not None:
         return
@@ -51,7 +56,7 @@ async def resolve(session: WriteSession, run: Run) -> None:
         "signature": with_features(version.signature or {}, version.features),
         "input": source,
         "output": {
-            "name": output_name(run, output.get("name") or "{job}-{run}"),
+            "name": output_name(output.get("name") or DEFAULT, run.job_name, run.number, run.created_at),
             "format": output.get("format") or source["layout"]["format"],
             "compression": output.get("compression"),
             "replace": bool(output.get("replace")),
@@ -64,20 +69,13 @@ async def resolve(session: WriteSession, run: Run) -> None:
     }
 
 
-def output_name(run: Run, template: str, suffix: str = "") -> str:
-    """The name of a dataset that a run makes: `{job}`, `{run}` (its number), `{date}` (of its beginning, UTC)."""
-    day = datetime.fromtimestamp(run.created_at / 1_000_000, UTC).date().isoformat()
-    named = template
-    for word, value in (("job", run.job_name), ("run", str(run.number)), ("date", day)):
-        named = named.replace(f"{{{word}}}", value)
-    return named[: LONGEST_NAME - len(suffix)].rstrip("-") + suffix
-
-
 async def _input(session: WriteSession, run: Run) -> Mapping[str, Any]:
     named = (run.spec.get("input") or {}).get("dataset")
     if run.dataset_id is None:
         raise NotFound(f"no dataset is named '{named}'; GET /api/v1/datasets lists them")
     row = await lock(session, Dataset, run.dataset_id)
+    if row.status == "creating":
+        raise InputUnderWay(f"dataset '{row.name}' is still being made")
     await check_ready(session, row)
     found = await pinned(session, row)
     if found.kind != "table" or found.layout is None:

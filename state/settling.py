@@ -3,7 +3,7 @@
 Work that ends by itself leaves nothing; an operation that its owner cancels, or the engine ends, cannot clean up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import and_, delete, or_, select
@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, or_, select
 from core.clock import Micros, now_micros
 from state.advance import lock
 from state.database import Session, WriteSession
-from state.jobtables import Run, RunProcess
+from state.jobtables import LIVE, Run, RunProcess
 from state.ledger import close_ledger, tally
 from state.machines import RUN
 from state.runplacing import unwant_run
@@ -29,6 +29,11 @@ async def unsettled(session: Session) -> Sequence[str]:
     )
     query = select(Run.id).join(RunProcess, RunProcess.run_id == Run.id).where(is_left)
     return list(await session.scalars(query.order_by(Run.id).limit(MOST)))
+
+
+async def readers(session: Session, dataset_ids: Collection[str]) -> Sequence[str]:
+    """The runs that have not ended and read one of these datasets."""
+    return list(await session.scalars(select(Run.id).where(Run.dataset_id.in_(dataset_ids), LIVE)))
 
 
 async def settle(session: WriteSession, run_id: str) -> None:

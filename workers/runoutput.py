@@ -10,17 +10,18 @@ from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
 from state.ledger import StoredPart, bad_parts, output_parts
+from state.naming import LONGEST_NAME
 from state.publishing import Output, publish_dataset
 from state.queries.datasets import Piece
-from state.resolving import output_name
 from state.runplacing import unwant_run
-from state.settling import summary
+from state.settling import stretch, summary
 from state.tables import Operation
 from storage.base import ByteRange
 from storage.digests import Digest
 from workers.previews import keep_preview
 from workers.resources import Held, Resources
 
+BAD: Final = "-bad"  # behind the output's name
 PREVIEW_ROWS: Final = 500
 PREVIEW_BYTES: Final = 1024 * 1024  # of the file of bad rows
 BAD_COLUMNS: Final = (
@@ -42,15 +43,14 @@ class Published:
     summary: dict[str, Any]
 
 
-async def publish(
-    held: Held, resources: Resources, run: Run, progress: Mapping[str, Any], running_micros: int
-) -> Published:
+async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Any]) -> Published:
     """Make the datasets, once whoever asks again, and want no process of the run any more. Raises `ClaimLost`."""
     assert run.resolved is not None
     async with resources.database.read() as session:
         parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
     output = _output(run, parts, progress)
     bad_rows = await _bad_rows(resources, run, bad) if bad else None
+    running_micros = int(stretch(run).get("running_micros", run.running_micros))
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)
@@ -86,7 +86,7 @@ async def _bad_rows(resources: Resources, run: Run, parts: Sequence[StoredPart])
         run_id=run.id,
         number=run.number,
         role="bad_rows",
-        name=output_name(run, wanted["name"], "-bad"),
+        name=wanted["name"][: LONGEST_NAME - len(BAD)].rstrip("-") + BAD,
         format="jsonl",
         pieces=[Piece(part.digest, part.size_bytes, part.rows) for part in parts],
         layout=_layout("jsonl", None, columns),

@@ -12,7 +12,7 @@ from state.database import Session
 from state.endings import lock_held
 from state.jobtables import Run
 from state.placements import StaleGeneration
-from state.resolving import resolve
+from state.resolving import InputUnderWay, resolve
 from state.runplacing import SeenRun
 from state.runspecs import run_spec
 from state.settling import stretch
@@ -50,8 +50,8 @@ async def execute(held: Held, resources: Resources) -> Outcome:
         return await _see_to(held, resources)
     except StaleGeneration as error:
         return Canceled(error.message)
-    except ClaimLost:
-        raise
+    except InputUnderWay as error:
+        return Wait(timedelta(seconds=LATEST_S), error.message)  # the watcher wakes us when it is there
     except Unavailable as error:
         # Not a failed attempt: a run of a week would have used all of them by its end.
         return Wait(AWAY, error.message)
@@ -142,13 +142,13 @@ def _percent(progress: Mapping[str, Any]) -> int:
 
 
 async def _finish(held: Held, resources: Resources, run: Run, seen: SeenRun) -> Outcome:
-    times = stretch(run)
     failpoint("run_before_publish")
-    published = await publish(held, resources, run, seen.progress, times.get("running_micros", run.running_micros))
+    published = await publish(held, resources, run, seen.progress)
     failpoint("run_after_publish")
-    ended = {"completed_at": now_micros(), "error": None, "summary": published.summary}
+    now = now_micros()
+    ended = {**stretch(run, now), "completed_at": now, "error": None, "summary": published.summary}
     made = {"output_id": published.output_id, "bad_rows_id": published.bad_rows_id}
-    return Done(result={"output": published.output, **published.summary}, target={**times, **ended, **made})
+    return Done(result={"output": published.output, **published.summary}, target={**ended, **made})
 
 
 async def _fail(held: Held, resources: Resources, run: Run, problem: Mapping[str, Any]) -> Outcome:
@@ -171,7 +171,8 @@ async def _fail(held: Held, resources: Resources, run: Run, problem: Mapping[str
 
 
 def _failed(run: Run, problem: Mapping[str, Any]) -> Failed:
-    return Failed(dict(problem), target={**stretch(run), "completed_at": now_micros(), "error": dict(problem)})
+    now = now_micros()
+    return Failed(dict(problem), target={**stretch(run, now), "completed_at": now, "error": dict(problem)})
 
 
 async def _take_down(held: Held, resources: Resources, ended: Mapping[str, Any]) -> Outcome:

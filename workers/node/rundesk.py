@@ -126,9 +126,12 @@ class Desk:
 
     async def _touch(self, chunk: Chunk) -> None:
         """Blob first, row second: and look again, for the sweeper may have deleted the same bytes just before."""
-        async with self._offices.database.write() as session:
+
+        async def touch(session: WriteSession) -> None:
             for file in chunk.files:
                 await touch_blob(session, file.digest, file.size_bytes)
+
+        await self._written(touch)
         for file in chunk.files:
             try:
                 await self._offices.store.stat(Digest.parse(file.digest))
@@ -140,6 +143,15 @@ class Desk:
         await self._written(lambda session: note_progress(session, self._run_id, self._epoch, progress))
 
     async def _written(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """One transaction, to its end: who is cancelled in the middle of it would leave a broken connection."""
+        writing = asyncio.ensure_future(self._write(work))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.gather(writing, return_exceptions=True)
+            raise
+
+    async def _write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         async with self._offices.database.write() as session:
             await self._offices.term.fence(session)
             return await work(session)

@@ -32,7 +32,7 @@ FAREWELL_S = 5.0  # for a process that has said its last word
 LINES_KEPT = 20
 LONGEST_LINE = 16 * 1024 * 1024  # a report of ten thousand columns has a megabyte
 MOST_DEATHS = 5  # in a row, of processes that brought no chunk
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LONGEST_PAUSE_S = 30.0
 
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
 
@@ -59,6 +59,7 @@ class Circumstances:
     former: Mapping[str, Any] | None  # `run_processes.ending`
     memory_mb: int | None
     log_path: Path
+    again_s: float = 0.5  # the pause after a first death
 
 
 class RunLife:
@@ -221,7 +222,7 @@ class RunLife:
                 f"{deaths} processes of the run died one after the other without another chunk; the last one {message}"
             )
             return _failed(kind(said, reason=how.reason, last_lines=message).as_problem())
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, deaths - 1))
+        pause_s = min(LONGEST_PAUSE_S, self._circumstances.again_s * 2 ** max(0, deaths - 1))
         retry_at = now_micros() + round(pause_s * 1_000_000)
         told = {"deaths": deaths, "retry_at": retry_at, "reason": how.reason, "message": message[-2000:]}
         return {"outcome": "lost", **told}

@@ -212,7 +212,7 @@ class RunSupervisor:
             desk,
             partial(self._prepare, spec, desk, teller, place),
             place.output,
-            Circumstances(row.ending, spec.memory_mb, place.log_path),
+            Circumstances(row.ending, spec.memory_mb, place.log_path, self._rhythm.run_again_s),
             may_begin=self._term.is_certain,
             named=teller.named,
         )
