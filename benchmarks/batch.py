@@ -1,14 +1,13 @@
 """A batch over Parquet and CSV beside the bare engine on the same rows, in turns, each in time of its processor.
 
-The bare engine has its batches in memory, as matrices; over CSV it also reads, as pyarrow does. PORTSIDE_BENCH_ROWS sets
-the rows (10,000,000 is the bar's own size, a million the default).
+The bare engine has its batches in memory, as matrices; over CSV it also reads, as pyarrow does. A variable sets the
+rows, PORTSIDE_BENCH_ROWS: ten million is the bar's own size, a million the default.
 """
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from pyarrow import csv, parquet
 from benchmarks.batch_child import Scored, score
 from benchmarks.figures import Figure, median
 from benchmarks.forest import write_forest
-from benchmarks.platform import EXAMPLES, fresh_folder
+from benchmarks.platform import fresh_folder
 from serving.engines.onnx_runtime import Session, open_session
 
 ROWS = int(os.environ.get("PORTSIDE_BENCH_ROWS", "1000000"))
