@@ -113,4 +113,4 @@ async def _preview(resources: Resources, part: StoredPart) -> str:
     lines = bytes(start).split(b"\n")[:-1][:PREVIEW_ROWS]
     names = [column["name"] for column in BAD_COLUMNS]
     rows = [[told.get(name) for name in names] for told in map(json.loads, lines)]
-    return await keep_preview(resources, {"columns": names, "rows": rows})
+    return await keep_preview(resources, names, rows)
