@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
+from core.errors import Json
 from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
@@ -111,6 +112,6 @@ async def _preview(resources: Resources, part: StoredPart) -> str:
         async for piece in pieces:
             start += piece
     lines = bytes(start).split(b"\n")[:-1][:PREVIEW_ROWS]
-    names = [column["name"] for column in BAD_COLUMNS]
+    names: list[Json] = [str(column["name"]) for column in BAD_COLUMNS]
     rows = [[told.get(name) for name in names] for told in map(json.loads, lines)]
     return await keep_preview(resources, names, rows)
