@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from api.links import Links
 from api.schemas.base import Instant
 from api.schemas.batch_specs import spec_document
+from api.schemas.datasets import DatasetShown, dataset_document
 from api.schemas.jobs import SpecShown
 from api.schemas.resource import about
 from core.clock import now_micros
@@ -99,32 +100,16 @@ class RunPage(BaseModel):
     total: int | None = None
 
 
-class ResultDatasetShown(BaseModel):
-    """A dataset that a run made, and where its rows are."""
-
-    id: str
-    name: str
-    status: str
-    format: str | None
-    rows: int | None
-    size_bytes: int | None
-    columns: list[dict[str, Any]] | None
-    created_at: Instant
-    url: str
-    content_url: str
-    preview_url: str
-
-
 class ResultShown(BaseModel):
-    """What came of a run. A dataset that was deleted since is null."""
+    """What came of a run; `urls` of a dataset are its rows and its preview. One that was deleted since is null."""
 
     run: str
     status: str
     rows_in: int
     rows_out: int
     bad: int
-    output: ResultDatasetShown | None
-    bad_rows: ResultDatasetShown | None
+    output: DatasetShown | None
+    bad_rows: DatasetShown | None
     error: dict[str, Any] | None
 
 
@@ -270,22 +255,7 @@ def _made(name: str | None, links: Links) -> dict[str, Json] | None:
 
 
 def _result(row: Dataset | None, links: Links) -> dict[str, Json] | None:
-    if row is None or row.status == "deleted":
-        return None
-    where = links.to(f"/api/v1/datasets/{row.name}")
-    return {
-        "id": row.id,
-        "name": row.name,
-        "status": str(row.status),
-        "format": row.format,
-        "rows": row.rows,
-        "size_bytes": row.size_bytes,
-        "columns": row.columns,
-        "created_at": instant(row.created_at),
-        "url": where,
-        "content_url": f"{where}/content",
-        "preview_url": f"{where}/preview",
-    }
+    return None if row is None or row.status == "deleted" else dataset_document(row, links)
 
 
 def _urls(where: str) -> dict[str, Json]:

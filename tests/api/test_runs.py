@@ -224,8 +224,8 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
     assert (shown["rows_in"], shown["rows_out"], shown["bad"], shown["duration_s"]) == (1000, 998, 2, 60.0)
     assert shown["output"]["url"].endswith("/api/v1/datasets/flowers-1")
     result = (await client.get(f"{RUN}/result")).json()
-    assert result["output"]["content_url"].endswith("/api/v1/datasets/flowers-1/content")
-    assert result["bad_rows"]["preview_url"].endswith("/api/v1/datasets/flowers-1-bad/preview")
+    assert result["output"]["urls"]["content"].endswith("/api/v1/datasets/flowers-1/content")
+    assert result["bad_rows"]["urls"]["preview"].endswith("/api/v1/datasets/flowers-1-bad/preview")
     figures = (await client.get(f"{RUN}/metrics")).json()
     assert (figures["chunks"], figures["seconds"]["read"], figures["seconds"]["score"]) == (10, 1.5, None)
 
