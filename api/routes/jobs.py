@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.addresses import check_source_uri
+from api.dataset_sources import check_place
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.fitting import check_fit
 from api.headers import etag
@@ -159,7 +159,7 @@ def checked_spec(body: BatchSpecBody, settings: Settings) -> RunSpec:
     """The spec as it is kept. Raises `InvalidField`."""
     spec = stored_spec(body)
     if (uri := spec["input"].get("uri")) is not None:
-        check_source_uri(uri, settings, "/input/uri")
+        check_place(uri, settings, "/input/uri")
     return spec
 
 
