@@ -18,6 +18,7 @@ from state.documents import instant
 from state.jobtables import Run
 from state.queries.runs import RunFacts
 
+COUNTED = ("rows_in", "rows_out", "bad")
 STAGES = ("read", "score", "write")
 
 
@@ -171,7 +172,7 @@ def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
         "args": row.spec["args"],
         "spec": spec_document(row.spec),
         "urls": _urls(links.to(path)),
-        "operation": links.operation(facts.operation_id) if facts.operation_id else None,
+        "operation": links.operation(facts.operation.id) if facts.operation else None,
     }
 
 
@@ -217,24 +218,32 @@ def _told(facts: RunFacts) -> Mapping[str, Any]:
     return facts.row.summary or facts.progress or {}
 
 
-def _counts(facts: RunFacts) -> dict[str, Json]:
+def _counts(facts: RunFacts) -> dict[str, int]:
     """Rows: of a live run those that its ledger has, and of which nothing can be lost."""
-    names = ("rows_in", "rows_out", "bad")
     if facts.row.summary is not None:
-        return {name: facts.row.summary.get(name) or 0 for name in names}
-    return {name: 0 if facts.tally is None else getattr(facts.tally, name) for name in names}
+        return {name: facts.row.summary.get(name) or 0 for name in COUNTED}
+    return {name: 0 if facts.tally is None else getattr(facts.tally, name) for name in COUNTED}
 
 
 def _progress(facts: RunFacts) -> dict[str, Json]:
-    told = _told(facts)
-    rows_in = _counts(facts)["rows_in"]
-    shown: dict[str, Json] = {"rows": told.get("rows", rows_in)}
-    shown |= {name: told.get(name) for name in ("rows_total", "rows_per_s", "eta_s", "percent", "detail")}
-    if facts.row.status == "succeeded":
-        shown |= {"rows": rows_in, "rows_total": rows_in, "eta_s": None, "percent": 100.0}
-    elif facts.row.status != "running":
-        shown["eta_s"] = None
-    return shown
+    """What the process tells, completed by what is known of the input; before there is one, what is waited for."""
+    told, row = _told(facts), facts.row
+    rows = int(told.get("rows") or _counts(facts)["rows_in"])
+    total: int | None = told.get("rows_total") or facts.input_rows
+    if row.status == "succeeded":
+        total = rows
+    rate: float | None = told.get("rows_per_s")
+    percent = round(min(100.0, 100 * rows / total), 1) if total else None
+    eta_s = round(max(0, total - rows) / rate, 1) if total and rate and row.status == "running" else None
+    waits_for = facts.operation.waiting_for if facts.operation is not None and not rows else None
+    return {
+        "rows": rows,
+        "rows_total": total,
+        "rows_per_s": rate,
+        "eta_s": eta_s,
+        "percent": 100.0 if row.status == "succeeded" else percent,
+        "detail": told.get("detail") or waits_for,
+    }
 
 
 def _duration_s(row: Run) -> float:

@@ -180,6 +180,13 @@ async def test_jobs_do_not_follow_each_other_in_a_circle(client: AsyncClient) ->
     await make_job(client, "second", after="flowers")
     shown = (await make_job(client, "third", after="second")).json()
     assert shown["after"] == "second"
+    # What the job before makes need not be there yet; by hand it cannot be run without.
+    later = (await make_job(client, "fourth", after="flowers", input={"dataset": "scored"})).json()
+    assert later["input"] == {"dataset": "scored"}
+    is_problem(await client.post(f"{JOBS}/fourth:run"), 404, "not_found")
+    assert (await client.patch(f"{JOBS}/fourth", json={"parallelism": 2})).status_code == 200
+    is_problem(await client.patch(f"{JOBS}/fourth", json={"after": None, "parallelism": 3}), 404, "not_found")
+    await client.delete(f"{JOBS}/fourth")
     problem = is_problem(await client.patch(FLOWERS, json={"after": "third"}), 422, "invalid_field")
     assert "runs after this job" in str(problem["detail"])
     problem = is_problem(await client.delete(FLOWERS), 409, "in_use")

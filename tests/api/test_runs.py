@@ -197,6 +197,7 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
         run.started_at = run.resumed_at = now - 5_000_000
         run.running_micros = 60_000_000
         told = {"rows": 290, "rows_total": 1000, "rows_per_s": 58.0, "eta_s": 12.2, "percent": 29.0, "detail": None}
+        assert (await client.get(RUN)).json()["progress"]["rows_total"] == 150, "those of its dataset"
         session.add(
             RunProcess(run_id=run_id, tenant_id=run.tenant_id, generation=1, wanted=True, spec={}, progress=told)
         )
