@@ -3,6 +3,7 @@
 import json
 import posixpath
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -99,6 +100,14 @@ async def _copied(session: WriteSession, who: Who, new: NewDataset, name: str) -
         detail = f"dataset '{name}' has {len(new.pieces)} parts, which a run wrote: how they are read is known"
         raise InvalidField(detail, fields=[FieldProblem("/dataset", detail, "leave the hints out")])
     return await copy_dataset(session, who, new, source)
+
+
+def check_place(uri: str, settings: Settings, pointer: str) -> None:
+    """Raises `InvalidField` at `pointer` unless a dataset can be made of what is there, without keys of its own."""
+    try:
+        _check_source(DatasetFromSource(name="any", source_uri=uri), settings)
+    except InvalidField as error:
+        raise InvalidField(error.message, fields=[replace(each, pointer=pointer) for each in error.fields]) from error
 
 
 def _check_source(body: DatasetFromSource, settings: Settings) -> None:

@@ -48,7 +48,7 @@ class AsyncRun(RunFacts):
         return await read_log(self._session, self.job, self.id, tail_bytes)
 
     async def result(self) -> Document:
-        """What came of it: `output` and `bad_rows` are datasets, each with its `content_url`, or None."""
+        """What came of it: `output` and `bad_rows` are datasets, with their `urls`, or None."""
         return await self._session.get(f"{self._path}/result")
 
     async def metrics(self) -> Document:

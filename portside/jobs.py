@@ -49,7 +49,7 @@ class Run(RunFacts):
         return finish(read_log(self._session, self.job, self.id, tail_bytes))
 
     def result(self) -> Document:
-        """What came of it: `output` and `bad_rows` are datasets, each with its `content_url`, or None."""
+        """What came of it: `output` and `bad_rows` are datasets, with their `urls`, or None."""
         return finish(self._session.get(f"{self._path}/result"))
 
     def metrics(self) -> Document:
