@@ -10,6 +10,7 @@ from api.errors import METHODS, install, no_route
 from api.openapi import PlatformApp
 from api.routes import (
     batches,
+    dataset_files,
     datasets,
     deliveries,
     events,
@@ -32,6 +33,7 @@ from api.routes import (
     system,
     tokens,
     trials,
+    uploads,
     versions,
     webhooks,
 )
@@ -65,19 +67,8 @@ def _routes() -> FastAPI:
         separate_input_output_schemas=False,
     )
     install(app)
-    resources = (
-        models,
-        versions,
-        parts,
-        trials,
-        services,
-        replicas,
-        service_metrics,
-        predictions,
-        snippets,
-        runtimes,
-        datasets,
-    )
+    resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
+    data = (datasets, dataset_files, uploads)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     data = (jobs, runs)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and

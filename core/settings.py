@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     max_dataset_bytes: int = Field(
         64 * 1024 * MIB, gt=0, description="Largest dataset, uploaded or fetched, enforced while it streams."
     )
+    describe_bytes: int = Field(
+        16 * 1024 * MIB,
+        gt=0,
+        description="Larger datasets are described by their beginning or footer, with an estimate of their rows.",
+    )
     max_body_bytes: int = Field(
         4 * MIB, gt=0, description="Largest body of a submitted prediction; other JSON bodies have at most 1 MiB."
     )
@@ -147,7 +152,7 @@ class Settings(BaseSettings):
     source_timeout_s: float = Field(3600, gt=0, description="Time limit for fetching one `source_uri`.")
     file_roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Folders, `/srv/data,/mnt/lake`, whose files a dataset may be made of by `file:///…`: all users "
+        description="Folders, `/srv/data,/srv/lake`, whose files a dataset may be made of by `file:///…`: all users "
         "can read all that is in them. Default none.",
     )
     source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -11,12 +11,14 @@ from importlib import import_module
 TYPE_CHECKING = False  # type checkers take it for true; typing's own would have to be imported
 if TYPE_CHECKING:
     from portside.async_client import AsyncPortside as AsyncPortside
+    from portside.async_datasets import AsyncDataset as AsyncDataset
     from portside.async_resources import AsyncModel as AsyncModel
     from portside.async_resources import AsyncOperation as AsyncOperation
     from portside.async_resources import AsyncPrediction as AsyncPrediction
     from portside.async_resources import AsyncService as AsyncService
     from portside.async_resources import AsyncVersion as AsyncVersion
     from portside.client import Portside as Portside
+    from portside.datasets import Dataset as Dataset
     from portside.errors import AnswerTimeout as AnswerTimeout
     from portside.errors import ApiError as ApiError
     from portside.errors import Conflict as Conflict
@@ -47,8 +49,10 @@ if TYPE_CHECKING:
 else:
     HOMES = {
         "async_client": "AsyncPortside",
+        "async_datasets": "AsyncDataset",
         "async_resources": "AsyncModel AsyncOperation AsyncPrediction AsyncService AsyncVersion",
         "client": "Portside",
+        "datasets": "Dataset",
         "errors": (
             "AnswerTimeout ApiError Conflict ConnectionFailed FieldProblem Forbidden InvalidAddress InvalidInput "
             "NotFound OperationCanceled OperationFailed PortsideError PredictionCanceled PredictionFailed Rejected "

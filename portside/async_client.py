@@ -1,38 +1,17 @@
 """The client for asyncio: the same as `client.py`, with `await`."""
 
-from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from portside.address import Address
+from portside.async_collection import AsyncCollection
+from portside.async_datasets import AsyncDataset, AsyncDatasets
 from portside.async_resources import AsyncModel, AsyncOperation, AsyncPrediction, AsyncService, AsyncVersion
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
-from portside.facts import Facts
 from portside.open import open_async
-from portside.requests import path_to
-from portside.session import TIMEOUT_S, Retries, Session
+from portside.session import TIMEOUT_S, Retries
 from portside.sources import ModelFile
-from portside.waiting import Pages, Patience
-
-One = TypeVar("One", bound=Facts)
-
-
-class AsyncCollection(Generic[One]):
-    """All resources of one kind. Both verbs raise `ConnectionFailed` and `ApiError`."""
-
-    def __init__(self, session: Session, name: str, kind: type[One]) -> None:
-        self._session, self._name, self._kind = session, name, kind
-
-    async def get(self, name: str) -> One:
-        """One of them, by its name (operations and predictions: by its id). Raises `NotFound`."""
-        return self._kind.read(self._session, await self._session.get(path_to(self._name, name)))
-
-    async def list(self, **filters: str | int) -> AsyncIterator[One]:
-        """Those that match (`status="running"`, `**{"name.prefix": "a"}`), the newest first, page by page."""
-        pages = Pages(self._session, path_to(self._name), filters)
-        while (page := await pages.turn()) is not None:
-            for each in page:
-                yield self._kind.read(self._session, each)
+from portside.waiting import Patience
 
 
 class AsyncPortside:
@@ -61,6 +40,7 @@ class AsyncPortside:
         self.services = AsyncCollection(self._session, "services", AsyncService)
         self.operations = AsyncCollection(self._session, "operations", AsyncOperation)
         self.predictions = AsyncCollection(self._session, "predictions", AsyncPrediction)
+        self.datasets = AsyncDatasets(self._session, "datasets", AsyncDataset)
 
     async def __aenter__(self) -> Self:
         return self

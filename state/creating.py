@@ -10,7 +10,7 @@ from state.blobs import hold_blob, touch_blob
 from state.claims import Claim
 from state.database import WriteSession
 from state.datasets import replace_parts
-from state.datatables import Dataset, DatasetFile
+from state.datatables import Dataset, DatasetFile, DatasetPart
 from state.endings import lock_held
 from state.queries.datasets import Piece
 from state.tables import Operation
@@ -59,6 +59,8 @@ async def record_files(
     dataset = await _held(session, claim, row)
     if first:
         await session.execute(delete(DatasetFile).where(DatasetFile.dataset_id == dataset.id))
+        # The archive is needed no more once all are there; until then the dataset's own digest refers to it.
+        await session.execute(delete(DatasetPart).where(DatasetPart.dataset_id == dataset.id))
     for file in files:
         await touch_blob(session, file.digest, file.size_bytes)
         session.add(

@@ -1,12 +1,13 @@
 """What is in a data file, as `serving data describe` finds it in a child with limits: the control plane reads none."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import FieldProblem, Json, Rejected
+from core.errors import DiskFull, FieldProblem, Json, Rejected
 from workers.children import ChildEnd, child_environment, run_reporting_child, serving_command
 from workers.resources import Resources
 from workers.scratch import scratch_folder
@@ -44,7 +45,7 @@ class Description:
     warnings: list[Any]
     preview: dict[str, Any]
 
-    def as_columns(self) -> dict[str, Any]:
+    def as_columns(self) -> dict[str, object]:
         """The dataset's columns, without its size, which its bytes tell, and its preview, which is a blob."""
         return {
             "format": self.format,
@@ -69,13 +70,15 @@ async def describe(
     file: Path,
     *,
     name: str | None,
-    hints: Mapping[str, Any],
+    hints: Mapping[str, object],
     watch: Watch,
     pointer: str = POINTER,
 ) -> Description | Broken:
     """Describe the file. `hints` is what its owner says of the format. Raises `DatasetInvalid`, what `watch` raises."""
     settings = resources.settings
-    said = ["--preview-rows", str(PREVIEW_ROWS)]
+    said = ["--preview-rows", str(PREVIEW_ROWS), "--memory-mb", str(settings.inspect_memory_mb)]
+    size_bytes = (await asyncio.to_thread(file.stat)).st_size
+    said += ["--stats", "quick"] if size_bytes > settings.describe_bytes else []
     said += ["--name", name] if name else []
     said += ["--format", json.dumps(dict(hints))] if hints else []
     limit_s = settings.source_timeout_s
@@ -97,9 +100,11 @@ async def describe(
     return broken(end, limit_s, "the description")
 
 
-def refusal_of(document: Mapping[str, Any], pointer: str) -> DatasetInvalid:
+def refusal_of(document: Mapping[str, Json], pointer: str) -> DatasetInvalid:
     """What the child says of a file that it refuses, as a problem that names the field, the line and the column."""
     message, hint = str(document["message"]), str(document.get("hint") or "")
+    if document.get("code") == DiskFull.code:  # not the file's fault
+        raise DiskFull(f"{message}. {hint}")
     said: dict[str, Json] = {each: document[each] for each in ("line", "column") if document.get(each) is not None}
     where = ", ".join(f"{what} {value}" for what, value in said.items())
     detail = f"{where}: {message}" if where else message

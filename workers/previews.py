@@ -1,10 +1,10 @@
 """The first rows of a dataset as they are kept: a JSON document in the store, small enough to be read at every look."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
-from core.errors import StoreUnavailable
+from core.errors import Json, StoreUnavailable
 from state.blobs import touch_blob
 from storage.base import BlobMissing, Stored
 from workers.resources import Resources
@@ -12,12 +12,12 @@ from workers.resources import Resources
 LARGEST_BYTES: Final = 2 * 1024 * 1024  # read and cut within some 20 ms
 
 
-async def keep_preview(resources: Resources, preview: Mapping[str, Any]) -> str:
+async def keep_preview(resources: Resources, columns: Sequence[Json], rows: Sequence[Json]) -> str:
     """Put `{"columns": […], "rows": [[…]…]}` into the store, fewer rows where they are too large; the digest.
 
     Raises `StoreUnavailable`.
     """
-    content = cut_preview(preview["columns"], preview["rows"])
+    content = cut_preview(columns, rows)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield content
@@ -27,7 +27,7 @@ async def keep_preview(resources: Resources, preview: Mapping[str, Any]) -> str:
     return str(stored.digest)
 
 
-def cut_preview(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> bytes:
+def cut_preview(columns: Sequence[Json], rows: Sequence[Json]) -> bytes:
     """The document with as many rows as fit."""
     kept, size = [], len(json.dumps(columns)) + 100
     for row in rows:

@@ -68,7 +68,7 @@ class Hints(Body):
         Field(description="Of CSV: cells that say one of these say nothing."),
     ] = None
 
-    def hints(self) -> dict[str, Any]:
+    def hints(self) -> dict[str, object]:
         """What was said, as `serving data describe` reads it."""
         said = {name: value for name in HINTS if (value := getattr(self, name)) is not None}
         return {**said, "format": "csv", "delimiter": "\t"} if said.get("format") == "tsv" else said
@@ -221,7 +221,7 @@ def dataset_document(row: Dataset, links: Links) -> dict[str, Json]:
     }
 
 
-def column_document(column: Mapping[str, Any]) -> dict[str, Json]:
+def column_document(column: Mapping[str, Json]) -> dict[str, Json]:
     """One column."""
     shown = {name: column.get(name) for name in ColumnShown.model_fields}
     return {**shown, "nullable": column.get("nullable", True), "examples": column.get("examples") or []}

@@ -9,6 +9,7 @@ from httpx2 import AsyncClient, Response
 
 from api.dependencies import Context
 from core.clock import now_micros
+from core.errors import Json
 from core.ids import new_id
 from state.blobs import touch_blob
 from state.claims import take
@@ -138,7 +139,12 @@ async def test_what_the_description_refuses_names_the_line_and_can_be_copied_wit
     client: AsyncClient, context: Context
 ) -> None:
     await upload(client)
-    refused = {"message": "row 3 has 5 cells, not 4", "hint": "quote the cell", "line": 4, "column": None}
+    refused: dict[str, Json] = {
+        "message": "row 3 has 5 cells, not 4",
+        "hint": "quote the cell",
+        "line": 4,
+        "column": None,
+    }
     await describe(context, problem=refusal_of(refused, "/file").as_problem())
     shown = (await client.get(f"{V1}/datasets/people")).json()
     assert (shown["status"], shown["reason"]) == ("failed", "dataset_invalid")

@@ -14,9 +14,9 @@ from core.clock import now_micros, rfc3339
 from core.settings import Settings
 from tests.api.catalogue import ONNX
 from tests.api.platform import is_problem, open_context
-from tests.api.world import BODIES, FORM, V1, Made, make_world, mutations, path_of
+from tests.api.world import BODIES, V1, Made, make_world, mutations, path_of
 
-STREAMED = ("upload_version", "create_file")
+STREAMED = ("upload_version", "create_file", "create_dataset", "put_dataset_file", "put_upload_part")
 
 
 def test_each_mutation_is_tried_here() -> None:
@@ -52,7 +52,7 @@ async def _send(
     headers |= {} if key is None else {"Idempotency-Key": key}
     content: bytes | None = None
     if isinstance(body, bytes):
-        kind = "multipart/form-data; boundary=b" if body is FORM else "application/octet-stream"
+        kind = "multipart/form-data; boundary=b" if body.startswith(b"--b") else "application/octet-stream"
         content, headers = body, {**headers, "content-type": kind}
     elif body is not None:
         text = json.dumps(body).replace("{failed}", world["failed"]).replace("{queued}", world["queued"])

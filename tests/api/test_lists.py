@@ -24,6 +24,7 @@ LISTS: Mapping[str, tuple[str, str]] = {
     "/events": ("/events", "id"),
     "/tokens": ("/tokens", "id"),
     "/files": ("/files", "id"),
+    "/datasets": ("/datasets", "name"),
 }
 
 
@@ -35,6 +36,7 @@ async def fill(client: AsyncClient, context: Context) -> None:
     made = [
         ("/models", {"name": "bare"}),
         ("/models", {"name": "told", "display_name": "Told ❀", "description": "…", "tags": ["x", "y"]}),
+        *[("/datasets", {"name": name, "kind": "files"}) for name in ("a", "b")],
         *[("/webhooks", {"url": f"https://{name}.example.com/"}) for name in ("a", "b")],
         *[("/tokens", {"name": name}) for name in ("a", "b")],
         *[("/services/iris/predictions", {"inputs": {"x": [1, 2, 3, 4]}})] * 2,

@@ -25,6 +25,9 @@ from tests.api.platform import LOCAL, add_operation, fails, open_context, work_o
 
 V1 = "/api/v1"
 FORM = b'--b\r\nContent-Disposition: form-data; name="content"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n'
+DATASET = FORM.replace(b'name="content"; filename="a.txt"', b'name="file"; filename="a.csv"').replace(
+    b"--b\r\n", b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nfresh\r\n--b\r\n', 1
+)
 SINCE = "2020-01-01T00:00:00Z"
 # What is sent to each route; a name in braces is something that the world below has.
 BODIES: Mapping[str, object] = {
@@ -71,6 +74,14 @@ BODIES: Mapping[str, object] = {
     "delete_run": None,
     "create_file": FORM,
     "delete_file": None,
+    "create_dataset": DATASET,
+    "update_dataset": {"description": "said anew"},
+    "delete_dataset": None,
+    "put_dataset_file": b"another",
+    "delete_dataset_file": None,
+    "create_upload": {"filename": "b.csv"},
+    "put_upload_part": b"another",
+    "delete_upload": None,
     "create_webhook": {"url": "https://example.com/"},
     "update_webhook": {"description": "said anew"},
     "delete_webhook": None,
@@ -137,6 +148,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
     await _deliver(context)
     token = (await client.post(f"{V1}/tokens", json={"name": "old"})).json()["id"]
     file = (await client.post(f"{V1}/files", files={"content": ("a.txt", b"hello")})).json()["id"]
+    upload = await _make_data(client)
     prediction = (await client.post(f"{V1}/services/iris/predictions", json=BODIES["create_prediction"])).json()["id"]
     await _make_runs(client, context)
     async with context.database.write() as session:
@@ -161,9 +173,12 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
         "switch": "schedules",
         "owner": "anybody",
         "file_id": file,
-        "dataset": "flowers",
         "job": "flowers",
         "run": "1",
+        "dataset": "pictures",
+        "path": "a.png",
+        "upload_id": upload,
+        "number": "1",
     }
 
 
@@ -177,6 +192,15 @@ async def _make_runs(client: AsyncClient, context: Context) -> None:
     for number, verb in ((2, "pause"), (3, "stop")):
         await client.post(f"{FLOWERS}/runs/{number}:{verb}")
         await end_work(context, "control")
+
+
+async def _make_data(client: AsyncClient) -> str:
+    """A dataset of one file, and an upload of one part."""
+    await client.post(f"{V1}/datasets", json={"name": "pictures", "kind": "files"})
+    await client.put(f"{V1}/datasets/pictures/files/a.png", content=b"picture")
+    upload: str = (await client.post(f"{V1}/uploads", json={})).json()["id"]
+    await client.put(f"{V1}/uploads/{upload}/parts/1", content=b"part")
+    return upload
 
 
 async def _make_parts(context: Context) -> None:

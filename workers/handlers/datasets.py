@@ -1,14 +1,14 @@
 """Datasets: bring their bytes into the store, where they are not yet, and describe what is in them."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Any, Final
 
 from core.errors import DatabaseBusy, Rejected
 from core.failpoints import failpoint
-from state.creating import record_looked, record_preview, record_stored
+from state.creating import NewFile, record_files, record_looked, record_preview, record_stored
 from state.queries.datasets import DatasetFacts, Piece, dataset_facts, pieces_of
 from state.tables import Operation
 from storage.base import Stored
@@ -20,6 +20,7 @@ from workers.outcomes import Done, Failed, Outcome, Retry, Wait
 from workers.previews import keep, keep_preview
 from workers.progress import progress
 from workers.resources import Held, Resources
+from workers.unpacking import unpack
 
 OWN_FAULT_ATTEMPTS: Final = 3
 TELL_EVERY_S: Final = 1.0
@@ -39,6 +40,8 @@ async def create(held: Held, resources: Resources) -> Outcome:
             else:
                 await _put_together(held, resources, facts)
             return Wait(timedelta(0), "it is stored; its description is next")
+        if facts.kind == "files":
+            return await _unpack(held, resources, facts.digest)
         return await _describe(held, resources, facts, facts.digest)
     except Rejected as error:
         return Failed(error.as_problem())
@@ -112,10 +115,26 @@ async def _describe(held: Held, resources: Resources, facts: DatasetFacts, diges
     return await finish(held, resources, found, {"credential_sealed": None})
 
 
-async def finish(held: Held, resources: Resources, found: Description, also: Mapping[str, Any]) -> Outcome:
+async def _unpack(held: Held, resources: Resources, digest: str) -> Outcome:
+    row = held.row
+    assert isinstance(row, Operation)
+    archive = await resources.cache.path(Digest.parse(digest))
+
+    async def keep_files(files: Sequence[NewFile], first: bool) -> None:
+        async with resources.database.write() as session:
+            await record_files(session, held.claim, row, files, first=first)
+
+    found = await unpack(resources, archive, keep_files, Teller(held, resources, "unpacking").tell)
+    if isinstance(found, Broken):
+        return _given_up(held, found)
+    gone = {"digest": None, "credential_sealed": None}
+    return Done(target={"files": found.files, "size_bytes": found.size_bytes, **gone})
+
+
+async def finish(held: Held, resources: Resources, found: Description, also: Mapping[str, object]) -> Outcome:
     """Keep the first rows, and say what was found."""
     assert isinstance(held.row, Operation)
-    preview = await keep_preview(resources, found.preview)
+    preview = await keep_preview(resources, found.preview["columns"], found.preview["rows"])
     async with resources.database.write() as session:
         await record_preview(session, held.claim, held.row, preview)
     return Done(target={**found.as_columns(), **also})

@@ -1,0 +1,111 @@
+"""Archives of files: unpacked by `serving data unpack` in a child with limits, then put into the store one by one."""
+
+import asyncio
+import json
+import mimetypes
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from core.errors import Json, StoreUnavailable
+from state.blobs import touch_blob
+from state.creating import NewFile
+from storage.base import BlobMissing
+from storage.digests import Digest
+from workers.children import child_environment, run_child, serving_command
+from workers.describing import REFUSED, Broken, broken, refusal_of
+from workers.resources import Resources
+from workers.scratch import scratch_folder
+
+MOST_FILES: Final = 100_000
+TOGETHER: Final = 100  # files that are recorded in one transaction
+PIECE_BYTES: Final = 1024 * 1024
+OCTETS: Final = "application/octet-stream"
+TYPES: Final = mimetypes.MimeTypes()  # what Python brings, whatever this machine knows beside it
+
+# Is told the next files, and whether they are the first ones.
+Keep = Callable[[Sequence[NewFile], bool], Awaitable[None]]
+Watch = Callable[[int, int | None], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What was in an archive."""
+
+    files: int
+    size_bytes: int
+
+
+async def unpack(resources: Resources, archive: Path, keep: Keep, watch: Watch) -> Unpacked | Broken:
+    """Put each file of the archive into the store and have it kept.
+
+    Raises `DatasetInvalid` for an archive that could hurt, is damaged or too large, `StoreUnavailable`, what `keep` and
+    `watch` raise.
+    """
+    settings = resources.settings
+    limits = ["--most-files", str(MOST_FILES), "--most-bytes", str(settings.max_dataset_bytes)]
+    limits += ["--memory-mb", str(settings.inspect_memory_mb)]
+    with scratch_folder(settings.data) as scratch:
+        folder = scratch / "files"
+        end = await run_child(
+            serving_command(settings, "data", "unpack", str(archive), str(folder), *limits),
+            environment=child_environment(settings.cache, {"TMPDIR": str(scratch)}),
+            stdin=b"",
+            timeout_s=settings.source_timeout_s,
+        )
+        lines = end.stdout.splitlines()
+        if end.exit_code == REFUSED:
+            raise refusal_of(json.loads(lines[-1]), "/file")
+        if end.exit_code != 0:
+            return broken(end, settings.source_timeout_s, "the unpacking")
+        listed: list[dict[str, Json]] = [json.loads(line) for line in lines]
+        return await _put_all(resources, folder, listed, keep, watch)
+
+
+async def _put_all(
+    resources: Resources, folder: Path, listed: Sequence[dict[str, Json]], keep: Keep, watch: Watch
+) -> Unpacked:
+    total = sum(int(str(each["size"])) for each in listed)
+    done = 0
+    for start in range(0, max(len(listed), 1), TOGETHER):
+        files = [await _put(resources, folder, each) for each in listed[start : start + TOGETHER]]
+        await _touch(resources, files)
+        await keep(files, start == 0)
+        done += sum(file.size_bytes for file in files)
+        await watch(done, total)
+    return Unpacked(len(listed), total)
+
+
+async def _put(resources: Resources, folder: Path, listed: dict[str, Json]) -> NewFile:
+    path = str(listed["path"])
+    handle = await asyncio.to_thread((folder / path).open, "rb")
+    try:
+        stored = await resources.store.put(_pieces(handle))
+    finally:
+        handle.close()
+    if stored.digest.hex != listed["sha256"]:
+        raise StoreUnavailable(f"the file {path[:200]!a} changed while it was unpacked; it is tried again")
+    return NewFile(path, str(stored.digest), stored.size_bytes, type_of(path))
+
+
+async def _pieces(handle: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(handle.read, PIECE_BYTES):
+        yield piece
+
+
+async def _touch(resources: Resources, files: Sequence[NewFile]) -> None:
+    """Say in the database that these bytes are in use (ARCHITECTURE, sentence 8)."""
+    async with resources.database.write() as session:
+        for file in files:
+            await touch_blob(session, file.digest, file.size_bytes)
+    for file in files:
+        try:
+            await resources.store.stat(Digest.parse(file.digest))
+        except BlobMissing as error:
+            raise StoreUnavailable("the same bytes were just being deleted here; it is tried again") from error
+
+
+def type_of(path: str) -> str:
+    """The media type that the name of a file says."""
+    return TYPES.guess_type(path, strict=True)[0] or OCTETS
