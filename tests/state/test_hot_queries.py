@@ -113,24 +113,31 @@ HOT = {
     "a dataset by name": (
         "SELECT id FROM datasets WHERE tenant_id = 't' AND name = 'd7' AND status <> 'deleted'",
         "uq_datasets_name",
+    ),
     "a page of datasets": (
         "SELECT id FROM datasets WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
         "ix_datasets_list",
+    ),
     "what a run wrote": (
         "SELECT id FROM datasets WHERE run_id = 'run_7' AND role = 'output' AND status <> 'deleted'",
         "ix_datasets_run",
+    ),
     "files of a dataset after a path": (
         "SELECT path FROM dataset_files WHERE dataset_id = 'dts_7' AND path > 'p' ORDER BY path LIMIT 50",
         "dataset_files_",  # its primary key
+    ),
     "parts of former generations": (
         "SELECT dataset_id FROM dataset_parts WHERE ordinal < 0",
         "ix_dataset_parts_former",
+    ),
     "uploads that nobody goes on with": (
         "SELECT id FROM uploads WHERE touched_at < 5 ORDER BY touched_at LIMIT 500",
         "ix_uploads_age",
+    ),
     "a page of uploads": (
         "SELECT id FROM uploads WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
         "ix_uploads_list",
+    ),
     **{
         f"who of {table} uses a digest": (f"SELECT digest FROM {table} WHERE digest = 'sha256:7'", f"ix_{table}_digest")
         for table in ("datasets", "dataset_parts", "dataset_files", "upload_parts")

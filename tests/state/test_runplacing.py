@@ -101,9 +101,8 @@ async def ended(database: Database, run: Run, epoch: int, ending: dict[str, Any]
 def chunk(ordinal: int, digest: str = "a", bad: str | None = None) -> Chunk:
     place = {"chunk": ordinal + 1, "row": 10 * ordinal + 10, "file": 0, "offset": 100 * ordinal, "line": 1}
     bad_rows = None if bad is None else File(f"sha256:{bad * 64}", 7)
-    return Chunk(
-        ordinal, 10 * ordinal, 10, 9 if bad else 10, 1 if bad else 0, File(f"sha256:{digest * 64}", 5), bad_rows, place
-    )
+    counts = {"first_row": 10 * ordinal, "rows_in": 10, "rows_out": 9 if bad else 10, "bad": 1 if bad else 0}
+    return Chunk(ordinal, **counts, output=File(f"sha256:{digest * 64}", 5), bad_rows=bad_rows, next=place)
 
 
 async def commit(database: Database, run: Run, epoch: int, made: Chunk) -> bool:

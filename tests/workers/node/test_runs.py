@@ -81,7 +81,13 @@ async def test_its_dataset_says_what_is_in_it(runs: RunWorld) -> None:
         248,
         "output",
     )
-    assert output.columns == [{"name": "id", "type": "string"}, {"name": "score", "type": "float64"}]
+    assert output.columns is not None
+    assert output.layout is not None
+    # A float although the first part has whole numbers only.
+    assert [(column["name"], column["type"]) for column in output.columns] == [("id", "string"), ("score", "float64")]
+    assert output.layout["columns"][1]["type"] == "float64"
+    assert output.preview_digest is not None
+    assert json.loads(await runs.ground.bytes_of(output.preview_digest))["rows"][1] == ["row-1", 2]
     assert bad is not None
     assert (bad.name, bad.rows, bad.format) == ("score-1-bad", 2, "jsonl")
     assert bad.preview_digest is not None
