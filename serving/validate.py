@@ -20,6 +20,7 @@ from serving.elements import describe_value
 from serving.engines.base import Columns
 from serving.features import compile_features
 from serving.header import Header, Sources
+from serving.layouts import Layouts
 from serving.problems import FieldErrors, invalid_input, pointer_token, shorten
 from serving.sample import record_shape
 from serving.signature import Signature
@@ -80,7 +81,7 @@ class _Table:
 
 
 class Validator:
-    """Checks prediction bodies for one signature. Thread-safe: it never changes."""
+    """Checks prediction bodies for one signature. Thread-safe: it never changes, but for what it remembers of Arrow."""
 
     def __init__(self, signature: Signature) -> None:
         self._batch = signature.batch
@@ -92,6 +93,7 @@ class Validator:
         self._features = compile_features(signature)
         self._flat_set = frozenset(self._features.flat)
         self.header = Header(signature, self._features)
+        self.layouts = Layouts()
         self._records = {
             field.name: compile_column(field, record_shape(field, signature)) for field in signature.inputs
         }
