@@ -282,6 +282,8 @@ class Validator:
     def typed(self, columns: Sequence[str], given: Sequence[TypedColumn], count: int) -> Question:
         """Check columns that came typed, of `count` rows each; pointers say names. Raises `Problem` 422."""
         assigned = assign(self._records, self.header.sources(columns), columns, given, self._typing)
+        if self._batch == "stack" and len(assigned.ready) == len(self._names):
+            return Question("table", count, ({name: assigned.ready[name] for name in self._names},))
         values = {
             name: assigned.values.get(name) or [ABSENT] * count for name in self._names if name not in assigned.ready
         }
