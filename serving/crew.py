@@ -4,7 +4,6 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from queue import SimpleQueue
 
 from serving.batcher import Batcher
@@ -28,26 +27,35 @@ class _Job:
     millisecond behind an engine that has just filled the processor's caches.
     """
 
-    __slots__ = ("_batcher", "_refused", "_work", "answer", "loop", "ticket")
+    __slots__ = ("_batcher", "_ended", "_loop", "_refused", "_ticket", "_work", "answer")
 
-    def __init__(self, batcher: Batcher, ticket: Ticket, work: Callable[[], Response], refused: Refused) -> None:
-        self.ticket, self._batcher, self._work, self._refused = ticket, batcher, work, refused
-        self.loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Response] = self.loop.create_future()
+    def __init__(
+        self,
+        batcher: Batcher,
+        ticket: Ticket,
+        work: Callable[[], Response],
+        refused: Refused,
+        ended: "Callable[[_Job, Response | None], None]",
+    ) -> None:
+        """`ended` is called on the loop, with what came of it."""
+        self._batcher, self._ticket, self._work, self._refused, self._ended = batcher, ticket, work, refused, ended
+        self._loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Response] = self._loop.create_future()
 
-    def do(self, ended: "Callable[[_Job, Response | None], None]") -> None:
+    def do(self) -> None:
         """Do it in this thread, and let the loop know."""
         response: Response | None = None
-        token = current.set(self.ticket)
+        token = current.set(self._ticket)
         try:
-            with suppress(MemoryError):  # for the refusal itself: there was none for the work
-                problem = self.ticket.refusal()
-                response = self._work() if problem is None else self._refused(problem)
+            problem = self._ticket.refusal()
+            response = self._work() if problem is None else self._refused(problem)
+        except MemoryError:
+            response = None  # not even for a refusal: the loop makes one
         finally:
-            self._batcher.withdraw(self.ticket)
+            self._batcher.withdraw(self._ticket)
             current.reset(token)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self.loop.call_soon_threadsafe(ended, self, response)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._ended, self, response)
 
     def end(self, response: Response | None) -> None:
         """Hand the answer out, unless nobody waits for it."""
@@ -57,8 +65,8 @@ class _Job:
     def left(self, answer: "asyncio.Future[Response]") -> None:
         """Who hangs up is in line, in memory and to be counted until a thread has looked at its ticket."""
         if answer.cancelled():
-            self.ticket.is_gone = True
-            self._batcher.withdraw(self.ticket)
+            self._ticket.is_gone = True
+            self._batcher.withdraw(self._ticket)
 
 
 class Crew:
@@ -69,7 +77,7 @@ class Crew:
         self._most_threads, self._threads = threads_for(batcher, memory_mb), 0
         if self._most_threads > _FEW:
             threading.stack_size(STACK_BYTES)
-        self._line: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._line: SimpleQueue[_Job | None] = SimpleQueue()
         self._start_thread()  # one for sure, also where there is no memory for more later
         weakref.finalize(self, self._line.put, None)  # to let the threads go
         self.count = 0  # requests that have begun and are not answered
@@ -85,17 +93,18 @@ class Crew:
         """Let a thread do the work; `refused` tells why it is not done."""
         if self.count >= self._max_queue:
             return refused(overloaded(f"{self.count} requests wait for this model already"))
-        if self._threads <= self.count and self._threads < self._most_threads:
-            try:
-                self._start_thread()
-            except RuntimeError:  # no memory for one more
-                return refused(_no_room())
         ticket = Ticket(deadline)
-        job = _Job(self.batcher, ticket, work, refused)
+        job = _Job(self.batcher, ticket, work, refused, self._ended)
         job.answer.add_done_callback(job.left)
         self.batcher.announce(ticket)
         self.count += 1
-        self._line.put(lambda: job.do(self._ended))
+        self._line.put(job)
+        if self._threads < self.count and self._threads < self._most_threads:
+            try:
+                self._start_thread()
+            except RuntimeError:  # no memory for one more
+                job.answer.cancel()
+                return refused(_no_room())
         return job.answer
 
     def _ended(self, job: _Job, response: Response | None) -> None:
@@ -108,11 +117,11 @@ class Crew:
         self._threads += 1
 
 
-def _work(line: "SimpleQueue[Callable[[], None] | None]") -> None:
+def _work(line: "SimpleQueue[_Job | None]") -> None:
     """A thread: does what is in the line until that is no more."""
-    while (do := line.get()) is not None:
-        do()
-        del do  # holds the body
+    while (job := line.get()) is not None:
+        job.do()
+        del job  # which holds the body
     line.put(None)  # for the other threads
 
 
