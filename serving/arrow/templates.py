@@ -20,7 +20,7 @@ from serving.arrow.envelope import message_at
 from serving.layouts import END
 
 _TEXT: Final = "text"
-_NAMES_BYTES: Final = 64 * 1024  # of a template that is kept
+_MOST_COLUMNS, _LONGEST_NAMES = 1000, 16 * 1024  # of a template, which is kept: some 150 KB
 _LARGEST_TEXTS: Final = 2**31 - 1  # what an offset of 32 bits can tell
 _PADDING: Final = tuple(bytes(size) for size in range(8))
 
@@ -44,7 +44,7 @@ def write_plain(columns: Sequence[NamedColumn], about: Mapping[str, str]) -> byt
             buffers += (b"", *texts)
         else:
             return None
-    if not kinds or sum(len(name) for name, _ in kinds) > _NAMES_BYTES:
+    if not kinds or len(kinds) > _MOST_COLUMNS or sum(len(name) for name, _ in kinds) > _LONGEST_NAMES:
         return None
     return _template(tuple(kinds), tuple(about.items())).filled(rows, buffers)
 
@@ -94,7 +94,7 @@ class _Template:
         return b"".join((self.schema, batch, *padded, END))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _template(kinds: tuple[Kind, ...], about: tuple[tuple[str, str], ...]) -> _Template:
     """Of one row of ones: a nought would be left out of a message, and have no place there."""
     arrays = [pa.array(["1"] if kind == _TEXT else np.ones(1, kind)) for _, kind in kinds]
