@@ -18,10 +18,10 @@ JAVA_HOME_VARIABLE = "PORTSIDE_JAVA_HOME"
 HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
 LASTS_VARIABLE = "PORTSIDE_JVM_LASTS"
 
+_SHORT_HEAP_MB, _LASTING_HEAP_MB = 16, 64  # to begin with
 _LIBRARIES = {"darwin": "lib/server/libjvm.dylib", "win32": "bin/server/jvm.dll"}
 _OPTIONS = (
     "-Xrs",  # SIGTERM, SIGINT and SIGHUP stay Python's
-    "-Xms16m",
     "-Xss4m",  # of the main thread too: PMML4S builds a tree of a thousand levels recursively (2 MB do)
     "-XX:+UseSerialGC",
     "-XX:+UnlockDiagnosticVMOptions",
@@ -111,5 +111,9 @@ def _compilers() -> list[str]:
 
 
 def _heap() -> list[str]:
+    """A small heap is collected at each batch of a thousand rows, and Python's objects by JPype each time with it."""
     megabytes = os.environ.get(HEAP_VARIABLE, "")
-    return [f"-Xmx{megabytes}m"] if megabytes.isdigit() else []
+    begins = _LASTING_HEAP_MB if os.environ.get(LASTS_VARIABLE) else _SHORT_HEAP_MB
+    if not megabytes.isdigit():
+        return [f"-Xms{begins}m"]
+    return [f"-Xms{min(begins, int(megabytes))}m", f"-Xmx{megabytes}m"]
