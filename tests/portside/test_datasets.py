@@ -22,7 +22,8 @@ def piece(text: str, start: int, total: int, tag: str = '"a"') -> Say:
 @pytest.mark.parametrize(
     ("data", "said", "path", "body"),
     [
-        (b"a,b\n", {"has_header": True, "null_values": ["-"]}, f"?name=people&has_header=true&null_values={DASH}", b"a,b\n"),
+        (b"a,b\n", {"has_header": True, "null_values": ["-"]}, f"?name=people&has_header=true&null_values={DASH}",
+         b"a,b\n"),
         (None, {"source_uri": "https://x/"}, "", b'{"name": "people", "source_uri": "https://x/"}'),
         (None, {"kind": "files"}, "", b'{"name": "people", "kind": "files"}'),
     ],
