@@ -6,8 +6,9 @@ Of plain text that is the beginning; whatever is packed, or has its directory at
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from core.errors import DiskFull, FieldProblem, TooLarge
 from state.queries.datasets import DatasetFacts
@@ -69,7 +70,7 @@ async def _fetched(
 async def _write(file: Path, pieces: AsyncGenerator[bytes, None], most_bytes: int | None, limit: int) -> int:
     """The file's beginning, cut after its last whole line, or all of it; how many bytes were written."""
     at = 0
-    with file.open("wb") as handle:
+    with file.open("wb", buffering=0) as handle:
         async for piece in pieces:
             if at == 0 and piece.startswith(WHOLE):
                 most_bytes = None
@@ -82,15 +83,16 @@ async def _write(file: Path, pieces: AsyncGenerator[bytes, None], most_bytes: in
     return at
 
 
-def _add(handle: BinaryIO, piece: bytes) -> None:
+def _add(handle: FileIO, piece: bytes) -> None:
+    rest = memoryview(piece)
     try:
-        handle.write(piece)
+        while rest:
+            rest = rest[handle.write(rest) :]
     except OSError as error:
-        raise DiskFull(f"a source cannot be looked at: {error.strerror}") from error
+        raise DiskFull(f"a source cannot be looked at: {error.strerror}; free some space") from error
 
 
-def _cut(file: Path, handle: BinaryIO, at: int) -> int:
-    handle.flush()
+def _cut(file: Path, handle: FileIO, at: int) -> int:
     back = min(at, 1024 * 1024)
     with file.open("rb") as reading:
         reading.seek(at - back)
