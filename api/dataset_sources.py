@@ -35,6 +35,7 @@ from storage.access import is_within
 
 POINTER: Final = "/source_uri"
 S3_URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\x00-\x1f\x7f]{1,1024})")
+DOTS: Final = frozenset({".", ".."})  # which somebody on the way may take for steps
 CREDENTIALS: Final = "dataset credentials"  # what they are sealed for
 
 
@@ -126,7 +127,7 @@ def _check_source(body: DatasetFromSource, settings: Settings) -> None:
 
 def _check_bucket(uri: str, credentials: S3Credentials | None, settings: Settings) -> None:
     found = S3_URI.fullmatch(uri)
-    if found is None:
+    if found is None or not DOTS.isdisjoint(found[2].split("/")):
         raise _refused(POINTER, "this names no object of a bucket", "write it as s3://BUCKET/KEY")
     if credentials is not None:
         if credentials.endpoint is not None:

@@ -11,6 +11,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # type checkers take it for true; typing's own would have to be imported
 if TYPE_CHECKING:
     from portside.async_client import AsyncPortside as AsyncPortside
+    from portside.async_datasets import AsyncDataset as AsyncDataset
     from portside.async_jobs import AsyncJob as AsyncJob
     from portside.async_jobs import AsyncRun as AsyncRun
     from portside.async_resources import AsyncModel as AsyncModel
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from portside.async_resources import AsyncService as AsyncService
     from portside.async_resources import AsyncVersion as AsyncVersion
     from portside.client import Portside as Portside
+    from portside.datasets import Dataset as Dataset
     from portside.errors import AnswerTimeout as AnswerTimeout
     from portside.errors import ApiError as ApiError
     from portside.errors import Conflict as Conflict
@@ -53,9 +55,11 @@ if TYPE_CHECKING:
 else:
     HOMES = {
         "async_client": "AsyncPortside",
+        "async_datasets": "AsyncDataset",
         "async_jobs": "AsyncJob AsyncRun",
         "async_resources": "AsyncModel AsyncOperation AsyncPrediction AsyncService AsyncVersion",
         "client": "Portside",
+        "datasets": "Dataset",
         "errors": (
             "AnswerTimeout ApiError Conflict ConnectionFailed FieldProblem Forbidden InvalidAddress InvalidInput "
             "NotFound OperationCanceled OperationFailed PortsideError PredictionCanceled PredictionFailed Rejected "

@@ -1,41 +1,21 @@
 """The client for asyncio: the same as `client.py`, with `await`."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from portside.address import Address
+from portside.async_collection import AsyncCollection
+from portside.async_datasets import AsyncDataset, AsyncDatasets
 from portside.async_jobs import AsyncJob, AsyncRun
 from portside.async_resources import AsyncModel, AsyncOperation, AsyncPrediction, AsyncService, AsyncVersion
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
-from portside.facts import Facts
 from portside.messages import Json
 from portside.open import open_async
-from portside.requests import path_to
 from portside.running import create_job
-from portside.session import TIMEOUT_S, Retries, Session
+from portside.session import TIMEOUT_S, Retries
 from portside.sources import ModelFile
-from portside.waiting import Pages, Patience
-
-One = TypeVar("One", bound=Facts)
-
-
-class AsyncCollection(Generic[One]):
-    """All resources of one kind. Both verbs raise `ConnectionFailed` and `ApiError`."""
-
-    def __init__(self, session: Session, name: str, kind: type[One]) -> None:
-        self._session, self._name, self._kind = session, name, kind
-
-    async def get(self, name: str) -> One:
-        """One of them, by its name (operations, predictions and runs: by its id). Raises `NotFound`."""
-        return self._kind.read(self._session, await self._session.get(path_to(self._name, name)))
-
-    async def list(self, **filters: str | int) -> AsyncIterator[One]:
-        """Those that match (`status="running"`, `**{"name.prefix": "a"}`), the newest first, page by page."""
-        pages = Pages(self._session, path_to(self._name), filters)
-        while (page := await pages.turn()) is not None:
-            for each in page:
-                yield self._kind.read(self._session, each)
+from portside.waiting import Patience
 
 
 class AsyncPortside:
@@ -64,6 +44,7 @@ class AsyncPortside:
         self.services = AsyncCollection(self._session, "services", AsyncService)
         self.operations = AsyncCollection(self._session, "operations", AsyncOperation)
         self.predictions = AsyncCollection(self._session, "predictions", AsyncPrediction)
+        self.datasets = AsyncDatasets(self._session, "datasets", AsyncDataset)
         self.jobs = AsyncCollection(self._session, "jobs", AsyncJob)
         self.runs = AsyncCollection(self._session, "runs", AsyncRun)
 

@@ -3,42 +3,22 @@
 `async_client.py` has the same for asyncio.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from portside.address import Address
+from portside.collection import Collection
+from portside.datasets import Dataset, Datasets
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
-from portside.facts import Facts
 from portside.jobs import Job, Run
 from portside.messages import Json
 from portside.open import open_blocking
-from portside.requests import path_to
 from portside.resources import Model, Operation, Prediction, Service, Version
 from portside.running import create_job
-from portside.session import TIMEOUT_S, Retries, Session, finish
+from portside.session import TIMEOUT_S, Retries, finish
 from portside.sources import ModelFile
-from portside.waiting import Pages, Patience
-
-One = TypeVar("One", bound=Facts)
-
-
-class Collection(Generic[One]):
-    """All resources of one kind. Both verbs raise `ConnectionFailed` and `ApiError`."""
-
-    def __init__(self, session: Session, name: str, kind: type[One]) -> None:
-        self._session, self._name, self._kind = session, name, kind
-
-    def get(self, name: str) -> One:
-        """One of them, by its name (operations, predictions and runs: by its id). Raises `NotFound`."""
-        return self._kind.read(self._session, finish(self._session.get(path_to(self._name, name))))
-
-    def list(self, **filters: str | int) -> Iterator[One]:
-        """Those that match (`status="running"`, `**{"name.prefix": "a"}`), the newest first, page by page."""
-        pages = Pages(self._session, path_to(self._name), filters)
-        while (page := finish(pages.turn())) is not None:
-            for each in page:
-                yield self._kind.read(self._session, each)
+from portside.waiting import Patience
 
 
 class Portside:
@@ -68,6 +48,7 @@ class Portside:
         self.services = Collection(self._session, "services", Service)
         self.operations = Collection(self._session, "operations", Operation)
         self.predictions = Collection(self._session, "predictions", Prediction)
+        self.datasets = Datasets(self._session, "datasets", Dataset)
         self.jobs = Collection(self._session, "jobs", Job)
         self.runs = Collection(self._session, "runs", Run)
 

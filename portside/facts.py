@@ -115,6 +115,40 @@ class ServiceFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts(Facts):
+    """Named data. What is found in them (`rows`, `columns`, …) is None until it is `ready`.
+
+    Of the kind `table` or `files`; a `reference` has its data at `source_uri` and nowhere else.
+    """
+
+    id: str
+    name: str
+    display_name: str | None
+    description: str | None
+    tags: Sequence[str]
+    status: str
+    reason: str | None
+    message: str | None
+    since: datetime
+    kind: str
+    source_uri: str | None
+    reference: bool
+    digest: str | None
+    size_bytes: int | None
+    format: str | None
+    rows: int | None
+    rows_are_estimated: bool
+    columns: Sequence[Document] | None
+    warnings: Sequence[str]
+    files: int | None
+    created_at: datetime
+    updated_at: datetime
+    url: str
+    # The operation that makes it, where nobody has waited for it yet.
+    _operation_id: str | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationFacts(Facts):
     """One durable unit of work; when it is `done`, exactly one of `error` (a problem) and `result` is there."""
 

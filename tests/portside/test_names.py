@@ -11,7 +11,19 @@ from types import ModuleType
 import pytest
 
 import portside
-from portside import async_client, async_jobs, async_resources, client, errors, jobs, resources
+from portside import (
+    async_client,
+    async_collection,
+    async_datasets,
+    async_jobs,
+    async_resources,
+    client,
+    collection,
+    datasets,
+    errors,
+    jobs,
+    resources,
+)
 
 NAMES: list[str] = vars(portside)["__all__"]  # type checkers are told the names themselves
 SOMEONES = ("httpx2", "asyncio", "ssl", "socket", "http.client", "email", "typing_extensions", "pydantic", "typer")
@@ -54,10 +66,18 @@ def test_every_error_is_imported_from_the_package() -> None:
     assert found | {"FieldProblem"} <= set(NAMES)
 
 
+DATA = ("Dataset", "Datasets", "Job", "Run")
+MODULES = (
+    (resources, async_resources),
+    (client, async_client),
+    (collection, async_collection),
+    (datasets, async_datasets),
+    (jobs, async_jobs),
+)
 PAIRS = [
     (getattr(there, name), getattr(twins, f"Async{name}"))
-    for there, twins in ((resources, async_resources), (jobs, async_jobs), (client, async_client))
-    for name in ("Model", "Operation", "Prediction", "Service", "Version", "Job", "Run", "Portside", "Collection")
+    for there, twins in MODULES
+    for name in ("Model", "Operation", "Prediction", "Service", "Version", "Portside", "Collection", *DATA)
     if hasattr(twins, f"Async{name}") and getattr(there, name).__module__ == there.__name__
 ]
 
@@ -75,9 +95,7 @@ def test_the_twin_for_asyncio_takes_the_same_and_says_the_same(plain: type, twin
 
 
 def test_all_pairs_are_compared() -> None:
-    ours = {
-        name for module in (async_resources, async_jobs, async_client) for name in classes_of(module) if "Async" in name
-    }
+    ours = {name for _, module in MODULES for name in classes_of(module) if "Async" in name}
     assert {twin.__name__ for _, twin in PAIRS} == ours
 
 

@@ -110,6 +110,38 @@ HOT = {
         "SELECT id FROM runs WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 50",
         "ix_runs_gone",
     ),
+    "a dataset by name": (
+        "SELECT id FROM datasets WHERE tenant_id = 't' AND name = 'd7' AND status <> 'deleted'",
+        "uq_datasets_name",
+    ),
+    "a page of datasets": (
+        "SELECT id FROM datasets WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_datasets_list",
+    ),
+    "what a run wrote": (
+        "SELECT id FROM datasets WHERE run_id = 'run_7' AND role = 'output' AND status <> 'deleted'",
+        "ix_datasets_run",
+    ),
+    "files of a dataset after a path": (
+        "SELECT path FROM dataset_files WHERE dataset_id = 'dts_7' AND path > 'p' ORDER BY path LIMIT 50",
+        "dataset_files_",  # its primary key
+    ),
+    "parts of former generations": (
+        "SELECT dataset_id FROM dataset_parts WHERE ordinal < 0",
+        "ix_dataset_parts_former",
+    ),
+    "uploads that nobody goes on with": (
+        "SELECT id FROM uploads WHERE touched_at < 5 ORDER BY touched_at LIMIT 500",
+        "ix_uploads_age",
+    ),
+    "a page of uploads": (
+        "SELECT id FROM uploads WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_uploads_list",
+    ),
+    **{
+        f"who of {table} uses a digest": (f"SELECT digest FROM {table} WHERE digest = 'sha256:7'", f"ix_{table}_digest")
+        for table in ("datasets", "dataset_parts", "dataset_files", "upload_parts")
+    },
     "who uses a digest": ("SELECT id FROM versions WHERE digest = 'sha256:7'", "ix_versions_digest"),
 }
 # What a claim asks, lane by lane: the query itself, its parameters and its index.
@@ -144,6 +176,16 @@ FILL = [
     "SELECT 'ver_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'mdl_' || n, 1, 'sha256:' || n, 1, 'onnx' FROM numbers",
     f"INSERT INTO services ({RESOURCE}, name, replicas, expires_at) "
     "SELECT 'svc_' || n, 't', n, '[]', 1, 1, 'running', 0, 1, 0, 's' || n, 1, n FROM numbers",
+    f"INSERT INTO datasets ({RESOURCE}, name, kind, is_reference, hints, rows_are_estimated, digest, run_id, role) "
+    "SELECT 'dts_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'd' || n, 'table', false, '{}', false, 'sha256:' || n, "
+    "'run_' || n, 'output' FROM numbers",
+    "INSERT INTO dataset_parts (dataset_id, ordinal, digest, size_bytes) "
+    "SELECT 'dts_' || n, 0, 'sha256:' || n, 1 FROM numbers",
+    "INSERT INTO dataset_files (dataset_id, path, digest, size_bytes, content_type, created_at) "
+    "SELECT 'dts_' || n, 'q' || n, 'sha256:' || n, 1, 'a/b', 1 FROM numbers",
+    "INSERT INTO uploads (id, tenant_id, created_at, touched_at) SELECT 'upl_' || n, 't', n, n FROM numbers",
+    "INSERT INTO upload_parts (upload_id, number, digest, size_bytes) "
+    "SELECT 'upl_' || n, 1, 'sha256:' || n, 1 FROM numbers",
     "INSERT INTO samples (id, tenant_id, created_at, service_id, replica_id, requests, errors, refused) "
     "SELECT 'smp_' || n, 't', n, 'svc_' || (n % 90), 'rep_' || n, 1, 0, 0 FROM numbers",
     f"INSERT INTO jobs ({RESOURCE}, name, kind, model_id, spec, env_names, last_number, after_id, schedule_paused) "
