@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from serving.data.options import data_parser
 from serving.process import (
     SMALLEST_MB,
     ask_for_gpus,
@@ -25,7 +26,7 @@ from serving.tuning import add_tuning
 
 DATA_ERROR = 65
 PINS = {"engine": "--engine", "engine_version": "--engine-version", "python": "--python-version"}
-OUT_OF_TIME = b'{"code":"time_limit_exceeded","message":"the model took longer than allowed","hint":"%s"}\n'
+OUT_OF_TIME = b'{"code":"time_limit_exceeded","message":"the %s took longer than allowed","hint":"%s"}\n'
 
 TOO_LITTLE_MEMORY = b'{"code":"memory_limit_exceeded","message":"a model server needs at least %d MB","hint":""}\n'
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
         return _batch(_batch_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["runtimes"]:
         return _runtimes(_runtimes_parser().parse_args(arguments[1:]))
+    if arguments[:1] == ["data"]:
+        return _data(data_parser().parse_args(arguments[1:]))
     return _serve(_serve_parser().parse_args(arguments))
 
 
@@ -48,7 +51,7 @@ def _serve_parser() -> argparse.ArgumentParser:
         "python -m serving",
         description="Serve one model file: POST /predict, and the Open Inference Protocol under /v2. "
         "Other commands: `inspect FILE` says what a file is, `test --model FILE` answers one prediction from stdin, "
-        "`batch --plan FILE` scores a dataset, `runtimes` says which engines there are.",
+        "`batch --plan FILE` scores a dataset, `data` describes data files, `runtimes` says which engines there are.",
     )
     _add_model(parser)
     parser.add_argument("--socket", type=Path, metavar="PATH", help="listen on a unix socket, instead of TCP")
@@ -136,8 +139,9 @@ def _prepare(options: argparse.Namespace) -> BinaryIO:
     limit_memory(options.memory_mb)
     limit_threads(options.threads)
     if getattr(options, "timeout_s", None):
-        hint = b"Raise the limit of %d s, or export a smaller model." % options.timeout_s
-        end_after(options.timeout_s, out, OUT_OF_TIME % hint, DATA_ERROR)
+        what, instead = (b"data", b"smaller files") if "file" in options else (b"model", b"a smaller model")
+        hint = b"Raise the limit of %d s, or export %s." % (options.timeout_s, instead)
+        end_after(options.timeout_s, out, OUT_OF_TIME % (what, hint), DATA_ERROR)
     return out
 
 
@@ -191,6 +195,15 @@ def _runtimes(options: argparse.Namespace) -> int:
     from serving.runtimes import tell_runtimes
 
     return tell_runtimes(out)
+
+
+def _data(options: argparse.Namespace) -> int:
+    out = _prepare(options)
+    if options.memory_mb is not None:
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte at its first use
+    from serving.data import commands
+
+    return commands.unpack(options, out) if options.command == "unpack" else commands.describe(options, out)
 
 
 def _test(options: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ class ArrowSource:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self.rows: int | None = None
+        self.read_bytes = self.read_rows = 0  # of the current file as it lies there
         with closing(ArrowFile(reading.files[0], reading.format.compression)) as first:
             whole = renamed(first.schema)
         self.schema: pa.Schema = selected(whole, reading.columns)
@@ -48,6 +49,8 @@ class ArrowSource:
             message = f"a file has {len(file.schema)} columns, the first one {len(self._whole)}"
             raise DatasetInvalid(message, "All files of a dataset need the same columns.")
         for batch in file.batches():
+            self.read_bytes = file.read_bytes
+            self.read_rows += batch.num_rows
             if skipped >= batch.num_rows:
                 skipped -= batch.num_rows
                 continue
@@ -68,6 +71,11 @@ class ArrowFile:
             options = ipc.IpcReadOptions(use_threads=False)
             self._reader = ipc.open_stream(self._python_file, options=options)
         self.schema: pa.Schema = self._reader.schema
+
+    @property
+    def read_bytes(self) -> int:
+        """How far the file as it lies there has been read."""
+        return self._unpacked.read_bytes
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Each batch, before it is proven to be whole. Raises `DatasetInvalid`."""

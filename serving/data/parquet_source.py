@@ -19,11 +19,22 @@ class ParquetSource:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._footers = [footer_of(path) for path in reading.files]
-        self.rows: int | None = sum(footer.num_rows for footer in self._footers)
+        self.rows: int = sum(footer.num_rows for footer in self._footers)
         with damage_told("the Parquet schema"):
             whole = renamed(self._footers[0].schema.to_arrow_schema())
         self.schema: pa.Schema = selected(whole, reading.columns)
         self._places = [whole.names.index(name) for name in self.schema.names]
+
+    @property
+    def footer(self) -> parquet.FileMetaData:
+        """Of the first file."""
+        return self._footers[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes a row has, as the footers tell."""
+        groups = [footer.row_group(number) for footer in self._footers for number in range(footer.num_row_groups)]
+        return int(sum(group.total_byte_size for group in groups)) // max(1, self.rows)
 
     def pieces(self) -> Iterator[Piece]:
         """See `Source.pieces`."""

@@ -11,8 +11,10 @@ from serving.data.source import Piece, Reading
 from serving.data.streams import MIB, Text
 
 LONGEST_ROW_BYTES: Final = 64 * MIB
+LARGEST_PIECE_BYTES: Final = 128 * MIB
 LARGEST_BLOCK_BYTES: Final = 32 * MIB
 FIRST_BLOCK_BYTES: Final = MIB
+_MANY: Final = 2**31
 SMALLEST_BLOCK_BYTES: Final = 64 * 1024
 
 
@@ -30,7 +32,11 @@ class _Growing:
 
     def add(self, block: memoryview, cut: Cut) -> None:
         """The rows that a block begins with."""
-        if cut.end:
+        if not self.rows and not cut.rows:  # nothing but empty lines, of which there may be any number
+            begin = self.start
+            offset, line = begin.offset + cut.end, begin.line + cut.lines
+            self.start = Position(begin.chunk, begin.row, begin.file, offset, line)
+        elif cut.end:
             self.parts.append(block[: cut.end])
             self.rows += cut.rows
             self.size_bytes += cut.end
@@ -85,6 +91,7 @@ class TextPieces:
 
     def _pieces_of_text(self, text: Text, position: Position) -> Iterator[Piece]:
         growing, wanted = _Growing(position), self._reading.chunk_rows
+        self._estimate(text)
         while True:
             block, is_last = self._block(text, growing)
             if block:
@@ -92,23 +99,36 @@ class TextPieces:
                 growing.add(block, cut)
                 text.unread(block[cut.end :])
                 growing.unended = 0 if cut.end else len(block)
+            self.read_bytes = text.read_bytes
             if growing.rows == wanted or (is_last and growing.rows):
                 piece = growing.done()
-                self._piece_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, growing.size_bytes))
+                self._expect(growing.size_bytes)
                 growing = _Growing(piece.next)
                 yield piece
             elif is_last and not block:
                 return
 
+    def _estimate(self, text: Text) -> None:
+        """How many bytes a piece will have, by the first rows: it is then read at once, not joined."""
+        block = text.read(SMALLEST_BLOCK_BYTES)
+        cut = self._dialect.cut(block, _MANY, is_last=text.is_over)
+        text.unread(block)
+        if cut.rows:
+            self._expect(self._reading.chunk_rows * cut.end // cut.rows)
+
+    def _expect(self, piece_bytes: int) -> None:
+        self._piece_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, piece_bytes))
+
     def _block(self, text: Text, growing: _Growing) -> tuple[memoryview, bool]:
         """What follows, as much as a piece has or needs for its end; and whether that is all."""
         if growing.unended > LONGEST_ROW_BYTES:
             raise too_long(growing.start.line + growing.lines)
+        if growing.size_bytes > LARGEST_PIECE_BYTES:
+            raise _too_large(growing.start.line, self._reading.chunk_rows)
         # A row that is longer than the block: twice as much each time, so that it is not looked at too often.
         rest = self._piece_bytes + self._piece_bytes // 64 - growing.size_bytes
         size = max(rest, SMALLEST_BLOCK_BYTES if rest > 0 else FIRST_BLOCK_BYTES, 2 * growing.unended)
         found = text.read(size)
-        self.read_bytes = text.read_bytes
         return found, text.is_over
 
     def _first_row(self, text: Text) -> bytes:
@@ -130,3 +150,8 @@ def too_long(line: int) -> DatasetInvalid:
     message = f"line {line} has no end within {LONGEST_ROW_BYTES // MIB} MiB"
     hint = "Check the line ends, and whether a quote is opened there and never closed."
     return DatasetInvalid(message, hint, line=line)
+
+
+def _too_large(line: int, rows: int) -> DatasetInvalid:
+    message = f"{rows} rows from line {line} on have more than {LARGEST_PIECE_BYTES // MIB} MiB"
+    return DatasetInvalid(message, "Read fewer rows at a time, or keep such values in files.", line=line)

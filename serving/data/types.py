@@ -27,9 +27,8 @@ _BY_NAME: Final = {
         *(nested for kind in _SIMPLE for nested in _lists(kind, DEEPEST_LIST)),
         pa.date32(),
         pa.timestamp("s"),
+        pa.timestamp("us"),
         pa.timestamp("ns"),
-        pa.timestamp("s", "UTC"),
-        pa.timestamp("ns", "UTC"),
     )
 }
 _BY_WORD: Final = {
@@ -38,7 +37,7 @@ _BY_WORD: Final = {
     "bool": pa.bool_(),
     "string": pa.string(),
     "date": pa.date32(),
-    "timestamp": pa.timestamp("ns"),
+    "timestamp": pa.timestamp("us"),
 }
 _TESTS: Final = (
     ("bool", pa.types.is_boolean),
@@ -79,3 +78,8 @@ def column_of(field: pa.Field) -> Column:
 def text_type(column: Column) -> pa.DataType:
     """The type that the cells of a text column are read as: a string where we know none."""
     return _BY_NAME.get(column.arrow_type) or _BY_WORD.get(column.type, pa.string())
+
+
+def is_known(arrow_type: str) -> bool:
+    """Whether text can be read as a type of this name."""
+    return arrow_type in _BY_NAME

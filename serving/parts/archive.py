@@ -42,6 +42,21 @@ _PACK_AGAIN: Final = "Make the archive again, for example with `zip -r models.zi
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What an archive may have, and what is said where it has more."""
+
+    entries: int = MOST_ENTRIES
+    directory_bytes: int = LARGEST_DIRECTORY_BYTES
+    entry_bytes: int = LARGEST_ENTRY_BYTES
+    ratio: int = MOST_RATIO
+    what: str = "a model in an archive"
+    fewer: str = "Pack portside.json and the model files only."
+
+
+OF_MODELS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of an archive and where its bytes lie in it: as they are, or deflated (RFC 1951) without a header."""
 
@@ -55,8 +70,8 @@ class Entry:
 class Archive:
     """An archive whose directory was checked."""
 
-    def __init__(self, file: BinaryIO, zipped: ZipFile) -> None:
-        self._file, self._zipped = file, zipped
+    def __init__(self, file: BinaryIO, zipped: ZipFile, limits: Limits) -> None:
+        self._file, self._zipped, self._limits = file, zipped, limits
         self._found = {info.filename: info for info in zipped.infolist() if not info.is_dir()}
 
     @property
@@ -68,11 +83,13 @@ class Archive:
         """A file that is there, if its size is one to unpack. Raises `InvalidModel`."""
         info = self._found[name]
         shown = shorten(name)
-        if info.file_size > LARGEST_ENTRY_BYTES:
-            message = f"the file {shown!r} has {info.file_size} bytes; a model in an archive may have 2 GiB"
-            raise InvalidModel("archive_too_large", message, "Export a smaller model.")
-        if info.file_size > max(HARMLESS_BYTES, MOST_RATIO * info.compress_size):
-            message = f"the file {shown!r} unpacks to more than {MOST_RATIO} times its size, as no model does"
+        limits = self._limits
+        if info.file_size > limits.entry_bytes:
+            may = f"{limits.what} may have {_in_words(limits.entry_bytes)}"
+            message = f"the file {shown!r} has {info.file_size} bytes; {may}"
+            raise InvalidModel("archive_too_large", message, "Make it smaller, or leave it out.")
+        if info.file_size > max(HARMLESS_BYTES, limits.ratio * info.compress_size):
+            message = f"the file {shown!r} unpacks to more than {limits.ratio} times its size, as hardly anything does"
             raise InvalidModel("archive_too_large", message, "Store it without compression: zip -0.")
         offset = self._offset(info)
         return Entry(name, info.file_size, offset, info.compress_size, info.compress_type == ZIP_DEFLATED)
@@ -81,18 +98,18 @@ class Archive:
         """The content of a small file; `None` where it has more than `most_bytes`. Raises `InvalidModel`."""
         if self._found[name].file_size > most_bytes:
             return None
-        return b"".join(self._pieces(self.entry(name)))
+        return b"".join(self.pieces(self.entry(name)))
 
     def unpack(self, entry: Entry, target: Path) -> str:
         """Write the entry's bytes into a new file; their digest, `sha256:…`. Raises `InvalidModel` and `OSError`."""
         digest = hashlib.sha256()
         with target.open("xb") as file:
-            for piece in self._pieces(entry):
+            for piece in self.pieces(entry):
                 digest.update(piece)
                 file.write(piece)
         return f"sha256:{digest.hexdigest()}"
 
-    def _pieces(self, entry: Entry) -> Iterator[bytes]:
+    def pieces(self, entry: Entry) -> Iterator[bytes]:
         """Its bytes, exactly as many as the directory says and of the checksum that it says."""
         count = 0
         try:
@@ -123,20 +140,20 @@ class Archive:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Archive]:
+def opened(path: Path, limits: Limits = OF_MODELS) -> Iterator[Archive]:
     """The archive at a path, checked. Raises `InvalidModel` for one that is damaged or could hurt."""
     with path.open("rb") as file:
-        _check_directory(file)
+        _check_directory(file, limits)
         try:
             zipped = ZipFile(file)
         except _DAMAGED as error:
             raise _damaged(f"its directory cannot be read: {error}") from error
         with zipped:
-            _check_entries(zipped.infolist())
-            yield Archive(file, zipped)
+            _check_entries(zipped.infolist(), limits)
+            yield Archive(file, zipped, limits)
 
 
-def _check_directory(file: BinaryIO) -> None:
+def _check_directory(file: BinaryIO, limits: Limits) -> None:
     """Refuse a directory that is too large to be read at all; the reader keeps all of it in memory."""
     size_bytes = file.seek(0, 2)
     file.seek(max(0, size_bytes - _END_BYTES - _LONGEST_COMMENT))
@@ -144,11 +161,11 @@ def _check_directory(file: BinaryIO) -> None:
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < _END_BYTES:
         raise _damaged("its directory, which stands at the end, is missing")
-    _check_claims(*struct.unpack("<HI", tail[at + 10 : at + 16]))
-    _check_zip64(file, max(0, size_bytes - len(tail)) + at)
+    _check_claims(limits, *struct.unpack("<HI", tail[at + 10 : at + 16]))
+    _check_zip64(file, max(0, size_bytes - len(tail)) + at, limits)
 
 
-def _check_zip64(file: BinaryIO, end: int) -> None:
+def _check_zip64(file: BinaryIO, end: int, limits: Limits) -> None:
     """Likewise for what a zip64 archive says instead: right before its locator, or where that one points to."""
     file.seek(max(0, end - _LOCATOR_BYTES))
     locator = file.read(_LOCATOR_BYTES)
@@ -161,20 +178,20 @@ def _check_zip64(file: BinaryIO, end: int) -> None:
         file.seek(at)
         record = file.read(_RECORD64_BYTES)
         if record.startswith(_RECORD64) and len(record) == _RECORD64_BYTES:
-            _check_claims(*struct.unpack("<QQ", record[32:48]))
+            _check_claims(limits, *struct.unpack("<QQ", record[32:48]))
 
 
-def _check_claims(count: int, directory_bytes: int) -> None:
-    if count > MOST_ENTRIES or directory_bytes > LARGEST_DIRECTORY_BYTES:
-        raise _too_many()
+def _check_claims(limits: Limits, count: int, directory_bytes: int) -> None:
+    if count > limits.entries or directory_bytes > limits.directory_bytes:
+        raise too_many(limits)
 
 
-def _check_entries(infos: Sequence[ZipInfo]) -> None:
-    if len(infos) > MOST_ENTRIES:
-        raise _too_many()
+def _check_entries(infos: Sequence[ZipInfo], limits: Limits) -> None:
+    if len(infos) > limits.entries:
+        raise too_many(limits)
     seen: set[str] = set()
     for info in infos:
-        fault = _name_fault(info.orig_filename) or _entry_fault(info)
+        fault = name_fault(info.orig_filename) or _entry_fault(info)
         if fault is None and info.filename in seen:
             fault = "is in it twice", "Let each file be in the archive once."
         if fault is not None:
@@ -183,7 +200,8 @@ def _check_entries(infos: Sequence[ZipInfo]) -> None:
         seen.add(info.filename)
 
 
-def _name_fault(name: str) -> tuple[str, str] | None:
+def name_fault(name: str) -> tuple[str, str] | None:
+    """What is wrong with an entry's name and what to do about it, if something is."""
     relative = "Pack the files with relative paths, with / between folders."
     if name.startswith("/") or "\\" in name or name[1:2] == ":":
         return "has no relative path", relative
@@ -205,9 +223,14 @@ def _entry_fault(info: ZipInfo) -> tuple[str, str] | None:
     return None
 
 
-def _too_many() -> InvalidModel:
-    message = f"the archive has more than {MOST_ENTRIES} entries"
-    return InvalidModel("archive_too_large", message, "Pack portside.json and the model files only.")
+def too_many(limits: Limits) -> InvalidModel:
+    """The refusal of an archive with too many entries."""
+    return InvalidModel("archive_too_large", f"the archive has more than {limits.entries} entries", limits.fewer)
+
+
+def _in_words(size_bytes: int) -> str:
+    """`2 GiB` for what is nearly that."""
+    return f"{round(size_bytes / 2**30)} GiB" if size_bytes >= 2**29 else f"{size_bytes} bytes"
 
 
 def _damaged(why: str) -> InvalidModel:
