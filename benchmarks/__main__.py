@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from benchmarks import (
+    batch,
     batching,
     command,
     cycles,
@@ -51,6 +52,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "batching": batching.measure,
     "rows": rows.measure,
     "pmml": pmml.measure,
+    "batch": batch.measure,
     "cycles": cycles.measure,
     "soak": soak.measure,
 }

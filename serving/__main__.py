@@ -16,6 +16,7 @@ from serving.process import (
     ask_for_gpus,
     end_after,
     end_with_parent,
+    expect_bulk,
     expect_to_last,
     limit_memory,
     limit_threads,
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         return _inspect(_inspect_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["test"]:
         return _test(_test_parser().parse_args(arguments[1:]))
+    if arguments[:1] == ["batch"]:
+        return _batch(_batch_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["runtimes"]:
         return _runtimes(_runtimes_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["data"]:
@@ -48,7 +51,7 @@ def _serve_parser() -> argparse.ArgumentParser:
         "python -m serving",
         description="Serve one model file: POST /predict, and the Open Inference Protocol under /v2. "
         "Other commands: `inspect FILE` says what a file is, `test --model FILE` answers one prediction from stdin, "
-        "`runtimes` says which engines there are, `data` describes data files.",
+        "`batch --plan FILE` scores a dataset, `data` describes data files, `runtimes` says which engines there are.",
     )
     _add_model(parser)
     parser.add_argument("--socket", type=Path, metavar="PATH", help="listen on a unix socket, instead of TCP")
@@ -90,6 +93,17 @@ def _test_parser() -> argparse.ArgumentParser:
     parser.add_argument("--part", metavar="KEY", help="the part of an archive that is asked (default: its default one)")
     parser.add_argument("--content-type", default="", help="what stdin is: JSON unless this says text/csv or a form")
     parser.add_argument("--timeout-s", type=float)
+    _add_limits(parser)
+    return parser
+
+
+def _batch_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m serving batch", description="Score the rows of a dataset, as planned.")
+    _add_model(parser)
+    parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="what is to be done, as JSON")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where chunks are written")
+    parser.add_argument("--report-fd", type=int, required=True, metavar="FD", help="a pipe's write end, for reports")
+    parser.add_argument("--ack-fd", type=int, required=True, metavar="FD", help="a pipe's read end: what was kept")
     _add_limits(parser)
     return parser
 
@@ -166,6 +180,14 @@ def _inspect(options: argparse.Namespace) -> int:
     from serving.inspect import inspect
 
     return inspect(options.model, options.threads, out)
+
+
+def _batch(options: argparse.Namespace) -> int:
+    _prepare(options)
+    expect_bulk()
+    from serving.batch.open import run_plan
+
+    return run_plan(options)
 
 
 def _runtimes(options: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ _WORTH_DOUBLING = 0.95  # the most time of a record as against that in a smaller
 _MOST_BYTES = 64 * 1024 * 1024
 # Sums over many numbers end in other last digits where an engine orders them otherwise.
 _CLOSE = 1e-4
+_MIXED = 8  # records that are run together to see whether a model mixes them up
 
 
 class Unstackable(Exception):
@@ -72,6 +73,23 @@ def plan_for(loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRI
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
     return Plan(found.size, tuning.max_delay_s, tuning.instances or 1)
+
+
+def mixes_records(scorer: Scorer) -> bool:
+    """Whether records that are run together are answered otherwise than each alone, or nothing shows that they are not.
+
+    It does not depend on how long anything takes.
+    """
+    if scorer.signature.batch != "stack" or scorer.signature.format == "pmml":
+        return False
+    try:
+        alone = _some_alone(scorer)
+        together = [alone[index % len(alone)] for index in range(_MIXED)]
+        _compared(scorer.run(_stacked([each.columns for each in together])), [each.outputs for each in together])
+    except (Problem, Unstackable) as error:
+        _say(scorer, f"runs each row alone: {error}")
+        return True
+    return False
 
 
 def _found(loaded: Loaded, tuning: Tuning, trial_s: float) -> Found:

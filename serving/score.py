@@ -63,6 +63,10 @@ class Scorer:
         self.batcher = Batcher(self._compute, plan, self.statistics)
         return self.batcher
 
+    def renamed(self, signature: Signature) -> "Scorer":
+        """The same model in memory, by a signature with other names for the places of its inputs."""
+        return Scorer(signature, self._model, self.identity)
+
     def belongs_to_loop(self) -> None:
         """The thread that calls this runs the loop: what it asks the engine is answered at once."""
         self._loop_thread = get_ident()
