@@ -61,7 +61,7 @@ WITHOUT_ETAG = frozenset(
         *("create_prediction", "create_prediction_by_version", "create_deployment_prediction", "put_prediction"),
         *("cancel_prediction", "cancel_prediction_by_verb", "cancel_operation", "retry_operation", "revoke_token"),
         *("cancel_operations", "retry_operations", "cancel_predictions", "pause_services", "resume_services"),
-        *("switch_off", "switch_on", "create_job"),
+        *("switch_off", "switch_on", "create_job", "render_script"),
     }
 )
 

@@ -12,16 +12,18 @@ from core.clock import now_micros
 from core.errors import Conflict, FieldProblem, InUse, InvalidField, NameTaken, NotFound, named_by
 from core.ids import new_id
 from state.advance import advance, lock
-from state.cataloguing import Description, Value, hold_ready_version
-from state.database import WriteSession
+from state.cataloguing import Description, Value, VersionNotReady, hold_ready_version
+from state.database import Session, WriteSession
 from state.datasets import check_ready
 from state.datatables import Dataset
 from state.environments import NOTHING, Environment
 from state.history import By, begin
 from state.jobtables import Job, Run
 from state.operations import Who, record, submit
+from state.queries.datasets import find_dataset
 from state.queries.jobs import find_job, followers_of, live_runs, seek_job
 from state.queries.models import find_model
+from state.queries.versions import find_version
 from state.releases import check_all_know
 from state.running import KNOWN_SINCE, RunSpec, act_on_run, hold_run, input_dataset
 from state.tables import Model, Operation, Version
@@ -91,6 +93,23 @@ async def needs_of(session: WriteSession, tenant_id: str, spec: RunSpec, *, has_
         if dataset is None and name is not None and has_data:
             raise NotFound(f"no dataset is named '{name}'; GET /api/v1/datasets lists them")
         if dataset is not None and dataset.status == "failed":
+            await check_ready(session, dataset)
+    return Needs(model, version, dataset)
+
+
+async def read_needs(session: Session, tenant_id: str, spec: RunSpec) -> Needs:
+    """The same without holding any of it. Raises what `needs_of` does."""
+    with named_by("/model"):
+        model = await find_model(session, tenant_id, spec["model"])
+    with named_by("/version"):
+        version = await find_version(session, model, spec["version"])
+        if version.status != "ready":
+            what = f"version {version.number} of model '{model.name}' is {version.status}"
+            raise VersionNotReady(f"{what}; name a version that is ready", current_status=version.status)
+    with named_by("/input/dataset"):
+        name = spec["input"].get("dataset")
+        dataset = None if name is None else await find_dataset(session, tenant_id, name)
+        if dataset is not None:
             await check_ready(session, dataset)
     return Needs(model, version, dataset)
 

@@ -68,7 +68,7 @@ UNFIT: Sequence[tuple[Mapping[str, object], str, str]] = (
     ({"mapping": {"x": []}}, "/mapping", "name of a column"),
     ({"mapping": {"x": 3}}, "/mapping", "name of a column"),
     ({"pass_through": []}, "/mapping", "no column feeds the model's 'x'"),
-    ({"part": "de"}, "/part", "no parts"),
+    ({"part": "de"}, "/part", "without parts"),
     ({"file_name": "../a.py"}, "/file_name", "without a folder"),
     ({"parallelism": 0}, "/parallelism", "greater than or equal"),
     ({"chunk_rows": 0}, "/chunk_rows", "greater than or equal"),
