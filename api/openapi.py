@@ -65,7 +65,7 @@ WITHOUT_ETAG = frozenset(
         *("cancel_operations", "retry_operations", "cancel_predictions", "pause_services", "resume_services"),
         *("create_dataset", "put_dataset_file", "delete_dataset_file"),
         *("create_upload", "put_upload_part", "delete_upload"),
-        *("switch_off", "switch_on", "create_job"),
+        *("switch_off", "switch_on", "create_job", "render_script"),
     }
 )
 
