@@ -6,7 +6,7 @@ A store or a database that is away is waited for: the process waits for its ackn
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from core.failpoints import failpoint
 from core.outages import Outage
 from state.blobs import touch_blob
 from state.database import Database, WriteSession
+from state.inputs import InputFile, inputs_of
 from state.ledger import Chunk, File, Mark, commit_chunk, mark
 from state.runplacing import end_process, name_process, note_progress
 from storage.base import ArtifactStore, BlobMissing
@@ -58,6 +59,11 @@ class Desk:
         """Where the process begins. Raises `DatabaseBusy`."""
         async with self._offices.database.read() as session:
             return await mark(session, self._run_id)
+
+    async def inputs(self) -> Sequence[InputFile]:
+        """What is held for the run beside parts of datasets. Raises `DatabaseBusy`."""
+        async with self._offices.database.read() as session:
+            return await inputs_of(session, self._run_id)
 
     async def name(self, identity: Identity) -> None:
         """Say which process it is. Raises `ProcessGone`, `TermOver`."""
