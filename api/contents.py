@@ -7,10 +7,12 @@ from functools import partial
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import Context
-from api.downloads import Content, attachment, send
+from api.downloads import Content, attachment, digest_tag, send
+from api.headers import is_not_modified
+from api.zips import Entry, zip_bytes, zip_pieces
 from state.queries.datasets import Piece
 from storage.base import ArtifactStore, ByteRange
 from storage.digests import Digest
@@ -38,6 +40,18 @@ async def send_joined(
 
     content = Content(joined_digest(pieces), size_bytes, partial(_joined, context.store, pieces))
     return await send(request, content, disposition, media_type)
+
+
+async def send_zip(request: Request, context: Context, entries: Sequence[Entry], name: str) -> Response:
+    """The files as an archive that is made meanwhile; it has no ranges."""
+    told = "\n".join(f"{each.digest} {each.name}" for each in entries)
+    tag = digest_tag(f"sha256:{hashlib.sha256(told.encode()).hexdigest()}")
+    headers = {"ETag": tag, "Accept-Ranges": "none", "Cache-Control": "private, no-cache"}
+    if is_not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
+    headers |= {"Content-Length": str(zip_bytes(entries)), "Content-Disposition": attachment(f"{name}.zip")}
+    headers |= {"X-Content-Type-Options": "nosniff"}
+    return StreamingResponse(zip_pieces(context.store, entries), 200, headers, media_type="application/zip")
 
 
 def joined_digest(pieces: Sequence[Piece]) -> str:

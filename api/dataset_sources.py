@@ -3,6 +3,7 @@
 import json
 import posixpath
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -34,6 +35,7 @@ from storage.access import is_within
 
 POINTER: Final = "/source_uri"
 S3_URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\x00-\x1f\x7f]{1,1024})")
+DOTS: Final = frozenset({".", ".."})  # which somebody on the way may take for steps
 CREDENTIALS: Final = "dataset credentials"  # what they are sealed for
 
 
@@ -100,6 +102,14 @@ async def _copied(session: WriteSession, who: Who, new: NewDataset, name: str) -
     return await copy_dataset(session, who, new, source)
 
 
+def check_place(uri: str, settings: Settings, pointer: str) -> None:
+    """Raises `InvalidField` at `pointer` unless a dataset can be made of what is there, without keys of its own."""
+    try:
+        _check_source(DatasetFromSource(name="any", source_uri=uri), settings)
+    except InvalidField as error:
+        raise InvalidField(error.message, fields=[replace(each, pointer=pointer) for each in error.fields]) from error
+
+
 def _check_source(body: DatasetFromSource, settings: Settings) -> None:
     """What can be told of a source while somebody listens; whoever fetches it looks again."""
     uri = body.source_uri
@@ -117,7 +127,7 @@ def _check_source(body: DatasetFromSource, settings: Settings) -> None:
 
 def _check_bucket(uri: str, credentials: S3Credentials | None, settings: Settings) -> None:
     found = S3_URI.fullmatch(uri)
-    if found is None:
+    if found is None or not DOTS.isdisjoint(found[2].split("/")):
         raise _refused(POINTER, "this names no object of a bucket", "write it as s3://BUCKET/KEY")
     if credentials is not None:
         if credentials.endpoint is not None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -164,10 +165,17 @@ class OpenRoute(APIRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As the framework does, but a path parameter never swallows a verb: `{id}` is not `op_1:cancel`."""
         match, child = super().matches(scope)
-        values = child.get("path_params", {}).values()
-        if match is not Match.NONE and any(isinstance(value, str) and _has_verb(value) for value in values):
+        values = child.get("path_params", {}).items()
+        if match is not Match.NONE and any(
+            isinstance(each, str) and self._has_verb(name, each) for name, each in values
+        ):
             return Match.NONE, {}
         return match, child
+
+    def _has_verb(self, name: str, value: str) -> bool:
+        """The path of a file, which nothing comes behind, may have a colon of its own."""
+        is_whole_path = isinstance(self.param_convertors.get(name), PathConvertor)
+        return "\x00" in value or (":" in value.removeprefix("sha256:") and not is_whole_path)
 
 
 class PlatformRoute(OpenRoute):
@@ -199,10 +207,6 @@ class OperatorRoute(PlatformRoute):
 def _query_names(part: Dependant) -> set[str]:
     """The query parameters that a route and what it depends on declare."""
     return {field.alias for field in part.query_params}.union(*map(_query_names, part.dependencies))
-
-
-def _has_verb(value: str) -> bool:
-    return ":" in value.removeprefix("sha256:") or "\x00" in value
 
 
 def _refuse_nul(request: Request) -> None:

@@ -12,6 +12,8 @@ TYPE_CHECKING = False  # type checkers take it for true; typing's own would have
 if TYPE_CHECKING:
     from portside.async_client import AsyncPortside as AsyncPortside
     from portside.async_datasets import AsyncDataset as AsyncDataset
+    from portside.async_jobs import AsyncJob as AsyncJob
+    from portside.async_jobs import AsyncRun as AsyncRun
     from portside.async_resources import AsyncModel as AsyncModel
     from portside.async_resources import AsyncOperation as AsyncOperation
     from portside.async_resources import AsyncPrediction as AsyncPrediction
@@ -34,11 +36,15 @@ if TYPE_CHECKING:
     from portside.errors import PredictionCanceled as PredictionCanceled
     from portside.errors import PredictionFailed as PredictionFailed
     from portside.errors import Rejected as Rejected
+    from portside.errors import RunFailed as RunFailed
+    from portside.errors import RunStopped as RunStopped
     from portside.errors import TooManyRequests as TooManyRequests
     from portside.errors import Unauthorized as Unauthorized
     from portside.errors import Unavailable as Unavailable
     from portside.errors import UnexpectedAnswer as UnexpectedAnswer
     from portside.errors import WaitTimeout as WaitTimeout
+    from portside.jobs import Job as Job
+    from portside.jobs import Run as Run
     from portside.resources import Model as Model
     from portside.resources import Operation as Operation
     from portside.resources import Prediction as Prediction
@@ -50,14 +56,16 @@ else:
     HOMES = {
         "async_client": "AsyncPortside",
         "async_datasets": "AsyncDataset",
+        "async_jobs": "AsyncJob AsyncRun",
         "async_resources": "AsyncModel AsyncOperation AsyncPrediction AsyncService AsyncVersion",
         "client": "Portside",
         "datasets": "Dataset",
         "errors": (
             "AnswerTimeout ApiError Conflict ConnectionFailed FieldProblem Forbidden InvalidAddress InvalidInput "
             "NotFound OperationCanceled OperationFailed PortsideError PredictionCanceled PredictionFailed Rejected "
-            "TooManyRequests Unauthorized Unavailable UnexpectedAnswer WaitTimeout"
+            "RunFailed RunStopped TooManyRequests Unauthorized Unavailable UnexpectedAnswer WaitTimeout"
         ),
+        "jobs": "Job Run",
         "resources": "Model Operation Prediction Service Version",
         "session": "Retries",
     }

@@ -1,14 +1,18 @@
 """The client for asyncio: the same as `client.py`, with `await`."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from portside.address import Address
 from portside.async_collection import AsyncCollection
 from portside.async_datasets import AsyncDataset, AsyncDatasets
+from portside.async_jobs import AsyncJob, AsyncRun
 from portside.async_resources import AsyncModel, AsyncOperation, AsyncPrediction, AsyncService, AsyncVersion
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
+from portside.messages import Json
 from portside.open import open_async
+from portside.running import create_job
 from portside.session import TIMEOUT_S, Retries
 from portside.sources import ModelFile
 from portside.waiting import Patience
@@ -41,6 +45,8 @@ class AsyncPortside:
         self.operations = AsyncCollection(self._session, "operations", AsyncOperation)
         self.predictions = AsyncCollection(self._session, "predictions", AsyncPrediction)
         self.datasets = AsyncDatasets(self._session, "datasets", AsyncDataset)
+        self.jobs = AsyncCollection(self._session, "jobs", AsyncJob)
+        self.runs = AsyncCollection(self._session, "runs", AsyncRun)
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,3 +90,10 @@ class AsyncPortside:
         plan = Plan.make(file, name, model, replicas)
         made = await deploy(self._session, plan, Patience(timeout_s), wait=wait)
         return AsyncService.read(self._session, made.document, _operation_id=made.operation_id)
+
+    async def create_job(self, name: str, model: str, data: str | Mapping[str, Json], **more: Json) -> AsyncJob:
+        """A job that scores `data`, a dataset by its name or a URI, with the model each time that it is run.
+
+        `more` is what else the API takes: `version`, `output`, `mapping`, `pass_through`, `on_error`, `env`, …
+        """
+        return AsyncJob.read(self._session, await create_job(self._session, name, model, data, more))

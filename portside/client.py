@@ -3,6 +3,7 @@
 `async_client.py` has the same for asyncio.
 """
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -10,8 +11,11 @@ from portside.address import Address
 from portside.collection import Collection
 from portside.datasets import Dataset, Datasets
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
+from portside.jobs import Job, Run
+from portside.messages import Json
 from portside.open import open_blocking
 from portside.resources import Model, Operation, Prediction, Service, Version
+from portside.running import create_job
 from portside.session import TIMEOUT_S, Retries, finish
 from portside.sources import ModelFile
 from portside.waiting import Patience
@@ -45,6 +49,8 @@ class Portside:
         self.operations = Collection(self._session, "operations", Operation)
         self.predictions = Collection(self._session, "predictions", Prediction)
         self.datasets = Datasets(self._session, "datasets", Dataset)
+        self.jobs = Collection(self._session, "jobs", Job)
+        self.runs = Collection(self._session, "runs", Run)
 
     def __enter__(self) -> Self:
         return self
@@ -86,3 +92,10 @@ class Portside:
         plan = Plan.make(file, name, model, replicas)
         made = finish(deploy(self._session, plan, Patience(timeout_s), wait=wait))
         return Service.read(self._session, made.document, _operation_id=made.operation_id)
+
+    def create_job(self, name: str, model: str, data: str | Mapping[str, Json], **more: Json) -> Job:
+        """A job that scores `data`, a dataset by its name or a URI, with the model each time that it is run.
+
+        `more` is what else the API takes: `version`, `output`, `mapping`, `pass_through`, `on_error`, `env`, …
+        """
+        return Job.read(self._session, finish(create_job(self._session, name, model, data, more)))

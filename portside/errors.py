@@ -8,6 +8,7 @@ PortsideError
 │   └─ Rejected (400 408 413 422 …), Unauthorized, Forbidden, NotFound, Conflict (409 412), TooManyRequests,
 │      Unavailable (502 503 504 507)
 ├─ OperationFailed, PredictionFailed      it was accepted and failed; OperationCanceled, PredictionCanceled
+├─ RunFailed                      the same of a run; RunStopped
 └─ WaitTimeout                    it goes on, and may be waited for again
 """
 
@@ -131,6 +132,19 @@ class PredictionFailed(PortsideError):
 
 class PredictionCanceled(PredictionFailed):
     """It was canceled, by somebody or by its `cancel_after_s`."""
+
+
+class RunFailed(PortsideError):
+    """A run ended and did not succeed; `run` is its document, `problem` why."""
+
+    def __init__(self, run: Document) -> None:
+        given = run.get("error") or {"detail": run.get("message") or run["status"]}
+        self.run, self.problem, self.code, words = run, *_why(given)
+        super().__init__(f"run {run['number']} of job {run['job']} {run['status']}: {words}")
+
+
+class RunStopped(RunFailed):
+    """Somebody stopped it."""
 
 
 class WaitTimeout(PortsideError):

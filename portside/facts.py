@@ -169,6 +169,69 @@ class OperationFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts(Facts):
+    """A job: what its runs go by (`model`, `input`, `output`, …; the rest of it is in `raw`), and its last run."""
+
+    id: str
+    name: str
+    kind: str
+    display_name: str | None
+    description: str | None
+    tags: Sequence[str]
+    status: str
+    model: str
+    version: str
+    input: Document
+    output: Document
+    after: str | None
+    last_run: Document | None
+    live_runs: int
+    created_at: datetime
+    updated_at: datetime
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts(Facts):
+    """One execution of a job: how far it is (`progress`), what it counted, and the datasets that it made."""
+
+    id: str
+    job: str
+    number: int
+    name: str
+    kind: str
+    status: str
+    reason: str | None
+    message: str | None
+    since: datetime
+    trigger: str
+    progress: Document
+    rows_in: int
+    rows_out: int
+    bad: int
+    model: str | None
+    version: str | None
+    input: str | None
+    output: Document | None
+    bad_rows: Document | None
+    error: Document | None
+    retries: int
+    duration_s: float
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.status in ("succeeded", "failed", "stopped")
+
+    @property
+    def _path(self) -> str:
+        return path_to("jobs", self.job, "runs", self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionFacts(Facts):
     """One durable prediction; `error` is a sentence, `problem` the whole of it, `metrics` are seconds."""
 

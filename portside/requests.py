@@ -27,9 +27,11 @@ def _step(name: str) -> str:
         raise InvalidInput(f"{name!r} is no name: it is not valid Unicode.") from error
 
 
-def reading(path: str, query: Query | None = None, *, idle_s: float | None = None) -> Request:
+def reading(
+    path: str, query: Query | None = None, *, idle_s: float | None = None, wants_document: bool = True
+) -> Request:
     """A GET."""
-    return Request("GET", path, query or {}, repeat=Repeat.ALWAYS, idle_s=idle_s, wants_document=True)
+    return Request("GET", path, query or {}, repeat=Repeat.ALWAYS, idle_s=idle_s, wants_document=wants_document)
 
 
 def changing(method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Request:

@@ -48,7 +48,7 @@ async def wait_for_operation(session: Session, operation: Document, patience: Pa
     """
     while not operation["done"]:
         what = f"{operation['kind']} of {operation['target']['type']} {operation['target']['name']}"
-        operation = await _held(session, path_to("operations", f"{operation['id']}:wait"), what, patience)
+        operation = await held(session, path_to("operations", f"{operation['id']}:wait"), what, patience)
     if operation["status"] == "succeeded":
         return operation
     raise (OperationCanceled if operation["status"] == "canceled" else OperationFailed)(operation)
@@ -61,13 +61,14 @@ async def wait_for_prediction(session: Session, prediction: Document, patience: 
     """
     while prediction["status"] not in FINAL:
         path = path_to("predictions", f"{prediction['id']}:wait")
-        prediction = await _held(session, path, str(prediction["id"]), patience)
+        prediction = await held(session, path, str(prediction["id"]), patience)
     if prediction["status"] == "succeeded":
         return prediction
     raise (PredictionCanceled if prediction["status"] == "canceled" else PredictionFailed)(prediction)
 
 
-async def _held(session: Session, path: str, what: str, patience: Patience) -> Document:
+async def held(session: Session, path: str, what: str, patience: Patience) -> Document:
+    """What the platform answers when it has held the request for as long as it may. Raises `WaitTimeout`, too."""
     if not (left_s := patience.left_s):
         raise WaitTimeout(f"{what} is not done after {patience.timeout_s:g} s; it goes on: wait again, or for longer.")
     held_s = min(left_s, HOLD_S)

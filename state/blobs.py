@@ -1,5 +1,6 @@
 """Blobs as uploads meet them: a put touches the row, and what refers to the bytes locks it (see `state.sweeping`)."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -12,6 +13,7 @@ from core.errors import StoreUnavailable
 from state.database import WriteSession
 from state.tables import Blob
 
+HELD_AT_ONCE: Final = 500
 # A deletion begins this soon after its condemnation or never, however long its sweeper was paused in between.
 DELETED_WITHIN: Final = timedelta(seconds=10)
 # Later than that, and than any request to a store and any two clocks of ours, nobody still deletes: who condemned died.
@@ -43,6 +45,18 @@ async def hold_blob(session: WriteSession, digest: str) -> None:
     touched = await session.scalars(touch.returning(Blob.digest).execution_options(synchronize_session=False))
     if touched.one_or_none() is None:
         raise StoreUnavailable("the uploaded bytes were deleted before anything referred to them; send the file again")
+
+
+async def hold_blobs(session: WriteSession, digests: Collection[str]) -> None:
+    """The same for many. Raises `StoreUnavailable` where the sweeper was faster with one of them."""
+    ordered = sorted(set(digests))  # in one order, whoever locks them
+    for start in range(0, len(ordered), HELD_AT_ONCE):
+        some = ordered[start : start + HELD_AT_ONCE]
+        alive = or_(Blob.doomed_at.is_(None), Blob.doomed_at > 0)
+        touch = update(Blob).where(Blob.digest.in_(some), alive).values(touched_at=now_micros(), doomed_at=None)
+        touched = await session.scalars(touch.returning(Blob.digest).execution_options(synchronize_session=False))
+        if len(touched.all()) < len(some):
+            raise StoreUnavailable("some of the bytes were deleted before anything referred to them; try it again")
 
 
 async def insert_blob(session: WriteSession, digest: str, size_bytes: int, touched_at: Micros) -> None:

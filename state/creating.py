@@ -39,8 +39,8 @@ async def record_stored(session: WriteSession, claim: Claim, row: Operation, pie
 
 async def record_preview(session: WriteSession, claim: Claim, row: Operation, digest: str) -> None:
     """The dataset's first rows are in the store. Raises as `record_stored` does."""
-    await hold_blob(session, digest)
     dataset = await _held(session, claim, row)
+    await hold_blob(session, digest)
     dataset.preview_digest = digest
     _touch(session, dataset)
 

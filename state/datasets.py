@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, literal, select, update
 
 from core.clock import now_micros
 from core.errors import Conflict, FieldProblem, InUse, NameTaken, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
-from state.blobs import hold_blob
+from state.blobs import hold_blob, hold_blobs
 from state.cataloguing import Description
 from state.database import WriteSession
 from state.datatables import Dataset, DatasetFile, DatasetPart
@@ -115,15 +115,11 @@ async def _ready(session: WriteSession, who: Who, row: Dataset) -> Operation:
 
 
 async def _copy_files(session: WriteSession, source: Dataset, row: Dataset) -> None:
-    for each in await session.scalars(select(DatasetFile).where(DatasetFile.dataset_id == source.id)):
-        await hold_blob(session, each.digest)
-        same = (each.path, each.digest, each.size_bytes, each.content_type)
-        session.add(DatasetFile(**_file(row.id, *same)))
-
-
-def _file(dataset_id: str, path: str, digest: str, size_bytes: int, content_type: str) -> dict[str, Any]:
-    said = {"path": path, "digest": digest, "size_bytes": size_bytes, "content_type": content_type}
-    return {"dataset_id": dataset_id, **said, "created_at": now_micros()}
+    """In one statement, for there may be many. Their blobs are in use by the source, which nobody deletes meanwhile."""
+    names = ("path", "digest", "size_bytes", "content_type")
+    columns = [getattr(DatasetFile, name) for name in names]
+    same = select(literal(row.id), *columns, literal(now_micros())).where(DatasetFile.dataset_id == source.id)
+    await session.execute(insert(DatasetFile).from_select(["dataset_id", *names, "created_at"], same))
 
 
 async def check_free(session: WriteSession, tenant_id: str, name: str) -> None:
@@ -212,17 +208,14 @@ async def delete_dataset(session: WriteSession, who: Who, row: Dataset) -> Opera
 
 
 async def _add_parts(session: WriteSession, row: Dataset, pieces: Sequence[Piece]) -> None:
-    for ordinal, piece in enumerate(pieces):
-        await hold_blob(session, piece.digest)
-        session.add(
-            DatasetPart(
-                dataset_id=row.id,
-                ordinal=ordinal,
-                digest=piece.digest,
-                size_bytes=piece.size_bytes,
-                rows=piece.rows,
-            )
+    await hold_blobs(session, [piece.digest for piece in pieces])
+    parts = [
+        DatasetPart(
+            dataset_id=row.id, ordinal=ordinal, digest=piece.digest, size_bytes=piece.size_bytes, rows=piece.rows
         )
+        for ordinal, piece in enumerate(pieces)
+    ]
+    session.add_all(parts)
     await session.flush()
 
 
@@ -230,10 +223,10 @@ async def replace_parts(session: WriteSession, row: Dataset, pieces: Sequence[Pi
     """Other parts for a locked dataset. Those that a live run may still read stay for as long, below zero."""
     mine = DatasetPart.dataset_id == row.id
     if await users_of_dataset(session, row.id):
-        least = await session.scalar(select(func.min(DatasetPart.ordinal)).where(mine))
-        for part in await session.scalars(select(DatasetPart).where(mine, DatasetPart.ordinal >= 0)):
-            part.ordinal = min(0, least or 0) - 1 - part.ordinal
-        await session.flush()
+        least = min(0, await session.scalar(select(func.min(DatasetPart.ordinal)).where(mine)) or 0)
+        former = update(DatasetPart).where(mine, DatasetPart.ordinal >= 0)
+        below = former.values(ordinal=least - 1 - DatasetPart.ordinal)
+        await session.execute(below.execution_options(synchronize_session=False))
     else:
         await session.execute(delete(DatasetPart).where(mine))
     await _add_parts(session, row, pieces)

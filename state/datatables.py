@@ -62,7 +62,7 @@ class DatasetPart(Base):
     rows: Mapped[int | None]
     __table_args__ = (
         Index("ix_dataset_parts_digest", "digest"),
-        Index("ix_dataset_parts_former", "dataset_id", sqlite_where=FORMER, postgresql_where=FORMER),
+        Index("ix_dataset_parts_former", "ordinal", sqlite_where=FORMER, postgresql_where=FORMER),
     )
 
 

@@ -69,8 +69,8 @@ class JobChange:
     about: Mapping[str, Value] = field(default_factory=dict)
 
 
-async def needs_of(session: WriteSession, tenant_id: str, spec: RunSpec) -> Needs:
-    """What the spec of a batch names.
+async def needs_of(session: WriteSession, tenant_id: str, spec: RunSpec, *, has_data: bool = True) -> Needs:
+    """What the spec of a batch names; without `has_data` its dataset need not be there, for another job makes it first.
 
     Raises `NotFound`, `VersionNotReady`, `DatasetNotReady`, each with its pointer.
     """
@@ -81,7 +81,7 @@ async def needs_of(session: WriteSession, tenant_id: str, spec: RunSpec) -> Need
     with named_by("/input/dataset"):
         dataset = await input_dataset(session, tenant_id, spec)
         name = spec["input"].get("dataset")
-        if dataset is None and name is not None:
+        if dataset is None and name is not None and has_data:
             raise NotFound(f"no dataset is named '{name}'; GET /api/v1/datasets lists them")
         if dataset is not None and dataset.status == "failed":
             await check_ready(session, dataset)

@@ -19,6 +19,13 @@ BLOBS_IN_USE = {
     "versions": "SELECT digest FROM versions WHERE status <> 'deleted' AND digest <> ''",
     "predictions": "SELECT body_digest FROM predictions WHERE body_digest IS NOT NULL",
     "files": "SELECT digest FROM files",
+    "datasets": "SELECT digest FROM datasets WHERE digest IS NOT NULL "
+    "UNION SELECT preview_digest FROM datasets WHERE preview_digest IS NOT NULL",
+    "dataset_parts": "SELECT digest FROM dataset_parts",
+    "dataset_files": "SELECT digest FROM dataset_files",
+    "upload_parts": "SELECT digest FROM upload_parts",
+    "run_chunks": "SELECT digest FROM run_chunks UNION SELECT bad_digest FROM run_chunks WHERE bad_digest IS NOT NULL",
+    "run_artifacts": "SELECT digest FROM run_artifacts",
 }
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 

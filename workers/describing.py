@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -79,12 +80,13 @@ async def describe(
     said = ["--preview-rows", str(PREVIEW_ROWS), "--memory-mb", str(settings.inspect_memory_mb)]
     size_bytes = (await asyncio.to_thread(file.stat)).st_size
     said += ["--stats", "quick"] if size_bytes > settings.describe_bytes else []
-    said += ["--name", name] if name else []
+    said += [f"--name={name}"] if name else []  # which may begin with a dash
     said += ["--format", json.dumps(dict(hints))] if hints else []
     limit_s = settings.source_timeout_s
 
     async def hear(line: bytes) -> None:
-        await watch(json.loads(line))
+        with suppress(ValueError):  # one that was torn by the end of its writer
+            await watch(json.loads(line))
 
     with scratch_folder(settings.data) as folder:
         end = await run_reporting_child(
@@ -94,10 +96,16 @@ async def describe(
             hear=hear,
         )
     if end.exit_code == 0:
-        return _checked(json.loads(end.stdout), pointer)
+        return _checked(read_answer(end.stdout), pointer)
     if end.exit_code == REFUSED:
-        raise refusal_of(json.loads(end.stdout), pointer)
+        raise refusal_of(read_answer(end.stdout), pointer)
     return broken(end, limit_s, "the description")
+
+
+def read_answer(text: bytes) -> dict[str, Json]:
+    """The JSON object that a child printed; without NUL characters, which a file may have and PostgreSQL cannot."""
+    found: dict[str, Json] = json.loads(text.replace(b"\\u0000", b"\\ufffd"))
+    return found
 
 
 def refusal_of(document: Mapping[str, Json], pointer: str) -> DatasetInvalid:
@@ -123,7 +131,7 @@ def broken(end: ChildEnd, limit_s: float, what: str) -> Broken:
     return Broken(f"{what} ended with {how}: {last_lines[-500:]}", problem)
 
 
-def _checked(document: Mapping[str, Any], pointer: str) -> Description:
+def _checked(document: dict[str, Any], pointer: str) -> Description:
     columns = document["columns"]
     if len(columns) > WIDEST:
         detail = f"the data has {len(columns)} columns, a dataset has at most {WIDEST}"

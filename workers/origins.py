@@ -115,7 +115,7 @@ async def poured(
 
 def _bucket(uri: str, credential_sealed: str | None, resources: Resources) -> WebOrigin:
     settings, found = resources.settings, S3_URI.fullmatch(uri)
-    if found is None:
+    if found is None or not {".", ".."}.isdisjoint(found[2].split("/")):
         raise _refused(SourceRefused, "this names no object of a bucket", "write it as s3://BUCKET/KEY")
     bucket, key = found.groups()
     if credential_sealed is None:

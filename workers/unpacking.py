@@ -1,24 +1,24 @@
 """Archives of files: unpacked by `serving data unpack` in a child with limits, then put into the store one by one."""
 
 import asyncio
-import json
 import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from core.errors import Json, StoreUnavailable
+from core.errors import FieldProblem, Json, StoreUnavailable
 from state.blobs import touch_blob
 from state.creating import NewFile
 from storage.base import BlobMissing
 from storage.digests import Digest
 from workers.children import child_environment, run_child, serving_command
-from workers.describing import REFUSED, Broken, broken, refusal_of
+from workers.describing import REFUSED, Broken, DatasetInvalid, broken, read_answer, refusal_of
 from workers.resources import Resources
 from workers.scratch import scratch_folder
 
 MOST_FILES: Final = 100_000
+LONGEST_PATH: Final = 500
 TOGETHER: Final = 100  # files that are recorded in one transaction
 PIECE_BYTES: Final = 1024 * 1024
 OCTETS: Final = "application/octet-stream"
@@ -56,11 +56,22 @@ async def unpack(resources: Resources, archive: Path, keep: Keep, watch: Watch) 
         )
         lines = end.stdout.splitlines()
         if end.exit_code == REFUSED:
-            raise refusal_of(json.loads(lines[-1]), "/file")
+            raise refusal_of(read_answer(lines[-1]), "/file")
         if end.exit_code != 0:
             return broken(end, settings.source_timeout_s, "the unpacking")
-        listed: list[dict[str, Json]] = [json.loads(line) for line in lines]
+        listed = [read_answer(line) for line in lines]
+        _check_paths(listed)
         return await _put_all(resources, folder, listed, keep, watch)
+
+
+def _check_paths(listed: Sequence[dict[str, Json]]) -> None:
+    """Raises `DatasetInvalid` for a file that could not be asked for."""
+    for each in listed:
+        path = str(each["path"])
+        if len(path) > LONGEST_PATH or not all(0x20 <= ord(letter) != 0x7F for letter in path) or "\\" in path:
+            detail = f"the archive's entry {path[:100]!a} has a name that no file may have here"
+            hint = f"names have at most {LONGEST_PATH} characters, no backslash and no control characters"
+            raise DatasetInvalid(f"{detail}; {hint}", fields=[FieldProblem("/file", detail, hint)])
 
 
 async def _put_all(

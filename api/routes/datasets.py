@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from api.contents import JOINABLE, names_of, send_joined
+from api.contents import ENDINGS, JOINABLE, names_of, send_joined, send_zip
 from api.dataset_intake import FORM_CONTENT, RAW_CONTENT, RawFields, receive_dataset
 from api.dataset_sources import create_from_source
 from api.dependencies import ContextOf, Reading, WhoAsks
@@ -30,6 +30,7 @@ from api.schemas.datasets import (
 from api.schemas.operations import OperationShown
 from api.uploads import is_json
 from api.validation import read_body
+from api.zips import Entry
 from core.errors import FieldProblem, InvalidField, NotFound
 from state.cataloguing import amend
 from state.database import ReadSession, WriteSession
@@ -61,6 +62,7 @@ LIST = Listing(
     },
     orders=("created_at", "name", "updated_at"),
 )
+MOST_IN_A_ZIP: Final = 200_000
 SHOWN = {"model": DatasetShown}
 SOURCE_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/DatasetFromSource"}}}
 SENT: Final[dict[int | str, dict[str, Any]]] = {
@@ -163,13 +165,25 @@ async def download_dataset(
 ) -> Response:
     """The data as they were uploaded, or as a run wrote them; `Range` is understood, the ETag is their digest.
 
-    CSV and JSON lines in several parts come as one file. Parquet and Arrow in several parts are taken one by one, with
-    `part`.
+    CSV and JSON lines in several parts come as one file. Parquet and Arrow in several parts, and a dataset of files,
+    come as a zip archive, which has no ranges; `part` gives one of the parts alone.
     """
     async with context.database.read() as session:
         row = await datasets.find_dataset(session, who.tenant_id, dataset)
         pieces = await datasets.pieces_of(session, row.id)
+        files = await datasets.files_of(session, row.id, limit=MOST_IN_A_ZIP) if row.kind == "files" else []
+    if row.kind == "files":
+        _refuse_part(part, "its files are at /files")
+        entries = [Entry(file.path, file.digest, file.size_bytes) for file in files]
+        return await send_zip(request, context, entries, row.name)
     pieces = _chosen(row, pieces, part)
+    if len(pieces) > 1 and row.format not in JOINABLE:
+        ending = ENDINGS.get(row.format or "", "bin")
+        entries = [
+            Entry(f"{row.name}-{number:05d}.{ending}", piece.digest, piece.size_bytes)
+            for number, piece in enumerate(pieces, 1)
+        ]
+        return await send_zip(request, context, entries, row.name)
     disposition, media_type = names_of(row.name, row.format, (row.layout or {}).get("compression"), row.filename)
     return await send_joined(request, context, pieces, disposition, media_type)
 
@@ -233,10 +247,10 @@ def _chosen(row: Dataset, pieces: list[Piece], part: int | None) -> list[Piece]:
             detail = f"dataset '{row.name}' has {len(pieces)} part(s), there is no part {part}"
             raise InvalidField(detail, fields=[FieldProblem("/part", detail)])
         return [pieces[part - 1]]
-    if len(pieces) > 1 and row.format not in JOINABLE:
-        detail = (
-            f"dataset '{row.name}' has {len(pieces)} files, which are not one {row.format} file when they are joined"
-        )
-        hint = "take them one by one: part=1, part=2, …"
-        raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/part", detail, hint)])
     return pieces
+
+
+def _refuse_part(part: int | None, why: str) -> None:
+    if part is not None:
+        detail = f"this dataset has no parts: {why}"
+        raise InvalidField(detail, fields=[FieldProblem("/part", detail, "leave it out")])

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.addresses import check_source_uri
+from api.dataset_sources import check_place
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.fitting import check_fit
 from api.headers import etag
@@ -86,7 +86,7 @@ async def create(call: Calling, body: JobCreate) -> Response:
     new = NewJob(body.name, body.kind, spec, environment, body.after, about)
 
     async def work(session: WriteSession) -> Effect[Operation]:
-        needs = await needs_of(session, call.who.tenant_id, spec)
+        needs = await needs_of(session, call.who.tenant_id, spec, has_data=body.after is None)
         check_fit(spec, needs)
         job, operation = await create_job(session, call.who, job_id, new, needs)
         return Effect(operation, job.id)
@@ -114,7 +114,8 @@ async def update_job(call: Calling, job: str, body: JobPatch) -> Response:
         spec = changed_spec(row, patch, call.context.settings)
         needs = None
         if spec is not None:
-            needs = await needs_of(session, call.who.tenant_id, spec)
+            comes_after = body.after if "after" in patch else row.after_id
+            needs = await needs_of(session, call.who.tenant_id, spec, has_data=comes_after is None)
             check_fit(spec, needs)
         change = JobChange(
             spec,
@@ -159,7 +160,7 @@ def checked_spec(body: BatchSpecBody, settings: Settings) -> RunSpec:
     """The spec as it is kept. Raises `InvalidField`."""
     spec = stored_spec(body)
     if (uri := spec["input"].get("uri")) is not None:
-        check_source_uri(uri, settings, "/input/uri")
+        check_place(uri, settings, "/input/uri")
     return spec
 
 

@@ -86,6 +86,13 @@ async def list_all_runs(
     return await _listed(request, context, session, found)
 
 
+@router.get("/runs/{run_id}", operation_id="get_run_by_id", responses={200: SHOWN})
+async def get_run_by_id(request: Request, context: ContextOf, session: Reading, who: WhoAsks, run_id: str) -> Response:
+    """One run, whatever its job is called."""
+    row = await runs.owned_run(session, who.tenant_id, run_id)
+    return answer(await _shown(session, row, links_for(request, context.settings)))
+
+
 @router.get(
     "/jobs/{job}/runs", operation_id="list_runs", openapi_extra=LIST.parameters, responses={200: {"model": RunPage}}
 )

@@ -77,6 +77,4 @@ class DatasetFromSource(DatasetFields):
             raise PydanticCustomError("source", "reference and credentials belong to a source_uri; leave them out")
         if self.kind == "files" and self.reference:
             raise PydanticCustomError("source", "a dataset of files is copied; leave reference out")
-        if self.kind == "files" and self.hints():
-            raise PydanticCustomError("source", "hints are for tables; a dataset of files has no format")
         return self

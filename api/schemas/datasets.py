@@ -1,9 +1,9 @@
 """Datasets: what a request may say, and how a row is shown."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.links import Links
@@ -82,6 +82,12 @@ class DatasetFields(Hints):
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Annotated[Tags | None, BeforeValidator(read_tags)] = None
+
+    @model_validator(mode="after")
+    def _hints_are_for_tables(self) -> Self:
+        if self.kind == "files" and self.hints():
+            raise PydanticCustomError("source", "hints are for tables; a dataset of files has no format")
+        return self
 
     def about(self) -> Said:
         """What is said of it beside its name."""

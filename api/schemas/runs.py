@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from api.links import Links
 from api.schemas.base import Instant
 from api.schemas.batch_specs import spec_document
+from api.schemas.datasets import DatasetShown, dataset_document
 from api.schemas.jobs import SpecShown
 from api.schemas.resource import about
 from core.clock import now_micros
@@ -17,6 +18,7 @@ from state.documents import instant
 from state.jobtables import Run
 from state.queries.runs import RunFacts
 
+COUNTED = ("rows_in", "rows_out", "bad")
 STAGES = ("read", "score", "write")
 
 
@@ -99,32 +101,16 @@ class RunPage(BaseModel):
     total: int | None = None
 
 
-class ResultDatasetShown(BaseModel):
-    """A dataset that a run made, and where its rows are."""
-
-    id: str
-    name: str
-    status: str
-    format: str | None
-    rows: int | None
-    size_bytes: int | None
-    columns: list[dict[str, Any]] | None
-    created_at: Instant
-    url: str
-    content_url: str
-    preview_url: str
-
-
 class ResultShown(BaseModel):
-    """What came of a run. A dataset that was deleted since is null."""
+    """What came of a run; `urls` of a dataset are its rows and its preview. One that was deleted since is null."""
 
     run: str
     status: str
     rows_in: int
     rows_out: int
     bad: int
-    output: ResultDatasetShown | None
-    bad_rows: ResultDatasetShown | None
+    output: DatasetShown | None
+    bad_rows: DatasetShown | None
     error: dict[str, Any] | None
 
 
@@ -186,7 +172,7 @@ def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
         "args": row.spec["args"],
         "spec": spec_document(row.spec),
         "urls": _urls(links.to(path)),
-        "operation": links.operation(facts.operation_id) if facts.operation_id else None,
+        "operation": links.operation(facts.operation.id) if facts.operation else None,
     }
 
 
@@ -232,24 +218,32 @@ def _told(facts: RunFacts) -> Mapping[str, Any]:
     return facts.row.summary or facts.progress or {}
 
 
-def _counts(facts: RunFacts) -> dict[str, Json]:
+def _counts(facts: RunFacts) -> dict[str, int]:
     """Rows: of a live run those that its ledger has, and of which nothing can be lost."""
-    names = ("rows_in", "rows_out", "bad")
     if facts.row.summary is not None:
-        return {name: facts.row.summary.get(name) or 0 for name in names}
-    return {name: 0 if facts.tally is None else getattr(facts.tally, name) for name in names}
+        return {name: facts.row.summary.get(name) or 0 for name in COUNTED}
+    return {name: 0 if facts.tally is None else getattr(facts.tally, name) for name in COUNTED}
 
 
 def _progress(facts: RunFacts) -> dict[str, Json]:
-    told = _told(facts)
-    rows_in = _counts(facts)["rows_in"]
-    shown: dict[str, Json] = {"rows": told.get("rows", rows_in)}
-    shown |= {name: told.get(name) for name in ("rows_total", "rows_per_s", "eta_s", "percent", "detail")}
-    if facts.row.status == "succeeded":
-        shown |= {"rows": rows_in, "rows_total": rows_in, "eta_s": None, "percent": 100.0}
-    elif facts.row.status != "running":
-        shown["eta_s"] = None
-    return shown
+    """What the process tells, completed by what is known of the input; before there is one, what is waited for."""
+    told, row = _told(facts), facts.row
+    rows = int(told.get("rows") or _counts(facts)["rows_in"])
+    total: int | None = told.get("rows_total") or facts.input_rows
+    if row.status == "succeeded":
+        total = rows
+    rate: float | None = told.get("rows_per_s")
+    percent = round(min(100.0, 100 * rows / total), 1) if total else None
+    eta_s = round(max(0, total - rows) / rate, 1) if total and rate and row.status == "running" else None
+    waits_for = facts.operation.waiting_for if facts.operation is not None and not rows else None
+    return {
+        "rows": rows,
+        "rows_total": total,
+        "rows_per_s": rate,
+        "eta_s": eta_s,
+        "percent": 100.0 if row.status == "succeeded" else percent,
+        "detail": told.get("detail") or waits_for,
+    }
 
 
 def _duration_s(row: Run) -> float:
@@ -270,22 +264,7 @@ def _made(name: str | None, links: Links) -> dict[str, Json] | None:
 
 
 def _result(row: Dataset | None, links: Links) -> dict[str, Json] | None:
-    if row is None or row.status == "deleted":
-        return None
-    where = links.to(f"/api/v1/datasets/{row.name}")
-    return {
-        "id": row.id,
-        "name": row.name,
-        "status": str(row.status),
-        "format": row.format,
-        "rows": row.rows,
-        "size_bytes": row.size_bytes,
-        "columns": row.columns,
-        "created_at": instant(row.created_at),
-        "url": where,
-        "content_url": f"{where}/content",
-        "preview_url": f"{where}/preview",
-    }
+    return None if row is None or row.status == "deleted" else dataset_document(row, links)
 
 
 def _urls(where: str) -> dict[str, Json]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.errors import NotFound
 from state.database import Session
@@ -112,13 +112,6 @@ async def seek_file(session: Session, dataset_id: str, path: str) -> DatasetFile
     """The same, or nothing."""
     query = select(DatasetFile).where(DatasetFile.dataset_id == dataset_id, DatasetFile.path == path)
     return (await session.execute(query)).scalar_one_or_none()
-
-
-async def sum_of_files(session: Session, dataset_id: str) -> tuple[int, int]:
-    """How many files a dataset has, and their bytes together."""
-    query = select(func.count(), func.coalesce(func.sum(DatasetFile.size_bytes), 0))
-    count, size_bytes = (await session.execute(query.where(DatasetFile.dataset_id == dataset_id))).one()
-    return int(count), int(size_bytes)
 
 
 async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:

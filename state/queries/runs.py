@@ -12,7 +12,7 @@ from state.datatables import Dataset
 from state.jobtables import UNFOLLOWED, Job, Run, RunChunk, RunProcess
 from state.machines import RUN
 from state.queries.lists import Page, View, page
-from state.queries.rows import among_ids
+from state.queries.rows import among_ids, nowhere, owned
 from state.tables import Model, Operation, Version
 
 LONGEST_NUMBER = 15  # digits; a number beyond is no run and would not fit the column
@@ -31,18 +31,30 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderWay:
+    """The operation that holds a run, and what it waits for, in words."""
+
+    id: str
+    waiting_for: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run with the names of what it reads, runs and made, how far it is, and what happens to it now."""
+    """A run with the names of what it reads, runs and made, how far it is, and what happens to it now.
+
+    `input_rows` are those of its dataset, where they were counted.
+    """
 
     row: Run
     model: str | None
     version: str | None
     input: str | None
+    input_rows: int | None
     output: str | None
     bad_rows: str | None
     progress: Mapping[str, Any] | None
     tally: Tally | None
-    operation_id: str | None
+    operation: UnderWay | None
 
 
 async def find_run(session: Session, job: Job, given: str) -> Run:
@@ -62,6 +74,14 @@ async def find_run(session: Session, job: Job, given: str) -> Run:
     return run
 
 
+async def owned_run(session: Session, tenant_id: str, run_id: str) -> Run:
+    """The tenant's run of this id. Raises `NotFound`."""
+    row = await owned(session, Run, tenant_id, run_id, "run")
+    if row.deleted_at is not None:
+        raise nowhere("run", run_id)
+    return row
+
+
 async def list_runs(session: Session, tenant_id: str, view: View, job: Job | None = None) -> Page[Run]:
     """The tenant's runs, or those of one job."""
     mine = Run.tenant_id == tenant_id if job is None else Run.job_id == job.id
@@ -72,22 +92,25 @@ async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]
     """Everything that is shown of runs, in a handful of queries however many they are."""
     ids = [run.id for run in runs]
     under_way = [run.id for run in runs if run.status not in RUN.final]
-    names = await _dataset_names(session, runs)
+    datasets = await _datasets(session, runs)
     versions = await _versions(session, [run.version_id for run in runs if run.version_id])
     processes = select(RunProcess.run_id, RunProcess.progress).where(among_ids(session, RunProcess.run_id, ids))
     progress: dict[str, Mapping[str, Any] | None] = dict((await session.execute(processes)).all())
     tallies = await _tallies(session, under_way)
-    busy = select(Operation.target_id, Operation.id).where(
+    busy = select(Operation.target_id, Operation.id, Operation.waiting_for).where(
         among_ids(session, Operation.target_id, under_way), Operation.status.in_(["queued", "running"])
     )
-    holders = dict((await session.execute(busy.order_by(Operation.id))).all())
-    found = []
+    found = await session.execute(busy.order_by(Operation.id))
+    holders = {target: UnderWay(id, waiting_for) for target, id, waiting_for in found}
+    facts = []
     for run in runs:
         model, version = versions.get(run.version_id or "", (run.spec.get("model"), None))
-        read, made, bad = (names.get(id or "") for id in (run.dataset_id, run.output_id, run.bad_rows_id))
-        far, tally = progress.get(run.id), tallies.get(run.id)
-        found.append(RunFacts(run, model, version, read, made, bad, far, tally, holders.get(run.id)))
-    return found
+        read, made, bad = (
+            datasets.get(id or "", (None, None)) for id in (run.dataset_id, run.output_id, run.bad_rows_id)
+        )
+        far, tally, holder = progress.get(run.id), tallies.get(run.id), holders.get(run.id)
+        facts.append(RunFacts(run, model, version, *read, made[0], bad[0], far, tally, holder))
+    return facts
 
 
 async def unfollowed(session: Session, limit: int = AT_ONCE) -> Sequence[str]:
@@ -100,15 +123,16 @@ async def living_of(session: Session, run_id: str) -> Run | None:
     return (await session.scalars(select(Run).where(Run.id == run_id, Run.deleted_at.is_(None)))).first()
 
 
-async def _dataset_names(session: Session, runs: Sequence[Run]) -> Mapping[str, str]:
-    """Of those that are still there."""
+async def _datasets(session: Session, runs: Sequence[Run]) -> Mapping[str, tuple[str | None, int | None]]:
+    """Name and rows, where they were counted, of those that are still there."""
     wanted = {id for run in runs for id in (run.dataset_id, run.output_id, run.bad_rows_id) if id}
     if not wanted:
         return {}
-    query = select(Dataset.id, Dataset.name).where(
+    query = select(Dataset.id, Dataset.name, Dataset.rows, Dataset.rows_are_estimated).where(
         among_ids(session, Dataset.id, sorted(wanted)), Dataset.status != "deleted"
     )
-    return dict((await session.execute(query)).all())
+    found = await session.execute(query)
+    return {id: (name, None if is_estimated else rows) for id, name, rows, is_estimated in found}
 
 
 async def _versions(session: Session, ids: Sequence[str]) -> Mapping[str, tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Datasets of files: put, listed page by page, read, replaced and deleted, each under its path."""
 
+import io
+import zipfile
 from urllib.parse import quote
 
 import pytest
@@ -79,6 +81,19 @@ async def test_a_table_has_no_files_and_files_have_no_columns(client: AsyncClien
     is_problem(await client.get(f"{V1}/datasets/people/files"), 409, "no_files")
     await client.post(f"{V1}/datasets", json={"name": "pictures", "kind": "files"})
     is_problem(await client.get(f"{V1}/datasets/pictures/columns"), 404, "not_found")
+
+
+async def test_all_files_come_in_an_archive_under_their_paths(pictures: AsyncClient) -> None:
+    for name in ("cats/größe 1.png", "a:b", "c"):
+        await put(pictures, name, name.encode())
+    assert (await pictures.get(f"{AT}/{quote('a:b')}")).content == b"a:b"
+    whole = await pictures.get(f"{V1}/datasets/pictures/content")
+    assert int(whole.headers["content-length"]) == len(whole.content)
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        assert archive.testzip() is None
+        assert {each.filename: archive.read(each).decode() for each in archive.infolist()} == {
+            name: name for name in ("cats/größe 1.png", "a:b", "c")
+        }
 
 
 async def test_files_stay_while_a_run_reads_them(pictures: AsyncClient, context: Context) -> None:

@@ -1,6 +1,7 @@
 """Datasets over the API: uploaded, described, listed, shown, downloaded, previewed and deleted; no worker runs here."""
 
-import json
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -307,11 +308,22 @@ async def test_a_run_reads_the_parts_that_it_began_with_to_its_end(client: Async
     assert (await client.get(f"{V1}/datasets/scored/content")).content == b"a\n8\n"
 
 
-async def test_several_files_that_do_not_join_are_taken_one_by_one(client: AsyncClient, context: Context) -> None:
-    await publish(context, "run_1", b"PAR1 one", b"PAR1 two", format="parquet")
-    problem = is_problem(await client.get(f"{V1}/datasets/scored/content"), 422, "invalid_field")
-    assert "part=1" in json.dumps(problem)
-    assert (await client.get(f"{V1}/datasets/scored/content?part=2")).content == b"PAR1 two"
+async def test_several_files_that_do_not_join_come_in_an_archive_or_one_by_one(
+    client: AsyncClient, context: Context
+) -> None:
+    await publish(context, "run_1", b"PAR1 one", b"", b"PAR1 two", format="parquet")
+    whole = await client.get(f"{V1}/datasets/scored/content")
+    assert int(whole.headers["content-length"]) == len(whole.content)
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        assert archive.testzip() is None
+        assert [(each.filename, archive.read(each)) for each in archive.infolist()] == [
+            ("scored-00001.parquet", b"PAR1 one"),
+            ("scored-00002.parquet", b""),
+            ("scored-00003.parquet", b"PAR1 two"),
+        ]
+    tag = {"if-none-match": whole.headers["etag"]}
+    assert (await client.get(f"{V1}/datasets/scored/content", headers=tag)).status_code == 304
+    assert (await client.get(f"{V1}/datasets/scored/content?part=3")).content == b"PAR1 two"
 
 
 async def test_the_same_key_makes_one_dataset_whatever_the_boundary(client: AsyncClient) -> None:

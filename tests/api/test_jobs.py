@@ -51,6 +51,9 @@ UNFIT: Sequence[tuple[Mapping[str, object], str, str]] = (
     ({"input": {"dataset": "flowers", "uri": "https://example.com/a"}}, "/input", "one of both"),
     ({"input": {"dataset": "flowers", "delimiter": ";"}}, "/input/delimiter", "was found"),
     ({"input": {"uri": "http://169.254.169.254/"}}, "/input/uri", "not a public address"),
+    ({"input": {"uri": "s3://lake/a.csv"}}, "/input/uri", "not open to this platform's own keys"),
+    ({"input": {"uri": "file:///etc/passwd"}}, "/input/uri", "in no folder that is open"),
+    ({"input": {"uri": "ftp://example.com/a"}}, "/input/uri", "must begin with"),
     ({"on_error": "limit"}, "/on_error/limit", "needs a limit"),
     ({"on_error": {"policy": "skip", "limit": 3}}, "/on_error/limit", "no limit"),
     ({"on_error": "ignore"}, "/on_error/policy", "pattern"),
@@ -177,6 +180,13 @@ async def test_jobs_do_not_follow_each_other_in_a_circle(client: AsyncClient) ->
     await make_job(client, "second", after="flowers")
     shown = (await make_job(client, "third", after="second")).json()
     assert shown["after"] == "second"
+    # What the job before makes need not be there yet; by hand it cannot be run without.
+    later = (await make_job(client, "fourth", after="flowers", input={"dataset": "scored"})).json()
+    assert later["input"] == {"dataset": "scored"}
+    is_problem(await client.post(f"{JOBS}/fourth:run"), 404, "not_found")
+    assert (await client.patch(f"{JOBS}/fourth", json={"parallelism": 2})).status_code == 200
+    is_problem(await client.patch(f"{JOBS}/fourth", json={"after": None, "parallelism": 3}), 404, "not_found")
+    await client.delete(f"{JOBS}/fourth")
     problem = is_problem(await client.patch(FLOWERS, json={"after": "third"}), 422, "invalid_field")
     assert "runs after this job" in str(problem["detail"])
     problem = is_problem(await client.delete(FLOWERS), 409, "in_use")

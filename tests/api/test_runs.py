@@ -74,6 +74,8 @@ async def test_a_run_is_begun_with_what_it_overrides(client: AsyncClient, contex
     assert variables_of(context.vault, await found(context, 2)) == {"B": "2", "C": "3"}
     assert variables_of(context.vault, await found(context, 1)) == {"A": "1", "B": "2"}
     assert (await client.get(FLOWERS)).json()["last_run"]["number"] == 2
+    assert (await client.get(f"/api/v1/runs/{second['id']}")).json() == second
+    is_problem(await client.get("/api/v1/runs/run_nothing"), 404, "not_found")
     for name in ("latest", second["id"]):
         assert (await client.get(f"{FLOWERS}/runs/{name}")).json() == second
 
@@ -195,6 +197,7 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
         run.started_at = run.resumed_at = now - 5_000_000
         run.running_micros = 60_000_000
         told = {"rows": 290, "rows_total": 1000, "rows_per_s": 58.0, "eta_s": 12.2, "percent": 29.0, "detail": None}
+        assert (await client.get(RUN)).json()["progress"]["rows_total"] == 150, "those of its dataset"
         session.add(
             RunProcess(run_id=run_id, tenant_id=run.tenant_id, generation=1, wanted=True, spec={}, progress=told)
         )
@@ -222,8 +225,8 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
     assert (shown["rows_in"], shown["rows_out"], shown["bad"], shown["duration_s"]) == (1000, 998, 2, 60.0)
     assert shown["output"]["url"].endswith("/api/v1/datasets/flowers-1")
     result = (await client.get(f"{RUN}/result")).json()
-    assert result["output"]["content_url"].endswith("/api/v1/datasets/flowers-1/content")
-    assert result["bad_rows"]["preview_url"].endswith("/api/v1/datasets/flowers-1-bad/preview")
+    assert result["output"]["urls"]["content"].endswith("/api/v1/datasets/flowers-1/content")
+    assert result["bad_rows"]["urls"]["preview"].endswith("/api/v1/datasets/flowers-1-bad/preview")
     figures = (await client.get(f"{RUN}/metrics")).json()
     assert (figures["chunks"], figures["seconds"]["read"], figures["seconds"]["score"]) == (10, 1.5, None)
 

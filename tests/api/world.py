@@ -150,7 +150,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
     file = (await client.post(f"{V1}/files", files={"content": ("a.txt", b"hello")})).json()["id"]
     upload = await _make_data(client)
     prediction = (await client.post(f"{V1}/services/iris/predictions", json=BODIES["create_prediction"])).json()["id"]
-    await _make_runs(client, context)
+    run_id = await _make_runs(client, context)
     async with context.database.write() as session:
         replica = await add_replica(session, await find_service(session, LOCAL.tenant_id, "iris"))
         version = await find_version(session, await find_model(session, LOCAL.tenant_id, "iris"), "2")
@@ -175,6 +175,7 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
         "file_id": file,
         "job": "flowers",
         "run": "1",
+        "run_id": run_id,
         "dataset": "pictures",
         "path": "a.png",
         "upload_id": upload,
@@ -182,8 +183,8 @@ async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str
     }
 
 
-async def _make_runs(client: AsyncClient, context: Context) -> None:
-    """The job `flowers` with a queued run, a paused one and one that has ended; `idle` has none."""
+async def _make_runs(client: AsyncClient, context: Context) -> str:
+    """The job `flowers` with a queued run, whose id is answered, a paused and an ended one; `idle` has none."""
     await add_dataset(context)
     await make_job(client, "idle")
     await make_job(client, version="1")
@@ -192,6 +193,7 @@ async def _make_runs(client: AsyncClient, context: Context) -> None:
     for number, verb in ((2, "pause"), (3, "stop")):
         await client.post(f"{FLOWERS}/runs/{number}:{verb}")
         await end_work(context, "control")
+    return str((await client.get(f"{FLOWERS}/runs/1")).json()["id"])
 
 
 async def _make_data(client: AsyncClient) -> str:

@@ -32,6 +32,7 @@ GUIDES = [
         "send-inputs.md",
         "several-models-in-one-version.md",
         "upload-from-a-url.md",
+        "use-datasets.md",
     )
 ]
 PYTHON_CLIENT = ROOT / "docs/how-to/use-the-python-client.md"

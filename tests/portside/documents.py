@@ -65,5 +65,46 @@ def prediction(status: str = "starting", **said: Any) -> dict[str, Any]:
     }
 
 
+def job(**said: Any) -> dict[str, Any]:
+    return {
+        "id": "job_1",
+        "name": "score",
+        "kind": "batch",
+        "tags": [],
+        "status": "active",
+        "model": "iris",
+        "version": "latest",
+        "input": {"dataset": "flowers"},
+        "output": {"name": "{job}-{run}", "format": None, "compression": None, "replace": False},
+        "live_runs": 0,
+        "created_at": AT,
+        "updated_at": AT,
+        "url": "http://localhost/api/v1/jobs/score",
+        **said,
+    }
+
+
+def run(status: str = "queued", **said: Any) -> dict[str, Any]:
+    return {
+        "id": "run_1",
+        "job": "score",
+        "number": 7,
+        "name": "score-7",
+        "kind": "batch",
+        "status": status,
+        "since": AT,
+        "trigger": "manual",
+        "progress": {"rows": 10, "rows_total": 100, "rows_per_s": 5.0, "eta_s": 18.0, "percent": 10.0, "detail": None},
+        "rows_in": 10,
+        "rows_out": 9,
+        "bad": 1,
+        "retries": 0,
+        "duration_s": 2.0,
+        "created_at": AT,
+        "error": None,
+        **said,
+    }
+
+
 def problem(status: int, **said: Any) -> dict[str, Any]:
     return {"title": "t", "status": status, "detail": f"it is {status}", "code": "some_code", **said}

@@ -15,11 +15,13 @@ from portside import (
     async_client,
     async_collection,
     async_datasets,
+    async_jobs,
     async_resources,
     client,
     collection,
     datasets,
     errors,
+    jobs,
     resources,
 )
 
@@ -64,12 +66,13 @@ def test_every_error_is_imported_from_the_package() -> None:
     assert found | {"FieldProblem"} <= set(NAMES)
 
 
-DATA = ("Dataset", "Datasets")
+DATA = ("Dataset", "Datasets", "Job", "Run")
 MODULES = (
     (resources, async_resources),
     (client, async_client),
     (collection, async_collection),
     (datasets, async_datasets),
+    (jobs, async_jobs),
 )
 PAIRS = [
     (getattr(there, name), getattr(twins, f"Async{name}"))

@@ -71,6 +71,77 @@ HOT = {
         "ORDER BY created_at DESC, id DESC LIMIT 50",
         "ix_models_list",
     ),
+    "a job by name": (
+        "SELECT id FROM jobs WHERE tenant_id = 't' AND name = 'j7' AND status <> 'deleted'",
+        "uq_jobs_name",
+    ),
+    "a page of jobs": (
+        "SELECT id FROM jobs WHERE tenant_id = 't' AND status <> 'deleted' AND created_at < 900 "
+        "ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_jobs_list",
+    ),
+    "the jobs of a model": ("SELECT name FROM jobs WHERE model_id = 'mdl_7' AND status <> 'deleted'", "ix_jobs_model"),
+    "the jobs that follow one": (
+        "SELECT name FROM jobs WHERE after_id = 'job_7' AND status <> 'deleted'",
+        "ix_jobs_after",
+    ),
+    "a page of all runs": (
+        "SELECT id FROM runs WHERE tenant_id = 't' AND deleted_at IS NULL AND created_at < 900 "
+        "ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_runs_list",
+    ),
+    "a page of a job's runs": (
+        "SELECT id FROM runs WHERE job_id = 'job_7' AND deleted_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_runs_job",
+    ),
+    "the live runs of a job": (
+        "SELECT id FROM runs WHERE job_id = 'job_7' AND status NOT IN ('succeeded', 'failed', 'stopped')",
+        "ix_runs_live",
+    ),
+    "the live runs of a version": (
+        "SELECT number FROM runs WHERE version_id = 'ver_7' AND status NOT IN ('succeeded', 'failed', 'stopped')",
+        "ix_runs_version",
+    ),
+    "successes that nobody followed": (
+        "SELECT id FROM runs WHERE status = 'succeeded' AND followed_at IS NULL ORDER BY completed_at LIMIT 50",
+        "ix_runs_unfollowed",
+    ),
+    "runs that were deleted": (
+        "SELECT id FROM runs WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 50",
+        "ix_runs_gone",
+    ),
+    "a dataset by name": (
+        "SELECT id FROM datasets WHERE tenant_id = 't' AND name = 'd7' AND status <> 'deleted'",
+        "uq_datasets_name",
+    ),
+    "a page of datasets": (
+        "SELECT id FROM datasets WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_datasets_list",
+    ),
+    "what a run wrote": (
+        "SELECT id FROM datasets WHERE run_id = 'run_7' AND role = 'output' AND status <> 'deleted'",
+        "ix_datasets_run",
+    ),
+    "files of a dataset after a path": (
+        "SELECT path FROM dataset_files WHERE dataset_id = 'dts_7' AND path > 'p' ORDER BY path LIMIT 50",
+        "dataset_files_",  # its primary key
+    ),
+    "parts of former generations": (
+        "SELECT dataset_id FROM dataset_parts WHERE ordinal < 0",
+        "ix_dataset_parts_former",
+    ),
+    "uploads that nobody goes on with": (
+        "SELECT id FROM uploads WHERE touched_at < 5 ORDER BY touched_at LIMIT 500",
+        "ix_uploads_age",
+    ),
+    "a page of uploads": (
+        "SELECT id FROM uploads WHERE tenant_id = 't' AND created_at < 900 ORDER BY created_at DESC, id DESC LIMIT 50",
+        "ix_uploads_list",
+    ),
+    **{
+        f"who of {table} uses a digest": (f"SELECT digest FROM {table} WHERE digest = 'sha256:7'", f"ix_{table}_digest")
+        for table in ("datasets", "dataset_parts", "dataset_files", "upload_parts")
+    },
     "who uses a digest": ("SELECT id FROM versions WHERE digest = 'sha256:7'", "ix_versions_digest"),
 }
 # What a claim asks, lane by lane: the query itself, its parameters and its index.
@@ -105,8 +176,26 @@ FILL = [
     "SELECT 'ver_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'mdl_' || n, 1, 'sha256:' || n, 1, 'onnx' FROM numbers",
     f"INSERT INTO services ({RESOURCE}, name, replicas, expires_at) "
     "SELECT 'svc_' || n, 't', n, '[]', 1, 1, 'running', 0, 1, 0, 's' || n, 1, n FROM numbers",
+    f"INSERT INTO datasets ({RESOURCE}, name, kind, is_reference, hints, rows_are_estimated, digest, run_id, role) "
+    "SELECT 'dts_' || n, 't', n, '[]', 1, 1, 'ready', 0, 1, 0, 'd' || n, 'table', false, '{}', false, 'sha256:' || n, "
+    "'run_' || n, 'output' FROM numbers",
+    "INSERT INTO dataset_parts (dataset_id, ordinal, digest, size_bytes) "
+    "SELECT 'dts_' || n, 0, 'sha256:' || n, 1 FROM numbers",
+    "INSERT INTO dataset_files (dataset_id, path, digest, size_bytes, content_type, created_at) "
+    "SELECT 'dts_' || n, 'q' || n, 'sha256:' || n, 1, 'a/b', 1 FROM numbers",
+    "INSERT INTO uploads (id, tenant_id, created_at, touched_at) SELECT 'upl_' || n, 't', n, n FROM numbers",
+    "INSERT INTO upload_parts (upload_id, number, digest, size_bytes) "
+    "SELECT 'upl_' || n, 1, 'sha256:' || n, 1 FROM numbers",
     "INSERT INTO samples (id, tenant_id, created_at, service_id, replica_id, requests, errors, refused) "
     "SELECT 'smp_' || n, 't', n, 'svc_' || (n % 90), 'rep_' || n, 1, 0, 0 FROM numbers",
+    f"INSERT INTO jobs ({RESOURCE}, name, kind, model_id, spec, env_names, last_number, after_id, schedule_paused) "
+    "SELECT 'job_' || n, 't', n, '[]', 1, 1, 'active', 0, 1, 0, 'j' || n, 'batch', 'mdl_' || n, '{}', '[]', 1, "
+    "'job_' || (n - 1), false FROM numbers",
+    f"INSERT INTO runs ({RESOURCE}, job_id, job_name, number, name, kind, trigger, retries, spec, env_names, "
+    "running_micros, completed_at, followed_at, deleted_at, version_id) "
+    f"SELECT 'run_' || n, 't', n, '[]', 1, 1, {_status('queued', 'running', 'succeeded')}, 0, 1, 0, "
+    "'job_' || (1 + n % 90), 'j', n, 'r', 'batch', 'manual', 0, '{}', '[]', 0, n, "
+    "CASE n % 50 WHEN 0 THEN NULL ELSE 1 END, CASE n % 50 WHEN 0 THEN 1 END, 'ver_' || n FROM numbers",
     "INSERT INTO operations (id, tenant_id, created_at, kind, target_type, target_id, target_name, generation, actor, "
     f"arguments, {WORK}) SELECT 'op_' || n, 't' || (n % 7), n, 'version.test', 'version', 'ver_' || n, '1', 1, 'a', "
     f"'{{}}', 'control', {_status('queued', 'running', 'succeeded')}, {COUNTED}",

@@ -17,6 +17,7 @@ from state.claims import Claim
 from state.database import Database, open_database
 from state.datatables import Dataset
 from state.history import By, begin
+from state.jobtables import Job, Run
 from state.migrate import DEFAULT_TENANT, migrate
 from state.operations import Who, submit
 from state.runplacing import NOTHING_SEEN, SeenRun
@@ -34,7 +35,7 @@ from workers.targets.base import SeenReplica
 
 WHO = Who(DEFAULT_TENANT, "user:local", "admin")
 DEADLINE_S = 10.0
-Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model, Dataset)
+Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model, Dataset, Job, Run)
 
 
 class NoTarget:

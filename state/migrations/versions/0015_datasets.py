@@ -80,7 +80,7 @@ def _make_dataset_parts() -> None:
     )
     op.create_index("ix_dataset_parts_digest", "dataset_parts", ["digest"])
     op.create_index(
-        "ix_dataset_parts_former", "dataset_parts", ["dataset_id"], sqlite_where=FORMER, postgresql_where=FORMER
+        "ix_dataset_parts_former", "dataset_parts", ["ordinal"], sqlite_where=FORMER, postgresql_where=FORMER
     )
 
 
