@@ -7,6 +7,7 @@ import json
 import random
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from deploy.stack.topology import Topology
 from portside import AsyncPortside, OperationFailed, Portside
 from tests.e2e.platform import RunningPlatform
 
@@ -177,3 +179,19 @@ def test_hostile_archives_are_refused(running: RunningPlatform) -> None:
             answer = http.post(path, content=content, headers=WAIT)
             assert answer.status_code == 422, (name, answer.text)
             assert json.loads(answer.text)["code"] == "dataset_invalid", (name, answer.text)
+
+
+def test_over_postgresql_redis_and_a_bucket_it_is_the_same(stack: Topology, tmp_path: Path) -> None:
+    """Also with the characters that JSON has and PostgreSQL has not."""
+    strange = b'age,job\n41,"cl\x00erk"\n7,\xf0\x9f\x98\x80\n'
+    with Portside(stack.url, stack.token) as platform:
+        made = platform.datasets.create("people", CSV)
+        assert (made.rows, made.preview()["rows"]) == (2, [[41, "clerk"], [7, None]])
+        assert made.download(tmp_path / "back").read_bytes() == CSV
+        with suppress(OperationFailed):
+            platform.datasets.create("strange", strange)
+        assert platform.datasets.get("strange").reason in (None, "dataset_invalid")
+        files = platform.datasets.create("pictures", kind="files")
+        files.put_file("a/b.png", b"picture")
+        assert files.download(tmp_path / "all.zip").stat().st_size > 0
+        made.delete()
