@@ -11,7 +11,6 @@ from pathlib import Path
 
 from benchmarks.platform import ROOT, Broken
 
-MIB = 1024 * 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,8 +24,8 @@ class Scored:
     peak_mib: float
 
 
-def score(model: Path, plan: Mapping[str, object], folder: Path, cores: set[int] | None = None) -> Scored:
-    """Run a plan to its end, on these cores only where some are named. Raises `Broken`."""
+def score(model: Path, plan: Mapping[str, object], folder: Path, *, warm_up_chunks: int = 0) -> Scored:
+    """Run a plan to its end; the first so many chunks are not counted. Raises `Broken`."""
     folder.mkdir(exist_ok=True)
     file = folder / "plan.json"
     file.write_text(json.dumps(plan), "utf-8")
@@ -35,11 +34,10 @@ def score(model: Path, plan: Mapping[str, object], folder: Path, cores: set[int]
     command = [sys.executable, "-m", "serving", "batch", "--model", str(model), "--plan", str(file)]
     command += ["--output", str(folder), "--report-fd", str(report_fd), "--ack-fd", str(ack_fd)]
     child = subprocess.Popen(command, cwd=ROOT, pass_fds=(report_fd, ack_fd))
-    if cores is not None:
-        os.sched_setaffinity(child.pid, cores)
     os.close(report_fd)
     os.close(ack_fd)
-    begun_s = processor_s = peak_mib = 0.0
+    begun_s = processor_s = last_s = took_s = peak_mib = 0.0
+    rows = 0
     with os.fdopen(reports, "rb") as lines:
         for line in lines:
             report = json.loads(line)
@@ -48,6 +46,9 @@ def score(model: Path, plan: Mapping[str, object], folder: Path, cores: set[int]
             elif report["type"] == "chunk":
                 peak_mib = _peak_mib(child.pid)
                 last_s = _processor_s(child.pid)
+                rows += report["rows_in"]
+                if report["chunk"] + 1 == warm_up_chunks:
+                    begun_s, processor_s, rows = time.monotonic(), last_s, 0
                 os.write(acks, json.dumps({"chunk": report["chunk"]}).encode() + b"\n")
             elif report["type"] == "finished":
                 took_s = time.monotonic() - begun_s
@@ -56,7 +57,7 @@ def score(model: Path, plan: Mapping[str, object], folder: Path, cores: set[int]
     os.close(acks)
     if child.wait():
         raise Broken(f"the scorer ended with {child.returncode}")
-    return Scored(report["rows_in"], took_s, last_s - processor_s, peak_mib)
+    return Scored(rows, took_s, last_s - processor_s, peak_mib)
 
 
 def _processor_s(pid: int) -> float:

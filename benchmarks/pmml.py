@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, median
 from benchmarks.platform import EXAMPLES, ROOT, Broken
@@ -17,13 +19,22 @@ BARE = {"one": ("bare",), "many": ("bare", "bare lists")}
 
 def measure() -> list[Figure]:
     """Our engine's share of PyPMML's speed, and that of a whole prediction in JSON, by the medians."""
-    command = [sys.executable, "-P", "-m", "benchmarks.pmml_inside", str(EXAMPLES / "iris.pmml")]
+    told: Mapping[str, Mapping[str, Sequence[float]]] = _inside("benchmarks.pmml_inside", EXAMPLES / "iris.pmml")
+    return [figure for rows, taken in told.items() for figure in _figures(rows, taken)]
+
+
+def pmml_row_s(rows: int) -> float:
+    """The seconds of the processor that PyPMML takes for one of so many rows in its quickest way."""
+    return float(_inside("benchmarks.pmml_columns_inside", EXAMPLES / "iris.pmml", str(rows)))
+
+
+def _inside(module: str, *arguments: str | Path) -> Any:
+    command = [sys.executable, "-P", "-m", module, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Broken(f"the PMML measurement ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    told: Mapping[str, Mapping[str, Sequence[float]]] = json.loads(done.stdout)
-    return [figure for rows, taken in told.items() for figure in _figures(rows, taken)]
+    return json.loads(done.stdout)
 
 
 def _figures(rows: str, taken: Mapping[str, Sequence[float]]) -> list[Figure]:

@@ -69,8 +69,8 @@ class FilesSource:
     def read(self, piece: Piece) -> Chunk:
         """The files of a piece; one that cannot be read is a bad row."""
         paths, contents, rows, bad = list[str](), list[bytes](), list[int](), list[BadRow]()
-        assert isinstance(piece.data, pa.Table)
-        for row, path in enumerate(piece.data.column(PATH).to_pylist(), piece.first_row):
+        assert piece.table is not None
+        for row, path in enumerate(piece.table.column(PATH).to_pylist(), piece.first_row):
             try:
                 contents.append(_content(self.given.root, path))
             except (OSError, ValueError) as error:
@@ -129,7 +129,7 @@ def _piece(position: Position, listed: Sequence[_Listed], offset: int) -> Piece:
     count = len(listed)
     following = Position(position.chunk + 1, position.row + count, 0, offset, position.line + count)
     table = pa.Table.from_arrays([pa.array([each.path for each in listed], pa.string())], [PATH])
-    return Piece(position.chunk, position.row, count, position.line, following, table)
+    return Piece(position.chunk, position.row, count, position.line, following, table=table)
 
 
 def _content(root: Path, path: str) -> bytes:

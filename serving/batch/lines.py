@@ -16,9 +16,9 @@ def lines_of(format_: Format | None) -> Callable[[Piece, Sequence[int]], Sequenc
     dialect = Dialect(format_.delimiter, format_.quote if format_.format == "csv" else None)
 
     def lines(piece: Piece, rows: Sequence[int]) -> Sequence[int | None]:
-        assert isinstance(piece.data, bytes)
-        starts = dialect.rows(piece.data).starts[np.asarray(rows, np.int64) - piece.first_row]
-        data = np.frombuffer(piece.data, np.uint8)
+        text = bytes(piece.text)
+        starts = dialect.rows(text).starts[np.asarray(rows, np.int64) - piece.first_row]
+        data = np.frombuffer(text, np.uint8)
         feeds = data == LF
         # A return ends a line where no feed follows it.
         ends = np.flatnonzero(feeds | ((data == CR) & ~np.append(feeds[1:], False)))

@@ -97,7 +97,7 @@ def _write_arrow(table: pa.Table, file: pa.NativeFile, is_first: bool) -> None:
 
 def _write_csv(table: pa.Table, file: pa.NativeFile, is_first: bool) -> None:
     options = csv.WriteOptions(include_header=is_first, quoting_style="needed")
-    csv.write_csv(_without_vectors(_without_nan(table)), file, options)
+    csv.write_csv(_without_nan(_without_vectors(table)), file, options)
 
 
 def _write_lines(table: pa.Table, file: pa.NativeFile, is_first: bool) -> None:

@@ -17,6 +17,7 @@ from serving.engines.pmml_archive import JavaStart, archive_options
 JAVA_HOME_VARIABLE = "PORTSIDE_JAVA_HOME"
 HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
 LASTS_VARIABLE = "PORTSIDE_JVM_LASTS"
+FIRST_HEAP_VARIABLE = "PORTSIDE_JVM_FIRST_HEAP_MB"
 
 _LIBRARIES = {"darwin": "lib/server/libjvm.dylib", "win32": "bin/server/jvm.dll"}
 _OPTIONS = (
@@ -111,5 +112,6 @@ def _compilers() -> list[str]:
 
 
 def _heap() -> list[str]:
-    megabytes = os.environ.get(HEAP_VARIABLE, "")
-    return [f"-Xmx{megabytes}m"] if megabytes.isdigit() else []
+    most, first = os.environ.get(HEAP_VARIABLE, ""), os.environ.get(FIRST_HEAP_VARIABLE, "")
+    found = [f"-Xmx{most}m"] if most.isdigit() else []
+    return [*found, f"-Xms{first}m", f"-Xmn{int(first) // 2}m"] if first.isdigit() else found

@@ -54,7 +54,7 @@ class Ended:
 
     status: int
     reports: Sequence[Report]
-    seconds: float  # from the signal that it was sent, or from its start
+    seconds: float  # from the signal that it was sent, or from when it could begin
 
     def told(self, kind: str) -> Report:
         """The one report of this kind."""
@@ -129,13 +129,14 @@ class Platform:
         ends: Callable[[Report], int | None] = lambda report: None,
         keeps: bool = True,
     ) -> Ended:
-        """Run a child until it ends. It is killed after a time, or sent the signal that `ends` answers to a report.
+        """Run a child until it ends. It is killed some time after it could begin (with a time below zero while it loads
+        its model), or sent the signal that `ends` answers to a report.
 
         `keeps`: chunks are kept and acknowledged at once.
         """
         child = Child(self.root, self.model, {**plan, "resume": ledger.resume}, self.folder / "chunks")
         begun = time.monotonic()
-        killed_at = begun + (DEADLINE_S if kill_after_s is None else kill_after_s)
+        killed_at = begun + (DEADLINE_S if kill_after_s is None or kill_after_s >= 0 else -kill_after_s)
         told: list[Report] = []
         while (reports := child.reports(killed_at)) is not None:
             if time.monotonic() >= killed_at:
@@ -144,6 +145,9 @@ class Platform:
                 if report["type"] == "chunk" and keeps:
                     ledger.keep(report, self.folder / "chunks")
                     child.acknowledge(report["chunk"])
+                elif report["type"] == "started":
+                    begun = time.monotonic()
+                    killed_at = begun + (DEADLINE_S if kill_after_s is None else kill_after_s)
                 told.append(report)
                 if (number := ends(report)) is not None:
                     begun = time.monotonic()

@@ -1,0 +1,169 @@
+"""A real child against a ledger: killed, told to end, left alone, it writes each row once and in order."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.serving.batch.platform_side import Child, Ledger, Platform, Report
+from tests.serving.batch.runs import csv_format, table_plan
+
+ROWS, CHUNK_ROWS = 40_000, 2048
+KILLS = int(os.environ.get("PORTSIDE_BATCH_KILLS", "10"))
+SEED = int(os.environ.get("PORTSIDE_BATCH_SEED", "7"))
+END_S = 1.5  # from a signal to the end, always
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flowers, of which every thousandth is none."""
+    chance = random.Random(SEED)
+    file = tmp_path_factory.mktemp("rows") / "rows.csv"
+    with file.open("w", encoding="utf-8") as out:
+        out.write("id,sl,sw,pl,pw\n")
+        for at in range(ROWS):
+            values = [f"{chance.uniform(0, 8):.2f}" for _ in range(4)]
+            if at % 1000 == 999:
+                values[at // 1000 % 4] = "none at all"
+            out.write(f'"n\n{at}",{",".join(values)}\n' if at % 500 == 0 else f"n{at},{','.join(values)}\n")
+    return file
+
+
+@pytest.fixture
+def plan(rows: Path) -> dict[str, object]:
+    format_ = csv_format(id="string", sl="float64", sw="float64", pl="float64", pw="float64")
+    return table_plan(rows, format_, pass_through=["id"], chunk_rows=CHUNK_ROWS, parallelism=2)
+
+
+@pytest.fixture
+def platform(repository_root: Path, examples: Path, tmp_path: Path) -> Platform:
+    return Platform(repository_root, examples / "iris.onnx", tmp_path)
+
+
+def test_a_run_that_is_killed_again_and_again_writes_the_very_bytes(
+    platform: Platform, plan: Mapping[str, object]
+) -> None:
+    undisturbed = Ledger()
+    ended = platform.run(plan, undisturbed)
+    sums = {"type": "finished", "rows_in": ROWS, "rows_out": ROWS - 40, "bad": 40, "chunks": 20}
+    assert ended.told("finished") == sums
+    assert not any((platform.folder / "chunks").iterdir())
+    assert [each["line"] for each in undisturbed.bad_rows][:3] == [1003, 2005, 3007]
+    chance, kills = random.Random(SEED), 0
+    while kills < KILLS:
+        ledger, last = Ledger(), None
+        while last is None or last.status != 0:
+            after_s = chance.uniform(-0.3, 1.0) * ended.seconds if kills < KILLS else None
+            last = platform.run(plan, ledger, kill_after_s=after_s)
+            kills += last.status == -signal.SIGKILL
+        assert ledger.parts == undisturbed.parts
+        assert ledger.bad == undisturbed.bad
+        assert last.told("finished") == sums
+
+
+def test_a_run_ends_soon_after_it_is_told_to_and_goes_on_where_it_was(
+    platform: Platform, plan: Mapping[str, object]
+) -> None:
+    ledger = Ledger()
+    told = [0]
+
+    def after_two_chunks(report: Report) -> int | None:
+        told[0] += report["type"] == "chunk"
+        return signal.SIGTERM if told[0] == 2 else None
+
+    paused = platform.run(plan, ledger, ends=after_two_chunks)
+    assert paused.status == 0
+    assert paused.reports[-1] == {"type": "paused"}
+    assert paused.seconds < END_S
+    assert 2 <= len(ledger.chunks) < 20
+    resumed = platform.run(plan, ledger)
+    assert resumed.told("finished")["rows_in"] == ROWS
+    assert b"".join(ledger.parts).count(b'"n') == ROWS - 40
+
+
+def test_a_run_that_waits_for_the_platform_ends_in_time_too(platform: Platform, plan: Mapping[str, object]) -> None:
+    ledger = Ledger()
+    ended = platform.run(plan, ledger, ends=_at_a_chunk, keeps=False)
+    assert ended.status == 0
+    assert ended.reports[-1] == {"type": "paused"}
+    assert ended.seconds < END_S
+    assert len([each for each in ended.reports if each["type"] == "chunk"]) <= 6
+    assert platform.run(plan, ledger).told("finished")["chunks"] == 20
+
+
+def test_a_run_that_is_still_loading_ends_in_time(platform: Platform, plan: Mapping[str, object]) -> None:
+    child = Child(platform.root, platform.model, plan, platform.folder / "chunks")
+    deadline = time.monotonic() + 30
+    while not _has_mapped(child.process.pid, b"libarrow") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    child.process.send_signal(signal.SIGTERM)
+    status, _ = child.ended()
+    assert status in (0, -signal.SIGTERM)
+    assert time.monotonic() - begun < END_S
+
+
+def test_a_run_whose_platform_has_gone_ends_at_once(platform: Platform, plan: Mapping[str, object]) -> None:
+    child = Child(platform.root, platform.model, plan, platform.folder / "chunks")
+    while (reports := child.reports(time.monotonic() + 30)) is not None:
+        if any(each["type"] == "started" for each in reports):
+            break
+    child.hang_up()
+    begun = time.monotonic()
+    child.ended()
+    assert time.monotonic() - begun < END_S
+
+
+@pytest.mark.parametrize(
+    ("on_error", "ends"),
+    [
+        (
+            {"policy": "fail"},
+            "2 rows are bad so far, and none may be: line 1003, sl: 'none at all' is not a number; line 2005",
+        ),
+        ({"policy": "limit", "limit": 2}, "4 rows are bad so far, and 2 may be"),
+    ],
+)
+def test_too_many_bad_rows_end_a_run_and_the_first_are_told(
+    platform: Platform, plan: Mapping[str, object], on_error: Mapping[str, object], ends: str
+) -> None:
+    ledger = Ledger()
+    ended = platform.run({**plan, "on_error": on_error}, ledger)
+    assert ended.status == 65
+    problem = ended.told("failed")["problem"]
+    assert isinstance(problem, dict)
+    assert problem["code"] == "too_many_bad_rows"
+    assert ends in problem["detail"]
+    assert problem["first"][0]["line"] == 1003
+    kept = sum(int(str(each["bad"])) for each in ledger.chunks)
+    assert kept <= int(str(on_error.get("limit", 0)))
+
+
+def test_what_cannot_be_run_says_why(platform: Platform, plan: Mapping[str, object], tmp_path: Path) -> None:
+    no_model = tmp_path / "model.onnx"
+    no_model.write_bytes(b"PK")
+    refused = Platform(platform.root, no_model, platform.folder).run(plan, Ledger())
+    assert _code(refused.told("failed")) == "model_refused"
+    assert _code(platform.run({**plan, "pass_through": ["name"]}, Ledger()).told("failed")) == "mapping_invalid"
+    assert _code(platform.run({"input": {}}, Ledger()).told("failed")) == "plan_invalid"
+
+
+def _at_a_chunk(report: Report) -> int | None:
+    return signal.SIGTERM if report["type"] == "chunk" else None
+
+
+def _code(report: Report) -> object:
+    problem = report["problem"]
+    assert isinstance(problem, dict)
+    return problem["code"]
+
+
+def _has_mapped(pid: int, library: bytes) -> bool:
+    """How far a process' imports have come, from outside."""
+    return library in Path(f"/proc/{pid}/maps").read_bytes()
