@@ -2,7 +2,7 @@
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
-#   SECONDS= SEED=     the fuzz campaign: docs/reliability.md
+#   SECONDS= FILES= SEED=  the fuzz campaign: docs/reliability.md
 #   BARS="peers"       what to measure, all by default: docs/benchmarks.md
 #   STACK=1            the demo on the production shape, as `make stack` starts it
 
@@ -75,8 +75,8 @@ crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK
 	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
 	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(filter-out 0,$(RUNS)),--runs) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
-fuzz: .venv/.ready-to-test ## Fuzz the API with schemathesis: SECONDS=300 SEED=7 (a sample is in `make test`)
-	$(IN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+fuzz: .venv/.ready-to-test ## Fuzz the API with schemathesis, and broken data files: SECONDS=300 FILES=600 SEED=7 (a sample is in `make test`)
+	$(IN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) --files $(or $(FILES),600) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.ready-to-test ## Measure the bars: BARS="start latency", BARS="peers --only json" (docs/benchmarks.md)
 	$(IN)/python -m benchmarks $(BARS)

@@ -1,15 +1,14 @@
 """What is known of a column after all of its chunks: counted chunk by chunk, in constant memory."""
 
-import datetime
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 from pyarrow import compute
 
-from serving.data.json_values import json_value
+from serving.data.json_values import json_value, values_of
 from serving.data.types import word_of
 
 MOST_DISTINCT: Final = 1000
@@ -26,8 +25,8 @@ class ColumnStatistics:
 
     nulls: int = 0
     count: int = 0  # of values
-    least: object = None
-    greatest: object = None
+    least: Any = None
+    greatest: Any = None
     total: float = 0.0
     finite: int = 0
     trues: int = 0
@@ -46,6 +45,12 @@ class ColumnStatistics:
         word = word_of(column.type)
         if len(self.examples) < MOST_EXAMPLES:
             self._exemplify(column)
+        try:
+            self._measure(column, word)
+        except pa.ArrowNotImplementedError:  # of a rare type
+            self.distinct, self.is_partial = None, True
+
+    def _measure(self, column: pa.ChunkedArray, word: str) -> None:
         if word in _ORDERED:
             self._compare(column)
         if word in _NUMBERS:
@@ -78,8 +83,7 @@ class ColumnStatistics:
         }
 
     def _exemplify(self, column: pa.ChunkedArray) -> None:
-        for value in column.slice(0, _GLANCE).drop_null().slice(0, 100):
-            example = value.as_py()
+        for example in values_of(column.slice(0, _GLANCE).drop_null().slice(0, 100)):
             if example not in self.examples:
                 self.examples.append(example)
             if len(self.examples) == MOST_EXAMPLES:
@@ -87,18 +91,13 @@ class ColumnStatistics:
 
     def _compare(self, column: pa.ChunkedArray) -> None:
         found = compute.min_max(column)
-        least, greatest = found["min"].as_py(), found["max"].as_py()
+        least: Any
+        greatest: Any
+        least, greatest = values_of(pa.chunked_array([[found["min"], found["max"]]], column.type))
         if least is None or least != least:  # nothing but NaN
             return
-        if isinstance(least, datetime.datetime) and self.least is not None:
-            self._to_times()
         self.least = least if self.least is None else min(self.least, least)
         self.greatest = greatest if self.greatest is None else max(self.greatest, greatest)
-
-    def _to_times(self) -> None:
-        """The column was one of days before."""
-        self.least, self.greatest = _time(self.least), _time(self.greatest)
-        self.distinct = None if self.distinct is None else {_time(value) for value in self.distinct}
 
     def _sum(self, column: pa.ChunkedArray) -> None:
         column = column.cast(pa.float64(), safe=False)
@@ -117,13 +116,7 @@ class ColumnStatistics:
             if len(values) > MOST_DISTINCT + 1:
                 self.distinct = None
                 return
-            seen.update(value for value in values.to_pylist() if value is not None and value == value)
+            seen.update(value for value in values_of(values) if value is not None and value == value)
             if len(seen) > MOST_DISTINCT:
                 self.distinct = None
                 return
-
-
-def _time(value: object) -> object:
-    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        return datetime.datetime.combine(value, datetime.time())
-    return value

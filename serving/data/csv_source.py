@@ -10,7 +10,7 @@ from pyarrow import csv
 
 from serving.data.bad_cells import Fault, Sieve, cell_faults, widths
 from serving.data.cutting import Dialect, Rows, line_ends
-from serving.data.formats import LONGEST_TEXT, BadRow, Format
+from serving.data.formats import LONGEST_TEXT, BadRow, DatasetInvalid, Format
 from serving.data.source import Chunk, Piece, Reading
 from serving.data.table_pieces import selected
 from serving.data.text_pieces import TextPieces
@@ -25,6 +25,8 @@ class CsvReader:
     """Rows of text to a table, for columns that are known."""
 
     def __init__(self, format: Format, columns: Sequence[str] | None = None) -> None:
+        if not format.columns:
+            raise DatasetInvalid("the format names no columns", "Describe the file first.")
         self.names = [column.name for column in format.columns]
         whole = pa.schema([(column.name, text_type(column)) for column in format.columns])
         self.schema: pa.Schema = selected(whole, columns)
@@ -33,18 +35,17 @@ class CsvReader:
         self._typed = self._options({field.name: field.type for field in self.schema})
         self._untyped = self._options({name: pa.binary() for name in self.schema.names})
 
-    def table(
-        self, text: bytes | memoryview, odd: list[Width] | None = None, *, has_long_rows: bool = True
-    ) -> pa.Table:
-        """The rows as a table; those of another width are put into `odd`, where that is given, and left out.
-
-        Raises `pa.ArrowInvalid` where a cell is none of its column's type.
-        """
-        return self._read(text, self._typed, odd, has_long_rows=has_long_rows)
+    def table(self, text: bytes | memoryview, *, has_long_rows: bool = True) -> pa.Table:
+        """The rows as a table. Raises `pa.ArrowInvalid` where a cell is none of its column's type, or a row has others
+        than the columns."""
+        return self._read(text, self._typed, None, has_long_rows=has_long_rows)
 
     def texts(self, text: bytes, odd: list[Width]) -> pa.Table:
-        """Likewise, with each cell as it stands there."""
-        return self._read(text, self._untyped, odd, has_long_rows=True)
+        """The rows with each cell as it stands there; those of another width are put into `odd` and left out.
+
+        Raises `pa.ArrowInvalid` where one of these is not UTF-8: pyarrow cannot hand it to us.
+        """
+        return self._read(text, self._untyped, odd if is_utf8(text) else None, has_long_rows=True)
 
     def _options(self, kinds: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
         return csv.ConvertOptions(
@@ -98,18 +99,16 @@ class CsvSource:
 
 def read_piece(reader: CsvReader, dialect: Dialect, piece: Piece) -> Chunk:
     """The chunk of a piece of CSV."""
-    odd: list[Width] = []
-    faults: Mapping[int, Fault]
     try:
-        table = reader.table(piece.text, odd, has_long_rows=piece.has_long_rows)
-        faults = widths(odd)
+        table = reader.table(piece.text, has_long_rows=piece.has_long_rows)
     except pa.ArrowInvalid:
-        table, faults = None, {}
-    if table is None or len(table) + len(faults) != piece.rows:
-        table, faults = sifted(reader, dialect, bytes(piece.text))
-    if not faults:
+        table = None
+    if table is not None and len(table) == piece.rows:
         return Chunk(piece.ordinal, piece.first_row, piece.rows, table, None, (), piece.next)
     text = bytes(piece.text)
+    table, faults = sifted(reader, dialect, text)
+    if not faults:
+        return Chunk(piece.ordinal, piece.first_row, piece.rows, table, None, (), piece.next)
     bad = bad_rows(text, dialect.rows(text), piece, faults)
     good = others(piece.rows, faults) + piece.first_row
     return Chunk(piece.ordinal, piece.first_row, piece.rows, table, good, bad, piece.next)
@@ -147,7 +146,19 @@ def sifted(reader: CsvReader, dialect: Dialect, text: bytes) -> tuple[pa.Table, 
     return pa.concat_tables(tables), sieve.faults
 
 
+def is_utf8(text: bytes) -> bool:
+    """Whether a text is."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def others(count: int, faults: Mapping[int, Fault]) -> NDArray[np.int64]:
+    """The places of so many rows that are not at fault."""
     is_good = np.ones(count, np.bool_)
     is_good[list(faults)] = False
     return np.flatnonzero(is_good)

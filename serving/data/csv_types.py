@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import compute, csv
 
 from serving.data.bad_cells import Fault, unfit
-from serving.data.csv_source import CsvReader, Width, sifted
+from serving.data.csv_source import CsvReader, Width, is_utf8, sifted
 from serving.data.cutting import Dialect
 from serving.data.formats import NULL_VALUES, Column, Format
 from serving.data.source import Piece
@@ -92,12 +92,11 @@ class ColumnTypes:
         return table, faults
 
     def _read(self, piece: Piece) -> tuple[pa.Table, Mapping[int, Fault]]:
-        odd: list[Width] = []
         try:
-            table = self.reader.table(piece.text, odd, has_long_rows=piece.has_long_rows)
+            table = self.reader.table(piece.text, has_long_rows=piece.has_long_rows)
         except pa.ArrowInvalid:
             table = None
-        if table is not None and not odd and len(table) == piece.rows:
+        if table is not None and len(table) == piece.rows:
             return table, {}
         text = bytes(piece.text)
         self._widen(text, piece.rows)
@@ -172,7 +171,7 @@ class ColumnTypes:
             delimiter=self.format.delimiter,
             quote_char=self.format.quote or False,
             newlines_in_values=True,
-            invalid_row_handler=lambda row: "skip",
+            invalid_row_handler=(lambda row: "skip") if is_utf8(text) else None,
         )
         try:
             table = csv.read_csv(

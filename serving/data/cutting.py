@@ -67,9 +67,10 @@ class Dialect:
         for at in range(0, len(data), _PLAIN_BYTES):
             part = data[at : at + _PLAIN_BYTES + 1]
             mask = part == LF
-            if (mask[1:] & mask[:-1]).any() or self._is_special(part, mask):
+            found = int(np.count_nonzero(mask))
+            if (mask[1:] & mask[:-1]).any() or self._is_special(part, found):
                 return None
-            found = int(np.count_nonzero(mask[:_PLAIN_BYTES]))
+            found -= len(mask) > _PLAIN_BYTES and bool(mask[-1])  # which is looked at again
             if count + found >= most:
                 end = at + int(np.flatnonzero(mask)[most - count - 1]) + 1
                 return Cut(most, end, most)
@@ -79,11 +80,11 @@ class Dialect:
             return Cut(0, 0, 0)
         return Cut(count, last + int(np.flatnonzero(data[last : last + _PLAIN_BYTES] == LF)[-1]) + 1, count)
 
-    def _is_special(self, part: NDArray[np.uint8], feeds: NDArray[np.bool_]) -> bool:
+    def _is_special(self, part: NDArray[np.uint8], feeds: int) -> bool:
         """Whether something but line feeds may end a row or keep one from it. One look tells of most tables that
         nothing else in them is as low in ASCII as a quote; a second one is for spaces."""
         is_low = self.quote is None or self.quote <= _QUOTE
-        if is_low and np.count_nonzero(part <= _QUOTE) == np.count_nonzero(feeds):
+        if is_low and np.count_nonzero(part <= _QUOTE) == feeds:
             return False
         return bool((part == CR).any() or (self.quote is not None and (part == self.quote).any()))
 

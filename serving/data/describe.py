@@ -139,10 +139,11 @@ def _add_objects(found: Description, types: JsonLinesTypes, rows: list[Row], pie
     before = found.rows - found.bad_rows
     names = dict.fromkeys(types.kinds)
     names.update(dict.fromkeys(name for row in rows for name in row))
+    types.check(len(names), len(rows), piece)
     for name in names:
         is_new = name not in types.kinds
         was = "null" if is_new else types.word(name)
-        values, word = types.column(name, rows, piece.line)
+        values, word = types.column(name, rows)
         statistics = found.column(name)
         if is_new:
             statistics.nulls = before

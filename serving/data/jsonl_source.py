@@ -43,7 +43,7 @@ class JsonLinesReader:
         self._raw = {column.name for column in format.columns if column.type == JSON}
         self._keys = [f"f{place}" for place in range(len(self.schema))]
         fields: list[tuple[str, Any, object]] = [
-            (key, msgspec.Raw, _NULL) if field.name in self._raw else (key, python_type(field.type), None)
+            (key, msgspec.Raw, _NULL) if field.name in self._raw else (key, _python_type(field.type), None)
             for key, field in zip(self._keys, self.schema, strict=True)
         ]
         names = dict(zip(self._keys, self.schema.names, strict=True))
@@ -124,10 +124,10 @@ def fault_of(error: Exception) -> Fault:
     return found[2][:200] or None, found[1][:200]
 
 
-def python_type(kind: pa.DataType) -> Any:
+def _python_type(kind: pa.DataType) -> Any:
     """What msgspec reads for a type, or nothing."""
     if pa.types.is_list(kind):
-        return list[python_type(kind.value_type)] | None  # type: ignore[misc]
+        return list[_python_type(kind.value_type)] | None  # type: ignore[misc]
     if pa.types.is_integer(kind):
         return int | None
     if pa.types.is_floating(kind):

@@ -22,9 +22,11 @@ _KINDS: Final[Mapping[str, tuple[pa.DataType, tuple[type, ...]]]] = {
     "bool": (pa.bool_(), (bool,)),
     "string": (pa.string(), (str,)),
 }
+HARMLESS_CELLS: Final = 4_000_000
+MOST_EMPTY: Final = 4  # cells for each byte of text
 _LARGEST: Final = 2**63
 
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
 
 
 class JsonLinesTypes:
@@ -42,11 +44,18 @@ class JsonLinesTypes:
         self.rows += piece.rows
         return found, faults
 
-    def column(self, name: str, rows: Sequence[Row], line: int) -> tuple[list[Any], str]:
-        """A column's values, and of which type they are now. Raises `DatasetInvalid` for too many columns."""
-        if name not in self.kinds and len(self.kinds) >= MOST_COLUMNS:
-            message = f"there are more than {MOST_COLUMNS} different names in the objects up to line {line}"
-            raise DatasetInvalid(message, "Put what is named by values into one object or list.", line=line)
+    def check(self, columns: int, rows: int, piece: Piece) -> None:
+        """Raises `DatasetInvalid` where columns are too many, or would be empty in nearly all of so many rows."""
+        hint = "Put what is named by values into one object or list."
+        if columns > MOST_COLUMNS:
+            message = f"the objects from line {piece.line} on have more than {MOST_COLUMNS} different names"
+            raise DatasetInvalid(message, hint, line=piece.line)
+        if columns * rows > max(HARMLESS_CELLS, MOST_EMPTY * len(piece.text)):
+            message = f"the objects from line {piece.line} on have {columns} different names, but few of them each"
+            raise DatasetInvalid(message, hint, line=piece.line)
+
+    def column(self, name: str, rows: Sequence[Row]) -> tuple[list[object], str]:
+        """A column's values, and of which type they are now."""
         values = [row.get(name) for row in rows]
         kinds = self.kinds.setdefault(name, Counter())
         counts = Counter(map(type, values))
@@ -100,7 +109,7 @@ class JsonLinesTypes:
         return rows, faults
 
 
-def array_of(values: Sequence[Any], word: str) -> pa.ChunkedArray:
+def array_of(values: Sequence[object], word: str) -> pa.ChunkedArray:
     """The values of a type as a column; those of another are null."""
     if word in _KINDS:
         kind, types = _KINDS[word]
@@ -111,7 +120,7 @@ def array_of(values: Sequence[Any], word: str) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(texts, pa.string())])
 
 
-def _list_type(values: Sequence[Any]) -> str:
+def _list_type(values: Sequence[object]) -> str:
     """Arrow's name of the lists' type, if that is one that is read."""
     try:
         kind = pa.array([each for each in values if type(each) is list]).type

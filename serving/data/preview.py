@@ -5,7 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from serving.data.json_values import is_cut, json_value
+from serving.data.json_values import is_cut, json_value, values_of
 
 MOST_CELLS: Final = 100_000
 MOST_BYTES: Final = 4 * 2**20  # of texts; a preview is answered in one piece
@@ -25,7 +25,7 @@ class Preview:
         if wanted <= 0 or self._bytes > MOST_BYTES:
             return
         part = table.slice(0, wanted)
-        for row in zip(*(column.to_pylist() for column in part.columns), strict=True):
+        for row in zip(*(values_of(column) for column in part.columns), strict=True):
             self._take(row)
             if self._bytes > MOST_BYTES:
                 return

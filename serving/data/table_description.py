@@ -13,12 +13,13 @@ from serving.data.dialect import MOST_COLUMNS
 from serving.data.formats import DatasetInvalid, Format, Position
 from serving.data.parquet_source import ParquetSource
 from serving.data.source import Reading
-from serving.data.streams import MIB, damage_told
+from serving.data.streams import MIB, MOST_RATIO, damage_told
 from serving.data.types import column_of
 
 PIECE_BYTES: Final = 16 * MIB
 SMALLEST_ROW_BYTES: Final = 128
 MOST_ROWS: Final = 2**17
+HARMLESS_ROWS: Final = 10**8  # a file with so many is no bomb, however small it is
 _CELL_BYTES: Final = 16  # of a column whose file does not tell
 
 
@@ -39,6 +40,9 @@ def describe_table(path: Path, format: Format, found: Description, *, is_quick: 
     for piece in pieces:
         chunk = source.read(piece)
         found.rows += chunk.rows_in
+        if found.rows > max(HARMLESS_ROWS, MOST_RATIO * size_bytes):
+            message = f"the file has more than {MOST_RATIO} rows for each of its bytes"
+            raise DatasetInvalid(message, "Leave out columns that say nothing, and repeat no rows.")
         found.add(chunk.table)
         read_bytes = source.read_bytes if isinstance(source, ArrowSource) else size_bytes * found.rows // source.rows
         report(read_bytes, found.rows)

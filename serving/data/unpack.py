@@ -86,11 +86,13 @@ def unpack(path: Path, folder: Folder) -> None:
     """Unpack an archive. Raises `InvalidModel` for one that could hurt, is damaged or too large, `OSError` for want of
     room; then the folder is empty again."""
     folder.make()
+    is_whole = False
     try:
         _unpack(path, folder)
-    except BaseException:
-        folder.empty()
-        raise
+        is_whole = True
+    finally:
+        if not is_whole:
+            folder.empty()
 
 
 def refused(name: str, what: str) -> InvalidModel:

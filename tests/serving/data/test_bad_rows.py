@@ -30,8 +30,6 @@ def test_a_cell_of_another_type_and_a_row_of_another_width_are_told(tmp_path: Pa
     assert rows([chunk])[1:] == [{"a": 3, "b": 4.0, "c": "z\n!"}, {"a": 8, "b": None, "c": None}]
 
 
-# pyarrow cannot hand a row that is not UTF-8 to our handler, and says so on stderr.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("cells", "what"),
     [
