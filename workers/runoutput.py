@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.errors import Rejected
+from core.errors import Json, Rejected
 from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
@@ -49,14 +49,14 @@ class Published:
     summary: dict[str, Any]
 
 
-async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Any]) -> Published:
+async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Json]) -> Published:
     """Make the datasets, once whoever asks again, and want no process of the run any more. Raises `ClaimLost`."""
     assert run.resolved is not None
     async with resources.database.read() as session:
         parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
     output = await _output(resources, run, parts, progress)
     bad_rows = await _bad_rows(resources, run, bad) if bad else None
-    running_micros = int(stretch(run).get("running_micros", run.running_micros))
+    running_micros = stretch(run).get("running_micros") or run.running_micros
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from core.errors import DatabaseBusy, DiskFull, StoreUnavailable, Unavailable
+from core.errors import DatabaseBusy, DiskFull, Json, StoreUnavailable, Unavailable
 from core.failpoints import failpoint
 from core.outages import Outage
 from state.blobs import touch_blob
@@ -93,7 +93,7 @@ class Desk:
         await self._insist(lambda: self._keep(report, folder))
         failpoint("chunk_before_ack")
 
-    async def end(self, ending: Mapping[str, Any] | None) -> None:
+    async def end(self, ending: Mapping[str, Json] | None) -> None:
         """Say that the process is gone. Raises `ProcessGone`, `TermOver`, `DatabaseBusy`."""
         failpoint("run_before_end")
         await self._written(lambda session: end_process(session, self._run_id, self._epoch, ending))
