@@ -125,8 +125,8 @@ async def _look(resources: Resources, run: Run, part: StoredPart) -> Description
     file = await resources.cache.path(Digest.parse(part.digest))
     try:
         found = await describe(resources, file, name=None, hints=hints, watch=_nobody_waits)
-    except Rejected as error:
-        log.warning("the output of %s cannot be described: %s", run.id, error.message)
+    except (Rejected, OSError) as error:  # the latter: no process can be had
+        log.warning("the output of %s cannot be described: %s", run.id, error)
         return None
     if isinstance(found, Broken):
         log.warning("the output of %s cannot be described: %s", run.id, found.reason)
