@@ -1,8 +1,8 @@
 """What the options of the verbs about jobs ask for, as the API's documents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.datasets import REMOTE
 from cli.failure import CommandFailed, Exit
@@ -10,47 +10,60 @@ from cli.jobs import read_pairs
 from cli.yaml_text import read_yaml
 
 
-def job_wish(file: Path | None, said: Mapping[str, Any]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The options of a verb about jobs; None and nothing where they were left out."""
+
+    name: str | None = None
+    model: str | None = None
+    data: str | None = None
+    into: str | None = None
+    format: str | None = None
+    pass_through: Sequence[str] | None = None
+    maps: Sequence[str] | None = None
+    on_error: str | None = None
+    parallelism: int | None = None
+    env: Sequence[str] | None = None
+    args: Sequence[str] | None = None
+    after: str | None = None
+
+
+def job_wish(file: Path | None, said: Said) -> dict[str, object]:
     """A job from a file, from options, or from both; options win. Raises `CommandFailed`."""
     wish: dict[str, object] = read_document(file) if file is not None else {"kind": "batch"}
-    for name in ("name", "after"):
-        if said[name] is not None:
-            wish[name] = said[name]
-    wish |= _model(said["model"])
-    output = {"name": said["into"], "format": said["format"]}
-    if given := {name: value for name, value in output.items() if value is not None}:
+    plain = {"name": said.name, "after": said.after, "parallelism": said.parallelism}
+    wish |= {name: value for name, value in plain.items() if value is not None} | _model(said.model)
+    output = {name: value for name, value in (("name", said.into), ("format", said.format)) if value is not None}
+    if output:
         there = wish.get("output")
-        wish["output"] = {**(there if isinstance(there, Mapping) else {}), **given}
-    wish |= batch_wish(said)
-    if said["map"]:
-        wish["mapping"] = read_pairs(said["map"], "--map")
-    if said["parallelism"] is not None:
-        wish["parallelism"] = said["parallelism"]
+        wish["output"] = {**(there if isinstance(there, Mapping) else {}), **output}
+    wish |= _batch(said)
+    if said.maps:
+        wish["mapping"] = read_pairs(said.maps, "--map")
     for name, what in (("name", "NAME"), ("model", "--model"), ("input", "--input")):
         if name not in wish and (name == "name" or wish.get("kind", "batch") == "batch"):
             raise CommandFailed(f"A job needs {what}, or a file (-f) that says it.", exit_status=Exit.USAGE)
     return wish
 
 
-def run_wish(said: Mapping[str, Any]) -> dict[str, object]:
+def run_wish(said: Said) -> dict[str, object]:
     """What one run has otherwise than its job. Raises `CommandFailed`."""
-    wish = batch_wish({**said, "pass": None, "on_error": None})
-    return {**wish, "name": said["name"]} if said["name"] is not None else wish
+    wish = _batch(said)
+    return wish if said.name is None else {**wish, "name": said.name}
 
 
-def batch_wish(said: Mapping[str, Any]) -> dict[str, object]:
-    """What jobs and runs say alike. Raises `CommandFailed`."""
+def _batch(said: Said) -> dict[str, object]:
     wish: dict[str, object] = {}
-    if said.get("input") is not None:
-        wish["input"] = {"uri" if said["input"].lower().startswith(REMOTE) else "dataset": said["input"]}
-    if said.get("pass"):
-        wish["pass_through"] = "*" if "*" in said["pass"] else said["pass"]
-    if said.get("on_error") is not None:
-        wish["on_error"] = on_error(said["on_error"])
-    if said.get("env"):
-        wish["env"] = read_pairs(said["env"], "--env")
-    if said.get("arg"):
-        wish["args"] = said["arg"]
+    if said.data is not None:
+        wish["input"] = {"uri" if said.data.lower().startswith(REMOTE) else "dataset": said.data}
+    if said.pass_through:
+        wish["pass_through"] = "*" if "*" in said.pass_through else list(said.pass_through)
+    if said.on_error is not None:
+        wish["on_error"] = on_error(said.on_error)
+    if said.env:
+        wish["env"] = read_pairs(said.env, "--env")
+    if said.args:
+        wish["args"] = list(said.args)
     return wish
 
 

@@ -1,15 +1,14 @@
 """`portside score`: a file, a model, a scored file. What it makes on the way has names of its own and stays."""
 
 import secrets
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cli.client import Platform
 from cli.datasets import REMOTE, dataset_path, make_dataset, rows_in_words
 from cli.deployment import name_from
 from cli.failure import CommandFailed, Exit
-from cli.job_wishes import job_wish
+from cli.job_wishes import Said, job_wish
 from cli.output import Output
 from cli.runs import checked, download_result, run_name, watch_run
 from cli.words import seconds_in_words
@@ -17,10 +16,9 @@ from cli.words import seconds_in_words
 
 def score_file(
     platform: Platform,
-    model: str,
+    said: Said,
     data: str,
     to: Path | None,
-    said: Mapping[str, Any],
     output: Output,
     *,
     wait_s: float,
@@ -34,7 +32,7 @@ def score_file(
     # No two scorings share a name, and none is in the way of another dataset of the same file.
     name = f"{name_from(Path(stem))[:30].rstrip('-')}-{secrets.token_hex(3)}"
     whence = f"dataset {name} of {data}" if is_file else data
-    output.say(f"Score {whence} with {model}, as job {name}")
+    output.say(f"Score {whence} with {said.model}, as job {name}")
     if dry_run:
         return
     given = data
@@ -42,8 +40,7 @@ def score_file(
         made = make_dataset(platform, data, {"name": name}, output, wait_s=wait_s)
         output.say(f"Dataset {name}: {rows_in_words(made)} rows, {made['column_count']} columns")
         given = name
-    nothing = dict.fromkeys(("into", "format", "after", "map", "env", "arg", "parallelism"))
-    wish = job_wish(None, {**nothing, **said, "name": name, "model": model, "input": given})
+    wish = job_wish(None, replace(said, name=name, data=given))
     platform.call("POST", "/api/v1/jobs", wish)
     operation = platform.call("POST", f"/api/v1/jobs/{name}:run", {}).document
     run = checked(watch_run(platform, f"/api/v1/jobs/{name}/runs/1", output, timeout_s=wait_s))

@@ -5,18 +5,26 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import DryRun, Limit, Yes, complete_dataset, complete_job, confirm
+from cli.commands.job_options import (
+    After,
+    Args,
+    Data,
+    DataFormat,
+    Env,
+    Instant,
+    Into,
+    JobFile,
+    JobName,
+    Maps,
+    NewJobName,
+    OnError,
+    Parallelism,
+    PassThrough,
+    Scorer,
+    To,
+)
+from cli.commands.target import DryRun, Limit, Yes, confirm
 from cli.commands.verb import Call, client_verb, filters
-
-JobName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The job.", show_default=False, autocompletion=complete_job)
-]
-Env = Annotated[
-    list[str] | None,
-    typer.Option("--env", metavar="NAME=VALUE", help="A variable; may be repeated.", show_default=False),
-]
-Args = Annotated[list[str] | None, typer.Option("--arg", help="An argument; may be repeated.", show_default=False)]
-Instant = Annotated[str | None, typer.Option(metavar="TIME", help="2026-12-24T18:00:00Z", show_default=False)]
 
 
 @client_verb()
@@ -42,79 +50,42 @@ def show(call: Call, name: JobName) -> None:
 @client_verb()
 def create(
     call: Call,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Its name.", show_default="what the file says")
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", metavar="FILE", help="The job as YAML or JSON; options win.", show_default=False),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME[@VERSION]", help="What scores.", show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="DATASET|URL",
-            help="What is scored.",
-            show_default=False,
-            autocompletion=complete_dataset,
-        ),
-    ] = None,
-    output_name: Annotated[
-        str | None, typer.Option("--into", help="The dataset that a run makes.", show_default="{job}-{run}")
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option("--format", help="csv, jsonl, parquet or arrow.", show_default="that of the input")
-    ] = None,
-    pass_through: Annotated[
-        list[str] | None,
-        typer.Option("--pass", metavar="COLUMN", help="A column that is copied; `*` is all.", show_default=False),
-    ] = None,
-    maps: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="INPUT=COLUMN", help="What feeds an input.", show_default="the same names"),
-    ] = None,
-    on_error: Annotated[
-        str | None,
-        typer.Option("--on-error", metavar="skip|fail|N", help="Bad rows: at most N.", show_default="skip"),
-    ] = None,
-    parallelism: Annotated[int | None, typer.Option("--parallelism", min=1, show_default="1")] = None,
+    name: NewJobName = None,
+    file: JobFile = None,
+    model: Scorer = None,
+    data: Data = None,
+    into: Into = None,
+    format: DataFormat = None,
+    pass_through: PassThrough = None,
+    maps: Maps = None,
+    on_error: OnError = None,
+    parallelism: Parallelism = None,
     env: Env = None,
     args: Args = None,
-    after: Annotated[
-        str | None, typer.Option("--after", metavar="JOB", help="Run when that has succeeded.", show_default=False)
-    ] = None,
+    after: After = None,
 ) -> None:
     """Make a job that scores a dataset with a model, each time that it is run."""
-    from cli.job_wishes import job_wish
+    from cli.job_wishes import Said, job_wish
     from cli.jobs import create_job
 
-    said = {"name": name, "model": model, "input": data, "into": output_name, "format": format, "after": after}
-    numbers = {"on_error": on_error, "parallelism": parallelism}
-    lists = {"pass": pass_through, "map": maps, "env": env, "arg": args}
-    create_job(call.platform, job_wish(file, {**said, **numbers, **lists}), call.output)
+    said = Said(name, model, data, into, format, pass_through, maps, on_error, parallelism, env, args, after)
+    create_job(call.platform, job_wish(file, said), call.output)
 
 
 @client_verb(waits_s=86400)
 def run(
     call: Call,
     name: JobName,
-    data: Annotated[
-        str | None,
-        typer.Option("--input", "-i", metavar="DATASET|URL", help="Instead of the job's.", show_default=False),
-    ] = None,
+    data: Data = None,
     env: Env = None,
     args: Args = None,
     run_name: Annotated[str | None, typer.Option("--name", help="What to call the run.", show_default=False)] = None,
 ) -> None:
-    """Run a job now, and watch it until it is done."""
-    from cli.job_wishes import run_wish
+    """Run a job now, and watch it until it is done; what is said here is for this run alone."""
+    from cli.job_wishes import Said, run_wish
     from cli.jobs import run_job
 
-    wish = run_wish({"input": data, "env": env, "arg": args, "name": run_name})
+    wish = run_wish(Said(name=run_name, data=data, env=env, args=args))
     run_job(call.platform, name, wish, call.output, wait_s=call.wait_s)
 
 
@@ -122,9 +93,7 @@ def run(
 def script(
     call: Call,
     name: JobName,
-    file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="stdout")
-    ] = None,
+    file: To = None,
     against: Annotated[
         str | None, typer.Option("--against", help="`api` or `file`: where the model is.", show_default="api")
     ] = None,
@@ -241,18 +210,13 @@ def score(
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="DATA-scored")
     ] = None,
-    pass_through: Annotated[
-        list[str] | None,
-        typer.Option("--pass", metavar="COLUMN", help="A column that is copied; `*` is all.", show_default=False),
-    ] = None,
-    on_error: Annotated[
-        str | None,
-        typer.Option("--on-error", metavar="skip|fail|N", help="Bad rows: at most N.", show_default="skip"),
-    ] = None,
+    pass_through: PassThrough = None,
+    on_error: OnError = None,
     dry_run: DryRun = False,
 ) -> None:
     """Score a file with a model: a dataset, a job, a run and its result in one step."""
+    from cli.job_wishes import Said
     from cli.scoring import score_file
 
-    said = {"pass": pass_through, "on_error": on_error}
-    score_file(call.platform, model, data, file, said, call.output, wait_s=call.timeout_s, dry_run=dry_run)
+    said = Said(model=model, pass_through=pass_through, on_error=on_error)
+    score_file(call.platform, said, data, file, call.output, wait_s=call.timeout_s, dry_run=dry_run)
