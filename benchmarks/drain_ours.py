@@ -18,6 +18,8 @@ from core.settings import Settings
 from state.claims import Claim
 from state.database import Database, open_database
 from state.migrate import migrate
+from state.runplacing import NOTHING_SEEN, SeenRun
+from state.runspecs import RunSpec
 from state.specs import ServiceSpec
 from storage.cache import ArtifactCache
 from storage.local import LocalStore
@@ -58,7 +60,17 @@ class Nowhere:
         """Nothing is seen."""
         return []
 
-    async def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+    async def apply_run(self, spec: RunSpec, claim: Claim | None = None) -> None:
+        """Nothing is run."""
+
+    async def remove_run(self, run_id: str, generation: int, claim: Claim | None = None) -> None:
+        """Nothing runs."""
+
+    async def observe_run(self, run_id: str) -> SeenRun:
+        """Nothing is seen."""
+        return NOTHING_SEEN
+
+    async def logs(self, id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
         """Nothing was said."""
         yield b""
 

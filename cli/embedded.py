@@ -46,7 +46,7 @@ async def _start_work(
     host = await build(
         settings, database, store, cache, target, vault, handlers=handlers(), alone=True, registry=registry, owner=owner
     )
-    node = Node(settings, database, cache, vault, owner=owner, registry=registry)
+    node = Node(settings, database, store, cache, vault, owner=owner, registry=registry)
     await node.start()
     stack.push_async_callback(node.stop, settings.drain_s)
     await host.start()

@@ -37,6 +37,16 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "node_after_spawn": "a replica has its process, and the row does not name it",
         "node_before_record": "the node has seen a change of a replica, and not written it",
         "sweep_before_bury": "a blob's bytes are deleted, and its row is not",
+        "run_before_pin": "a run has begun, and what it reads is not pinned",
+        "run_before_spawn": "a run has its next epoch, and no process",
+        "run_after_spawn": "a run has its process, and the row does not name it",
+        "chunk_before_store": "a chunk is scored, and its bytes are not in the store",
+        "chunk_before_commit": "the bytes of a chunk are in the store, and the ledger does not know of them",
+        "chunk_before_ack": "a chunk is in the ledger, and its process does not know",
+        "run_before_end": "a run's process has ended, and the row does not say so",
+        "run_before_publish": "every chunk is in the ledger, and no dataset has them",
+        "run_after_publish": "the dataset is there, and the run does not name it",
+        "run_before_settle": "a run has ended, and its ledger is still there",
     }
 )
 Action = Literal["kill", "stop", "raise"]

@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         {"control": 4, "predict": 16, "deliver": 32, "run": 2, "fetch": 4},
         description="Slots per lane, `control=4,predict=16`.",
     )
+    runs_at_once: int | None = Field(
+        None,
+        gt=0,
+        description="Processes of runs that the node has at a time; the others wait. Default: as many as cores.",
+    )
     max_attempts: int = Field(5, gt=0, description="Attempts of an operation before it ends failed.")
 
     allow_private_webhooks: bool | None = Field(
@@ -170,7 +175,9 @@ class Settings(BaseSettings):
         description="How long samples of predictions and processes are kept, from which a service's metrics are told.",
     )
     sample_s: float = Field(10, gt=0, description="How often gateways, workers and the node write such samples.")
-    log_days: int = Field(7, gt=0, description="How long a replica's log is kept that nobody writes to any more.")
+    log_days: int = Field(
+        7, gt=0, description="How long a log of a replica or a run is kept that nobody writes to any more."
+    )
     blob_idle_s: float = Field(3600, gt=0, description="How long a blob that nothing refers to lives on, and a sixth.")
     sweep_s: float = Field(60, gt=0, description="How often the sweeper looks for what nobody needs any more.")
 

@@ -12,7 +12,7 @@ from core.clock import now_micros
 from core.errors import DatabaseBusy
 from state.database import Database, db_now
 from state.observing import Mode, Timing
-from state.queries.lanes import backlogs
+from state.queries.lanes import UNDER_WAY, backlogs, runs_under_way
 from state.worktables import LANES
 
 TRANSACTION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -81,6 +81,7 @@ class LaneMetrics:
             "portside_queue_oldest_age_seconds", "Since when the oldest of them is due.", labels, registry=registry
         )
         self._working = Gauge("portside_queue_working", "Rows that a worker holds.", labels, registry=registry)
+        self._runs = Gauge("portside_runs", "Runs that have not ended.", ("status",), registry=registry)
         self._looked_at = float("-inf")
 
     async def refresh(self, database: Database) -> None:
@@ -89,13 +90,17 @@ class LaneMetrics:
             return
         try:
             async with database.read() as session:
-                found = await backlogs(session)
+                found, runs = await backlogs(session), await runs_under_way(session)
         except DatabaseBusy:
+            for status in UNDER_WAY:
+                self._runs.labels(status).set(float("nan"))
             for lane in LANES:
                 for gauge in (self._depth, self._oldest, self._working):
                     gauge.labels(lane).set(float("nan"))
             return
         self._looked_at = time.monotonic()
+        for status in UNDER_WAY:
+            self._runs.labels(status).set(runs.get(status, 0))
         for backlog in found:
             self._depth.labels(backlog.lane).set(backlog.waiting)
             self._oldest.labels(backlog.lane).set(backlog.oldest_s)

@@ -30,6 +30,7 @@ from workers.nudger import Nudger
 from workers.relay import Relay, Share, WakeUps
 from workers.rescuer import requeue_all_running, rescue_expired
 from workers.resources import Resources
+from workers.runwatcher import RunWatcher
 from workers.scratch import sweep_scratch
 from workers.sweeper import Sweeper
 from workers.targets.base import Target
@@ -201,11 +202,13 @@ def _lane(lane: str, executor: Executor, wakeups: WakeUps) -> dramatiq.Worker:
 def _caretakers(resources: Resources, owner: str) -> Caretakers:
     settings, database = resources.settings, resources.database
     watcher, follower = Watcher(database, resources.target), Follower(database, resources.vault)
+    runs = RunWatcher(database)
     idle = timedelta(seconds=settings.blob_idle_s)
     sweeper = Sweeper(resources, idle=idle, doomed_for=idle / 6)
     caretakers = [
         Caretaker("rescuer", settings.poll_s, lambda: rescue_expired(database, resources.metrics, settings.poll_s)),
         Caretaker("watcher", 1.0, watcher.look, watcher.hears),
+        Caretaker("runs", 1.0, runs.look, runs.hears),
         Caretaker("follower", 1.0, follower.look),
         Caretaker("sweeper", settings.sweep_s, sweeper.look),
     ]

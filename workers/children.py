@@ -83,7 +83,7 @@ async def run_child(
         )
         os.close(read_end)
         read_end = -1
-        _step_back(process.pid)
+        step_back(process.pid)
         try:
             async with asyncio.timeout(timeout_s):
                 return _end(process, await process.communicate(stdin), timed_out=False)
@@ -144,7 +144,7 @@ def _end(process: asyncio.subprocess.Process, streams: tuple[bytes, bytes], *, t
     return ChildEnd(process.returncode, stdout[:STDOUT_KEPT_BYTES], errors, timed_out)
 
 
-def _step_back(pid: int) -> None:
+def step_back(pid: int) -> None:
     """Let predictions go first where there are fewer cores than work; its threads inherit what is set this early."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpriority(os.PRIO_PROCESS, pid, SHORT_CHILD_NICENESS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.executor import Handler
-from workers.handlers import datasets, deletions, jobs, models, predictions, services, webhooks
+from workers.handlers import datasets, deletions, jobs, models, predictions, runs, services, webhooks
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -20,6 +20,10 @@ def handlers() -> Mapping[str, Handler]:
         "service.resume": services.resume,
         "service.pause": services.pause,
         "service.delete": services.delete,
+        "run.execute": runs.execute,
+        "run.resume": runs.execute,
+        "run.pause": runs.pause,
+        "run.stop": runs.stop,
         "dataset.create": datasets.create,
         "job.delete": jobs.delete_job,
         "predict": predictions.predict,

@@ -10,7 +10,15 @@ async def run_node(running: Running) -> None:
     """Supervise until the process is asked to stop, then end every replica within the grace."""
     settings, backends = running.settings, running.backends
     registry = backends.metrics.registry
-    node = Node(settings, backends.database, backends.cache, backends.vault, owner=running.owner, registry=registry)
+    node = Node(
+        settings,
+        backends.database,
+        backends.store,
+        backends.cache,
+        backends.vault,
+        owner=running.owner,
+        registry=registry,
+    )
     await node.start()
     running.stack.push_async_callback(node.stop, settings.drain_s)
     runtimes = Runtimes(settings)

@@ -1,14 +1,18 @@
 """How much work waits in each lane, and since when: what an operator looks at first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import func, literal, select
 
 from state.database import Session, db_now
+from state.jobtables import LIVE, Run
+from state.statuses import RunStatus
 from state.worktables import LANES
 
 MOST_COUNTED = 10_000
+UNDER_WAY: Final = tuple(status for status in RunStatus if status not in ("succeeded", "failed", "stopped"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,12 @@ async def backlogs(session: Session) -> Sequence[Backlog]:
         held = select(func.count()).where(table.lane == lane, table.status == work.working)
         found.append(Backlog(lane, waiting or 0, max(age or 0, 0) / 1_000_000, await session.scalar(held) or 0))
     return found
+
+
+async def runs_under_way(session: Session) -> Mapping[str, int]:
+    """How many runs have each status, of those that have not ended."""
+    query = select(Run.status, func.count()).where(LIVE).group_by(Run.status)
+    return dict((await session.execute(query)).all())
 
 
 async def ping(session: Session) -> None:

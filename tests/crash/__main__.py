@@ -15,6 +15,8 @@ from tests.crash.faults import EVERYWHERE
 from tests.crash.installation import embedded
 from tests.crash.outages import WITH_SERVERS
 from tests.crash.report import Report
+from tests.crash.runcampaign import RunOrder, run_campaign
+from tests.crash.runsites import for_the_scorer, for_the_stand_in, stand_in_interpreter
 from tests.crash.stack import stack
 
 USUAL = {f"PORTSIDE_{name.upper()}": str(Settings.model_fields[name].default) for name in ("lease_s", "poll_s")}
@@ -28,6 +30,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first round")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--stack", action="store_true", help="over PostgreSQL, Redis and MinIO")
+    parser.add_argument("--runs", action="store_true", help="kill runs: each must end as the undisturbed one")
+    parser.add_argument("--stand-in", action="store_true", help="with a stand-in for the scorer, which starts fast")
     parser.add_argument("--recovery", action="store_true", help="only kill who works, at the product's own lease")
     parser.add_argument("--at-once", type=int, default=1, help="how many installations work at the same time")
     parser.add_argument("--folder", type=Path, default=None, help="where the data folders lie; kept")
@@ -37,6 +41,8 @@ def main() -> int:
     say(f"seed {given.seed}, data in {folder}")
     settings = USUAL if given.recovery else {}
     opened = stack if given.stack else embedded
+    if given.runs:
+        return kill_runs(given, folder, report, began)
     order = Order(
         given.seed,
         range(given.first, given.first + given.rounds),
@@ -46,6 +52,25 @@ def main() -> int:
         order = replace(order, points=WHILE_WORKING, acts=(2, 2), action="kill", settled_s=2 * SETTLED_S)
     try:
         asyncio.run(run(order, folder, lambda place, forge: opened(place, forge, settings), report, say, given.at_once))
+    except KeyboardInterrupt:
+        say("interrupted")
+    print(f"seed {given.seed}, {time.monotonic() - began:.0f} s", *report.lines(), sep="\n")
+    return 1 if report.violations else 0
+
+
+def kill_runs(given: argparse.Namespace, folder: Path, report: Report, began: float) -> int:
+    """The campaign of runs."""
+    settings, piece = {}, for_the_stand_in() if given.stand_in else for_the_scorer()
+    if given.stand_in:
+        settings = {"PORTSIDE_SERVING_PYTHON": str(stand_in_interpreter(folder))}
+    opened = stack if given.stack else embedded
+    order = RunOrder(given.seed, range(given.first, given.first + given.rounds))
+    try:
+        asyncio.run(
+            run_campaign(
+                order, folder, lambda place, forge: opened(place, forge, settings), piece, report, say, given.at_once
+            )
+        )
     except KeyboardInterrupt:
         say("interrupted")
     print(f"seed {given.seed}, {time.monotonic() - began:.0f} s", *report.lines(), sep="\n")

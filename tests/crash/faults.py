@@ -260,4 +260,5 @@ def full_disk(chance: random.Random) -> Fault:
 
 
 EVERYWHERE: Sequence[Chosen] = (by_chance, by_chance, of_model_server, frozen, drained, full_disk)
-REPEATED: Sequence[str] = tuple(name for name in POINTS if name != ONLY_FIRST)
+OF_RUNS: Sequence[str] = tuple(name for name in POINTS if name.startswith(("run_", "chunk_")))  # `runcampaign`
+REPEATED: Sequence[str] = tuple(name for name in POINTS if name != ONLY_FIRST and name not in OF_RUNS)

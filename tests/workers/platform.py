@@ -20,6 +20,8 @@ from state.history import By, begin
 from state.jobtables import Job, Run
 from state.migrate import DEFAULT_TENANT, migrate
 from state.operations import Who, submit
+from state.runplacing import NOTHING_SEEN, SeenRun
+from state.runspecs import RunSpec
 from state.specs import ServiceSpec
 from state.tables import Delivery, History, Model, Operation, Prediction, Service, Version
 from storage.base import ArtifactStore
@@ -51,7 +53,19 @@ class NoTarget:
         """Nothing is there."""
         return []
 
-    async def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+    async def apply_run(self, spec: RunSpec, claim: Claim | None = None) -> None:
+        """Never called."""
+        raise AssertionError(spec)
+
+    async def remove_run(self, run_id: str, generation: int, claim: Claim | None = None) -> None:
+        """Never called."""
+        raise AssertionError(run_id)
+
+    async def observe_run(self, run_id: str) -> SeenRun:
+        """Nothing is there."""
+        return NOTHING_SEEN
+
+    async def logs(self, id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
         """Nothing was logged."""
         yield b""
 

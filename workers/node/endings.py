@@ -23,8 +23,8 @@ class Ending:
     message: str | None
 
 
-def describe(exit_code: int, last_lines: str, memory_mb: int | None) -> Ending:
-    """The ending of a process that was not asked to end. `exit_code` is negative for a signal."""
+def describe(exit_code: int, last_lines: str, memory_mb: int | None, what: str = "service") -> Ending:
+    """The ending of a process that was not asked to end; `exit_code` is negative for a signal, `what` it worked for."""
     if exit_code == REFUSED:
         return _refusal(last_lines)
     if exit_code == -signal.SIGKILL:
@@ -32,7 +32,7 @@ def describe(exit_code: int, last_lines: str, memory_mb: int | None) -> Ending:
     how = f"ended by {_signal(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
     if any(word in last_lines for word in MEMORY_WORDS):
         limit = f" (its limit is {memory_mb} MiB)" if memory_mb else ""
-        return Ending("out_of_memory", with_log(f"out of memory{limit}, give the service more; {how}", last_lines))
+        return Ending("out_of_memory", with_log(f"out of memory{limit}, give the {what} more; {how}", last_lines))
     return Ending("exited", with_log(how, last_lines))
 
 

@@ -32,6 +32,7 @@ class Rhythm:
     checks_missed: int = 3  # so many in a row make a ready replica unready
     unready_s: float = 10.0  # an unready replica that does not come back in this time is replaced
     linger_s: float = 1.0  # gateways take a leaving replica out of their tables in this time
+    run_again_s: float = 0.5  # a run whose process died gets another one then, twice as late each time
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The files that take what replicas print: bounded in size and age, read from their end.
+"""The files that take what replicas and runs print: bounded in size and age, read from their end.
 
 A replica holds its file open for append, so the file is copied away and cut, never renamed.
 """
@@ -21,6 +21,11 @@ def log_path(data: Path, replica_id: str) -> Path:
     return data.absolute() / "logs" / "replicas" / f"{replica_id}.log"
 
 
+def run_log_path(data: Path, run_id: str) -> Path:
+    """The file that takes the output of all processes of a run."""
+    return data.absolute() / "logs" / "runs" / f"{run_id}.log"
+
+
 def older_part(path: Path) -> Path:
     """Where the earlier output lies once the file was cut."""
     return path.with_suffix(".log.1")
@@ -38,9 +43,9 @@ def cap(path: Path) -> None:
 
 
 def prune(folder: Path, living: Collection[Path], kept_for: timedelta, now_s: float | None = None) -> None:
-    """Remove the files that nobody has written to for so long, except those of living replicas."""
+    """Remove the files that nobody has written to for so long, except those of who lives."""
     oldest = (time.time() if now_s is None else now_s) - kept_for.total_seconds()
-    for path in folder.glob("rep_*.log*"):
+    for path in folder.glob("*.log*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest and path.with_suffix("") not in living and path not in living:
                 path.unlink()

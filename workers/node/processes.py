@@ -5,6 +5,7 @@ at EOF, whatever ends us. Blocking calls run in threads.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
+
+from workers.children import step_back
 
 PROC = Path("/proc")
 KILLED_WITHIN_S = 3.0
@@ -35,7 +38,8 @@ class Identity:
 class Program:
     """What to start: the command line, all of its environment, its folder, and the file that takes its output.
 
-    `host` is for a child that listens on TCP: it finds a bound socket where its stdin would be, as under inetd.
+    `host` is for a child that listens on TCP: it finds a bound socket where its stdin would be, as under inetd. It
+    inherits `fds` beside `parent_fd`; one that `steps_back` leaves the cores to predictions.
     """
 
     command: Sequence[str]
@@ -44,6 +48,8 @@ class Program:
     log_path: Path
     parent_fd: int
     host: str | None = None
+    fds: tuple[int, ...] = ()
+    steps_back: bool = False
 
 
 class Child:
@@ -84,7 +90,11 @@ class Child:
 async def spawn(program: Program) -> Child:
     """Start a child. Raises OSError when its interpreter, its folder or a process cannot be had."""
     process, identity, port = await asyncio.to_thread(_start, program)
-    return Child(process, identity, port)
+    try:
+        return Child(process, identity, port)
+    except RuntimeError as error:  # no thread can be had to wait for it
+        kill_group(identity.pid)
+        raise OSError(errno.EAGAIN, f"the process has to end again: {error}") from error
 
 
 def _start(program: Program) -> tuple["subprocess.Popen[bytes]", Identity, int | None]:
@@ -96,9 +106,11 @@ def _start(program: Program) -> tuple["subprocess.Popen[bytes]", Identity, int |
             stderr=subprocess.STDOUT,
             cwd=program.folder,
             env=program.environment,
-            pass_fds=(program.parent_fd,),
+            pass_fds=(program.parent_fd, *program.fds),
             start_new_session=True,
         )
+        if program.steps_back:
+            step_back(process.pid)
         port: int | None = listener.getsockname()[1] if listener else None
     # Read before anybody waits for it: even one that has ended already is still there.
     return process, Identity(process.pid, start_time(process.pid), boot_id()), port

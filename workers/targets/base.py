@@ -1,10 +1,12 @@
-"""The port to where services live. Level-triggered: `apply` may be called any number of times."""
+"""The port to where services and runs live. Level-triggered: what applies may be called any number of times."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from state.claims import Claim
+from state.runplacing import SeenRun
+from state.runspecs import RunSpec
 from state.specs import ServiceSpec
 
 
@@ -23,7 +25,7 @@ class SeenReplica:
 
 
 class Target(Protocol):
-    """Where services live."""
+    """Where services and runs live."""
 
     async def apply(self, spec: ServiceSpec, claim: Claim | None = None) -> None:
         """Want this; raises `state.placements.StaleGeneration` when a newer generation was applied already.
@@ -41,6 +43,22 @@ class Target(Protocol):
         """The replicas that are not final, and the final ones of the present generation, oldest first."""
         ...
 
-    def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
-        """The end of a replica's log at once, and what is added to it while `follow`."""
+    async def apply_run(self, spec: RunSpec, claim: Claim | None = None) -> None:
+        """Want a process for this try of a run until it has a verdict; raises as `apply` does.
+
+        A verdict stands for the generation and the attempt that it was given under; another one begins anew, from what
+        the ledger has.
+        """
+        ...
+
+    async def remove_run(self, run_id: str, generation: int, claim: Claim | None = None) -> None:
+        """Want no process of the run any more: it is asked to end, and must within two seconds; raises as `apply`."""
+        ...
+
+    async def observe_run(self, run_id: str) -> SeenRun:
+        """Whether the run has a process, how far it is, and how its last try ended."""
+        ...
+
+    def logs(self, id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+        """The end of a replica's or a run's log at once, and what is added to it while `follow`."""
         ...

@@ -8,14 +8,18 @@ from core.errors import NotFound
 from core.settings import Settings
 from state.claims import Claim, held
 from state.database import Database
+from state.jobtables import Run
 from state.placements import FINAL, displace, place, placed_generation, replicas_of
+from state.runplacing import SeenRun, see_run, unwant_run, want_run
+from state.runspecs import RunSpec
 from state.specs import ServiceSpec
 from state.tables import Replica
-from workers.node.logs import log_path, read_added, read_tail
+from workers.node.logs import log_path, read_added, read_tail, run_log_path
 from workers.targets.base import SeenReplica
 
 FOLLOW_S = 0.1
 LOOKS_PER_STATUS = 5  # how often the file is looked at between two questions to the database
+RUN_RESTS = ("paused", "succeeded", "failed", "stopped")
 
 
 class NodeTarget:
@@ -66,17 +70,36 @@ class NodeTarget:
             for row in rows
         ]
 
-    async def logs(self, replica_id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
-        """The end of the replica's log; with `follow` what is added to it, until the replica has ended.
+    async def apply_run(self, spec: RunSpec, claim: Claim | None = None) -> None:
+        """Want a process for this try of a run. Raises `StaleGeneration`, `ClaimLost`."""
+        async with self._database.write() as session:
+            if claim is not None:
+                await held(session, claim)
+            await want_run(session, spec)
+
+    async def remove_run(self, run_id: str, generation: int, claim: Claim | None = None) -> None:
+        """Want no process of the run. Raises `StaleGeneration`, `ClaimLost`."""
+        async with self._database.write() as session:
+            if claim is not None:
+                await held(session, claim)
+            await unwant_run(session, run_id, generation)
+
+    async def observe_run(self, run_id: str) -> SeenRun:
+        """What the node says of the run."""
+        async with self._database.read() as session:
+            return await see_run(session, run_id)
+
+    async def logs(self, id: str, *, follow: bool, tail_bytes: int) -> AsyncIterator[bytes]:
+        """The end of the log; with `follow` what is added to it, until the replica has ended, or the run rests.
 
         Raises `NotFound`.
         """
-        await self._has_ended(replica_id)
-        path = log_path(self._settings.data, replica_id)
+        await self._has_ended(id)
+        path = run_log_path(self._settings.data, id) if _is_run(id) else log_path(self._settings.data, id)
         text, offset = await asyncio.to_thread(read_tail, path, tail_bytes)
         yield text  # at once, also if there is nothing yet: who follows wants to know that the log is there
         while follow:
-            has_ended = await self._has_ended(replica_id)  # asked first: nothing is added after a yes
+            has_ended = await self._has_ended(id)  # asked first: nothing is added after a yes
             for _ in range(1 if has_ended else LOOKS_PER_STATUS):
                 text, offset = await asyncio.to_thread(read_added, path, offset)
                 while text:
@@ -87,12 +110,21 @@ class NodeTarget:
             if has_ended:
                 return
 
-    async def _has_ended(self, replica_id: str) -> bool:
+    async def _has_ended(self, id: str) -> bool:
         async with self._database.read() as session:
-            row = await session.get(Replica, replica_id)
+            if _is_run(id):
+                run = await session.get(Run, id)
+                if run is None or run.deleted_at is not None:
+                    raise NotFound(f"no run has the id '{id}'")
+                return run.status in RUN_RESTS
+            row = await session.get(Replica, id)
         if row is None:
-            raise NotFound(f"no replica has the id '{replica_id}'")
+            raise NotFound(f"no replica has the id '{id}'")
         return row.status in FINAL
+
+
+def _is_run(id: str) -> bool:
+    return id.startswith("run_")
 
 
 def _kept(spec: ServiceSpec) -> dict[str, object]:

@@ -25,14 +25,18 @@ from storage.open import open_store
 from workers.node.launch import Command, Launch, model_server
 from workers.node.life import Rhythm
 from workers.node.node import Node
+from workers.node.runprogram import BatchCommand, BatchLaunch, batch_scorer
 from workers.targets.base import SeenReplica
 from workers.targets.node import NodeTarget
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
+SCORER = Path(__file__).with_name("stand_in_scorer.py")
 VAULT = Vault(b"k" * 32)
 SERVICE = "svc_1"
 Seen = TypeVar("Seen")
-SWIFT = Rhythm(check_starting_s=0.01, check_running_s=0.03, check_timeout_s=0.5, unready_s=0.2, linger_s=0.05)
+SWIFT = Rhythm(
+    check_starting_s=0.01, check_running_s=0.03, check_timeout_s=0.5, unready_s=0.2, linger_s=0.05, run_again_s=0.02
+)
 
 
 def stand_in(settings: Settings) -> Command:
@@ -41,6 +45,16 @@ def stand_in(settings: Settings) -> Command:
 
     def command(launch: Launch) -> Sequence[str]:
         return [sys.executable, "-I", "-S", str(STAND_IN), *real(launch)[4:]]
+
+    return command
+
+
+def stand_in_scorer(settings: Settings) -> BatchCommand:
+    """The same in the batch scorer's place."""
+    real = batch_scorer(settings)
+
+    def command(launch: BatchLaunch) -> Sequence[str]:
+        return [sys.executable, "-I", "-S", str(SCORER), *real(launch)[5:]]
 
     return command
 
@@ -70,20 +84,25 @@ class World:
 
     settings: Settings
     database: Database
+    store: LocalStore
     cache: ArtifactCache
     target: NodeTarget
     digest: str
     nodes: list[Node] = field(default_factory=list)
 
-    def node(self, rhythm: Rhythm = SWIFT, command: Command | None = None) -> Node:
+    def node(
+        self, rhythm: Rhythm = SWIFT, command: Command | None = None, batch_command: BatchCommand | None = None
+    ) -> Node:
         """A node that is not started yet; tests that start one stop it, or leave it to the fixture."""
         node = Node(
             self.settings,
             self.database,
+            self.store,
             self.cache,
             VAULT,
             owner=f"test:{os.getpid()}:{len(self.nodes)}",
             command=command or stand_in(self.settings),
+            batch_command=batch_command or stand_in_scorer(self.settings),
             rhythm=rhythm,
         )
         self.nodes.append(node)
@@ -157,7 +176,7 @@ async def open_world(data: Path, model: bytes = b"a model", **changes: Any) -> A
     database, store = open_database(settings.database), open_store(settings.artifacts)
     assert isinstance(store, LocalStore)
     cache = ArtifactCache(store, data / "cache", max_bytes=1_000_000)
-    world = World(settings, database, cache, NodeTarget(database, settings), await _stored(store, model))
+    world = World(settings, database, store, cache, NodeTarget(database, settings), await _stored(store, model))
     try:
         yield world
     finally:

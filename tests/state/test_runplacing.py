@@ -1,0 +1,273 @@
+"""The wish for a run's process and its two fences, on both databases."""
+
+from typing import Any
+
+import pytest
+
+from core.clock import now_micros
+from core.ids import new_id
+from state.advance import advance, lock
+from state.blobs import touch_blob
+from state.database import Database
+from state.history import begin
+from state.jobtables import Job, Run, RunProcess
+from state.ledger import Chunk, File, LedgerBroken, NotReproducible, bad_parts, commit_chunk, mark, output_parts, tally
+from state.migrate import DEFAULT_TENANT
+from state.placements import StaleGeneration
+from state.running import begin_run
+from state.runplacing import (
+    ProcessGone,
+    WantedRun,
+    begin_process,
+    end_process,
+    hold_process,
+    name_process,
+    note_progress,
+    see_run,
+    unwant_run,
+    want_run,
+    wanted_runs,
+)
+from state.runspecs import RunSpec
+from state.settling import settle, unsettled
+from tests.state.rows import ME, TEST
+
+SPEC: dict[str, Any] = {
+    "tenant_id": DEFAULT_TENANT,
+    "attempt": 0,
+    "job_id": "job_1",
+    "job": "score",
+    "number": 1,
+    "name": "score-1",
+    "kind": "batch",
+    "cpu": 1.0,
+    "memory_mb": None,
+    "env_sealed": None,
+    "batch": {"digest": "sha256:0"},
+}
+LOST = {"outcome": "lost", "deaths": 2, "retry_at": 0, "message": "it died"}
+
+
+async def make_run(database: Database) -> Run:
+    """A queued run of a new job."""
+    now = now_micros()
+    job = Job(
+        id=new_id("job"),
+        tenant_id=DEFAULT_TENANT,
+        created_at=now,
+        updated_at=now,
+        tags=[],
+        name=f"j{new_id('x')[-12:].lower()}",
+        kind="batch",
+        spec={"model": "iris", "input": {}},
+        env_names=[],
+    )
+    async with database.write() as session:
+        await begin(session, job, TEST)
+        run, _ = await begin_run(session, ME, job, "manual")
+    return run
+
+
+def spec(run: Run, generation: int = 1, attempt: int = 0) -> RunSpec:
+    return RunSpec(**{**SPEC, "run_id": run.id, "generation": generation, "attempt": attempt})
+
+
+async def want(database: Database, run: Run, generation: int = 1, attempt: int = 0) -> None:
+    async with database.write() as session:
+        await want_run(session, spec(run, generation, attempt))
+
+
+async def row_of(database: Database, run: Run) -> WantedRun:
+    async with database.read() as session:
+        [found] = [row for row in await wanted_runs(session) if row.run_id == run.id]
+    return found
+
+
+async def started(database: Database, run: Run) -> int:
+    """Its process, as the node makes one; answers the epoch."""
+    row = await row_of(database, run)
+    async with database.write() as session:
+        assert await begin_process(session, row, "/log") == spec(run, row.generation)
+    async with database.write() as session:
+        await name_process(session, run.id, row.epoch + 1, 4711, "then", "boot")
+    return row.epoch + 1
+
+
+async def ended(database: Database, run: Run, epoch: int, ending: dict[str, Any] | None) -> None:
+    async with database.write() as session:
+        await end_process(session, run.id, epoch, ending)
+
+
+def chunk(ordinal: int, digest: str = "a", bad: str | None = None) -> Chunk:
+    place = {"chunk": ordinal + 1, "row": 10 * ordinal + 10, "file": 0, "offset": 100 * ordinal, "line": 1}
+    bad_rows = None if bad is None else File(f"sha256:{bad * 64}", 7)
+    counts = {"first_row": 10 * ordinal, "rows_in": 10, "rows_out": 9 if bad else 10, "bad": 1 if bad else 0}
+    return Chunk(ordinal, **counts, output=File(f"sha256:{digest * 64}", 5), bad_rows=bad_rows, next=place)
+
+
+async def commit(database: Database, run: Run, epoch: int, made: Chunk) -> bool:
+    async with database.write() as session:
+        for file in made.files:
+            await touch_blob(session, file.digest, file.size_bytes)
+        return await commit_chunk(session, run.id, epoch, made)
+
+
+async def test_a_start_is_given_once(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    row = await row_of(database, run)
+    assert row.is_startable
+    async with database.write() as session:
+        assert await begin_process(session, row, "/log") is not None
+    async with database.write() as session:
+        assert await begin_process(session, row, "/log") is None
+    with pytest.raises(ProcessGone):
+        async with database.write() as session:
+            await name_process(session, run.id, row.epoch, 4711, "then", "boot")
+
+
+async def test_nothing_is_started_that_is_not_wanted_any_more(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    row = await row_of(database, run)
+    async with database.write() as session:
+        await unwant_run(session, run.id, 2)
+    async with database.write() as session:
+        assert await begin_process(session, row, "/log") is None
+
+
+async def test_a_process_that_is_no_longer_wanted_when_it_is_there_gets_no_name(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    row = await row_of(database, run)
+    async with database.write() as session:
+        await begin_process(session, row, "/log")
+    async with database.write() as session:
+        await unwant_run(session, run.id, 2)
+    with pytest.raises(ProcessGone):
+        async with database.write() as session:
+            await name_process(session, run.id, row.epoch + 1, 4711, "then", "boot")
+
+
+async def test_an_older_wish_is_refused_also_where_nothing_was_wanted(database: Database) -> None:
+    run = await make_run(database)
+    async with database.write() as session:
+        await unwant_run(session, run.id, 3)
+    with pytest.raises(StaleGeneration):
+        await want(database, run, generation=2)
+    with pytest.raises(StaleGeneration):
+        async with database.write() as session:
+            await unwant_run(session, run.id, 2)
+    await want(database, run, generation=4)
+    assert (await row_of(database, run)).is_startable
+
+
+async def test_a_verdict_counts_for_its_generation_and_attempt(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    await ended(database, run, await started(database, run), {"outcome": "finished"})
+    await want(database, run)
+    assert (await row_of(database, run)).has_verdict
+    await want(database, run, attempt=1)
+    assert not (await row_of(database, run)).has_verdict
+    async with database.write() as session:
+        await end_process(session, run.id, 1, {"outcome": "finished"})
+    await want(database, run, generation=2, attempt=1)
+    async with database.read() as session:
+        assert (await see_run(session, run.id)).ending is None
+
+
+async def test_who_was_asked_to_end_leaves_the_count_of_deaths_as_it_was(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    await ended(database, run, await started(database, run), LOST)
+    await ended(database, run, await started(database, run), None)
+    assert (await row_of(database, run)).ending == LOST
+    async with database.read() as session:
+        seen = await see_run(session, run.id)
+    assert (seen.said, seen.ending) == ("it died", None)
+
+
+async def test_an_older_process_may_write_nothing(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    first = await started(database, run)
+    await ended(database, run, first, None)
+    second = await started(database, run)
+    for work in (
+        lambda session: end_process(session, run.id, first, None),
+        lambda session: note_progress(session, run.id, first, {"rows": 1}),
+        lambda session: hold_process(session, run.id, first),
+        lambda session: commit_chunk(session, run.id, first, chunk(0)),
+    ):
+        with pytest.raises(ProcessGone):
+            async with database.write() as session:
+                await work(session)
+    assert await commit(database, run, second, chunk(0))
+
+
+async def test_a_process_that_has_ended_may_write_nothing(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    epoch = await started(database, run)
+    await ended(database, run, epoch, None)
+    with pytest.raises(ProcessGone):
+        await commit(database, run, epoch, chunk(0))
+
+
+async def test_the_ledger_takes_chunks_in_their_order_and_each_once(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    epoch = await started(database, run)
+    assert await commit(database, run, epoch, chunk(0, "a", bad="b"))
+    assert not await commit(database, run, epoch, chunk(0, "a", bad="b"))
+    with pytest.raises(LedgerBroken):
+        await commit(database, run, epoch, chunk(2))
+    assert await commit(database, run, epoch, chunk(1, "c"))
+    with pytest.raises(NotReproducible):
+        await commit(database, run, epoch, chunk(1, "d"))
+    async with database.read() as session:
+        found = await mark(session, run.id)
+        outputs, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
+    assert (found.tally.chunks, found.tally.rows_in, found.tally.rows_out, found.tally.bad) == (2, 20, 19, 1)
+    assert found.tally.size_bytes == 17
+    assert found.position == chunk(1).next
+    assert [(part.digest[7], part.rows) for part in outputs] == [("a", 9), ("c", 10)]
+    assert [(part.digest[7], part.rows) for part in bad] == [("b", 1)]
+
+
+async def test_what_a_canceled_run_left_is_taken_back_and_its_ledger_closed(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    epoch = await started(database, run)
+    await commit(database, run, epoch, chunk(0))
+    async with database.write() as session:
+        row = await lock(session, Run, run.id)
+        row.started_at = row.resumed_at = now_micros()
+        await session.flush()
+        await advance(session, row, "fail", TEST)
+    assert await look(database) == [run.id]
+    assert not (await row_of(database, run)).wanted  # and its process is still there
+    assert await look(database) == []
+    await ended(database, run, epoch, None)
+    assert await look(database) == [run.id]
+    async with database.read() as session:
+        assert await session.get(RunProcess, run.id) is None
+        assert (await tally(session, run.id)).chunks == 0
+        found = await session.get(Run, run.id)
+    assert found is not None
+    assert found.completed_at is not None
+    assert found.resumed_at is None
+    assert found.summary is not None
+    assert found.summary["rows_in"] == 10
+    assert await look(database) == []
+
+
+async def look(database: Database) -> list[str]:
+    """One look of the watcher; what it found."""
+    async with database.read() as session:
+        found = list(await unsettled(session))
+    for run_id in found:
+        async with database.write() as session:
+            await settle(session, run_id)
+    return found

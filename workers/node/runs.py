@@ -1,0 +1,254 @@
+"""The node's work for runs in one term: compares what is wanted with the processes, level-triggered.
+
+A start is committed, as the run's next epoch, before there is a process; what the process does is kept by its `Desk`.
+Several run at once; who is beyond that waits for its turn. When the platform stops they end, and go on at its next
+start: the rows still want them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from os import cpu_count
+from pathlib import Path
+
+from core.clock import now_micros
+from core.errors import DatabaseBusy, PlatformError
+from core.logs import log_context
+from core.secrets import Vault
+from core.settings import Settings
+from state.database import Database
+from state.runplacing import ProcessGone, WantedRun, begin_process, end_process, retry_at, see_run, wanted_runs
+from state.runspecs import RunSpec
+from storage.base import ArtifactStore
+from storage.cache import ArtifactCache
+from workers.node.lease import Term, TermOver
+from workers.node.life import Rhythm
+from workers.node.logs import run_log_path
+from workers.node.processes import Identity, Program, sweep
+from workers.node.rundesk import Desk, Offices
+from workers.node.runlife import GRACE_S, Circumstances, RunLife
+from workers.node.runmetrics import RunMetrics
+from workers.node.runprogram import BatchCommand, Beginning, RunPlace, prepare_run
+from workers.node.runprogress import ProgressTeller
+from workers.node.sockets import SHORT_ID, remove_folder
+
+log = logging.getLogger(__name__)
+AFTER_TROUBLE_S = 1.0
+READ_WITHIN_S = 10.0
+KILL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunPremises:
+    """What runs are made from and where: the same in every term of a node."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    cache: ArtifactCache
+    vault: Vault
+    command: BatchCommand
+    rhythm: Rhythm
+    scratch: Path
+    parent_fd: int
+    metrics: RunMetrics
+
+    @property
+    def at_once(self) -> int:
+        """How many processes there may be at a time."""
+        return self.settings.runs_at_once or cpu_count() or 1
+
+    def place(self, run_id: str, epoch: int) -> RunPlace:
+        """Where one process lives."""
+        folder = self.scratch / f"{run_id[-SHORT_ID:]}-{epoch}"
+        return RunPlace(folder, run_log_path(self.settings.data, run_id), self.settings.cache, self.parent_fd)
+
+
+class RunSupervisor:
+    """Runs what the rows want until its term is over or it is closed. `wake` is set by whoever has news."""
+
+    def __init__(self, premises: RunPremises, term: Term, wake: asyncio.Event) -> None:
+        self._premises, self._term, self._wake = premises, term, wake
+        self._database, self._rhythm = premises.database, premises.rhythm
+        self._lives: dict[str, tuple[int, RunLife]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._in_trouble = False
+
+    @property
+    def lives(self) -> Mapping[str, RunLife]:
+        """The processes by their runs' ids."""
+        return {run_id: life for run_id, (_, life) in self._lives.items()}
+
+    async def begin(self) -> None:
+        """End what the node before has left. Raises `DatabaseBusy` and `TermOver`."""
+        async with self._database.read() as session:
+            left = [row for row in await wanted_runs(session) if row.pid is not None]
+        former = [Identity(row.pid, row.process_started, row.boot_id) for row in left if row.pid is not None]
+        killed = await asyncio.to_thread(sweep, former)
+        if killed:
+            log.warning("ended processes of runs of a former life: %s", ", ".join(map(str, killed)))
+        for row in left:
+            await self._forget(row)
+
+    async def run(self) -> None:
+        """Look again and again. Raises `TermOver`."""
+        while not self._closing:
+            self._wake.clear()
+            if self._term.is_over:
+                raise TermOver("another node was elected")
+            pause_s = await self._look_safely()
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # nobody called: look all the same
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closing = True
+        self._wake.set()
+
+    async def end(self) -> None:
+        """End every process and say so; the rows still want them, so that the next start goes on."""
+        self._closing = True
+        await self.end_processes()
+        try:
+            for run_id, (epoch, life) in list(self._lives.items()):
+                await self._record(run_id, epoch, life)
+        except (PlatformError, TermOver) as error:
+            log.warning("the end of the runs' processes is not recorded, the next start does it: %s", error)
+
+    async def end_processes(self) -> None:
+        """End every process and write nothing but what they had done."""
+        for life in self.lives.values():
+            life.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GRACE_S + KILL_S)
+        for life in self.lives.values():
+            life.kill()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=KILL_S)
+
+    async def _look_safely(self) -> float:
+        """Look once; answers the pause until the next look, also after trouble. Raises `TermOver`."""
+        try:
+            pause_s = await self._look()
+        except TermOver:
+            raise
+        except DatabaseBusy as error:
+            if not self._in_trouble:
+                log.warning("the node cannot see which runs are wanted, what runs goes on: %s", error.message)
+            self._in_trouble = True
+            return AFTER_TROUBLE_S
+        except Exception:
+            log.exception("the node cannot look at the runs; it tries again in %g s", AFTER_TROUBLE_S)
+            return AFTER_TROUBLE_S
+        if self._in_trouble:
+            log.info("the node sees which runs are wanted again")
+        self._in_trouble = False
+        return pause_s
+
+    async def _look(self) -> float:
+        """Look at everything once; answers after how many seconds to look again unless called before."""
+        rows = {row.run_id: row for row in await self._wanted()}
+        for run_id, (epoch, life) in list(self._lives.items()):
+            row = rows.get(run_id)
+            if life.is_over:
+                await self._record(run_id, epoch, life)
+            elif row is None or row.epoch != epoch or not row.wanted:
+                life.stop()
+        pause_s, now = self._rhythm.idle_s, now_micros()
+        waiting = [
+            row for run_id, row in rows.items() if row.wanted and not row.has_verdict and run_id not in self._lives
+        ]
+        for row in waiting:
+            if row.pid is not None:
+                await self._forget(row)  # nobody leads it: what was recorded and what we know went apart
+                continue
+            not_before = retry_at(row.ending)
+            if not_before > now:
+                pause_s = min(pause_s, (not_before - now) / 1_000_000)
+            elif row.is_startable and len(self._lives) < self._premises.at_once and not self._closing:
+                await self._begin(row)
+        self._premises.metrics.looked(len(self._lives), sum(row.run_id not in self._lives for row in waiting))
+        return pause_s
+
+    async def _wanted(self) -> list[WantedRun]:
+        try:
+            # A connection whose other end vanished would hang for a quarter of an hour.
+            async with asyncio.timeout(READ_WITHIN_S), self._database.read() as session:
+                return list(await wanted_runs(session))
+        except TimeoutError as error:
+            raise DatabaseBusy(f"the database did not answer within {READ_WITHIN_S:g} s") from error
+
+    async def _forget(self, row: WantedRun) -> None:
+        """Say that the process which the row names is not there."""
+        identity = Identity(row.pid or 0, row.process_started, row.boot_id)
+        await asyncio.to_thread(sweep, [identity])
+        async with self._database.write() as session:
+            await self._term.fence(session)
+            await end_process(session, row.run_id, row.epoch, None)
+
+    async def _begin(self, row: WantedRun) -> None:
+        place = self._premises.place(row.run_id, row.epoch + 1)
+        async with self._database.write() as session:
+            await self._term.fence(session)
+            spec = await begin_process(session, row, str(place.log_path))
+            seen = await see_run(session, row.run_id)
+        if spec is None:
+            self._wake.set()  # a newer wish came meanwhile
+            return
+        epoch = row.epoch + 1
+        premises = self._premises
+        offices = Offices(self._database, premises.store, self._term, premises.metrics)
+        teller = ProgressTeller(seen.progress)
+        desk = Desk(offices, row.run_id, epoch, teller)
+        life = RunLife(
+            desk,
+            partial(self._prepare, spec, desk, teller, place),
+            place.output,
+            Circumstances(row.ending, spec.memory_mb, place.log_path, self._rhythm.run_again_s),
+            may_begin=self._term.is_certain,
+            named=teller.named,
+        )
+        self._lives[row.run_id] = epoch, life
+        premises.metrics.started()
+        with log_context(resource_type="run", resource_id=row.run_id, resource_name=spec.name):
+            task = asyncio.create_task(self._keep(life, row.run_id, place), name=f"run-{row.run_id}-{epoch}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _prepare(self, spec: RunSpec, desk: Desk, teller: ProgressTeller, place: RunPlace) -> Program:
+        mark = await desk.mark()
+        chunk_rows = teller.resumed(mark.tally.rows_in) or spec.batch["chunk_rows"]
+        beginning, premises = Beginning(mark, chunk_rows, await desk.inputs()), self._premises
+        return await prepare_run(spec, beginning, place, premises.cache, premises.vault, premises.command)
+
+    async def _keep(self, life: RunLife, run_id: str, place: RunPlace) -> None:
+        try:
+            await life.run()
+        except Exception:
+            log.exception("the node failed at the process of %s", run_id)
+            life.failed_by_a_bug()
+        self._wake.set()  # first: a folder of many files takes its time, and a pause waits for us
+        await asyncio.to_thread(remove_folder, place.folder)
+
+    async def _record(self, run_id: str, epoch: int, life: RunLife) -> None:
+        """Write how a process ended, unless the run has another one by now."""
+        try:
+            await life.desk.end(life.ending)
+        except ProcessGone as error:
+            log.info("how a process of a run ended is of no interest: %s", error)
+        del self._lives[run_id]
+        ending = life.ending or {}
+        if ending.get("outcome") == "lost":
+            self._premises.metrics.died(ending["reason"])
+            log.warning("a process of run %s died: %s", run_id, ending["message"])
+        elif "outcome" in ending:
+            self._premises.metrics.judged(ending["outcome"])
+        self._wake.set()
