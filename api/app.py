@@ -26,6 +26,7 @@ from api.routes import (
     replicas,
     runs,
     runtimes,
+    scripts,
     service_metrics,
     services,
     snippets,
@@ -70,7 +71,7 @@ def _routes() -> FastAPI:
     resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
     data = (datasets, dataset_files, uploads)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
-    work = (jobs, runs)
+    work = (jobs, runs, scripts)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.
     for router in (*(module.router for module in (*resources, *data, *work, *others)), health.metered):
