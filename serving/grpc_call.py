@@ -13,6 +13,7 @@ from serving.crew import overloaded
 from serving.encodings import inflated
 from serving.grpc_head import CallRefused, refusal
 from serving.http2.frames import DEFAULT_WINDOW
+from serving.http2.outgoing import PREFIX_BYTES
 from serving.http2.stream import Carrier, Stream
 from serving.messages import Request
 from serving.problems import Problem
@@ -21,7 +22,6 @@ from serving.protocols.oip_admin import MOST_BYTES
 from serving.protocols.oip_rest import error_text
 from serving.room import SMALL_BYTES
 
-PREFIX_BYTES: Final = 5  # before each message: whether it is compressed, and its length
 SLOWEST_BYTES_PER_S: Final = 64 * 1024  # of a message, lest one that comes by drops keeps its room from all others
 FULL: Final = "there is no room for a message of this size beside those that are being answered"
 LATE: Final = "the rest of the message did not come in time"

@@ -10,7 +10,7 @@ from typing import Final
 from serving.connection import Application
 from serving.grpc_call import Asked
 from serving.grpc_head import NO_HEADERS, CallRefused, coding_of, is_grpc, metadata_of, no_call, refusal, timeout_of
-from serving.grpc_methods import HEALTH, INFER, REFLECTION
+from serving.grpc_methods import INFER
 from serving.grpc_refusal import Refused
 from serving.grpc_talk import ManyMessages, Talk
 from serving.grpc_unary import NOT_ONE, OneMessage
@@ -20,6 +20,7 @@ from serving.http2.settings import LIST_BYTES
 from serving.http2.stream import Opening
 from serving.messages import Request, Response
 from serving.protocols import grpc_status
+from serving.protocols.grpc_standard import HEALTH, REFLECTION
 from serving.protocols.grpc_status import Code, status_of
 from serving.protocols.grpc_stream import StreamAnswers
 from serving.protocols.oip_proto import SERVICE, declare_messages

@@ -86,7 +86,7 @@ class Talk(Call):
         if not self._has_begun:
             self._has_begun = True
             self.connection.begin(self, HEAD)
-        self.connection.write(self, b"\0" + len(data).to_bytes(4) + data)
+        self.connection.write(self, data)
         if self.pending:
             self._drained = self.connection.loop.create_future()
             await self._drained
@@ -129,8 +129,9 @@ class Talk(Call):
             store.give_back(message.room_bytes)
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # they know each other, and what the task knows has room
+        if task is not None:
+            task.cancel()
 
     def fail(self, code: Code, text: str) -> None:
         """See `Call`."""

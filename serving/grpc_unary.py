@@ -3,8 +3,9 @@
 import asyncio
 import time
 
-from serving.grpc_call import PREFIX_BYTES, Asked, Call, Message
+from serving.grpc_call import Asked, Call, Message
 from serving.grpc_head import HEAD, OK, CallRefused, refusal
+from serving.http2.outgoing import PREFIX_BYTES
 from serving.http2.stream import Carrier, Stream
 from serving.messages import Request, Response
 from serving.protocols.grpc_status import Code, status_of

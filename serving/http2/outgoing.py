@@ -21,10 +21,10 @@ from serving.http2.frames import (
     frame,
 )
 from serving.http2.settings import FRAME_SIZE, TABLE_SIZE, WINDOW, read
-from serving.http2.stream import Stream
+from serving.http2.stream import Piece, Stream
 
 _PREFIXED = struct.Struct(">IBIBI")  # the head of a frame of data, and that of a message of gRPC in it
-_PREFIX_BYTES = 5
+PREFIX_BYTES: Final = 5  # before a message: whether it is compressed, and its length
 _TABLE_BYTES = 4096  # of the client's table, until it says otherwise
 _EMPTY_TABLE = b"\x20"  # the words that end the use of a table, before the next block
 PIECE_BYTES: Final = 64 * 1024  # are written at once
@@ -43,7 +43,7 @@ class Outgoing:
 
     def whole(self, stream: Stream, head: bytes, message: bytes, trailers: bytes) -> bool:
         """Send all of an answer of one message at once, if the windows allow it."""
-        size = len(message) + _PREFIX_BYTES
+        size = len(message) + PREFIX_BYTES
         if size > self._window or size > stream.send_window or size > MOST_BYTES or self._sending or self._words:
             return False
         self._window -= size
@@ -53,7 +53,7 @@ class Outgoing:
             % (
                 HEAD.pack(len(head) << 8 | HEADERS, END_HEADERS, stream_id),
                 head,
-                _PREFIXED.pack(size << 8, 0, stream_id, 0, size - _PREFIX_BYTES),
+                _PREFIXED.pack(size << 8, 0, stream_id, 0, size - PREFIX_BYTES),
                 message,
                 HEAD.pack(len(trailers) << 8 | HEADERS, END_HEADERS | END_STREAM, stream_id),
                 trailers,
@@ -66,7 +66,14 @@ class Outgoing:
         block, self._words = self._words + block, b""
         self.frames.append(frame(HEADERS, END_HEADERS | END_STREAM if is_last else END_HEADERS, stream.id, block))
 
-    def data(self, stream: Stream, data: bytes) -> None:
+    def message(self, stream: Stream, message: bytes) -> None:
+        """Send a message of gRPC, plain, once the windows allow it; a large one is not copied."""
+        begun = MOST_BYTES - PREFIX_BYTES
+        self.data(stream, b"\0" + len(message).to_bytes(4) + message[:begun])
+        if len(message) > begun:
+            self.data(stream, memoryview(message)[begun:])
+
+    def data(self, stream: Stream, data: Piece) -> None:
         """Send this once the windows allow it."""
         if stream.pending is None:
             stream.pending = deque()

@@ -45,8 +45,8 @@ class Carrier(Protocol):
         """Send a head."""
         ...
 
-    def write(self, stream: "Stream", data: bytes) -> None:
-        """Send some of the body, as soon as the client takes it."""
+    def write(self, stream: "Stream", message: bytes) -> None:
+        """Send one message of gRPC, as soon as the client takes it."""
         ...
 
     def finish(self, stream: "Stream", trailers: bytes, data: bytes = b"") -> None:

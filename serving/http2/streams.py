@@ -71,18 +71,18 @@ class Streams:
             self._flush()
         else:
             self._out.block(stream, head)
-            self.finish(stream, trailers, b"\0" + len(message).to_bytes(4) + message)
+            self._out.message(stream, message)
+            self.finish(stream, trailers)
 
     def begin(self, stream: Stream, head: bytes) -> None:
         """Send a head."""
         self._out.block(stream, head)
 
-    def write(self, stream: Stream, data: bytes) -> None:
-        """Send some of the body, as soon as the client takes it."""
-        if stream.id not in self._streams:
-            return
-        self._out.data(stream, data)
-        self._flush()
+    def write(self, stream: Stream, message: bytes) -> None:
+        """Send one message of gRPC, as soon as the client takes it."""
+        if stream.id in self._streams:
+            self._out.message(stream, message)
+            self._flush()
 
     def finish(self, stream: Stream, trailers: bytes, data: bytes = b"") -> None:
         """End a stream with some data and a block, behind what it still has to send."""
