@@ -16,17 +16,16 @@ class SeenStreams:
     """Remembers for one connection."""
 
     def __init__(self) -> None:
-        self.last_id = 0
+        self.last_id, self._next_id = 0, 1
         self._left: dict[int, None] = {}  # in the order in which they were ended
         self._gaps: list[range] = []
 
     def open(self, stream_id: int) -> bool:
         """A new stream; False for one that we have ended. Raises `ConnectionFault` for one that cannot be opened."""
-        last_id = self.last_id
-        if stream_id > last_id and stream_id & 1:
-            if stream_id != last_id + 2 and last_id:
-                self._gaps = [*self._gaps[1 - MOST_GAPS :], range(last_id + 2, stream_id)]
-            self.last_id = stream_id
+        if stream_id >= self._next_id and stream_id & 1:
+            if stream_id != self._next_id:
+                self._gaps = [*self._gaps[1 - MOST_GAPS :], range(self._next_id, stream_id)]
+            self.last_id, self._next_id = stream_id, stream_id + 2
             return True
         if stream_id in self._left:
             return False

@@ -56,6 +56,11 @@ class Streams:
 
     # Streams call these.
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are open streams."""
+        return bool(self._streams)
+
     def is_open(self, stream: Stream) -> bool:
         """Whether it has not ended."""
         return stream.id in self._streams
