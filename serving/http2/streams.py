@@ -61,6 +61,11 @@ class Streams:
         """Whether there are open streams."""
         return bool(self._streams)
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client leaves unread what was written."""
+        return not self._can_write
+
     def is_open(self, stream: Stream) -> bool:
         """Whether it has not ended."""
         return stream.id in self._streams
