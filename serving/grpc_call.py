@@ -121,7 +121,7 @@ class Call(Stream):
         if self._wanted_bytes:
             if now - self._began_at > request_s:
                 self.fail(Code.UNAVAILABLE, error_text(overloaded(FULL)))
-        elif self._buffer:
+        elif self._buffer and self.recv_window > 0 and not self.is_sated:
             slow_s = request_s + len(self._buffer) / SLOWEST_BYTES_PER_S
             if now - self.seen_at > request_s or now - self._began_at > slow_s:
                 self.fail(Code.DEADLINE_EXCEEDED, LATE)
@@ -131,6 +131,8 @@ class Call(Stream):
         self._unread_bytes -= len(message.data) + PREFIX_BYTES
         self.connection.store.release(message.held_bytes)
         message.held_bytes = 0
+        if self._buffer:
+            self._began_at = self.seen_at = self.connection.loop.time()  # it was not the client that was slow
         self._widen()
 
     @property
@@ -138,8 +140,19 @@ class Call(Stream):
         """Whether a message has begun and is not complete."""
         return bool(self._buffer)
 
+    @property
+    def is_sated(self) -> bool:
+        """Whether enough messages wait to be asked for: an object for each would be larger than it."""
+        return False
+
+    def look(self) -> None:
+        """Cut what was left because there was enough. Raises `CallRefused`."""
+        if self._buffer:
+            self._cut(self._buffer)
+            self._widen()
+
     def _cut(self, buffer: bytearray) -> None:
-        while True:
+        while not self.is_sated:
             if self._size < 0:
                 if len(buffer) < PREFIX_BYTES:
                     return

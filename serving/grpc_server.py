@@ -72,13 +72,15 @@ class GrpcService:
 
     async def _infer_stream(self, talk: Talk) -> None:
         """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
+        told = self._in_stream
         while (request := await talk.next()) is not None:
             response = await self._asked(request)
             code, text = status_of(response)
             if code is Code.UNAUTHENTICATED:
                 raise CallRefused(code, text)
-            told = self._in_stream
-            await talk.send(told.answer(response.body) if code is Code.OK else told.error(text, request.body))
+            answer = told.answer(response.body) if code is Code.OK else told.error(text, request.body)
+            del request, response  # and give back their room, before the next one waits for some
+            await talk.send(answer)
 
     async def _reflect(self, talk: Talk) -> None:
         """Answer each question of reflection."""

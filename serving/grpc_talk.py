@@ -16,6 +16,7 @@ from serving.messages import Request
 from serving.protocols.grpc_status import Code
 
 STOPPING = "the server is stopping; connect again"
+MOST_WAITING = 16  # messages that were cut before they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,9 @@ class Talk(Call):
     async def next(self) -> Request | None:
         """The request of the next message; None where there are no more. Raises `CallRefused`."""
         while not self._queue:
+            self.look()
+            if self._queue:
+                break
             if self.is_ended:
                 if self.is_in_message:
                     raise CallRefused(Code.INVALID_ARGUMENT, "the last message is not complete")
@@ -90,6 +94,11 @@ class Talk(Call):
         if self.pending:
             self._drained = self.connection.loop.create_future()
             await self._drained
+
+    @property
+    def is_sated(self) -> bool:
+        """See `Call`."""
+        return len(self._queue) >= MOST_WAITING
 
     # The connection calls these.
 

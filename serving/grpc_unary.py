@@ -65,7 +65,7 @@ class Unary(Call):
         if self._message is None or self.is_in_message:
             self.fail(Code.UNIMPLEMENTED, NOT_ONE)
         else:
-            self.connection.enqueue(self)
+            self.connection.enqueue(self, is_urgent=not self.asked.is_work)
 
     def run(self) -> None:
         """See `Stream`."""

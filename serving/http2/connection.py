@@ -16,6 +16,7 @@ from serving.room import Room
 
 WINDOW: Final = 4 * 1024 * 1024  # of the connection; what is held of it is bounded by the streams' own
 MOST_REMEMBERED: Final = 256  # header blocks and what they ask for
+MOST_BLOCK_BYTES: Final = 2048  # of one that is remembered
 WRITE_BYTES: Final = 256 * 1024  # that the transport holds before it asks to wait
 
 
@@ -212,7 +213,7 @@ class Connection(Streams, asyncio.Protocol):
         fields = self._decoded(block)
         head = request_head(fields, is_oversized=self._decoder.is_oversized)
         found = self._service.opening(head), head.content_length
-        if not self._decoder.has_changed:
+        if not self._decoder.has_changed and len(block) <= MOST_BLOCK_BYTES:
             if len(self._openings) >= MOST_REMEMBERED:
                 self._openings.clear()
             self._openings[block] = found

@@ -36,7 +36,7 @@ class Outgoing:
     def __init__(self, streams: Mapping[int, Stream]) -> None:
         self.first_window = DEFAULT_WINDOW  # of each new stream
         self.frames: list[bytes] = []
-        self.waiting_bytes = 0  # of data, on all streams
+        self.waiting_bytes = self.waiting = 0  # of data on all streams, and how many they are
         self._streams, self._window, self._most_bytes = streams, DEFAULT_WINDOW, MOST_BYTES
         self._sending: deque[Stream] = deque()  # those whose window is open, each in its turn
         self._words = b""  # that the next block begins with
@@ -79,6 +79,7 @@ class Outgoing:
             stream.pending = deque()
         if not stream.pending:
             stream.stuck_at = stream.connection.seen_at
+            self.waiting += 1
         stream.pending.append(data)
         self._line_up(stream)
         stream.pending_bytes += len(data)
@@ -87,6 +88,7 @@ class Outgoing:
     def forget(self, stream: Stream) -> None:
         """Send no more of it."""
         if stream.pending:
+            self.waiting -= 1
             self.waiting_bytes -= stream.pending_bytes
             stream.pending.clear()
             stream.pending_bytes = 0
@@ -111,6 +113,7 @@ class Outgoing:
             if stream.pending:
                 self._line_up(stream)
             else:
+                self.waiting -= 1
                 done.append(stream)
         return done
 

@@ -33,8 +33,8 @@ class Carrier(Protocol):
         """Whether it has not ended."""
         ...
 
-    def enqueue(self, stream: "Stream") -> None:
-        """Run a stream in its turn."""
+    def enqueue(self, stream: "Stream", *, is_urgent: bool) -> None:
+        """Run a stream in its turn; an urgent one also while the client leaves answers waiting."""
         ...
 
     def answer(self, stream: "Stream", head: bytes, message: bytes, trailers: bytes) -> None:

@@ -18,8 +18,10 @@ from serving.http2.store import Store
 from serving.http2.stream import Stream
 from serving.room import Room
 
-TURN: Final = 32  # streams that are run before others get the loop
-MOST_WAITING_BYTES: Final = 1024 * 1024  # of answers that a client does not take, before no more are made
+TURN: Final = 16  # streams that are run before others get the loop
+# Of answers that a client does not take, before no more are made; but for a few, lest a large one holds up all others.
+MOST_WAITING_BYTES: Final = 1024 * 1024
+MOST_WAITING: Final = 4
 LINGER_S: Final = 1.0  # for a client to read why its connection ends
 STALL_S: Final = 120.0  # that an answer waits for a client which takes nothing of it
 QUIET_S: Final = 60.0  # without a word while streams are open, before we ask whether anybody is there
@@ -35,7 +37,7 @@ class Streams:
         self.closed: asyncio.Future[None] = self.loop.create_future()
         self.store = Store(room, self.loop)
         self._streams: dict[int, Stream] = {}
-        self._line: deque[Stream] = deque()
+        self._line, self._urgent = deque[Stream](), deque[Stream]()
         self._out, self._seen, self._patience = Outgoing(self._streams), SeenStreams(), Patience(self.seen_at)
         self._transport: asyncio.Transport | None = None
         self._can_write = True
@@ -52,7 +54,7 @@ class Streams:
     @property
     def is_congested(self) -> bool:
         """Whether the client leaves so many answers waiting that no more are made."""
-        return self._out.waiting_bytes >= MOST_WAITING_BYTES
+        return self._out.waiting_bytes >= MOST_WAITING_BYTES and self._out.waiting > MOST_WAITING
 
     # Streams call these.
 
@@ -70,9 +72,9 @@ class Streams:
         """Whether it has not ended."""
         return stream.id in self._streams
 
-    def enqueue(self, stream: Stream) -> None:
-        """Run a stream in its turn."""
-        self._line.append(stream)
+    def enqueue(self, stream: Stream, *, is_urgent: bool) -> None:
+        """Run a stream in its turn; an urgent one also while the client leaves answers waiting."""
+        (self._urgent if is_urgent else self._line).append(stream)
 
     def answer(self, stream: Stream, head: bytes, message: bytes, trailers: bytes) -> None:
         """Send a head, one message of gRPC, and trailers, which end the stream."""
@@ -158,7 +160,7 @@ class Streams:
         for stream in tuple(self._streams.values()):
             if stream.pending and now - stream.stuck_at > STALL_S:
                 self.reset(stream.id, ErrorCode.CANCEL)
-            else:
+            elif self._can_write:  # else we do not read what it says
                 stream.expire(now, request_s)
         self._advance()
 
@@ -166,9 +168,9 @@ class Streams:
 
     def _advance(self) -> None:
         """Run those in the line, until the client has to take answers first or others have their turn."""
-        line, transport = self._line, self._transport
+        transport = self._transport
         self._is_at_work, left = True, TURN
-        while line and left and self._can_write and not self.is_congested:
+        while left and (line := self._next_line()):
             stream = line.popleft()
             if stream.id in self._streams:
                 left -= 1
@@ -177,13 +179,19 @@ class Streams:
         self._flush()
         if transport is None or self._is_over:
             return
-        if line and self._can_write and not self.is_congested:
+        if self._next_line():
             transport.pause_reading()
             if not self._is_called:
                 self._is_called = True
                 self.loop.call_soon(self._go_on)
         elif self._can_write and not transport.is_reading() and not transport.is_closing():
             transport.resume_reading()
+
+    def _next_line(self) -> deque[Stream] | None:
+        """The line whose first is run next, if any may be."""
+        if not self._can_write:
+            return None
+        return self._urgent or (self._line if self._line and not self.is_congested else None)
 
     def _go_on(self) -> None:
         self._is_called = False
@@ -236,6 +244,7 @@ class Streams:
         """No stream will be heard of again."""
         self._is_over = True
         self._line.clear()
+        self._urgent.clear()
         for stream in tuple(self._streams.values()):
             self._drop(stream)
             stream.gone()
@@ -250,8 +259,9 @@ class Streams:
         transport, self._is_over = self._transport, True
         if transport is None or transport.is_closing():
             return
-        transport.write(b"".join(self._out.frames))
-        self._out.frames.clear()
+        if self._out.frames:
+            transport.write(b"".join(self._out.frames))
+            self._out.frames.clear()
         with suppress(OSError):  # the client may have gone
             transport.write_eof()
         self.loop.call_later(LINGER_S, transport.close)
