@@ -11,7 +11,7 @@ from typing import Final
 from serving.connection import Application
 from serving.crew import overloaded
 from serving.encodings import inflated
-from serving.grpc_head import CallRefused, refusal
+from serving.grpc_head import CallRefused
 from serving.http2.frames import DEFAULT_WINDOW
 from serving.http2.outgoing import PREFIX_BYTES
 from serving.http2.stream import Carrier, Stream
@@ -72,6 +72,7 @@ class Call(Stream):
         "_began_at",
         "_buffer",
         "_held_bytes",
+        "_is_over",
         "_room_bytes",
         "_size",
         "_unread_bytes",
@@ -87,6 +88,7 @@ class Call(Stream):
         self._held_bytes = self._room_bytes = self._wanted_bytes = 0  # by what is in the buffer
         self._unread_bytes = 0  # of messages that are complete and nobody has asked for
         self._began_at = self.seen_at
+        self._is_over = False  # what still comes is of no use
 
     def came(self, message: Message) -> None:
         """A message is complete. Raises `CallRefused`."""
@@ -98,6 +100,8 @@ class Call(Stream):
 
     def received(self, data: bytes) -> None:
         """See `Stream`."""
+        if self._is_over:
+            return
         self.seen_at = self.connection.seen_at
         if self._buffer is None:
             self._buffer, self._began_at = bytearray(), self.seen_at
@@ -114,17 +118,26 @@ class Call(Stream):
     def gone(self) -> None:
         """See `Stream`: nothing of it is kept."""
         self._release()
-        self._buffer = None
+        self._buffer, self._is_over = None, True
 
     def expire(self, now: float, request_s: float) -> None:
         """See `Stream`."""
         if self._wanted_bytes:
             if now - self._began_at > request_s:
-                self.fail(Code.UNAVAILABLE, error_text(overloaded(FULL)))
+                self.give_up(overloaded(FULL))
         elif self._buffer and self.recv_window > 0 and not self.is_sated:
             slow_s = request_s + len(self._buffer) / SLOWEST_BYTES_PER_S
             if now - self.seen_at > request_s or now - self._began_at > slow_s:
-                self.fail(Code.DEADLINE_EXCEEDED, LATE)
+                self.give_up(Problem(408, "request_timeout", LATE))
+
+    def give_up(self, problem: Problem) -> None:
+        """End the call with what the application has to know, too."""
+        error = self._refused(problem)
+        self.fail(error.code, error.text)
+
+    def _refused(self, problem: Problem) -> CallRefused:
+        self.asked.application.refusal(problem)  # which may be written down
+        return CallRefused(code_of(problem), error_text(problem))
 
     def used(self, message: Message) -> None:
         """A message is being answered: another one may come."""
@@ -170,23 +183,23 @@ class Call(Stream):
             self._size, self._began_at = -1, self.seen_at
             message = Message(data, is_coded, self._room_bytes, min(end, self._held_bytes))
             self._held_bytes -= message.held_bytes
-            if self._room_bytes and rest:
-                self._hold(rest)
             self._room_bytes = 0
             self._unread_bytes += end
             self.came(message)
+            if message.room_bytes and rest:
+                self._hold(rest)
 
     def _check(self, mark: int, size: int) -> None:
         most_bytes = self.asked.max_message_bytes
         if mark > 1:
             raise CallRefused(Code.INTERNAL, f"a message begins with 0 or 1, not {mark}")
         if size > most_bytes:
-            text = f"the message has {size} bytes, and {most_bytes} are allowed here; send fewer records at a time"
-            raise CallRefused(Code.RESOURCE_EXHAUSTED, text)
+            detail = f"the message has {size} bytes, and {most_bytes} are allowed here"
+            raise self._refused(Problem(413, "too_large", detail, hint="send fewer records at a time"))
 
     def _hold(self, more_bytes: int) -> None:
         if not self.connection.store.hold(more_bytes):
-            raise CallRefused(Code.UNAVAILABLE, error_text(overloaded(FULL)))
+            raise self._refused(overloaded(FULL))
         self._held_bytes += more_bytes
 
     def _ask_room(self) -> None:
@@ -225,8 +238,3 @@ class Call(Stream):
         store.release(self._held_bytes)
         store.give_back(self._room_bytes)
         self._wanted_bytes = self._held_bytes = self._room_bytes = 0
-
-    def _refuse(self, code: Code, text: str, *, has_begun: bool) -> None:
-        self._release()
-        self._buffer = None
-        self.connection.finish(self, refusal(code, text, has_begun=has_begun))

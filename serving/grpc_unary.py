@@ -8,6 +8,7 @@ from serving.grpc_head import HEAD, OK, CallRefused, refusal
 from serving.http2.outgoing import PREFIX_BYTES
 from serving.http2.stream import Carrier, Stream
 from serving.messages import Request, Response
+from serving.problems import Problem
 from serving.protocols.grpc_status import Code, status_of
 
 NOT_ONE = "the method takes exactly one message"
@@ -101,7 +102,7 @@ class Unary(Call):
         """See `Stream`."""
         if self._message is not None or not self.is_in_message:
             if not self.is_ended and now - self.seen_at > request_s:
-                self.fail(Code.DEADLINE_EXCEEDED, "the message did not come in time")
+                self.give_up(Problem(408, "request_timeout", "the message did not come in time"))
         else:
             super().expire(now, request_s)
 

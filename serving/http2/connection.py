@@ -46,6 +46,7 @@ class Connection(Streams, asyncio.Protocol):
         self._open.discard(self)
         self._transport = None
         self._abandon()
+        self.store.close()
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -73,7 +74,8 @@ class Connection(Streams, asyncio.Protocol):
                         self._lose_patience()
         except ConnectionFault as fault:
             self._fail(fault)
-        self._is_at_work = False
+        finally:
+            self._is_at_work = False
         self._advance()
 
     def expire(self, now: float, request_s: float, idle_s: float) -> None:

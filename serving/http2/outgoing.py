@@ -92,6 +92,9 @@ class Outgoing:
             self.waiting_bytes -= stream.pending_bytes
             stream.pending.clear()
             stream.pending_bytes = 0
+        if stream.is_in_turn:  # which may never come
+            self._sending.remove(stream)
+            stream.is_in_turn = False
 
     def fill(self) -> list[Stream]:
         """Make frames of what may be sent, up to a piece; the streams that have nothing more to send."""

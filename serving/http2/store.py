@@ -39,6 +39,11 @@ class Store:
             self._give_back(STEP_BYTES)
             self._stepped_bytes -= STEP_BYTES
 
+    def close(self) -> None:
+        """Nothing is held any more."""
+        stepped_bytes, self._held_bytes, self._stepped_bytes = self._stepped_bytes, 0, 0
+        self.give_back(stepped_bytes)
+
     def take(self, size_bytes: int, taken: Callable[[], None]) -> bool:
         """Room for a large message; False where it has to be waited for: `taken` is called once it was taken."""
         if self._room is None or self._room.take(size_bytes):

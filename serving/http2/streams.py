@@ -170,12 +170,12 @@ class Streams:
         """Run those in the line, until the client has to take answers first or others have their turn."""
         transport = self._transport
         self._is_at_work, left = True, TURN
-        while left and (line := self._next_line()):
-            stream = line.popleft()
-            if stream.id in self._streams:
+        try:
+            while left and (line := self._next_line()):
                 left -= 1
-                stream.run()
-        self._is_at_work = False
+                line.popleft().run()
+        finally:
+            self._is_at_work = False
         self._flush()
         if transport is None or self._is_over:
             return
@@ -235,6 +235,9 @@ class Streams:
     def _drop(self, stream: Stream) -> None:
         del self._streams[stream.id]
         self._out.forget(stream)
+        for line in (self._line, self._urgent):
+            with suppress(ValueError):
+                line.remove(stream)
 
     def _lose_patience(self) -> None:
         if self._patience.tries(self.seen_at):
