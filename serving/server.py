@@ -17,7 +17,6 @@ from serving.access_log import LoggedApplication
 from serving.application import ModelServer
 from serving.connection import Application, Connection
 from serving.engines.base import InvalidModel
-from serving.grpc_room import RoomedApplication
 from serving.inspect import encode_refusal
 from serving.messages import ResponseEncoder
 from serving.open import open_grpc_server
@@ -135,8 +134,8 @@ class _Run:
         listen = self._listen
         # Metadata takes time at every call: they are for the token, and for the request id where it is written down.
         reads = listen.token is not None or self._application is not self._server
-        application = RoomedApplication(self._application, self._server.room)
-        server = await open_grpc_server(application, listen.max_body_bytes, reads_metadata=reads)
+        room = self._server.room
+        server = await open_grpc_server(self._application, listen.max_body_bytes, room, reads_metadata=reads)
         try:
             found = await server.start(self._listen.host, port)
         except OSError as error:
