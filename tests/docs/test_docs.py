@@ -33,6 +33,7 @@ GUIDES = [
         "send-inputs.md",
         "several-models-in-one-version.md",
         "upload-from-a-url.md",
+        "run-batch-jobs.md",
         "use-datasets.md",
     )
 ]
