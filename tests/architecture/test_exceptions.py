@@ -9,6 +9,7 @@ EDGES = (
     "workers/executor.py",  # a handler's bug is a failed attempt
     "workers/recorder.py",  # one outcome that cannot be written is no reason for the others of its transaction
     "workers/rescuer.py",  # likewise one row that cannot be rescued: it must not hold up the rows behind it
+    "workers/scheduler.py",  # nor may one job's ticks hold up those of the others
     "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
     "workers/relay.py",  # a wake-up that cannot be sent is sent again later
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
