@@ -4,6 +4,7 @@ What is fast runs on the loop and what is slow in the pool, as there; a stream i
 """
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +18,7 @@ from serving.grpc_unary import NOT_ONE, OneMessage
 from serving.http2.connection import Connection
 from serving.http2.fields import RequestHead
 from serving.http2.settings import LIST_BYTES
-from serving.http2.stream import Opening
+from serving.http2.stream import Carrier, Opening
 from serving.messages import Request, Response
 from serving.protocols import grpc_status
 from serving.protocols.grpc_standard import HEALTH, REFLECTION
@@ -32,6 +33,7 @@ REFLECTIONS: Final = frozenset(f"/{service}/ServerReflectionInfo".encode() for s
 WORK: Final = INFER.encode()
 SERVICE_UNKNOWN: Final = b"\x08\x03"  # HealthCheckResponse{status: 3}, which ends no watching
 LOOK_S = 0.25  # how often a watched health is looked at
+MOST_WATCHING: Final = 100  # calls of one connection, which need no token and are work as long as they last
 REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 SHORT_GRACE_S = 1.0  # for connections to close once their calls were cut short
 
@@ -43,6 +45,7 @@ class GrpcService:
         self.application, self.max_message_bytes, self._reads_metadata = application, max_message_bytes, reads_metadata
         self.stopping = asyncio.Event()
         self._in_stream = StreamAnswers(declare_messages())
+        self._watching = Counter[Carrier]()
 
     def opening(self, head: RequestHead) -> Opening:
         """What a request with this head asks for."""
@@ -92,6 +95,18 @@ class GrpcService:
 
     async def _watch(self, talk: Talk) -> None:
         """Tell the health now and whenever it changes."""
+        connection = talk.connection
+        if self._watching[connection] >= MOST_WATCHING:
+            raise CallRefused(Code.RESOURCE_EXHAUSTED, f"{MOST_WATCHING} calls of this connection watch already")
+        self._watching[connection] += 1
+        try:
+            await self._tell_health(talk)
+        finally:
+            self._watching[connection] -= 1
+            if not self._watching[connection]:
+                del self._watching[connection]
+
+    async def _tell_health(self, talk: Talk) -> None:
         request = await talk.next()
         if request is None:
             raise CallRefused(Code.UNIMPLEMENTED, NOT_ONE)

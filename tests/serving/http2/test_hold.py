@@ -2,13 +2,16 @@
 
 import asyncio
 
+from serving.grpc_server import MOST_WATCHING
 from serving.http2.connection import Connection
-from serving.http2.frames import DATA, DEFAULT_WINDOW, PADDED, WINDOW_UPDATE, frame
+from serving.http2.faults import ErrorCode
+from serving.http2.frames import DATA, DEFAULT_WINDOW, PADDED, PING, WINDOW_UPDATE, frame, reset
 from serving.http2.store import FREE_BYTES
 from tests.serving.http2.conftest import Port
-from tests.serving.http2.wire import FrameWire, data, opened, prefixed
+from tests.serving.http2.wire import FrameWire, called, data, opened, prefixed
 
 REQUEST_S, IDLE_S = 30.0, 600.0
+WATCH = "/grpc.health.v1.Health/Watch"
 PADDING = frame(DATA, PADDED, 1, bytes((255,)) + bytes(255))  # and nothing else
 
 
@@ -39,8 +42,8 @@ async def test_who_uses_its_window_up_for_padding_loses_the_room_for_its_message
     await port.until(lambda: room.taken_bytes > 0)
     wire.send(data(1, whole[DEFAULT_WINDOW:-600]), PADDING * 300)
     await port.until(lambda: not only(port).is_blocked)
-    wire.send(frame(6, 0, 0, bytes(8)))
-    await wire.next(6)
+    wire.send(frame(PING, 0, 0, bytes(8)))
+    await wire.next(PING)
     assert await expired(port, wire) == 4
     assert room.taken_bytes == 0
 
@@ -49,3 +52,23 @@ async def test_small_messages_without_an_end_count(port: Port, wire: FrameWire) 
     for stream_id in range(1, 2001, 2):
         wire.send(opened(stream_id), data(stream_id, prefixed(bytes(16_000))))
     await port.until(lambda: port.application.room.taken_bytes >= 4 * FREE_BYTES)
+
+
+async def test_a_connection_watches_so_many_times_and_again_once_it_stops(port: Port, wire: FrameWire) -> None:
+    asked = data(1, prefixed(b""), is_last=True)
+
+    def watched(stream_id: int) -> bytes:
+        return opened(stream_id, WATCH) + asked[:5] + stream_id.to_bytes(4) + asked[9:]
+
+    wire.send(*(watched(1 + 2 * number) for number in range(MOST_WATCHING)))
+    for _ in range(MOST_WATCHING):
+        await wire.next(DATA)
+    wire.send(watched(2001))
+    assert (await wire.status())[0] == 8
+    other = await port.connect()
+    other.send(watched(1))
+    await other.next(DATA)
+    wire.send(reset(1, ErrorCode.CANCEL), called(2003, b"", "/grpc.health.v1.Health/Check"))
+    assert (await wire.status())[0] == 0
+    wire.send(watched(2005))
+    await wire.next(DATA)
