@@ -56,7 +56,8 @@ class GrpcService:
             return Refused(*no_call(415, text), is_at_once=False)
         if head.method != b"POST":
             return Refused(*no_call(405, "a call of gRPC is a POST"), is_at_once=False)
-        if not grpc_status.is_grpc(head.path):
+        # A query or an escape is part of no method's name, and the application would read on as if it were not there.
+        if not grpc_status.is_grpc(head.path) or b"?" in head.path or b"%" in head.path:
             return Refused(refusal(Code.UNIMPLEMENTED, "there is no such method here"))
         try:
             timeout_s, coding = timeout_of(head), coding_of(head)

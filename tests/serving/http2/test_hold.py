@@ -8,7 +8,8 @@ from serving.http2.faults import ErrorCode
 from serving.http2.frames import DATA, DEFAULT_WINDOW, PADDED, PING, WINDOW_UPDATE, frame, reset
 from serving.http2.store import FREE_BYTES
 from tests.serving.http2.conftest import Port
-from tests.serving.http2.wire import FrameWire, called, data, opened, prefixed
+from tests.serving.http2.wire import INFER, FrameWire, called, data, opened, prefixed
+from tests.serving.protocols.grpc_messages import infer_request
 
 REQUEST_S, IDLE_S = 30.0, 600.0
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -72,3 +73,10 @@ async def test_a_connection_watches_so_many_times_and_again_once_it_stops(port: 
     assert (await wire.status())[0] == 0
     wire.send(watched(2005))
     await wire.next(DATA)
+
+
+async def test_a_query_or_an_escape_in_a_path_is_no_way_around_the_line_for_work(wire: FrameWire) -> None:
+    message = infer_request().SerializeToString()
+    for stream_id, path in enumerate((INFER, f"{INFER}?x", INFER.replace("Infer", "%49nfer"))):
+        wire.send(called(1 + 2 * stream_id, message, path))
+        assert (await wire.status())[0] == (0 if path == INFER else 12)
