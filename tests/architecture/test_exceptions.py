@@ -24,6 +24,7 @@ EDGES = (
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
     "serving/application.py",  # a bug is a 500 with nothing leaked
+    "serving/crew.py",  # a thread answers many requests, whatever one of them raises
     "cli/main.py",  # a bug is one sentence and a log file
 )
 EVERYTHING = {"Exception", "BaseException"}
