@@ -19,13 +19,14 @@ from state.advance import lock
 from state.database import Session, WriteSession, db_now
 from state.jobtables import Job, Run, Tick
 from state.operations import Who
-from state.queries.schedules import has_live_run, has_waiting_tick, live_runs, next_waiting, waiting_ticks
+from state.queries.schedules import count_waiting, has_live_run, live_runs, next_waiting, waiting_ticks
 from state.running import Trigger, act_on_run, begin_run
 from state.schedules import Schedule, due, next_due, upcoming
 
 log = logging.getLogger(__name__)
 ACTOR = "schedule"  # who starts such a run, as its history names it
 MOST_BACKFILLED = 1000
+MOST_QUEUED = 1000  # ticks that wait for their turn: a job that falls behind its schedule does so for ever
 MOST_REFUSED = 20  # waiting ticks that are skipped in one transaction because their runs are refused
 
 
@@ -93,11 +94,10 @@ async def decide(session: WriteSession, job_id: str, now: Micros | None = None) 
     )
     for tick in missed:
         _tell(session, job, tick, "skipped", "missed")
-    for tick in late:
-        # What is caught up fires in turn: there would be no sense in skipping it for the one before.
-        began += await _fire(session, job, tick, "queue" if schedule.catch_up == "all" else schedule.overlap)
-    for tick in fresh:
-        began += await _fire(session, job, tick, schedule.overlap)
+    # What is caught up fires in turn: there would be no sense in skipping it for the one before.
+    caught_up = "queue" if schedule.catch_up == "all" else schedule.overlap
+    turns = [*((tick, caught_up) for tick in late), *((tick, schedule.overlap) for tick in fresh)]
+    began += await _take_turns(session, job, turns)
     job.scheduled_since = found.decided
     job.next_at = next_due(schedule, job.id, found.decided)
     return began
@@ -130,21 +130,36 @@ async def backfill(
     return rows
 
 
-async def _fire(session: WriteSession, job: Job, tick: Micros, overlap: str) -> int:
-    """Begin the tick's run, or let it wait, or skip it; answers how many runs began."""
-    if not await has_live_run(session, job.id) and not await has_waiting_tick(session, job.id):
-        return await _begin(session, job, _tell(session, job, tick, "fired", None))
-    if overlap == "skip":
-        _tell(session, job, tick, "skipped", "overlap")
+async def _take_turns(session: WriteSession, job: Job, turns: Sequence[tuple[Micros, str]]) -> int:
+    """Begin the run of each tick, or let it wait, or skip it, by its overlap; answers how many runs began."""
+    if not turns:
         return 0
-    if overlap == "replace":
-        for older in await waiting_ticks(session, job.id, "schedule"):
-            older.outcome, older.reason = "skipped", "replaced"
-        for run in await live_runs(session, job.id):
-            if run.status != "stopping":
-                await act_on_run(session, _scheduler(job), await lock(session, Run, run.id), "stop")
-    _tell(session, job, tick, "waiting", overlap)
-    return 0
+    waiting = await count_waiting(session, job.id)
+    began, queued = 0, waiting["schedule"]
+    is_busy = waiting.total() > 0 or await has_live_run(session, job.id)
+    for tick, overlap in turns:
+        if not is_busy:
+            begun = await _begin(session, job, _tell(session, job, tick, "fired", None))
+            began, is_busy = began + begun, begun > 0
+        elif overlap == "skip":
+            _tell(session, job, tick, "skipped", "overlap")
+        elif overlap == "queue" and queued >= MOST_QUEUED:
+            _tell(session, job, tick, "skipped", "queue_full")
+        else:
+            if overlap == "replace":
+                await _make_way(session, job)
+            _tell(session, job, tick, "waiting", overlap)
+            queued += 1
+    return began
+
+
+async def _make_way(session: WriteSession, job: Job) -> None:
+    """Stop what is under way, and skip what waits."""
+    for older in await waiting_ticks(session, job.id, "schedule"):
+        older.outcome, older.reason = "skipped", "replaced"
+    for run in await live_runs(session, job.id):
+        if run.status != "stopping":
+            await act_on_run(session, _scheduler(job), await lock(session, Run, run.id), "stop")
 
 
 async def _release(session: WriteSession, job: Job) -> int:

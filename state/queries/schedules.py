@@ -1,8 +1,9 @@
 """What the scheduler looks at: jobs whose tick is due, ticks that wait, and runs that they wait for."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, func, or_, select
 
 from core.clock import Micros
 from state.database import Session, db_now
@@ -41,9 +42,11 @@ async def live_runs(session: Session, job_id: str) -> Sequence[Run]:
     return list(await session.scalars(query.order_by(Run.number)))
 
 
-async def has_waiting_tick(session: Session, job_id: str) -> bool:
-    """Whether a tick of the job waits for its turn."""
-    return bool(await session.scalar(select(exists().where(Tick.job_id == job_id, Tick.outcome == "waiting"))))
+async def count_waiting(session: Session, job_id: str) -> Counter[str]:
+    """How many ticks of the job wait for their turn, by what they come from."""
+    query = select(Tick.trigger, func.count()).where(Tick.job_id == job_id, Tick.outcome == "waiting")
+    found = await session.execute(query.group_by(Tick.trigger))
+    return Counter({row[0]: row[1] for row in found})
 
 
 async def next_waiting(session: Session, job: Job) -> Tick | None:

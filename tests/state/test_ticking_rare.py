@@ -1,5 +1,7 @@
 """Ticks where something unusual comes between: clocks set back, pauses, refused runs, deleted jobs, the last years."""
 
+from collections import Counter
+
 import pytest
 from sqlalchemy import delete, update
 
@@ -10,7 +12,7 @@ from state.jobs import delete_job
 from state.jobtables import Job, Tick
 from state.queries.schedules import due_jobs, released_jobs
 from state.schedules import LAST, Schedule, upcoming
-from state.ticking import backfill, pause_schedule, resume_schedule, set_schedule
+from state.ticking import MOST_QUEUED, backfill, pause_schedule, resume_schedule, set_schedule
 from tests.state.rows import ME
 from tests.state.test_ticking import (
     HOUR,
@@ -145,3 +147,13 @@ def test_the_ticks_of_the_first_years_can_be_told() -> None:
     for zone in ("America/New_York", "Asia/Tokyo"):
         assert upcoming(Schedule(cron="0 0 1 1 *", time_zone=zone), long_ago, 1)
     assert upcoming(Schedule(every_s=3600), long_ago, 1)
+
+
+async def test_no_more_ticks_wait_than_there_is_room_for_and_those_behind_them_say_so(database: Database) -> None:
+    many = MOST_QUEUED + 5
+    since = now_micros() - many * HOUR
+    job_id = await scheduled(database, Schedule(cron="0 * * * *", catch_up="all", catch_up_limit=many), since)
+    assert await decide_at(database, job_id, now_micros()) == 1
+    outcomes = Counter((outcome, reason) for _, outcome, reason in await told(database, job_id))
+    assert outcomes[("waiting", "queue")] == MOST_QUEUED
+    assert outcomes[("skipped", "queue_full")] in (3, 4)
