@@ -22,6 +22,7 @@ from serving.connection import problem_response
 from serving.crew import Crew
 from serving.encodings import answered, is_coded, weight
 from serving.heads import (
+    bearer,
     is_other_content,
     is_plain,
     keeps_going,
@@ -38,6 +39,7 @@ from serving.heads import (
 from serving.loading import Loaded
 from serving.media import may_want_other, wants_arrow
 from serving.messages import Request, Response
+from serving.native.way import QuickWay
 from serving.open import open_methods
 from serving.pace import Pace
 from serving.problems import Problem
@@ -96,11 +98,12 @@ class ModelServer:
         threads: int,
         tuning: Tuning = UNTUNED,
         max_body_bytes: int = 2**26,
+        quick: QuickWay | None = None,
     ) -> None:
-        """`max_body_bytes` is how large a body may become once it is inflated."""
+        """`max_body_bytes` is how large a body may become once it is inflated; `quick` is told of each model."""
         self._identity, self._tuning, self._max_body_bytes = identity, tuning, max_body_bytes
         self._plan = Plan(instances=tuning.instances or max(2, threads))  # of what is not run together
-        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._quick, self._authorization = quick, bearer(token)
         self.room, self._inflated = Room(tuning.max_in_flight_bytes), Budget(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
         self._is_stopping = self._knows_grpc = False
@@ -121,9 +124,21 @@ class ModelServer:
         """
         versions = [self._identity.version, *parts]
         self._served[DEFAULT] = self._made(scorer, OipModel(scorer, versions=versions), call_s)
+        self._hasten(DEFAULT)
         for key, part in parts.items():
             self._served[key] = self._made(part.scorer, OipModel(part.scorer, key, versions), part.call_s)
             self._routes = self._predict_routes(key) | self._tensor_routes(key) | self._v1_routes(key) | self._routes
+            self._hasten(key)
+
+    def _hasten(self, part: str) -> None:
+        """Let the compiled way answer what it can of this model, if it is a quick one."""
+        served = self._served[part]
+        if self._quick is not None and served.pace.fits_loop(0):
+            targets = {
+                **dict.fromkeys(self._predict_paths(part), False),
+                **dict.fromkeys(self._infer_paths(part), True),
+            }
+            self._quick.add(served.scorer, served.oip, served.pace, targets)
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
         batcher = scorer.batcher or scorer.batch(self._plan)
@@ -313,12 +328,23 @@ class ModelServer:
 
         route = Route({b"POST": predict}, is_work=True, part=part)
         at = "" if part == DEFAULT else f"/parts/{part}"
-        return {
-            f"{at}/predict".encode(): route,
-            f"/api/v1/services/{self._identity.name}{at}/predict".encode(): route,
-            # For the workers, who keep what was asked.
-            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, is_counted=False, part=part),
-        }
+        # The last is for the workers, who keep what was asked.
+        reading = Route({b"POST": read}, is_work=True, is_counted=False, part=part)
+        return {**dict.fromkeys(self._predict_paths(part), route), f"{at}/read".encode(): reading}
+
+    def _predict_paths(self, part: str) -> list[bytes]:
+        at = "" if part == DEFAULT else f"/parts/{part}"
+        return [f"{at}/predict".encode(), f"/api/v1/services/{self._identity.name}{at}/predict".encode()]
+
+    def _infer_paths(self, part: str) -> list[bytes]:
+        return [f"{path}/infer".encode() for path in self._model_paths(part)]
+
+    def _model_paths(self, part: str) -> tuple[str, ...]:
+        """What the tensor protocol calls a model."""
+        model = f"/v2/models/{self._identity.name}"
+        if part == DEFAULT:
+            return model, f"{model}/versions/{self._identity.version}"
+        return (f"{model}/versions/{part}",)
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
@@ -334,8 +360,7 @@ class ModelServer:
 
         routes: dict[bytes, Route] = {}
         model = f"/v2/models/{self._identity.name}"
-        own = (model, f"{model}/versions/{self._identity.version}")
-        for path in own if part == DEFAULT else (f"{model}/versions/{part}",):
+        for path in self._model_paths(part):
             routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
             routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))

@@ -8,6 +8,7 @@ import select
 import sys
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -57,7 +58,9 @@ class Connection(asyncio.Protocol):
         max_body_bytes: int,
         all_open: set["Connection"],
         room: Room | None = None,
+        quick: Callable[[bytes], bytes | None] | None = None,
     ):
+        """`quick` answers what is one whole plain request, or nothing: then it is read here."""
         self._application, self._encoder, self._max_body_bytes, self._open = (
             application,
             encoder,
@@ -71,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._running: Waiting | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._room, self._room_bytes, self._wanted_bytes = room, 0, 0  # what the body being read has and waits for
-        self._can_write = True
+        self._quick, self._can_write = quick, True
         self._is_reading = True  # False once this connection takes no further request
         self._is_draining = self._is_at_end = False
         self._in_request = self._in_head = self._is_offer = False
@@ -112,6 +115,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.seen_at = self._loop.time()
+        if self._quick is not None and self._is_at_rest() and self._transport is not None:
+            answer = self._quick(data)
+            if answer is not None:
+                self._transport.write(answer)
+                return
         began_in_head = self._in_head
         while self._is_reading:
             try:
@@ -223,6 +231,12 @@ class Connection(asyncio.Protocol):
                 self._refuse(Problem(408, "request_timeout", detail))
         elif silent_s > idle_s and not self._is_busy():
             transport.close()
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is half read, nothing waits, and what is answered now is not the last."""
+        return not (self._in_request or self._running or self._line or self._is_draining) and (
+            self._is_reading and self._can_write
+        )
 
     def _is_busy(self) -> bool:
         return self._running is not None or bool(self._line)

@@ -18,8 +18,10 @@ from serving.application import ModelServer
 from serving.connection import Application, Connection
 from serving.engines.base import InvalidModel
 from serving.grpc_room import RoomedApplication
+from serving.heads import bearer
 from serving.inspect import encode_refusal
 from serving.messages import ResponseEncoder
+from serving.native.way import open_way
 from serving.open import open_grpc_server
 from serving.parts.loading import LoadedParts
 from serving.payloads import BoundedFile, SampledApplication, log_lines
@@ -63,7 +65,8 @@ class _Run:
     def __init__(self, listen: Listen, identity: Identity, out: BinaryIO, tuning: Tuning) -> None:
         self._listen, self._out, self._identity, self._tuning = listen, out, identity, tuning
         token = None if listen.socket_path else listen.token
-        self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes)
+        self._quick = open_way(bearer(token) or b"")
+        self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes, self._quick)
         self._application = self._watched()
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
@@ -94,9 +97,11 @@ class _Run:
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
         encoder, room, application = ResponseEncoder(), self._server.room, self._application
+        # Who writes requests down must see them all.
+        quick = self._quick.answer if self._quick is not None and application is self._server else None
 
         def connection() -> Connection:
-            return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room)
+            return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room, quick)
 
         if self._listen.socket_path:
             server = await loop.create_unix_server(connection, str(self._listen.socket_path), backlog=1024)

@@ -1,0 +1,71 @@
+"""Compiles the library: a few seconds, once per environment and version. No server does this, only set-up and tests."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from serving.native.place import FLAGS, SOURCE, Note, digest_of, file_name, note_of, sources
+
+COMPILERS: Final = ("c++", "g++", "clang++")
+TIMEOUT_S: Final = 300.0
+# The C++ library goes into the file, as the process may have another one, or none.
+_STATIC: Final = ("-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL") if sys.platform == "linux" else ()
+
+
+class CannotBuild(Exception):
+    """The compiler did not make it; the message says why."""
+
+
+def compiler() -> list[str] | None:
+    """The command of the machine's C++ compiler: `CXX`, else the first that is on the path."""
+    named = os.environ.get("CXX")
+    if named:
+        return shlex.split(named)
+    return next(([found] for name in COMPILERS if (found := shutil.which(name))), None)
+
+
+def build(folder: Path, command: Sequence[str], more_flags: Sequence[str] = ()) -> Path:
+    """Compile into this folder, unless it is there already; the library. Raises `CannotBuild`, `OSError`.
+
+    It appears all at once, so that several may build side by side.
+    """
+    library = folder / file_name()
+    if is_right(library) and not more_flags:
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as scratch:
+        made, note = Path(scratch) / library.name, Path(scratch) / "note"
+        _compile([*command, *FLAGS, *_STATIC, *more_flags, "-o", str(made)])
+        note.write_bytes(msgspec.json.encode(Note(digest_of(made), shlex.join(command))))
+        made.replace(library)
+        note.replace(note_of(library))
+    return library
+
+
+def is_right(library: Path) -> bool:
+    """Whether it is there as its note says."""
+    try:
+        note = msgspec.json.decode(note_of(library).read_bytes(), type=Note)
+        return digest_of(library) == note.sha256
+    except (OSError, msgspec.MsgspecError):
+        return False
+
+
+def _compile(command: list[str]) -> None:
+    units = [str(path) for path in sources() if path.suffix == ".cpp"]
+    try:
+        done = subprocess.run(
+            [*command, f"-I{SOURCE}", *units], capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotBuild(str(error)) from error
+    if done.returncode:
+        raise CannotBuild(f"{command[0]} says: {done.stderr.strip()[-2000:]}")
