@@ -1,0 +1,102 @@
+"""Whatever comes: the compiled way answers the bytes that Python's way answers, or leaves the request to it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request
+from tests.serving.native.conftest import Serve
+from tests.serving.native.requests import Chance
+
+SEED, REQUESTS = 6, 600
+EXAMPLES = (
+    "iris.onnx", "diabetes.onnx", "wine-clusters.onnx", "breast-cancer-anomaly.onnx",
+    "digits-image.onnx", "digits-pca.onnx",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_requests_by_chance_to_each_example_are_answered_alike(
+    example: str, served: Serve, repository_root: Path
+) -> None:
+    both = served(repository_root / "examples" / example)
+    chance = Chance(both.scorer.signature, SEED)
+    answered = 0
+    for _ in range(REQUESTS):
+        answered += await both.compare(chance.request())
+    assert answered > REQUESTS // 5  # else they prove nothing
+
+
+@pytest.mark.parametrize("width", [None, 1, 2])
+async def test_requests_by_chance_of_every_datatype_are_answered_alike(
+    width: int | None, served: Serve, tmp_path: Path
+) -> None:
+    both = served(echo_model(tmp_path / "echo.onnx", width=width))
+    chance = Chance(both.scorer.signature, SEED)
+    answered = 0
+    for _ in range(REQUESTS):
+        answered += await both.compare(chance.request())
+    assert answered > REQUESTS // 10
+
+
+async def test_every_double_is_read_and_written_as_python_does(served: Serve, tmp_path: Path) -> None:
+    both = served(echo_model(tmp_path / "echo.onnx", ["FP64"], None))
+    numbers = doubles(SEED, 2_000).tolist()
+    for begin in range(0, len(numbers), 200):
+        data = numbers[begin : begin + 200]
+        inputs = [{"name": "in_FP64", "shape": [len(data)], "datatype": "FP64", "data": data}]
+        assert await both.compare(request(json.dumps({"inputs": inputs}).encode(), INFER))
+
+
+async def test_numbers_of_any_length_are_rounded_as_python_does(served: Serve, tmp_path: Path) -> None:
+    both = served(echo_model(tmp_path / "echo.onnx", ["FP32", "FP64"], None))
+    texts = ["0." + "123456789" * length for length in range(1, 12)]
+    texts += ["5e-324", "2.2250738585072011e-308", "1.7976931348623157e308", "9007199254740993.0", "8.5e22", "1e-22"]
+    for text in texts:
+        body = f'{{"inputs":{{"in_FP32":{text if "e" not in text else 1},"in_FP64":{text}}}}}'
+        assert await both.compare(request(body.encode()))
+
+
+async def test_a_request_cut_short_anywhere_is_left_to_python(served: Serve, repository_root: Path) -> None:
+    both = served(repository_root / "examples" / "iris.onnx")
+    whole = request(b'{"inputs":[{"float_input":[5.1,3.5,1.4,0.2]}]}')
+    assert await both.compare(whole)
+    assert [end for end in range(len(whole)) if both.compiled(whole[:end])] == []
+    assert both.compiled(whole + b"\r\n") is both.compiled(whole + whole) is None
+
+
+async def test_a_length_that_lies_is_left_to_python(served: Serve, repository_root: Path) -> None:
+    both = served(repository_root / "examples" / "iris.onnx")
+    body = b'{"inputs":{"float_input":[5.1,3.5,1.4,0.2]}}'
+    for length in (b"0", b"-1", b"+44", b"044", b"43", b"45", b"99999999999999999999", b"4 4", b"0x2c", b""):
+        head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %b\r\n\r\n" % length
+        assert both.compiled(head + body) is None
+
+
+async def test_only_the_right_token_is_answered(served: Serve, repository_root: Path) -> None:
+    both = served(repository_root / "examples" / "iris.onnx", token="secret")
+    body = b'{"inputs":{"float_input":[5.1,3.5,1.4,0.2]}}'
+    assert await both.compare(request(body, headers=(b"host: x", b"authorization: Bearer secret")))
+    for given in (b"Bearer secreu", b"Bearer", b"bearer secret", b"Bearer secretx", b""):
+        assert both.compiled(request(body, headers=(b"host: x", b"authorization: " + given))) is None
+    assert both.compiled(request(body)) is None
+
+
+async def test_no_value_slips_from_one_datatype_into_another(served: Serve, tmp_path: Path) -> None:
+    both = served(echo_model(tmp_path / "echo.onnx", width=None))
+    right: dict[str, object] = {f"in_{name}": name == "BOOL" or 1 for name in ECHOED}
+    assert await both.compare(request(json.dumps({"inputs": right}).encode()))
+    for name in right:
+        for value in (None, "1", 1.5, -1, 256, 2**16, 2**32, 2**63, 2**64, 10**400, True, 1, 0, [1], [True], 1e39):
+            await both.compare(request(json.dumps({"inputs": {**right, name: value}}).encode()))
+
+
+async def test_more_than_one_answer_keeps_is_left_to_python(served: Serve, tmp_path: Path) -> None:
+    both = served(echo_model(tmp_path / "echo.onnx", ["FP64"], None))
+    many = [{"in_FP64": 1.0}] * 257
+    assert both.compiled(request(json.dumps({"inputs": many}).encode())) is None
+    coded = (b"host: x", b"accept-encoding: gzip")
+    few, longer = ({"inputs": [{"in_FP64": 0.1}] * count} for count in (10, 200))
+    assert await both.compare(request(json.dumps(few).encode(), headers=coded))
+    assert both.compiled(request(json.dumps(longer).encode(), headers=coded)) is None  # it may be compressed
