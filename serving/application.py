@@ -51,6 +51,7 @@ from serving.protocols.tensors import TensorModel
 from serving.room import Budget, Room
 from serving.score import Identity, Scorer, too_much
 from serving.statistics import now
+from serving.targets import DEFAULT, model_paths, predict_paths, prediction_targets
 from serving.tickets import too_late
 from serving.tuning import UNTUNED, Tuning
 from serving.unrouted import unrouted
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from serving.grpc_methods import Method
 
 Handler = Callable[[Request], Response]
-DEFAULT = ""  # the key of what answers where no part is named
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,7 @@ class ModelServer:
         """Let the compiled way answer what it can of this model, if it is a quick one."""
         served = self._served[part]
         if self._quick is not None and served.pace.fits_loop(0):
-            targets = {
-                **dict.fromkeys(self._predict_paths(part), False),
-                **dict.fromkeys(self._infer_paths(part), True),
-            }
+            targets = prediction_targets(self._identity.name, self._identity.version, part)
             self._quick.add(served.scorer, served.oip, served.pace, targets)
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
@@ -275,7 +272,7 @@ class ModelServer:
             b"/v2/health/live": live,
             b"/v2/health/ready": ready,
             b"/metrics": _get(self._metrics),
-            b"/v2/models/stats": _get(self._all_statistics),
+            b"/v2/models/stats": _get(partial(self._told_statistics, self._served)),
         }
 
     def _routed(self, path: bytes) -> Route | None:
@@ -287,10 +284,7 @@ class ModelServer:
     def _metrics(self, request: Request) -> Response:
         return Response(200, telemetry.exposed(self._identity.service, self._served, self.room), telemetry.CONTENT_TYPE)
 
-    def _all_statistics(self, request: Request) -> Response:
-        return self._told_statistics(self._served)
-
-    def _told_statistics(self, parts: Iterable[str]) -> Response:
+    def _told_statistics(self, parts: Iterable[str], request: Request) -> Response:
         """Those of the default model, or of some parts, in the words of Triton."""
         told = [
             served.scorer.statistics.entry(self._identity.name, part or self._identity.version)
@@ -305,7 +299,11 @@ class ModelServer:
     def _runs_on(self) -> dict[str, str]:
         """What runs the model, once it is loaded."""
         served = self._served.get(DEFAULT)
-        return {"execution_provider": served.scorer.execution_provider} if served else {}
+        if served is None:
+            return {}
+        is_compiled = self._quick is not None and self._quick.knows(served.scorer)
+        about = {"execution_provider": served.scorer.execution_provider}
+        return {**about, "small_json": "compiled" if is_compiled else "python"}
 
     def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
@@ -330,21 +328,7 @@ class ModelServer:
         at = "" if part == DEFAULT else f"/parts/{part}"
         # The last is for the workers, who keep what was asked.
         reading = Route({b"POST": read}, is_work=True, is_counted=False, part=part)
-        return {**dict.fromkeys(self._predict_paths(part), route), f"{at}/read".encode(): reading}
-
-    def _predict_paths(self, part: str) -> list[bytes]:
-        at = "" if part == DEFAULT else f"/parts/{part}"
-        return [f"{at}/predict".encode(), f"/api/v1/services/{self._identity.name}{at}/predict".encode()]
-
-    def _infer_paths(self, part: str) -> list[bytes]:
-        return [f"{path}/infer".encode() for path in self._model_paths(part)]
-
-    def _model_paths(self, part: str) -> tuple[str, ...]:
-        """What the tensor protocol calls a model."""
-        model = f"/v2/models/{self._identity.name}"
-        if part == DEFAULT:
-            return model, f"{model}/versions/{self._identity.version}"
-        return (f"{model}/versions/{part}",)
+        return {**dict.fromkeys(predict_paths(self._identity.name, part), route), f"{at}/read".encode(): reading}
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
@@ -355,16 +339,15 @@ class ModelServer:
             body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
             return Response(200 if self.is_ready else 503, body)
 
-        def stats(request: Request) -> Response:
-            return self._told_statistics([part])
-
         routes: dict[bytes, Route] = {}
-        model = f"/v2/models/{self._identity.name}"
-        for path in self._model_paths(part):
+        paths = model_paths(self._identity.name, self._identity.version, part)
+        for path in paths:
             routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
             routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))
-            routes[f"{path}/stats".encode()] = _get(stats if path != model else self._all_statistics)
+            of_all = len(paths) > 1 and path == paths[0]
+            stats = partial(self._told_statistics, self._served if of_all else [part])
+            routes[f"{path}/stats".encode()] = _get(stats)
             routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
         return routes
 

@@ -1,5 +1,6 @@
 """Compiles the library: a few seconds, once per environment and version. No server does this, only set-up and tests."""
 
+import json
 import os
 import shlex
 import shutil
@@ -10,14 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from serving.native.place import FLAGS, SOURCE, Note, digest_of, file_name, note_of, sources
+from serving.native.place import FLAGS, SOURCE, digest_of, file_name, note_of, sources
 
 COMPILERS: Final = ("c++", "g++", "clang++")
 TIMEOUT_S: Final = 300.0
-# The C++ library goes into the file, as the process may have another one, or none.
-_STATIC: Final = ("-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL") if sys.platform == "linux" else ()
+# The C++ library goes into the file, unseen by others, as the process may have another one, or none. Not every linker
+# knows how to say so: what is tried, one after the other.
+_LINKED: Final = (
+    (("-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"), ("-static-libstdc++",), ())
+    if sys.platform == "linux"
+    else ((),)
+)
 
 
 class CannotBuild(Exception):
@@ -43,8 +47,8 @@ def build(folder: Path, command: Sequence[str], more_flags: Sequence[str] = ()) 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as scratch:
         made, note = Path(scratch) / library.name, Path(scratch) / "note"
-        _compile([*command, *FLAGS, *_STATIC, *more_flags, "-o", str(made)])
-        note.write_bytes(msgspec.json.encode(Note(digest_of(made), shlex.join(command))))
+        _compile([*command, *FLAGS, *more_flags, "-o", str(made)])
+        note.write_text(json.dumps({"sha256": digest_of(made), "compiler": shlex.join(command)}), "utf-8")
         made.replace(library)
         note.replace(note_of(library))
     return library
@@ -53,19 +57,25 @@ def build(folder: Path, command: Sequence[str], more_flags: Sequence[str] = ()) 
 def is_right(library: Path) -> bool:
     """Whether it is there as its note says."""
     try:
-        note = msgspec.json.decode(note_of(library).read_bytes(), type=Note)
-        return digest_of(library) == note.sha256
-    except (OSError, msgspec.MsgspecError):
+        note = json.loads(note_of(library).read_bytes())
+        return isinstance(note, dict) and digest_of(library) == note.get("sha256")
+    except (OSError, ValueError):
         return False
 
 
 def _compile(command: list[str]) -> None:
     units = [str(path) for path in sources() if path.suffix == ".cpp"]
-    try:
-        done = subprocess.run(
-            [*command, f"-I{SOURCE}", *units], capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotBuild(str(error)) from error
-    if done.returncode:
-        raise CannotBuild(f"{command[0]} says: {done.stderr.strip()[-2000:]}")
+    for linked in _LINKED:
+        try:
+            done = subprocess.run(
+                [*command, *linked, f"-I{SOURCE}", *units],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT_S,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CannotBuild(str(error)) from error
+        if done.returncode == 0:
+            return
+    raise CannotBuild(f"{command[0]} says: {done.stderr.strip()[-2000:]}")

@@ -1,6 +1,7 @@
 """Where the compiled library lies, and what it must be: a file named by the digest of its sources and the platform.
 
-Beside it lies a note with its own digest, so that a file that was cut short or changed is never loaded.
+Beside it lies a note with its own digest, so that a file that was cut short or changed is never loaded. This module and
+`building` need no package: images compile before there is any.
 """
 
 import hashlib
@@ -10,8 +11,6 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 SOURCE: Final = Path(__file__).parent / "source"
 VARIABLE: Final = "PORTSIDE_NATIVE"  # "off", or the folder to look into
 OFF: Final = "off"
@@ -19,13 +18,6 @@ FLAGS: Final = (
     *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"),
     *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion"),
 )
-
-
-class Note(msgspec.Struct):
-    """What lies beside a library."""
-
-    sha256: str
-    compiler: str
 
 
 def is_off() -> bool:

@@ -47,6 +47,7 @@ class QuickWay:
                 about = b"authorization: %b\r\n" % self._token if self._token else b""
                 prove(self.answer, scorer, oip, targets, sample, about)
             except Untold:
+                del self._models[model.number + 1]
                 self._library.function("forget")(self._server, model.number)
                 raise
         except Untold as reason:
@@ -56,6 +57,10 @@ class QuickWay:
             scorer.statistics.fold()
             scorer.statistics.forget()  # what was tried
         return True
+
+    def knows(self, scorer: Scorer) -> bool:
+        """Whether some requests of this model are answered here."""
+        return any(each is scorer for _, _, each in self._models.values())
 
     def answer(self, data: bytes) -> bytes | None:
         """The whole response to what is one whole request of the plain kind; `None` for anything else."""
