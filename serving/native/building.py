@@ -41,8 +41,8 @@ def build(folder: Path, command: Sequence[str], more_flags: Sequence[str] = ()) 
 
     It appears all at once, so that several may build side by side.
     """
-    library = folder / file_name()
-    if is_right(library) and not more_flags:
+    library = folder / file_name(more_flags)
+    if is_right(library):
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as scratch:

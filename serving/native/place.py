@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +39,9 @@ def sources() -> list[Path]:
     return sorted(path for path in SOURCE.iterdir() if path.suffix in (".cpp", ".hpp"))
 
 
-def file_name() -> str:
+def file_name(more_flags: Sequence[str] = ()) -> str:
     """The name of the library for these sources on this platform. Raises `OSError`."""
-    digest = hashlib.sha256(" ".join(FLAGS).encode())
+    digest = hashlib.sha256(" ".join([*FLAGS, *more_flags]).encode())
     for path in sources():
         digest.update(b"%b\0%b\0" % (path.name.encode(), path.read_bytes()))
     return f"portside-{digest.hexdigest()[:16]}-{sysconfig.get_platform()}.so"

@@ -20,7 +20,7 @@ from serving.native.library import Library
 from serving.native.way import QuickWay
 from tests.e2e.environments import ROOT
 from tests.serving.native.both_ways import echo_model, serve
-from tests.serving.native.compilers import some_compiler
+from tests.serving.native.compilers import built_folder, some_compiler
 from tests.serving.native.requests import Chance
 
 EXAMPLES = ("iris", "diabetes", "wine-clusters", "breast-cancer-anomaly", "digits-image", "digits-pca")
@@ -34,19 +34,20 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--sanitized", action="store_true")
+    parser.add_argument("--echo-only", action="store_true", help="of the models only those that need no loading")
     parser.add_argument("--library", type=Path, help="the library, instead of one that is built now")
     options = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="portside-native-") as folder:
         if options.sanitized:
-            return sanitized(Path(folder), options.seconds, options.seed)
-        library = options.library or build(Path(folder), some_compiler())
-        return asyncio.run(campaign(library, Path(folder), options.seconds, options.seed))
+            return sanitized([word for word in words if word != "--sanitized"])
+        library = options.library or build(built_folder(), some_compiler())
+        models = [] if options.echo_only else [ROOT / "examples" / f"{name}.onnx" for name in EXAMPLES]
+        models += [echo_model(Path(folder) / f"echo-{width}.onnx", width=width) for width in (None, 1, 3)]
+        return asyncio.run(campaign(library, models, options.seconds, options.seed))
 
 
-async def campaign(library: Path, folder: Path, seconds: float, seed: int) -> int:
+async def campaign(library: Path, models: Sequence[Path], seconds: float, seed: int) -> int:
     """Ask one model after the other, until time is over."""
-    models = [ROOT / "examples" / f"{name}.onnx" for name in EXAMPLES]
-    models += [echo_model(folder / f"echo-{width}.onnx", width=width) for width in (None, 1, 3)]
     both = [serve(model, QuickWay(Library(library))) for model in models]
     asked = answered = 0
     until = time.monotonic() + seconds
@@ -61,11 +62,11 @@ async def campaign(library: Path, folder: Path, seconds: float, seed: int) -> in
     return 0 if answered else 1
 
 
-def sanitized(folder: Path, seconds: float, seed: int) -> int:
+def sanitized(words: Sequence[str]) -> int:
     """The same with checks, where the machine's compiler has them; without them that is said."""
     command = some_compiler()
     try:
-        library = build(folder, command, SANITIZERS)
+        library = build(built_folder(), command, SANITIZERS)
         # The second is there for others in the process, who throw.
         preloaded = [_runtime(command, name) for name in ("libasan.so", "libstdc++.so.6")]
     except (CannotBuild, OSError, subprocess.CalledProcessError) as error:
@@ -78,8 +79,7 @@ def sanitized(folder: Path, seconds: float, seed: int) -> int:
         "PYTHONPATH": str(ROOT),
         "PYTHONMALLOC": "malloc",  # so that a byte beyond a request is seen
     }
-    words = ["--seconds", str(seconds), "--seed", str(seed), "--library", str(library)]
-    command = [sys.executable, "-m", "tests.serving.native.campaign", *words]
+    command = [sys.executable, "-m", "tests.serving.native.campaign", *words, "--library", str(library)]
     return subprocess.run(command, env=environment, check=False).returncode
 
 

@@ -19,6 +19,11 @@ def some_compiler() -> list[str]:
     return compiler() or zig()
 
 
+def built_folder() -> Path:
+    """Where tests build to: a folder for all of them, which holds a file for each state of the sources."""
+    return user_cache_path("portside", appauthor=False) / "native"
+
+
 def zig() -> list[str]:
     """Zig's, from an environment in the cache folder, made once per lock."""
     lock = ROOT / "requirements" / "compiler.txt"

@@ -9,15 +9,15 @@ from serving.native.building import build
 from serving.native.library import Library
 from serving.native.way import QuickWay
 from tests.serving.native.both_ways import BothWays, serve
-from tests.serving.native.compilers import some_compiler
+from tests.serving.native.compilers import built_folder, some_compiler
 
 Serve = Callable[..., BothWays]
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def library() -> Library:
     """The library as it is now, whatever set-up has built."""
-    return Library(build(tmp_path_factory.mktemp("native"), some_compiler()))
+    return Library(build(built_folder(), some_compiler()))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.telemetry import resident_bytes
 from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request
 from tests.serving.native.conftest import Serve
 from tests.serving.native.requests import Chance
@@ -100,3 +101,27 @@ async def test_more_than_one_answer_keeps_is_left_to_python(served: Serve, tmp_p
     few, longer = ({"inputs": [{"in_FP64": 0.1}] * count} for count in (10, 200))
     assert await both.compare(request(json.dumps(few).encode(), headers=coded))
     assert both.compiled(request(json.dumps(longer).encode(), headers=coded)) is None  # it may be compressed
+
+
+async def test_what_is_answered_is_counted_as_python_counts_it(served: Serve, repository_root: Path) -> None:
+    both = served(repository_root / "examples" / "iris.onnx")
+    one = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
+    for count in range(3_000):  # more than the library keeps figures of
+        body = one if count % 3 else {"inputs": [one["inputs"]] * 2}
+        assert both.compiled(request(json.dumps(body).encode()))
+    told = both.scorer.statistics.entry("iris", "3")
+    assert (told["inference_count"], told["execution_count"]) == (4_000, 3_000)
+    sizes = {each["batch_size"]: each["compute_infer"]["count"] for each in told["batch_stats"]}  # type: ignore[attr-defined]
+    assert sizes == {1: 2_000, 2: 1_000}
+
+
+async def test_memory_does_not_grow_with_requests(served: Serve, repository_root: Path) -> None:
+    both = served(repository_root / "examples" / "iris.onnx")
+    chance = Chance(both.scorer.signature, SEED)
+    requests = [chance.request() for _ in range(200)]
+    for each in requests * 20:
+        both.compiled(each)
+    before = resident_bytes()
+    for each in requests * 100:
+        both.compiled(each)
+    assert resident_bytes() - before < 2**20
