@@ -21,7 +21,7 @@ from serving.grpc_room import RoomedApplication
 from serving.heads import bearer
 from serving.inspect import encode_refusal
 from serving.messages import ResponseEncoder
-from serving.native.way import open_way
+from serving.native.way import LARGEST_BYTES, open_way
 from serving.open import open_grpc_server
 from serving.parts.loading import LoadedParts
 from serving.payloads import BoundedFile, SampledApplication, log_lines
@@ -97,8 +97,9 @@ class _Run:
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
         encoder, room, application = ResponseEncoder(), self._server.room, self._application
-        # Who writes requests down must see them all.
-        quick = self._quick.answer if self._quick is not None and application is self._server else None
+        quick = self._quick.answer if self._quick is not None else None
+        if application is not self._server or self._listen.max_body_bytes < LARGEST_BYTES:
+            quick = None  # who writes requests down, or refuses small ones, must see them all
 
         def connection() -> Connection:
             return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room, quick)

@@ -20,6 +20,7 @@ from serving.score import Scorer
 from serving.statistics import now
 
 _OUT_BYTES: Final = 1 << 19  # as there
+LARGEST_BYTES: Final = 32 * 1024  # of a request, as there
 _LOWER: Final = 0xFFFF_FFFF
 
 
@@ -63,10 +64,11 @@ class QuickWay:
         return any(each is scorer for _, _, each in self._models.values())
 
     def answer(self, data: bytes) -> bytes | None:
-        """The whole response to what is one whole request of the plain kind; `None` for anything else."""
+        """The whole response to what is one whole request of the plain kind; nothing yet (empty) to the begin of one,
+        and `None` for anything else."""
         asked = self._ask(self._server, data, len(data))
-        if not asked:
-            return None
+        if asked <= 0:
+            return b"" if asked else None
         model, pace, scorer = self._models[asked >> 32]
         if not pace.fits_loop(len(data)):
             return None

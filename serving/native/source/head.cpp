@@ -68,12 +68,20 @@ bool length_of(const Text& value, size_t& bytes) {
 // A time that is not over before the request is read: it begins with a digit that is no zero.
 bool is_some_time(const Text& value) { return value.size > 0 && value.at[0] >= '1' && value.at[0] <= '9'; }
 
+// Whatever character set it says, JSON has but one.
+bool is_json(const Text& value) {
+    constexpr char name[] = "application/json";
+    constexpr size_t size = sizeof name - 1;
+    if (value.size < size || !Text{value.at, size}.is(name)) return false;
+    return value.size == size || value.at[size] == ';';
+}
+
 bool take_meaning(Meaning meaning, const Text& value, Head& head) {
     switch (meaning) {
         case Meaning::none:
         case Meaning::host: return true;
         case Meaning::length: return length_of(value, head.body_bytes);
-        case Meaning::type: return value.is("application/json");
+        case Meaning::type: return is_json(value);
         case Meaning::accept: return value.is("*/*") || value.is("application/json");
         case Meaning::coding: head.may_be_coded = true; return true;
         case Meaning::connection: head.says_keep_alive = true; return is_alike(value, "keep-alive");

@@ -16,6 +16,7 @@ namespace {
 constexpr int32_t VERSION = 1;
 constexpr size_t OUT_BYTES = 1 << 19, HEAD_BYTES = 256;
 constexpr size_t MOST_MODELS = 64, MOST_INPUTS = 64, MOST_KEYS = 4096, MOST_PIECES = 4096, MOST_ROUTES = 512;
+constexpr size_t LARGEST_REQUEST = 32 * 1024;  // what is larger does not belong onto the loop
 constexpr size_t LARGEST_TABLE = 2048;  // of bytes; larger ones have a way of their own in Python (`json_table`)
 constexpr size_t SMALLEST_CODED = 1400;  // of an answer that may be compressed
 
@@ -89,18 +90,20 @@ const Route* route_of(const Server& server, const Text& target) {
     return nullptr;
 }
 
-bool parse(Server& server, Cursor& request) {
-    Head head;
-    if (!parse_head(request, head) || request.left() != head.body_bytes) return false;
-    if (!server.token.empty() && !is_token(server.token, head.authorization)) return false;
-    const Route* route = route_of(server, head.target);
-    if (!route) return false;
+// What a head asks for, if that is something here: a plain request of which no byte too many has come.
+const Route* parse_head(Server& server, Cursor& request, Head& head) {
+    if (!parse_head(request, head) || request.left() > head.body_bytes) return nullptr;
+    if (!server.token.empty() && !is_token(server.token, head.authorization)) return nullptr;
+    return route_of(server, head.target);
+}
+
+bool parse_body(Server& server, Cursor& request, const Head& head, const Route* route) {
     Model& model = server.models[route->model];
     server.asked = Asked{};
     server.asked.says_keep_alive = head.says_keep_alive;
     server.asked.may_be_coded = head.may_be_coded;
-    auto* const parse_body = route->is_tensors ? parse_tensors : parse_prediction;
-    if (!parse_body(request, model, server.values, server.asked)) return false;
+    auto* const parse = route->is_tensors ? parse_tensors : parse_prediction;
+    if (!parse(request, model, server.values, server.asked)) return false;
     request.skip_space();
     if (!request.at_end() || (server.asked.form == TABLE && head.body_bytes >= LARGEST_TABLE)) return false;
     server.model = &model;
@@ -244,12 +247,17 @@ int32_t portside_forget(Server* server, int32_t model_at) {
 }
 
 // Parse and validate one whole request: the model's number plus one in the upper half and the records in the lower one,
-// once the engine's buffers hold them.
+// once the engine's buffers hold them. -1 for the begin of one, whose rest is still to come.
 int64_t portside_ask(Server* server, const char* data, size_t size) {
     server->model = nullptr;
+    if (size > LARGEST_REQUEST) return 0;
     server->begun = now();
     Cursor request(data, data + size);
-    if (!parse(*server, request)) return 0;
+    Head head;
+    const Route* route = parse_head(*server, request, head);
+    if (!route || head.body_bytes > LARGEST_REQUEST) return 0;
+    if (request.left() < head.body_bytes) return -1;
+    if (!parse_body(*server, request, head, route)) return 0;
     server->parsed = now();
     Model* model = server->model;
     if (!validate(*model, server->values, server->asked.records)) {

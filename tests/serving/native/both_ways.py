@@ -100,7 +100,7 @@ class BothWays:
     async def compare(self, data: bytes) -> bool:
         """Hold one against the other; whether the compiled way had an answer."""
         compiled = self.compiled(data)
-        if compiled is None:
+        if not compiled:
             return False
         expected = await self.pythons(data)
         assert compiled == expected, f"to {data!r}\n{compiled!r}\ninstead of\n{expected!r}"

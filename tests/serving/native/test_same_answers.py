@@ -59,18 +59,20 @@ async def test_numbers_of_any_length_are_rounded_as_python_does(served: Serve, t
         assert await both.compare(request(body.encode()))
 
 
-async def test_a_request_cut_short_anywhere_is_left_to_python(served: Serve, repository_root: Path) -> None:
+async def test_a_request_cut_short_in_its_head_is_left_to_python(served: Serve, repository_root: Path) -> None:
     both = served(repository_root / "examples" / "iris.onnx")
     whole = request(b'{"inputs":[{"float_input":[5.1,3.5,1.4,0.2]}]}')
     assert await both.compare(whole)
-    assert [end for end in range(len(whole)) if both.compiled(whole[:end])] == []
+    body = whole.index(b"\r\n\r\n") + 4
+    assert {both.compiled(whole[:end]) for end in range(body)} == {None}
+    assert {both.compiled(whole[:end]) for end in range(body, len(whole))} == {b""}  # it waits for the rest
     assert both.compiled(whole + b"\r\n") is both.compiled(whole + whole) is None
 
 
 async def test_a_length_that_lies_is_left_to_python(served: Serve, repository_root: Path) -> None:
     both = served(repository_root / "examples" / "iris.onnx")
     body = b'{"inputs":{"float_input":[5.1,3.5,1.4,0.2]}}'
-    for length in (b"0", b"-1", b"+44", b"044", b"43", b"45", b"99999999999999999999", b"4 4", b"0x2c", b""):
+    for length in (b"0", b"-1", b"+44", b"044", b"43", b"99999999999999999999", b"4 4", b"0x2c", b""):
         head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %b\r\n\r\n" % length
         assert both.compiled(head + body) is None
 
