@@ -48,7 +48,7 @@ PROGRAM = re.compile(r"^```python\n(.*?)^```\n(?:<!-- output -->\n```\w+\n(.*?)^
 OTHER_VARIABLES = frozenset(
     {"PORTSIDE_API", "PORTSIDE_TOKEN", "PORTSIDE_JAVA_HOME"}
     | {"PORTSIDE_SERVICE", "PORTSIDE_MODEL", "PORTSIDE_VERSION", "PORTSIDE_REPLICA", "PORTSIDE_CONFIG_DIR"}
-    | {"PORTSIDE_MAX_BATCH", "PORTSIDE_ACCESS_LOG", "PORTSIDE_SAMPLE_PAYLOADS"}
+    | {"PORTSIDE_NATIVE", "PORTSIDE_MAX_BATCH", "PORTSIDE_ACCESS_LOG", "PORTSIDE_SAMPLE_PAYLOADS"}
 )
 PAGE_S = 120.0
 PORTSIDE = 'portside() { .venv/bin/python -m portside "$@"; }\n'  # what `make setup` puts into .venv/bin
