@@ -21,7 +21,8 @@ from serving.grpc_room import RoomedApplication
 from serving.heads import bearer
 from serving.inspect import encode_refusal
 from serving.messages import ResponseEncoder
-from serving.native.way import LARGEST_BYTES, open_way
+from serving.native.library import NotThere
+from serving.native.way import LARGEST_BYTES, QuickWay, open_way
 from serving.open import open_grpc_server
 from serving.parts.loading import LoadedParts
 from serving.payloads import BoundedFile, SampledApplication, log_lines
@@ -65,12 +66,20 @@ class _Run:
     def __init__(self, listen: Listen, identity: Identity, out: BinaryIO, tuning: Tuning) -> None:
         self._listen, self._out, self._identity, self._tuning = listen, out, identity, tuning
         token = None if listen.socket_path else listen.token
-        self._quick = open_way(bearer(token) or b"")
+        self._quick, self._without = self._open_way(token)
         self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes, self._quick)
         self._application = self._watched()
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
         self._grpc: GrpcServer | None = None
+
+    @staticmethod
+    def _open_way(token: str | None) -> tuple[QuickWay | None, str]:
+        """The compiled way, or why there is none."""
+        try:
+            return open_way(bearer(token) or b""), ""
+        except NotThere as reason:
+            return None, f"small requests are answered by Python: {reason}\n"
 
     async def serve(self, load: Callable[[], LoadedParts]) -> int:
         loop = asyncio.get_running_loop()
@@ -168,7 +177,7 @@ class _Run:
         self._take_signals(asyncio.get_running_loop())
         self._server.serve(loaded.default.scorer, loaded.default.call_s, loaded.by_key)
         took_s, runs_on = time.monotonic() - begun, loaded.default.scorer.execution_provider
-        sys.stderr.write(f"{self._identity.name} is ready after {took_s:.2f} s, on {runs_on}\n")
+        sys.stderr.write(f"{self._identity.name} is ready after {took_s:.2f} s, on {runs_on}\n{self._without}")
         return 0
 
     async def _drain(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from serving.native.bound import BoundModel, Named
-from serving.native.library import Library, NotThere, open_library
+from serving.native.library import Library, open_library
 from serving.native.telling import Untold
 from serving.native.trial import Sample, prove
 from serving.pace import Pace
@@ -52,7 +52,7 @@ class QuickWay:
                 self._library.function("forget")(self._server, model.number)
                 raise
         except Untold as reason:
-            sys.stderr.write(f"{scorer.identity.name} is answered by Python alone: {reason}\n")
+            sys.stderr.write(f"small requests to {scorer.identity.name} are answered by Python: {reason}\n")
             return False
         finally:
             scorer.statistics.fold()
@@ -91,13 +91,9 @@ class QuickWay:
                 raise Untold("there are more models than what is compiled takes")
 
 
-def open_way(token: bytes = b"") -> QuickWay | None:
-    """The compiled way, where its library was built; the log says so where it was not."""
-    try:
-        return QuickWay(open_library(), token)
-    except NotThere as reason:
-        sys.stderr.write(f"small predictions are answered by Python alone: {reason}\n")
-        return None
+def open_way(token: bytes = b"") -> QuickWay:
+    """The compiled way, where its library was built. Raises `NotThere`."""
+    return QuickWay(open_library(), token)
 
 
 def _sample(scorer: Scorer) -> Sample:

@@ -63,13 +63,12 @@ void put_value(Writer& out, const Output& output, size_t at, const std::string& 
     }
 }
 
-// The place of the best value of a row as numpy finds it: the first of several, and NaN is better than any.
+// The place of the best value of a row of reals as numpy finds it: the first of several, and NaN is better than any.
 size_t best_of(const Output& output, size_t begin, bool is_greatest) {
     size_t best = 0;
     for (size_t at = 0; at < output.width; ++at) {
-        const double number = is_real(output) ? real_at(output, begin + at) : static_cast<double>(whole_at(output, begin + at));
+        const double number = real_at(output, begin + at), other = real_at(output, begin + best);
         if (std::isnan(number)) return at;
-        const double other = is_real(output) ? real_at(output, begin + best) : static_cast<double>(whole_at(output, begin + best));
         if (is_greatest ? number > other : number < other) best = at;
     }
     return best;
@@ -100,7 +99,8 @@ void put_piece(Writer& out, const Model& model, const Piece& piece, size_t recor
         case Tell::outlier: put_truth(out, output, begin + piece.offset, true); break;
         case Tell::greatest:
         case Tell::least: {
-            const size_t best = best_of(output, begin, piece.tell == Tell::greatest);
+            const bool is_greatest = piece.tell == Tell::greatest;
+            const size_t best = is_real(output) ? best_of(output, begin, is_greatest) : piece.texts.size();
             if (best < piece.texts.size()) {
                 out.text(piece.texts[best]);
             } else {
@@ -110,7 +110,8 @@ void put_piece(Writer& out, const Model& model, const Piece& piece, size_t recor
     }
 }
 
-void put_records(Writer& out, const Model& model, const std::vector<Piece>& pieces, const std::string& end, size_t records) {
+void put_records(Writer& out, const Model& model, const std::vector<Piece>& pieces, const std::string& end,
+                 size_t records) {
     for (size_t record = 0; record < records; ++record) {
         if (record) out.put(',');
         for (const Piece& piece : pieces) put_piece(out, model, piece, record);

@@ -88,6 +88,7 @@ struct Values {
     std::vector<Value> of;
     std::vector<uint64_t> seen;  // the last record (of all that ever were) that had this value
     uint64_t serial = 0;
+    std::vector<const Key*> columns;  // of a table
 };
 
 bool parse_prediction(Cursor& body, const Model& model, Values& values, Asked& asked);  // question.cpp

@@ -1,5 +1,5 @@
 // The functions that Python calls, in C's spelling. All of them are called with Python's lock held, the requests by one
-// thread. Texts and numbers that come at load are copied; buffers belong to Python, which keeps them as long as the server.
+// thread. Texts and numbers that come at load are copied; buffers belong to Python, which keeps them.
 //
 // Each returns a negative number for what it does not take, and `portside_ask` and `portside_tell` zero for "not mine".
 #include <ctime>
@@ -61,7 +61,8 @@ void put_two(std::string& text, int number) {
 // RFC 9110, 5.6.7; not by strftime, whose names are those of the locale.
 void refresh_date(Server& server) {
     static const char* const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char* const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char* const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     std::timespec time{};
     clock_gettime(CLOCK_REALTIME, &time);
     if (time.tv_sec == server.second) return;
@@ -108,6 +109,21 @@ bool parse_body(Server& server, Cursor& request, const Head& head, const Route* 
     if (!request.at_end() || (server.asked.form == TABLE && head.body_bytes >= LARGEST_TABLE)) return false;
     server.model = &model;
     return true;
+}
+
+// Write the head so that it ends where the body begins; its size, or nothing where it is too long.
+size_t put_head(Server& server, size_t body_bytes) {
+    refresh_date(server);
+    char text[HEAD_BYTES];
+    Writer head(text, text + sizeof text);
+    head.text(server.date);
+    if (server.asked.says_keep_alive) head.text("connection: keep-alive\r\n");
+    head.text("content-length: ");
+    head.natural(body_bytes);
+    head.text("\r\n\r\n");
+    if (!head.is_whole()) return 0;
+    std::memcpy(server.out.data() + HEAD_BYTES - head.size(), text, head.size());
+    return head.size();
 }
 
 void stamp(Server& server, int64_t computed) {
@@ -157,8 +173,8 @@ int32_t portside_model(Server* server, int64_t most_records, size_t most_stamped
     return static_cast<int32_t>(server->models.size() - 1);
 }
 
-int32_t portside_input(Server* server, int32_t model_at, const char* name, size_t size, const char* word, size_t word_size,
-                       int32_t datatype, const int64_t* dimensions, size_t rank, char* buffer) {
+int32_t portside_input(Server* server, int32_t model_at, const char* name, size_t size, const char* word,
+                       size_t word_size, int32_t datatype, const int64_t* dimensions, size_t rank, char* buffer) {
     Model* model = model_of(server, model_at);
     if (!model || model->inputs.size() == MOST_INPUTS || rank > MOST_RANK || !buffer) return -1;
     if (datatype < 0 || datatype >= static_cast<int32_t>(Datatype::code)) return -1;
@@ -169,8 +185,9 @@ int32_t portside_input(Server* server, int32_t model_at, const char* name, size_
         if (width > MOST_VALUES) return -1;
     }
     if ((model->width + width) * static_cast<size_t>(model->most_records) > MOST_VALUES) return -1;
-    model->inputs.push_back(Input{std::string(name, size), std::string(word, word_size), static_cast<Datatype>(datatype),
-                                  std::vector<int64_t>(dimensions, dimensions + rank), width, model->width, buffer});
+    model->inputs.push_back(Input{std::string(name, size), std::string(word, word_size),
+                                  static_cast<Datatype>(datatype), std::vector<int64_t>(dimensions, dimensions + rank),
+                                  width, model->width, buffer});
     model->width += width;
     if (server->values.seen.size() < model->width) server->values.seen.resize(model->width);
     return static_cast<int32_t>(model->inputs.size() - 1);
@@ -202,14 +219,16 @@ int32_t portside_text(Server* server, int32_t model_at, int32_t output, const ch
     return 0;
 }
 
-int32_t portside_piece(Server* server, int32_t model_at, int32_t is_row, const char* before, size_t size, int32_t output,
-                       size_t offset, int32_t tell) {
+int32_t portside_piece(Server* server, int32_t model_at, int32_t is_row, const char* before, size_t size,
+                       int32_t output, size_t offset, int32_t tell) {
     Model* model = model_of(server, model_at);
     if (!model || output < 0 || static_cast<size_t>(output) >= model->outputs.size()) return -1;
     const size_t width = model->outputs[static_cast<size_t>(output)].width;
     std::vector<Piece>& pieces = is_row ? model->row : model->record;
-    if (offset >= width || pieces.size() == MOST_PIECES || tell < 0 || tell > static_cast<int32_t>(Tell::outlier)) return -1;
-    pieces.push_back(Piece{std::string(before, size), static_cast<uint32_t>(output), offset, static_cast<Tell>(tell), {}});
+    if (offset >= width || pieces.size() == MOST_PIECES) return -1;
+    if (tell < 0 || tell > static_cast<int32_t>(Tell::outlier)) return -1;
+    pieces.push_back(
+        Piece{std::string(before, size), static_cast<uint32_t>(output), offset, static_cast<Tell>(tell), {}});
     return 0;
 }
 
@@ -274,29 +293,16 @@ int64_t portside_tell(Server* server) {
     Model* model = server->model;
     if (!model) return 0;
     const int64_t computed = now();
-    char* const out = server->out.data();
-    Writer body(out + HEAD_BYTES, out + OUT_BYTES);
+    Writer body(server->out.data() + HEAD_BYTES, server->out.data() + OUT_BYTES);
     encode(body, *model, server->asked);
     const bool is_long = server->asked.may_be_coded && body.size() >= SMALLEST_CODED;
-    if (body.is_whole() && !is_long) {
-        refresh_date(*server);
-        char text[HEAD_BYTES];
-        Writer head(text, text + sizeof text);
-        head.text(server->date);
-        if (server->asked.says_keep_alive) head.text("connection: keep-alive\r\n");
-        head.text("content-length: ");
-        head.natural(body.size());
-        head.text("\r\n\r\n");
-        if (head.is_whole()) {
-            std::memcpy(out + HEAD_BYTES - head.size(), text, head.size());
-            stamp(*server, computed);
-            server->model = nullptr;
-            const int64_t told = static_cast<int64_t>(HEAD_BYTES - head.size()) << 32 | static_cast<int64_t>(head.size() + body.size());
-            return model->stamped == model->most_stamped ? -told : told;
-        }
-    }
+    const size_t head_bytes = body.is_whole() && !is_long ? put_head(*server, body.size()) : 0;
+    if (head_bytes) stamp(*server, computed);
     server->model = nullptr;
-    return 0;
+    if (!head_bytes) return 0;
+    const size_t begin = HEAD_BYTES - head_bytes, size = head_bytes + body.size();
+    const int64_t told = static_cast<int64_t>(begin) << 32 | static_cast<int64_t>(size);
+    return model->stamped == model->most_stamped ? -told : told;
 }
 
 // Take the rows of figures: `records` and the stamps, oldest first; `rows` has room for as many as the model keeps.

@@ -114,7 +114,7 @@ bool Reader::row(const std::vector<const Key*>& keys) {
 }
 
 bool Reader::table() {
-    static thread_local std::vector<const Key*> keys;  // keeps its memory
+    std::vector<const Key*>& keys = values_.columns;
     keys.clear();
     if (!body_.take(':') || !body_.take('[')) return false;
     do {

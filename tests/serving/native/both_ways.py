@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -132,6 +133,18 @@ def echo_model(path: Path, datatypes: Sequence[str] = tuple(ECHOED), width: int 
     graph = helper.make_graph(nodes, "echo", given, told)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
+    return path
+
+
+def without_labels(source: Path, path: Path) -> Path:
+    """A classifier that answers probabilities only, whose best the label is."""
+    model = onnx.load(str(source))
+    (zipmap,) = (node for node in model.graph.node if node.op_type == "ZipMap")
+    kept = [node for node in model.graph.node if node is not zipmap and model.graph.output[0].name not in node.output]
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend(kept)
+    model.graph.output.append(helper.make_tensor_value_info(zipmap.input[0], TensorProto.FLOAT, ["N", 3]))
+    onnx.save(model, str(path))
     return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.telemetry import resident_bytes
-from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request
+from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request, without_labels
 from tests.serving.native.conftest import Serve
 from tests.serving.native.requests import Chance
 
@@ -27,6 +27,24 @@ async def test_requests_by_chance_to_each_example_are_answered_alike(
     for _ in range(REQUESTS):
         answered += await both.compare(chance.request())
     assert answered > REQUESTS // 5  # else they prove nothing
+
+
+async def test_the_best_of_probabilities_is_the_label_that_python_finds(
+    served: Serve, tmp_path: Path, repository_root: Path
+) -> None:
+    both = served(without_labels(repository_root / "examples" / "iris.onnx", tmp_path / "iris.onnx"))
+    labels = set()
+    for row in (
+        [5.1, 3.5, 1.4, 0.2],
+        [6.0, 2.7, 4.2, 1.3],
+        [7.2, 3.0, 6.0, 2.2],
+        [1e38, 1e38, 1e38, 1e38],
+        [0, 0, 0, 0],
+    ):
+        asked = request(json.dumps({"inputs": {"float_input": row}}).encode())
+        assert await both.compare(asked)
+        labels.add(str(both.compiled(asked)).partition('"label":"')[2].partition('"')[0])
+    assert labels >= {"setosa", "versicolor", "virginica"}
 
 
 @pytest.mark.parametrize("width", [None, 1, 2])
