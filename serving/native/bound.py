@@ -28,6 +28,7 @@ MOST_STAMPED: Final = 2_048  # requests whose figures it keeps until they are ta
 _STAMPS: Final = 6
 _MOST_BOUND = 16  # numbers of records that the engine is bound to at once
 _MOST_TEXTS = 1_024  # different words of one output
+_LONGEST_TEXT = 256
 _ALIGNMENT: Final = 64
 
 
@@ -58,6 +59,7 @@ class BoundModel:
             raise Untold("its engine is not bound to memory")
         self._model: BindableModel = model
         self._bound: dict[int, Callable[[], Texts]] = {}
+        self._is_hopeless = False  # it answers with words that are too many, or too long: each would be asked twice
         asked = _asked(model, sample)
         self._shapes = shapes_of(asked)
         if any(column.dtype != DTYPES[field.datatype] for field in signature.outputs for column in [asked[field.name]]):
@@ -77,9 +79,10 @@ class BoundModel:
 
     def run(self, records: int) -> bool:
         """Ask the engine about the records in the buffers; whether their answers stand in the others."""
-        bound = self._bound.get(records) or self._bind(records)
+        if self._is_hopeless:
+            return False
         try:
-            texts = bound()
+            texts = (self._bound.get(records) or self._bind(records))()
         except PredictionRefused:  # Python says it in words
             return False
         return not texts or self._note(texts, records)
@@ -112,9 +115,10 @@ class BoundModel:
         return True
 
     def _learn(self, words: "_Words", word: object) -> int:
-        if not isinstance(word, str) or len(words.known) >= _MOST_TEXTS:
-            return -1
         text = encoded(word)
+        if not isinstance(word, str) or len(words.known) >= _MOST_TEXTS or len(text) > _LONGEST_TEXT:
+            self._is_hopeless = True
+            return -1
         self._call("text", words.output, text, len(text))
         return words.known.setdefault(word, len(words.known))
 

@@ -70,6 +70,7 @@ struct Model {
     std::vector<Output> outputs;
     std::vector<Piece> record, row;
     std::string frames[FRAMES];
+    size_t record_bytes = 0;       // of the last answer, for each record of it
     std::vector<int64_t> stamps;  // rows of what happened, until somebody takes them
     size_t stamped = 0, most_stamped = 0;
 };

@@ -107,6 +107,9 @@ bool parse_body(Server& server, Cursor& request, const Head& head, const Route* 
     if (!parse(request, model, server.values, server.asked)) return false;
     request.skip_space();
     if (!request.at_end() || (server.asked.form == TABLE && head.body_bytes >= LARGEST_TABLE)) return false;
+    // What is compressed is Python's; as far as the last answer tells, before the engine is asked in vain.
+    if (server.asked.may_be_coded && static_cast<size_t>(server.asked.records) * model.record_bytes >= SMALLEST_CODED)
+        return false;
     server.model = &model;
     return true;
 }
@@ -295,6 +298,7 @@ int64_t portside_tell(Server* server) {
     const int64_t computed = now();
     Writer body(server->out.data() + HEAD_BYTES, server->out.data() + OUT_BYTES);
     encode(body, *model, server->asked);
+    model->record_bytes = body.size() / static_cast<size_t>(server->asked.records);
     const bool is_long = server->asked.may_be_coded && body.size() >= SMALLEST_CODED;
     const size_t head_bytes = body.is_whole() && !is_long ? put_head(*server, body.size()) : 0;
     if (head_bytes) stamp(*server, computed);

@@ -136,6 +136,18 @@ def echo_model(path: Path, datatypes: Sequence[str] = tuple(ECHOED), width: int 
     return path
 
 
+def telling_model(path: Path) -> Path:
+    """A model that writes the number it is given in words."""
+    given = [helper.make_tensor_value_info("x", TensorProto.INT64, ["N"])]
+    told = [helper.make_tensor_value_info("words", TensorProto.STRING, ["N"])]
+    nodes = [helper.make_node("Cast", ["x"], ["words"], to=TensorProto.STRING)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "words", given, told), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def without_labels(source: Path, path: Path) -> Path:
     """A classifier that answers probabilities only, whose best the label is."""
     model = onnx.load(str(source))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.telemetry import resident_bytes
-from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request, without_labels
+from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request, telling_model, without_labels
 from tests.serving.native.conftest import Serve
 from tests.serving.native.requests import Chance
 
@@ -145,3 +145,11 @@ async def test_memory_does_not_grow_with_requests(served: Serve, repository_root
     for each in requests * 100:
         both.compiled(each)
     assert resident_bytes() - before < 2**20
+
+
+async def test_a_model_of_too_many_words_is_left_to_python(served: Serve, tmp_path: Path) -> None:
+    both = served(telling_model(tmp_path / "words.onnx"))
+    asked = [request(json.dumps({"inputs": {"x": number}}).encode()) for number in range(1_100)]
+    assert [await both.compare(each) for each in asked[:3]] == [True] * 3
+    assert [both.compiled(each) is None for each in asked[3:]].count(True) == 1_100 - 1_024
+    assert both.compiled(asked[0]) is None  # as each would be asked twice
