@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.answers import Answers
 from serving.datatypes import DTYPES
 from serving.engines.base import BindableModel, Columns, LoadedModel, PredictionRefused, Texts
-from serving.native.library import Library
+from serving.native.library import Server
 from serving.native.telling import Leaf, Told, Untold, encoded, record_of, shapes_of, told
 from serving.score import Scorer
 from serving.signature import Datatype, InputField, OutputField
@@ -51,9 +51,9 @@ class _Words:
 class BoundModel:
     """A model in the library's hands. Lives on the loop."""
 
-    def __init__(self, library: Library, server: int, scorer: Scorer, named: Named, sample: Columns) -> None:
+    def __init__(self, server: Server, scorer: Scorer, named: Named, sample: Columns) -> None:
         """`sample` is one checked record. Raises `Untold` for a model that only Python can serve."""
-        self._library, self._server, self._scorer = library, server, scorer
+        self._server, self._scorer = server, scorer
         signature, model = scorer.signature, scorer.loaded
         if signature.batch != "stack" or not isinstance(model, BindableModel):
             raise Untold("its engine is not bound to memory")
@@ -74,7 +74,7 @@ class BoundModel:
         self._name_keys()
         self._tell_tensors(named)
         self._tell_records()
-        self._take = library.function("take")
+        self._take = server.library.function("take")
         scorer.statistics.also_count(self._taken)
 
     def run(self, records: int) -> bool:
@@ -90,7 +90,7 @@ class BoundModel:
     def _call(self, name: str, *arguments: object) -> int:
         """Tell the library something of the model. Raises `Untold` where it does not take it."""
         given = arguments if name == "model" else (self.number, *arguments)
-        answer: int = self._library.function(name)(self._server, *given)
+        answer: int = self._server.library.function(name)(self._server.at, *given)
         if answer < 0:
             raise Untold(f"it is larger than what is compiled: {name}")
         return answer
@@ -124,7 +124,7 @@ class BoundModel:
 
     def _taken(self) -> NDArray[np.int64]:
         rows = np.empty((MOST_STAMPED, _STAMPS), np.int64)
-        count = self._take(self._server, self.number, rows.ctypes.data)
+        count = self._take(self._server.at, self.number, rows.ctypes.data)
         return rows[:count]
 
     # What the library is told.

@@ -4,6 +4,7 @@ Through ctypes, with the interpreter's lock held: a call takes 0.3 µs so, and n
 """
 
 import ctypes
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -64,6 +65,17 @@ class Library:
         arguments, function.restype = _FUNCTIONS[name]
         function.argtypes = list(arguments)
         return function
+
+
+class Server:
+    """What the library keeps for one model server, for as long as anybody has this."""
+
+    def __init__(self, library: Library, token: bytes) -> None:
+        """`token` is the whole value that an Authorization header must have; empty: none is asked for."""
+        self.library, self.at = library, library.function("open")(token, len(token))
+        if not self.at:
+            raise MemoryError("there is none for the compiled way")
+        weakref.finalize(self, library.function("close"), self.at)
 
 
 def open_library() -> Library:

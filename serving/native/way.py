@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from serving.native.bound import BoundModel, Named
-from serving.native.library import Library, open_library
+from serving.native.library import Library, Server, open_library
 from serving.native.telling import Untold
 from serving.native.trial import Sample, prove
 from serving.pace import Pace
@@ -30,7 +30,8 @@ class QuickWay:
     def __init__(self, library: Library, token: bytes = b"") -> None:
         """`token` is the whole value that an Authorization header must have; empty: none is asked for."""
         self._library, self._token = library, token
-        self._server: int = library.function("open")(token, len(token))
+        self._kept = Server(library, token)
+        self._server: int = self._kept.at
         out = library.function("out")(self._server)
         self._out = memoryview((ctypes.c_char * _OUT_BYTES).from_address(out)).cast("B")
         self._ask, self._tell = library.function("ask"), library.function("tell")
@@ -41,7 +42,7 @@ class QuickWay:
         try:
             sample = _sample(scorer)
             named = Named(oip.tensors.name, oip.tensors.version)
-            model = BoundModel(self._library, self._server, scorer, named, sample.columns)
+            model = BoundModel(self._kept, scorer, named, sample.columns)
             self._models[model.number + 1] = (model, pace, scorer)
             try:
                 self._open(model, targets)

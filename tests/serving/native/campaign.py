@@ -20,7 +20,7 @@ from serving.native.library import Library
 from serving.native.way import QuickWay
 from tests.e2e.environments import ROOT
 from tests.serving.native.both_ways import echo_model, serve
-from tests.serving.native.compilers import built_folder, some_compiler
+from tests.serving.native.compilers import built_folder, built_library, some_compiler
 from tests.serving.native.requests import Chance
 
 EXAMPLES = ("iris", "diabetes", "wine-clusters", "breast-cancer-anomaly", "digits-image", "digits-pca")
@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="portside-native-") as folder:
         if options.sanitized:
             return sanitized([word for word in words if word != "--sanitized"])
-        library = options.library or build(built_folder(), some_compiler())
+        library = options.library or built_library()
         models = [] if options.echo_only else [ROOT / "examples" / f"{name}.onnx" for name in EXAMPLES]
         models += [echo_model(Path(folder) / f"echo-{width}.onnx", width=width) for width in (None, 1, 3)]
         return asyncio.run(campaign(library, models, options.seconds, options.seed))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from serving.native.building import compiler
+from serving.native.building import CannotBuild, build, compiler
 from tests.e2e.environments import ROOT, make_environment
 
 FINISHED = ".finished"
@@ -17,6 +17,14 @@ FINISHED = ".finished"
 def some_compiler() -> list[str]:
     """Its command."""
     return compiler() or zig()
+
+
+def built_library() -> Path:
+    """The library, built once for each state of its sources; by Zig where the machine's compiler is too old."""
+    try:
+        return build(built_folder(), some_compiler())
+    except CannotBuild:
+        return build(built_folder(), zig())
 
 
 def built_folder() -> Path:

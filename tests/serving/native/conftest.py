@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.native.building import build
 from serving.native.library import Library
 from serving.native.way import QuickWay
 from tests.serving.native.both_ways import BothWays, serve
-from tests.serving.native.compilers import built_folder, some_compiler
+from tests.serving.native.compilers import built_library
 
 Serve = Callable[..., BothWays]
 
@@ -17,7 +16,7 @@ Serve = Callable[..., BothWays]
 @pytest.fixture(scope="session")
 def library() -> Library:
     """The library as it is now, whatever set-up has built."""
-    return Library(build(built_folder(), some_compiler()))
+    return Library(built_library())
 
 
 @pytest.fixture
