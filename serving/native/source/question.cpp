@@ -22,6 +22,8 @@ class Reader {
     bool tensor(uint64_t& given);
     bool tensor_data(const Input& input);
     bool shape(const Input& input);
+    bool nothing();
+    bool id();
     bool nested(const Input& input, const Key* key, size_t axis, Value*& to);
     bool value_of(const Key& key);
     const Key* key_of(const Text& name, size_t likely);
@@ -179,6 +181,24 @@ bool Reader::tensor_data(const Input& input) {
     return body_.take(']');
 }
 
+// Parameters that ask for nothing, as several clients send them.
+bool Reader::nothing() {
+    body_.skip_space();
+    return body_.take_word("null") || (body_.take('{') && body_.take('}'));
+}
+
+// A text that is told again, and so must be ASCII: else it would have to be UTF-8.
+bool Reader::id() {
+    body_.skip_space();
+    if (body_.take_word("null")) return true;
+    if (!body_.take_string(asked_.id)) return false;
+    asked_.has_id = true;
+    for (size_t at = 0; at < asked_.id.size; ++at) {
+        if (static_cast<unsigned char>(asked_.id.at[at]) >= 0x7f) return false;
+    }
+    return true;
+}
+
 // The members in the order in which every client writes them: what its data means must be known before them.
 bool Reader::tensor(uint64_t& given) {
     Text name, text;
@@ -200,6 +220,8 @@ bool Reader::tensor(uint64_t& given) {
             if (!body_.take_string(datatype)) return false;
             if (!datatype.is(input.datatype_name.data(), input.datatype_name.size())) return false;
             has_datatype = true;
+        } else if (text.is("parameters")) {
+            if (!nothing()) return false;
         } else {
             return text.is("data") && has_shape && has_datatype && tensor_data(input) && body_.take('}');
         }
@@ -210,14 +232,16 @@ bool Reader::tensor(uint64_t& given) {
 bool Reader::tensors() {
     asked_.form = TENSORS;
     uint64_t given = 0;  // a bit for each input, of which there are 64 at most
-    bool has_inputs = false;
+    bool has_inputs = false, has_id = false;
     if (!body_.take('{')) return false;
     do {
         Text member;
         if (!body_.take_string(member) || !body_.take(':')) return false;
-        if (member.is("id") && !asked_.has_id) {
-            if (!body_.take_string(asked_.id)) return false;
-            asked_.has_id = true;
+        if (member.is("id") && !has_id) {
+            has_id = true;
+            if (!id()) return false;
+        } else if (member.is("parameters")) {
+            if (!nothing()) return false;
         } else if (member.is("inputs") && !has_inputs) {
             has_inputs = true;
             if (!body_.take('[')) return false;
@@ -230,9 +254,6 @@ bool Reader::tensors() {
         }
     } while (body_.take(','));
     if (!body_.take('}')) return false;
-    for (size_t at = 0; at < asked_.id.size; ++at) {  // told again: what is not ASCII would have to be UTF-8
-        if (static_cast<unsigned char>(asked_.id.at[at]) >= 0x7f) return false;
-    }
     return given + 1 == (model_.inputs.size() == 64 ? 0 : uint64_t{1} << model_.inputs.size());
 }
 

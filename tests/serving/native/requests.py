@@ -105,14 +105,17 @@ class Chance:
             members = {"name": field.name, "shape": shape, "datatype": field.datatype, "data": data}
             if chance.random() < 0.02:
                 members["datatype"] = chance.choice(DATATYPES)
+            if chance.random() < 0.1:
+                members = {"parameters": chance.choice([{}, {}, None, {"binary_data_size": 4}, 1]), **members}
+                members = {"name": members.pop("name"), **members}
             if chance.random() < 0.05:
-                members = dict(chance.sample(list(members.items()), 4))
-            if chance.random() < 0.03:
-                members["parameters"] = {}
+                members = dict(chance.sample(list(members.items()), len(members)))
             inputs.append(members)
         body: dict[str, object] = {"inputs": inputs}
         if chance.random() < 0.3:
             body["id"] = chance.choice(["a", "req-1", "", "é", 'a"b', "x" * 300, "\x7f", 3, None])
+        if chance.random() < 0.1:
+            body["parameters"] = chance.choice([{}, None, {"binary_data_output": False}, {"x": 1}, []])
         if chance.random() < 0.03:
             body["outputs"] = []
         return dict(chance.sample(list(body.items()), len(body))) if chance.random() < 0.2 else body
