@@ -48,11 +48,11 @@ class QuickWay:
                 self._open(model, targets)
                 about = b"authorization: %b\r\n" % self._token if self._token else b""
                 prove(self.answer, scorer, oip, targets, sample, about)
-            except Untold:
+            except (Untold, MemoryError):
                 del self._models[model.number + 1]
                 self._library.function("forget")(self._server, model.number)
                 raise
-        except Untold as reason:
+        except (Untold, MemoryError) as reason:
             sys.stderr.write(f"small requests to {scorer.identity.name} are answered by Python: {reason}\n")
             return False
         finally:
@@ -74,17 +74,19 @@ class QuickWay:
         if not pace.fits_loop(len(data)):
             return None
         begun = now()
-        if not model.run(asked & _LOWER):
-            return None
-        told = self._tell(self._server)
-        if told <= 0:
-            if not told:
+        try:
+            if not model.run(asked & _LOWER):
                 return None
-            told = -told
-            scorer.statistics.fold()
-        begin = told >> 32
+            told = self._tell(self._server)
+            if told < 0:  # it keeps as many figures as it can
+                told = -told
+                scorer.statistics.fold()
+            begin = told >> 32
+            answer = self._out[begin : begin + (told & _LOWER)].tobytes()
+        except MemoryError:  # Python says so
+            return None
         pace.observe((now() - begun) / 1e9)
-        return self._out[begin : begin + (told & _LOWER)].tobytes()
+        return answer or None
 
     def _open(self, model: BoundModel, targets: Mapping[bytes, bool]) -> None:
         for target, is_tensors in targets.items():
