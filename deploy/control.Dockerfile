@@ -20,7 +20,7 @@ COPY serving serving
 COPY cli cli
 COPY examples examples
 COPY k8s k8s
-RUN CXX="/compiler/bin/python -m ziglang c++" python -m serving.native serving/native/built \
+RUN CXX="/compiler/bin/python -m ziglang c++ -mcpu=baseline" python -m serving.native serving/native/built \
     && python -m hatchling build -t wheel -d /wheel
 
 # The locks first: they change less often than we do, and their layer is kept.

@@ -45,4 +45,4 @@ def zig() -> list[str]:
             make_environment(folder, "compiler")
             (folder / FINISHED).touch()
     os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(folder / "zig"))
-    return [str(Path(folder) / "bin" / "python"), "-m", "ziglang", "c++"]
+    return [str(Path(folder) / "bin" / "python"), "-m", "ziglang", "c++", "-mcpu=baseline"]
