@@ -1,6 +1,14 @@
 """Request targets: what paths a model answers at, by its name and the key of a part."""
 
+from enum import IntEnum
+
 DEFAULT = ""  # the key of what answers where no part is named
+
+
+class Surface(IntEnum):
+    """What a request target is of: our own route, the tensor protocol, KServe's V1 (see `native/source/model.hpp`)."""
+
+    PREDICT, INFER, KSERVE = range(3)
 
 
 def predict_paths(name: str, part: str) -> list[bytes]:
@@ -15,7 +23,13 @@ def model_paths(name: str, version: str, part: str) -> list[str]:
     return [model, f"{model}/versions/{version}"] if part == DEFAULT else [f"{model}/versions/{part}"]
 
 
-def prediction_targets(name: str, version: str, part: str) -> dict[bytes, bool]:
-    """Where a model is asked for predictions; `True` where these are tensors."""
-    infer = [f"{path}/infer".encode() for path in model_paths(name, version, part)]
-    return {**dict.fromkeys(predict_paths(name, part), False), **dict.fromkeys(infer, True)}
+def prediction_targets(name: str, version: str, part: str) -> dict[bytes, Surface]:
+    """Where a model is asked for predictions."""
+    paths = model_paths(name, version, part)
+    infer = [f"{path}/infer".encode() for path in paths]
+    instances = [f"{path}:predict".replace("/v2/", "/v1/", 1).encode() for path in paths]
+    return {
+        **dict.fromkeys(predict_paths(name, part), Surface.PREDICT),
+        **dict.fromkeys(infer, Surface.INFER),
+        **dict.fromkeys(instances, Surface.KSERVE),
+    }

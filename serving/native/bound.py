@@ -12,7 +12,7 @@ from serving.answers import Answers
 from serving.datatypes import DTYPES
 from serving.engines.base import BindableModel, Columns, LoadedModel, PredictionRefused, Texts
 from serving.native.library import Server
-from serving.native.telling import Leaf, Told, Untold, encoded, record_of, shapes_of, told
+from serving.native.telling import Told, Untold, encoded, leaves_of, record_of, shapes_of, told
 from serving.score import Scorer
 from serving.signature import Datatype, InputField, OutputField
 
@@ -21,7 +21,7 @@ _ORDER: Final[tuple[Datatype, ...]] = (
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP32", "FP64", "BYTES",
 )  # fmt: skip
 DATATYPES: Final = {name: number for number, name in enumerate(_ORDER)}
-RECORD_END, ROW_END, COLUMNS, TAIL, TENSORS_BEGIN = range(5)
+AS_RECORD, AS_ROW, AS_INSTANCE, COLUMNS, TAIL, TENSORS_BEGIN = range(6)
 MOST_VALUES: Final = 16_384  # of a request, as there
 MOST_RECORDS: Final = 256
 MOST_STAMPED: Final = 2_048  # requests whose figures it keeps until they are taken
@@ -74,6 +74,7 @@ class BoundModel:
         self._name_keys()
         self._tell_tensors(named)
         self._tell_records()
+        self._tell_instances()
         self._take = server.library.function("take")
         scorer.statistics.also_count(self._taken)
 
@@ -176,22 +177,24 @@ class BoundModel:
             as_record, as_row = told(record), told(list(row.values()))
         except Untold:
             return
-        self._tell_pieces(as_record, is_row=False)
-        self._tell_pieces(as_row, is_row=True)
+        self._tell_pieces(AS_RECORD, as_record)
+        self._tell_pieces(AS_ROW, as_row)
         columns = b'{"columns":' + encoded(list(row)) + b',"data":['
-        frames = ((RECORD_END, as_record.end), (ROW_END, as_row.end), (COLUMNS, columns), (TAIL, self._scorer.tail))
-        for frame, text in frames:
+        for frame, text in ((COLUMNS, columns), (TAIL, self._scorer.tail)):
             self._call("frame", frame, text, len(text))
 
-    def _tell_pieces(self, pieces: Told, *, is_row: bool) -> None:
-        for before, leaf in pieces.pieces:
-            self._call("piece", is_row, before, len(before), leaf.output, leaf.offset, leaf.tell)
-            self._tell_choices(leaf, is_row=is_row)
+    def _tell_instances(self) -> None:
+        """What KServe's V1 answers: the only output, or all by their names."""
+        outputs = leaves_of(self._shapes)
+        self._tell_pieces(AS_INSTANCE, told(outputs if len(outputs) > 1 else next(iter(outputs.values()))))
 
-    def _tell_choices(self, leaf: Leaf, *, is_row: bool) -> None:
-        for choice in leaf.choices:
-            text = encoded(choice)
-            self._call("choice", is_row, text, len(text))
+    def _tell_pieces(self, way: int, pieces: Told) -> None:
+        for before, leaf in pieces.pieces:
+            self._call("piece", way, before, len(before), leaf.output, leaf.offset, leaf.tell)
+            for choice in leaf.choices:
+                text = encoded(choice)
+                self._call("choice", way, text, len(text))
+        self._call("frame", way, pieces.end, len(pieces.end))
 
 
 def _asked(model: LoadedModel, sample: Columns) -> Columns:

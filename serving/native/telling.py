@@ -89,6 +89,14 @@ def record_of(signature: Signature, shapes: Mapping[str, tuple[int, ...]]) -> Re
     return record
 
 
+def leaves_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
+    """The outputs of one record as nested lists of leaves, by their names."""
+    return {
+        name: _marked(index, shape)[0].tolist() if shape else Leaf(index, 0)
+        for index, (name, shape) in enumerate(shapes.items())
+    }
+
+
 def told(value: object) -> Told:
     """A record, or a row of a table, as pieces. Raises `Untold`."""
     pieces = Told()

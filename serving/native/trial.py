@@ -12,7 +12,9 @@ from serving.messages import Response, ResponseEncoder
 from serving.native.telling import Untold, encoded
 from serving.problems import Problem
 from serving.protocols.oip_rest import OipModel
+from serving.protocols.v1 import V1Model
 from serving.score import Scorer
+from serving.targets import Surface
 
 DATE: Final = b"\r\ndate: "
 Answer = Callable[[bytes], bytes | None]
@@ -25,6 +27,12 @@ class Sample:
     record: Mapping[str, object]
     columns: Columns
 
+    def bodies(self, surface: Surface, oip: OipModel) -> Iterator[dict[str, object]]:
+        """Bodies that ask about it."""
+        if surface == Surface.INFER:
+            return self.tensors(oip)
+        return self.instances() if surface == Surface.KSERVE else self.predictions()
+
     def predictions(self) -> Iterator[dict[str, object]]:
         """Bodies that ask about it once and twice."""
         names, values = list(self.record), list(self.record.values())
@@ -32,6 +40,13 @@ class Sample:
         for records in (1, 2):
             yield {"inputs": [self.record] * records}
             yield {"columns": names, "data": [values] * records}
+
+    def instances(self) -> Iterator[dict[str, object]]:
+        """The same for KServe's V1."""
+        for records in (1, 2):
+            yield {"instances": [self.record] * records}
+            if len(self.record) == 1:
+                yield {"instances": list(self.record.values()) * records}
 
     def tensors(self, oip: OipModel) -> Iterator[dict[str, object]]:
         """The same for the tensor protocol."""
@@ -49,12 +64,12 @@ class Sample:
 
 
 def prove(
-    answer: Answer, scorer: Scorer, oip: OipModel, targets: Mapping[bytes, bool], sample: Sample, about: bytes
+    answer: Answer, scorer: Scorer, oip: OipModel, targets: Mapping[bytes, Surface], sample: Sample, about: bytes
 ) -> None:
-    """Try all targets (`True`: tensors); `about` are header lines that each request needs. Raises `Untold`."""
+    """Try all targets; `about` are header lines that each request needs. Raises `Untold`."""
     found = 0
-    for target, is_tensors in targets.items():
-        for body in sample.tensors(oip) if is_tensors else sample.predictions():
+    for target, surface in targets.items():
+        for body in sample.bodies(surface, oip):
             text = encoded(body)
             given = answer(
                 b"POST %b HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (target, about, len(text), text)
@@ -62,15 +77,18 @@ def prove(
             if given is None:
                 continue
             found += 1
-            if _without_date(given) != _without_date(_expected(scorer, oip, text, is_tensors=is_tensors)):
+            if _without_date(given) != _without_date(_expected(scorer, oip, text, surface)):
                 raise Untold(f"its answer to {text[:200]!r} is another one")
     if not found:
         raise Untold("it answers nothing")
 
 
-def _expected(scorer: Scorer, oip: OipModel, text: bytes, *, is_tensors: bool) -> bytes:
+def _expected(scorer: Scorer, oip: OipModel, text: bytes, surface: Surface) -> bytes:
     try:
-        response = oip.infer(text, {}) if is_tensors else Response(200, scorer.predict(text))
+        if surface == Surface.INFER:
+            response = oip.infer(text, {})
+        else:
+            response = Response(200, (V1Model(scorer) if surface == Surface.KSERVE else scorer).predict(text))
     except Problem as problem:
         raise Untold(problem.detail) from problem
     return ResponseEncoder().encode(response)

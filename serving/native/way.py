@@ -18,6 +18,7 @@ from serving.protocols.oip_rest import OipModel
 from serving.sample import candidate_samples
 from serving.score import Scorer
 from serving.statistics import now
+from serving.targets import Surface
 
 _OUT_BYTES: Final = 1 << 19  # as there
 LARGEST_BYTES: Final = 32 * 1024  # of a request, as there
@@ -37,8 +38,8 @@ class QuickWay:
         self._ask, self._tell = library.function("ask"), library.function("tell")
         self._models: dict[int, tuple[BoundModel, Pace, Scorer]] = {}
 
-    def add(self, scorer: Scorer, oip: OipModel, pace: Pace, targets: Mapping[bytes, bool]) -> bool:
-        """Answer for a model that is just loaded at these request targets (`True`: tensors), if that can be."""
+    def add(self, scorer: Scorer, oip: OipModel, pace: Pace, targets: Mapping[bytes, Surface]) -> bool:
+        """Answer for a model that is just loaded at these request targets, if that can be."""
         try:
             sample = _sample(scorer)
             named = Named(oip.tensors.name, oip.tensors.version)
@@ -88,9 +89,9 @@ class QuickWay:
         pace.observe((now() - begun) / 1e9)
         return answer or None
 
-    def _open(self, model: BoundModel, targets: Mapping[bytes, bool]) -> None:
-        for target, is_tensors in targets.items():
-            if self._library.function("route")(self._server, target, len(target), model.number, is_tensors) < 0:
+    def _open(self, model: BoundModel, targets: Mapping[bytes, Surface]) -> None:
+        for target, surface in targets.items():
+            if self._library.function("route")(self._server, target, len(target), model.number, surface) < 0:
                 raise Untold("there are more models than what is compiled takes")
 
 

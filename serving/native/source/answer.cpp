@@ -110,12 +110,11 @@ void put_piece(Writer& out, const Model& model, const Piece& piece, size_t recor
     }
 }
 
-void put_records(Writer& out, const Model& model, const std::vector<Piece>& pieces, const std::string& end,
-                 size_t records) {
+void put_records(Writer& out, const Model& model, As as, size_t records) {
     for (size_t record = 0; record < records; ++record) {
         if (record) out.put(',');
-        for (const Piece& piece : pieces) put_piece(out, model, piece, record);
-        out.text(end);
+        for (const Piece& piece : model.pieces[as]) put_piece(out, model, piece, record);
+        out.text(model.frames[as]);
     }
 }
 
@@ -151,14 +150,20 @@ void encode(Writer& out, const Model& model, const Asked& asked) {
         put_tensors(out, model, asked);
         return;
     }
+    if (asked.form == INSTANCES) {
+        out.text("{\"predictions\":[");
+        put_records(out, model, AS_INSTANCE, records);
+        out.text("]}");
+        return;
+    }
     out.text("{\"outputs\":");
     if (asked.form == TABLE) {
         out.text(model.frames[COLUMNS]);
-        put_records(out, model, model.row, model.frames[ROW_END], records);
+        put_records(out, model, AS_ROW, records);
         out.text("]}");
     } else {
         if (asked.form == RECORDS) out.put('[');
-        put_records(out, model, model.record, model.frames[RECORD_END], records);
+        put_records(out, model, AS_RECORD, records);
         if (asked.form == RECORDS) out.put(']');
     }
     out.text(model.frames[TAIL]);

@@ -58,17 +58,20 @@ struct Piece {
     std::vector<std::string> texts;  // of greatest and least
 };
 
-enum Form : int32_t { RECORD, RECORDS, TABLE, TENSORS };
-enum Frame : int32_t { RECORD_END, ROW_END, COLUMNS, TAIL, TENSORS_BEGIN, FRAMES };
+enum Form : int32_t { RECORD, RECORDS, TABLE, TENSORS, INSTANCES };
+enum Surface : int32_t { PREDICT, INFER, KSERVE, SURFACES };  // what a request target is of
+enum As : int32_t { AS_RECORD, AS_ROW, AS_INSTANCE, WAYS };   // how the answer to one record is told
+// The first are the ends of these.
+enum Frame : int32_t { COLUMNS = WAYS, TAIL, TENSORS_BEGIN, FRAMES };
 
 struct Model {
     int64_t most_records = 0;
     size_t width = 0;  // values of one record
-    bool takes_records = false, tells_records = false, tells_tensors = false;
+    bool takes_records = false, tells_records = false, tells_tensors = false, tells_instances = false;
     std::vector<Input> inputs;
     std::vector<Key> keys;
     std::vector<Output> outputs;
-    std::vector<Piece> record, row;
+    std::vector<Piece> pieces[WAYS];
     std::string frames[FRAMES];
     size_t record_bytes = 0;       // of the last answer, for each record of it
     std::vector<int64_t> stamps;  // rows of what happened, until somebody takes them
@@ -93,6 +96,7 @@ struct Values {
 };
 
 bool parse_prediction(Cursor& body, const Model& model, Values& values, Asked& asked);  // question.cpp
+bool parse_instances(Cursor& body, const Model& model, Values& values, Asked& asked);
 bool parse_tensors(Cursor& body, const Model& model, Values& values, Asked& asked);
 bool validate(const Model& model, const Values& values, int64_t records);  // columns.cpp
 

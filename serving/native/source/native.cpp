@@ -23,7 +23,7 @@ constexpr size_t SMALLEST_CODED = 1400;  // of an answer that may be compressed
 struct Route {
     std::string target;
     size_t model;
-    bool is_tensors;
+    Surface surface;
 };
 
 struct Server {
@@ -103,8 +103,8 @@ bool parse_body(Server& server, Cursor& request, const Head& head, const Route* 
     server.asked = Asked{};
     server.asked.says_keep_alive = head.says_keep_alive;
     server.asked.may_be_coded = head.may_be_coded;
-    auto* const parse = route->is_tensors ? parse_tensors : parse_prediction;
-    if (!parse(request, model, server.values, server.asked)) return false;
+    static constexpr decltype(&parse_tensors) parsers[SURFACES] = {parse_prediction, parse_tensors, parse_instances};
+    if (!parsers[route->surface](request, model, server.values, server.asked)) return false;
     request.skip_space();
     if (!request.at_end() || (server.asked.form == TABLE && head.body_bytes >= LARGEST_TABLE)) return false;
     // What is compressed is Python's; as far as the last answer tells, before the engine is asked in vain.
@@ -222,23 +222,22 @@ int32_t portside_text(Server* server, int32_t model_at, int32_t output, const ch
     return 0;
 }
 
-int32_t portside_piece(Server* server, int32_t model_at, int32_t is_row, const char* before, size_t size,
+int32_t portside_piece(Server* server, int32_t model_at, int32_t as, const char* before, size_t size,
                        int32_t output, size_t offset, int32_t tell) {
     Model* model = model_of(server, model_at);
     if (!model || output < 0 || static_cast<size_t>(output) >= model->outputs.size()) return -1;
     const size_t width = model->outputs[static_cast<size_t>(output)].width;
-    std::vector<Piece>& pieces = is_row ? model->row : model->record;
-    if (offset >= width || pieces.size() == MOST_PIECES) return -1;
+    if (offset >= width || as < 0 || as >= WAYS || model->pieces[as].size() == MOST_PIECES) return -1;
     if (tell < 0 || tell > static_cast<int32_t>(Tell::outlier)) return -1;
-    pieces.push_back(
+    model->pieces[as].push_back(
         Piece{std::string(before, size), static_cast<uint32_t>(output), offset, static_cast<Tell>(tell), {}});
     return 0;
 }
 
-int32_t portside_choice(Server* server, int32_t model_at, int32_t is_row, const char* text, size_t size) {
+int32_t portside_choice(Server* server, int32_t model_at, int32_t as, const char* text, size_t size) {
     Model* model = model_of(server, model_at);
-    if (!model || (is_row ? model->row : model->record).empty()) return -1;
-    (is_row ? model->row : model->record).back().texts.emplace_back(text, size);
+    if (!model || as < 0 || as >= WAYS || model->pieces[as].empty()) return -1;
+    model->pieces[as].back().texts.emplace_back(text, size);
     return 0;
 }
 
@@ -247,13 +246,15 @@ int32_t portside_frame(Server* server, int32_t model_at, int32_t frame, const ch
     if (!model || frame < 0 || frame >= FRAMES) return -1;
     model->frames[frame].assign(text, size);
     if (frame == TAIL) model->tells_records = true;
+    if (frame == AS_INSTANCE) model->tells_instances = true;
     if (frame == TENSORS_BEGIN) model->tells_tensors = true;
     return 0;
 }
 
-int32_t portside_route(Server* server, const char* target, size_t size, int32_t model_at, int32_t is_tensors) {
+int32_t portside_route(Server* server, const char* target, size_t size, int32_t model_at, int32_t surface) {
     if (!model_of(server, model_at) || server->routes.size() == MOST_ROUTES) return -1;
-    server->routes.push_back(Route{std::string(target, size), static_cast<size_t>(model_at), is_tensors != 0});
+    if (surface < 0 || surface >= SURFACES) return -1;
+    server->routes.push_back(Route{std::string(target, size), static_cast<size_t>(model_at), static_cast<Surface>(surface)});
     return 0;
 }
 

@@ -12,6 +12,7 @@ class Reader {
         : body_(body), model_(model), values_(values), asked_(asked) {}
 
     bool prediction();
+    bool instances();
     bool tensors();
 
   private:
@@ -26,6 +27,7 @@ class Reader {
     bool id();
     bool nested(const Input& input, const Key* key, size_t axis, Value*& to);
     bool value_of(const Key& key);
+    bool instance();
     const Key* key_of(const Text& name, size_t likely);
     bool begin_record();
     Value* place(size_t offset) { return &values_.of[static_cast<size_t>(asked_.records - 1) * model_.width + offset]; }
@@ -150,6 +152,25 @@ bool Reader::prediction() {
     return body_.take('}');
 }
 
+// A record, or where there is but one input its value.
+bool Reader::instance() {
+    body_.skip_space();
+    if (body_.peek() == '{') return record();
+    return model_.inputs.size() == 1 && begin_record() && value_of(model_.keys.back());
+}
+
+// KServe's spelling of records.
+bool Reader::instances() {
+    asked_.form = INSTANCES;
+    Text member;
+    if (!body_.take('{') || !body_.take_string(member) || !member.is("instances")) return false;
+    if (!body_.take(':') || !body_.take('[')) return false;
+    do {
+        if (!instance()) return false;
+    } while (body_.take(','));
+    return body_.take(']') && body_.take('}');
+}
+
 // The declared shape, whose first dimension is the number of records: that of all inputs.
 bool Reader::shape(const Input& input) {
     int64_t size = 0;
@@ -261,6 +282,10 @@ bool Reader::tensors() {
 
 bool parse_prediction(Cursor& body, const Model& model, Values& values, Asked& asked) {
     return model.takes_records && model.tells_records && Reader(body, model, values, asked).prediction();
+}
+
+bool parse_instances(Cursor& body, const Model& model, Values& values, Asked& asked) {
+    return model.takes_records && model.tells_instances && Reader(body, model, values, asked).instances();
 }
 
 bool parse_tensors(Cursor& body, const Model& model, Values& values, Asked& asked) {

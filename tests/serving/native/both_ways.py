@@ -20,10 +20,11 @@ from serving.pace import Pace
 from serving.parts.loading import load_parts
 from serving.protocols.oip_rest import OipModel
 from serving.score import Identity, Scorer
+from serving.targets import Surface
 from serving.tuning import UNTUNED
 
 IDENTITY = Identity("iris", "flowers", "iris-model", "3")
-PREDICT, INFER = b"/predict", b"/v2/models/iris/infer"
+PREDICT, INFER, KSERVE = b"/predict", b"/v2/models/iris/infer", b"/v1/models/iris:predict"
 DEADLINE_S = 30
 DATE = re.compile(rb"\r\ndate: [^\r]*")
 MOST_BODY_BYTES = 10**6
@@ -114,7 +115,12 @@ def serve(model: Path, way: QuickWay, token: str | None = None) -> BothWays:
     plan_batches(loaded, UNTUNED, 1)
     server, scorer = ModelServer(IDENTITY, token, 1, UNTUNED, MOST_BODY_BYTES), loaded.default.scorer
     server.serve(scorer, 0.0)
-    way.add(scorer, OipModel(scorer), Unhurried(0.0), {PREDICT: False, INFER: True})
+    way.add(
+        scorer,
+        OipModel(scorer),
+        Unhurried(0.0),
+        {PREDICT: Surface.PREDICT, INFER: Surface.INFER, KSERVE: Surface.KSERVE},
+    )
     return BothWays(server, way, scorer)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from serving.signature import InputField, Signature
-from tests.serving.native.both_ways import INFER, PREDICT
+from tests.serving.native.both_ways import INFER, KSERVE, PREDICT
 
 HARMLESS = (
     b"user-agent: a/1", b"Accept: */*", b"accept: application/json", b"Content-Type: application/json",
@@ -39,12 +39,12 @@ class Chance:
 
     def request(self) -> bytes:
         """One request: mostly a right one, else with something changed in it."""
-        is_tensors = self._of.random() < 0.5
-        body = self._tensors() if is_tensors else self._prediction()
+        target = self._of.choice([PREDICT, INFER, INFER, KSERVE])
+        body = {PREDICT: self._prediction, INFER: self._tensors, KSERVE: self._instances}[target]()
         text = self._spelled(body)
         if self._of.random() < 0.2:
             text = self._spoiled(text)
-        data = self._framed(text.encode("utf-8", "surrogatepass"), INFER if is_tensors else PREDICT)
+        data = self._framed(text.encode("utf-8", "surrogatepass"), target)
         if self._of.random() < 0.1:
             data = self._bitten(data)
         return data
@@ -93,6 +93,12 @@ class Chance:
             rows = [list(record.values()), *(list(self._record().values()) for _ in range(self._of.randrange(2)))]
             return {"columns": list(record), "data": rows}
         return {"inputs": self._record(), **cast("dict[str, object]", self._of.choice([{}, {"columns": []}, {"x": 1}]))}
+
+    def _instances(self) -> object:
+        records = [self._record() for _ in range(self._of.choice([0, 1, 1, 2, 10]))]
+        if self._of.random() < 0.4:
+            return {"instances": [next(iter(record.values()), None) for record in records]}
+        return {"instances": records, **cast("dict[str, object]", self._of.choice([{}, {}, {"parameters": {}}]))}
 
     def _tensors(self) -> object:
         records, chance = self._of.choice([1, 1, 1, 2, 5, 30]), self._of

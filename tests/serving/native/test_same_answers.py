@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from serving.telemetry import resident_bytes
-from tests.serving.native.both_ways import ECHOED, INFER, doubles, echo_model, request, telling_model, without_labels
+from tests.serving.native.both_ways import (
+    ECHOED,
+    INFER,
+    KSERVE,
+    PREDICT,
+    doubles,
+    echo_model,
+    request,
+    telling_model,
+    without_labels,
+)
 from tests.serving.native.conftest import Serve
 from tests.serving.native.requests import Chance
 
@@ -45,6 +55,22 @@ async def test_the_best_of_probabilities_is_the_label_that_python_finds(
         assert await both.compare(asked)
         labels.add(str(both.compiled(asked)).partition('"label":"')[2].partition('"')[0])
     assert labels >= {"setosa", "versicolor", "virginica"}
+
+
+async def test_each_surface_is_answered_by_compiled_code(served: Serve, repository_root: Path) -> None:
+    both = served(repository_root / "examples" / "iris.onnx")
+    row = [5.1, 3.5, 1.4, 0.2]
+    tensor = {"name": "float_input", "shape": [1, 4], "datatype": "FP32", "data": row}
+    asked = [
+        (PREDICT, {"inputs": {"float_input": row}}),
+        (PREDICT, {"inputs": [{"float_input": row}] * 3}),
+        (PREDICT, {"columns": ["float_input"], "data": [[row], [row]]}),
+        (INFER, {"id": "7", "parameters": {}, "inputs": [{**tensor, "data": [row]}]}),
+        (INFER, {"inputs": [tensor]}),
+        (KSERVE, {"instances": [row, row]}),
+        (KSERVE, {"instances": [{"float_input": row}]}),
+    ]
+    assert [await both.compare(request(json.dumps(body).encode(), target)) for target, body in asked] == [True] * 7
 
 
 @pytest.mark.parametrize("width", [None, 1, 2])
