@@ -14,7 +14,7 @@ from typing import Final
 from serving.native.place import FLAGS, SOURCE, digest_of, file_name, note_of, sources
 
 COMPILERS: Final = ("c++", "g++", "clang++")
-TIMEOUT_S: Final = 300.0
+TIMEOUT_S: Final = 900.0  # Zig compiles its own C++ library first
 # The C++ library goes into the file, unseen by others, as the process may have another one, or none. Not every linker
 # knows how to say so: what is tried, one after the other.
 _LINKED: Final = (
