@@ -73,9 +73,11 @@ class _Run:
         self._stopped = asyncio.Event()
         self._grpc: GrpcServer | None = None
 
-    @staticmethod
-    def _open_way(token: str | None) -> tuple[QuickWay | None, str]:
-        """The compiled way, or why there is none."""
+    def _open_way(self, token: str | None) -> tuple[QuickWay | None, str]:
+        """The compiled way, or why there is none: who writes requests down, or refuses small ones, must see all."""
+        is_watched = self._tuning.access_log or self._tuning.sample_rate > 0
+        if is_watched or self._listen.max_body_bytes < LARGEST_BYTES:
+            return None, ""
         try:
             return open_way(bearer(token) or b""), ""
         except NotThere as reason:
@@ -107,8 +109,6 @@ class _Run:
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
         encoder, room, application = ResponseEncoder(), self._server.room, self._application
         quick = self._quick.answer if self._quick is not None else None
-        if application is not self._server or self._listen.max_body_bytes < LARGEST_BYTES:
-            quick = None  # who writes requests down, or refuses small ones, must see them all
 
         def connection() -> Connection:
             return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room, quick)

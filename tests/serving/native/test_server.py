@@ -91,6 +91,7 @@ def test_without_a_library_python_answers_the_same(iris: Path, repository_root: 
 
 def test_an_access_log_sees_every_request(iris: Path, repository_root: Path, library: Library) -> None:
     with serving(iris, repository_root, str(library.path.parent), "--access-log") as url:
+        assert ask(f"{url}/v2")["small_json"] == "python"
         persistent(url, IRIS, 2)
         assert figure(url, "portside_model_compiled_total") == 0
 
