@@ -19,7 +19,7 @@ PRESENT := $(wildcard $(ROOMS))
 LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash fuzz bench clean
+.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash ticks fuzz bench clean
 
 help: ## List what one can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 RUNS=1 (a sample is in `make test`)
 	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
 	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(filter-out 0,$(RUNS)),--runs) $(if $(AT_ONCE),--at-once $(AT_ONCE))
+
+ticks: .venv/.ready-to-test ## A year of schedules in twelve zones, its two schedulers killed at random: SEED=7
+	$(IN)/python -m tests.crash.ticks $(if $(SEED),--seed $(SEED))
 
 fuzz: .venv/.ready-to-test ## Fuzz the API with schemathesis, and broken data files: SECONDS=300 FILES=600 SEED=7 (a sample is in `make test`)
 	$(IN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) --files $(or $(FILES),600) $(if $(SEED),--seed $(SEED))

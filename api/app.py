@@ -26,6 +26,7 @@ from api.routes import (
     replicas,
     runs,
     runtimes,
+    schedules,
     scripts,
     service_metrics,
     services,
@@ -69,12 +70,11 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
-    data = (datasets, dataset_files, uploads)
+    data = (datasets, dataset_files, uploads, jobs, runs, scripts, schedules)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
-    work = (jobs, runs, scripts)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.
-    for router in (*(module.router for module in (*resources, *data, *work, *others)), health.metered):
+    for router in (*(module.router for module in (*resources, *data, *others)), health.metered):
         app.router.routes.extend(router.routes)
     # Explicit, so that a console mounted at `/` later never answers for an unknown API path.
     app.add_api_route("/api/{rest:path}", unknown_path, methods=list(METHODS), include_in_schema=False)

@@ -30,6 +30,7 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "relay_before_send": "the relay has read what is due, and sent nothing",
         "rescue_before_commit": "the rescuer has queued a dead holder's work again, and not committed",
         "watch_before_commit": "the watcher is about to put a service right",
+        "tick_before_commit": "the ticks of a job are decided, and not committed",
         "webhook_before_record": "the receiver has answered, and the delivery does not say so",
         "migration_step": "a schema revision is applied, and not committed",
         "migration_before_rows": "the schema is there, and the first rows are not",

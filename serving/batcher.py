@@ -41,8 +41,18 @@ class _Call:
         self.asked, self.leads = now(), False
         self.outputs: Columns | None = None
         self.problem: Problem | None = None
-        self.woken = threading.Lock()
-        self.woken.acquire()
+        self.woken: threading.Lock | None = None  # of who stands in line
+
+    def stand_in_line(self) -> threading.Lock:
+        """What to wait for."""
+        woken = self.woken = threading.Lock()
+        woken.acquire()
+        return woken
+
+    def wake(self) -> None:
+        """Let the thread go on, if it waits."""
+        if self.woken is not None:
+            self.woken.release()
 
 
 class Batcher:
@@ -58,17 +68,20 @@ class Batcher:
         self.running = 0  # requests that the engine is answering
         self._coming = 0  # requests that have begun and are not here yet
         self._mixes = plan.max_records > 1
+        self._is_patient = self._mixes and plan.max_delay_s > 0
 
     def announce(self, ticket: Ticket) -> None:
         """This request is on its way here, so that waiting for it a moment may pay. Call `withdraw` in the end."""
-        with self._lock:
-            ticket.is_coming = True
-            self._coming += 1
+        if self._is_patient:
+            with self._lock:
+                ticket.is_coming = True
+                self._coming += 1
 
     def withdraw(self, ticket: Ticket) -> None:
         """This request has been here, or will not come."""
-        with self._lock:
-            self._has_come(ticket)
+        if ticket.is_coming:
+            with self._lock:
+                self._has_come(ticket)
 
     def _has_come(self, ticket: Ticket) -> None:
         if ticket.is_coming:
@@ -88,9 +101,10 @@ class Batcher:
             if call.leads:
                 self._free -= 1
             else:
+                woken = call.stand_in_line()
                 self._waiting.append(call)
         if not call.leads:
-            call.woken.acquire()
+            woken.acquire()
         if call.leads:
             self._lead(call)
         problem, call.problem = call.problem, None
@@ -114,7 +128,7 @@ class Batcher:
             self._pass_on(len(batch))
             for call in batch:
                 call.leads = False
-                call.woken.release()
+                call.wake()
 
     def _pass_on(self, answered: int) -> None:
         with self._lock:
@@ -124,7 +138,7 @@ class Batcher:
                 return
             first = self._waiting.popleft()
             first.leads = True
-        first.woken.release()
+        first.wake()
 
     def _gathered(self, first: _Call) -> list[_Call]:
         """The first, which has left the line, and those in it that fit, after a wait for those that are just coming."""
@@ -150,6 +164,10 @@ class Batcher:
         return self._coming <= 0 or sum(call.records for call in self._waiting) >= left
 
     def _answer(self, batch: Sequence[_Call]) -> None:
+        if len(batch) == 1:
+            if self._is_wanted(batch[0]):
+                self._alone(batch[0])
+            return
         live = [call for call in batch if self._is_wanted(call)]
         if len(live) > 1 and self._together(live):
             return

@@ -1,6 +1,7 @@
 """The commands behind `__main__`, once limits are set and heavy imports are allowed."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +42,9 @@ def serve(options: argparse.Namespace, token: str | None, out: BinaryIO) -> int:
     def load() -> LoadedParts:
         loaded = load_parts(options.model, signature, identity, options.threads)
         plan_batches(loaded, tuning, options.threads)
+        # All this stays. To look at it again takes the collector 25 ms, and JPype lets it at each collection of Java's.
+        gc.collect()
+        gc.freeze()
         return loaded
 
     try:

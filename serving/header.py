@@ -12,6 +12,7 @@ from serving.signature import InputField, Signature
 
 # An input's name: the index of its column, or those of its places. An input without a column is not in it.
 Sources = Mapping[str, int | tuple[int, ...]]
+MOST_KEPT, MOST_KEPT_COLUMNS = 16, 1000  # orders of columns that were asked before, each of so many
 MOST_COMPARED = 500  # names that a wrong one is compared with, which takes some 10 µs for each
 
 
@@ -24,13 +25,14 @@ class Feed:
 
 
 class Header:
-    """Reads the names of columns for one signature. Thread-safe: it never changes."""
+    """Reads the names of columns for one signature. Thread-safe: all that it keeps is what it would find again."""
 
     def __init__(self, signature: Signature, features: FeatureNames) -> None:
         self._fields = {field.name: field for field in signature.inputs}
         self._features = features
         self._required = [field.name for field in signature.inputs if field.required]
         self._compared = MOST_COMPARED
+        self._found: dict[tuple[str, ...], Sources] = {}
         self._vector: str | None = None
         self._width = -1
         if len(signature.inputs) == 1 and not features:
@@ -53,6 +55,17 @@ class Header:
         if self.fills_vector(columns):
             self._refuse_twice(columns)
             return {str(self._vector): tuple(range(len(columns)))}
+        asked = tuple(columns)
+        found = self._found.get(asked)
+        if found is None:
+            found = self._sources(columns)  # so their names are the model's own, and no longer than these
+            if len(asked) <= MOST_KEPT_COLUMNS:
+                if len(self._found) >= MOST_KEPT:
+                    self._found.clear()
+                self._found[asked] = found
+        return found
+
+    def _sources(self, columns: Sequence[str]) -> Sources:
         at = {name: index for index, name in enumerate(columns)}
         self._check(columns, at)
         found: dict[str, int | tuple[int, ...]] = {}

@@ -20,6 +20,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     ARROW: "arrow",
     **dict.fromkeys(LINES, "lines"),
 }
+_EXACT: Final[Mapping[bytes, Kind]] = {name.encode(): kind for name, kind in _KINDS.items()}  # as most write them
 _RANGES: Final[Mapping[str, tuple[Kind, ...]]] = {
     "*/*": ("json", "csv", "lines", "arrow"),
     "application/*": ("json", "lines", "arrow"),
@@ -40,6 +41,8 @@ def wants_arrow(headers: Mapping[bytes, bytes]) -> bool:
 
 def kind_of(content_type: bytes) -> Kind:
     """In which of the kinds a body is asked; forms and what else there is are answered in JSON."""
+    if content_type in _EXACT:
+        return _EXACT[content_type]
     kind = content_type.partition(b";")[0].strip().lower().decode("ascii", "replace")
     return "csv" if kind == TABBED else _KINDS.get(kind, "json")
 
@@ -48,6 +51,8 @@ def preferred(accept: bytes, asked_in: Kind) -> Kind:
     """The kind that the client likes best; who likes several alike, or none of them, gets what it sent, or JSON."""
     if accept in (b"", b"*/*"):
         return asked_in
+    if accept in _EXACT:
+        return _EXACT[accept]
     named: dict[Kind, float] = {}
     ranged: dict[Kind, float] = {}
     for part in accept.decode("latin-1").lower().split(","):

@@ -41,22 +41,29 @@ class ResponseEncoder:
     def __init__(self) -> None:
         self._second = 0
         self._head_200 = b""
+        self._heads: dict[str, bytes] = {}  # of this second, by content type
 
     def encode(self, response: Response, *, connection: bytes = b"", without_body: bool = False) -> bytes:
         """The bytes of a response; `connection` is the value of that header, if it needs one."""
         second = int(time.time())
         if second != self._second:
-            self._second = second
+            self._second, self._heads = second, {}
             date = formatdate(second, usegmt=True).encode()
             self._head_200 = b"HTTP/1.1 200 OK\r\ndate: " + date + b"\r\ncontent-type: application/json\r\n"
         if response.status == 200 and response.content_type is JSON and not response.headers:
             head = self._head_200
+        elif response.status == 200 and not response.headers:
+            head = self._heads.get(response.content_type) or self._kept(response)
         else:
             head = self._head(response)
         if connection:
             head += b"connection: " + connection + b"\r\n"
         body = b"" if without_body else response.body
         return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(response.body), body)
+
+    def _kept(self, response: Response) -> bytes:
+        head = self._heads[response.content_type] = self._head(response)
+        return head
 
     def _head(self, response: Response) -> bytes:
         lines = [

@@ -159,7 +159,7 @@ class Typing:
 class Assigned:
     """A typed table by inputs: `ready` columns, and the `values` of those that need a closer look.
 
-    `suffixes` and `places` are what the table calls an input and each place of a vector.
+    `suffixes` and `places` are what the table calls one of the latter and each place of a vector.
     """
 
     ready: dict[str, NDArray[np.generic]]
@@ -183,19 +183,18 @@ def assign(
         check = checks[name]
         at = (source,) if isinstance(source, int) else source
         fed = [given[index] for index in at]
-        if isinstance(source, int):
-            assigned.suffixes[name] = pointer_token(columns[source])
-            whole = typing.whole(check, fed[0])
-        else:
-            assigned.places[name] = tuple(columns[index] for index in at)
-            whole = typing.joined(check, fed)
+        is_single = isinstance(source, int)
+        whole = typing.whole(check, fed[0]) if is_single else typing.joined(check, fed)
         if whole is not None:
             assigned.ready[name] = whole
             continue
+        if is_single:
+            assigned.suffixes[name] = pointer_token(columns[at[0]])
+        else:
+            assigned.places[name] = tuple(columns[index] for index in at)
         for index, each in zip(at, fed, strict=True):
             _note_inexact(check.field, each, pointer_token(columns[index]), errors)
         listed = [typing.values(check.field, each) for each in fed]
-        is_single = isinstance(source, int)
         assigned.values[name] = listed[0] if is_single else [list(row) for row in zip(*listed, strict=True)]
     errors.raise_if_any()
     return assigned
@@ -219,6 +218,8 @@ def _note_inexact(field: InputField, column: TypedColumn, called: str, errors: F
 
 
 def _fits(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    if given == shape:
+        return 0 not in given
     if shape == (1,) and not given:
         return True
     return len(given) == len(shape) and all(

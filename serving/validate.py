@@ -20,6 +20,7 @@ from serving.elements import describe_value
 from serving.engines.base import Columns
 from serving.features import compile_features
 from serving.header import Header, Sources
+from serving.layouts import Layouts
 from serving.problems import FieldErrors, invalid_input, pointer_token, shorten
 from serving.sample import record_shape
 from serving.signature import Signature
@@ -80,7 +81,7 @@ class _Table:
 
 
 class Validator:
-    """Checks prediction bodies for one signature. Thread-safe: it never changes."""
+    """Checks prediction bodies for one signature. Thread-safe: it never changes, but for what it remembers of Arrow."""
 
     def __init__(self, signature: Signature) -> None:
         self._batch = signature.batch
@@ -92,6 +93,7 @@ class Validator:
         self._features = compile_features(signature)
         self._flat_set = frozenset(self._features.flat)
         self.header = Header(signature, self._features)
+        self.layouts = Layouts()
         self._records = {
             field.name: compile_column(field, record_shape(field, signature)) for field in signature.inputs
         }
@@ -280,6 +282,8 @@ class Validator:
     def typed(self, columns: Sequence[str], given: Sequence[TypedColumn], count: int) -> Question:
         """Check columns that came typed, of `count` rows each; pointers say names. Raises `Problem` 422."""
         assigned = assign(self._records, self.header.sources(columns), columns, given, self._typing)
+        if self._batch == "stack" and len(assigned.ready) == len(self._names):
+            return Question("table", count, ({name: assigned.ready[name] for name in self._names},))
         values = {
             name: assigned.values.get(name) or [ABSENT] * count for name in self._names if name not in assigned.ready
         }

@@ -31,6 +31,7 @@ from workers.relay import Relay, Share, WakeUps
 from workers.rescuer import requeue_all_running, rescue_expired
 from workers.resources import Resources
 from workers.runwatcher import RunWatcher
+from workers.scheduler import Scheduler
 from workers.scratch import sweep_scratch
 from workers.sweeper import Sweeper
 from workers.targets.base import Target
@@ -202,7 +203,7 @@ def _lane(lane: str, executor: Executor, wakeups: WakeUps) -> dramatiq.Worker:
 def _caretakers(resources: Resources, owner: str) -> Caretakers:
     settings, database = resources.settings, resources.database
     watcher, follower = Watcher(database, resources.target), Follower(database, resources.vault)
-    runs = RunWatcher(database)
+    runs, scheduler = RunWatcher(database), Scheduler(database)
     idle = timedelta(seconds=settings.blob_idle_s)
     sweeper = Sweeper(resources, idle=idle, doomed_for=idle / 6)
     caretakers = [
@@ -210,6 +211,7 @@ def _caretakers(resources: Resources, owner: str) -> Caretakers:
         Caretaker("watcher", 1.0, watcher.look, watcher.hears),
         Caretaker("runs", 1.0, runs.look, runs.hears),
         Caretaker("follower", 1.0, follower.look),
+        Caretaker("scheduler", 1.0, scheduler.look, scheduler.hears),
         Caretaker("sweeper", settings.sweep_s, sweeper.look),
     ]
     return Caretakers(database, caretakers, owner, settings.lease_s, resources.metrics.care)

@@ -21,8 +21,10 @@ from api.schemas.environment import check_env
 from api.schemas.history import HistoryPage
 from api.schemas.jobs import JobCreate, JobPage, JobPatch, JobShown, SpecChanges, job_document
 from api.schemas.operations import OperationShown
+from api.schemas.schedules import Scheduled, patched_schedule
 from api.streams import history_document
 from api.validation import read_body
+from core.clock import now_micros
 from core.errors import Json
 from core.settings import Settings
 from state.cataloguing import Description
@@ -44,6 +46,7 @@ from state.queries.history import list_changes
 from state.queries.lists import View
 from state.running import RunSpec
 from state.tables import Operation
+from state.ticking import set_schedule
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], route_class=PlatformRoute)
 LIST = Listing(
@@ -89,6 +92,8 @@ async def create(call: Calling, body: JobCreate) -> Response:
         needs = await needs_of(session, call.who.tenant_id, spec, has_data=body.after is None)
         check_fit(spec, needs)
         job, operation = await create_job(session, call.who, job_id, new, needs)
+        if body.schedule is not None:
+            await set_schedule(session, job, body.schedule.read(now_micros()), paused=body.schedule.paused)
         return Effect(operation, job.id)
 
     return await call.mutate(work, _show(call, status=201))
@@ -124,7 +129,10 @@ async def update_job(call: Calling, job: str, body: JobPatch) -> Response:
             body.after,
             {name: getattr(body, name) for name in DESCRIBED if name in patch},
         )
-        return Effect(await change_job(session, call.who, row, change, needs), row.id)
+        operation = await change_job(session, call.who, row, change, needs)
+        if "schedule" in patch:
+            await change_schedule(session, row, patch["schedule"])
+        return Effect(operation, row.id)
 
     return await call.mutate(work, _show(call))
 
@@ -176,6 +184,15 @@ def changed_spec(job: Job, patch: Mapping[str, Json], settings: Settings) -> Run
     if not said:
         return None
     return checked_spec(read_body(patched(spec_document(job.spec), said), BatchSpecBody), settings)
+
+
+async def change_schedule(session: WriteSession, job: Job, patch: Json) -> None:
+    """Give a locked job the schedule that the patch makes of its own; null takes it away. Raises `InvalidField`."""
+    if not isinstance(patch, Mapping):
+        await set_schedule(session, job, None, paused=False)
+        return
+    body = read_body({"schedule": patched_schedule(job, patch)}, Scheduled).schedule
+    await set_schedule(session, job, body.read(now_micros()), paused=body.paused)
 
 
 def changed_environment(call: Call, job: Job, body: SpecChanges) -> Environment | None:

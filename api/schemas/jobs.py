@@ -27,9 +27,9 @@ from api.schemas.batch_specs import (
     TimeoutS,
     spec_document,
 )
-from api.schemas.later import Later
 from api.schemas.quantities import ModelName, VersionName
 from api.schemas.resource import about
+from api.schemas.schedules import ScheduleBody, SchedulePatch, ScheduleShown, schedule_document
 from api.schemas.services import Absent
 from core.errors import Json
 from state.queries.jobs import JobFacts
@@ -61,7 +61,7 @@ class JobCreate(BatchSpecBody):
     kind: Kind = "batch"
     env: Env | None = None
     after: After | None = None
-    schedule: Later = None
+    schedule: ScheduleBody | None = None
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
@@ -100,7 +100,7 @@ class JobPatch(SpecChanges):
     run_name: RunName | None = None
     retries: RetriesPatch | None = None
     after: After | None = None
-    schedule: Later = None
+    schedule: SchedulePatch | None = None
     display_name: DisplayName | None = None
     description: Description | None = None
     tags: Tags | None = None
@@ -193,6 +193,7 @@ class JobShown(SpecShown):
     updated_at: Instant
     env_names: list[str]
     after: str | None
+    schedule: ScheduleShown | None
     last_run: LastRunShown | None
     live_runs: int
     url: str
@@ -224,6 +225,7 @@ def job_document(facts: JobFacts, links: Links) -> dict[str, Json]:
         "model": facts.model or row.spec["model"],
         "env_names": list(row.env_names),
         "after": facts.after,
+        "schedule": schedule_document(row),
         "last_run": shown,
         "live_runs": facts.live_runs,
         "url": where,

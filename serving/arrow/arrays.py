@@ -51,6 +51,13 @@ def is_foreign(kind: pa.DataType, datatype: Datatype) -> bool:
     return leaf in _NUMBERS and (datatype == "BYTES" or (leaf == lib.Type_BOOL) != (datatype == "BOOL"))
 
 
+def is_laid_out(kind: pa.DataType) -> bool:
+    """Whether an array of this type lies in one piece, at a place and of a size that its values have no part in."""
+    while kind.id == lib.Type_FIXED_SIZE_LIST or isinstance(kind, pa.FixedShapeTensorType):
+        kind = kind.storage_type if isinstance(kind, pa.FixedShapeTensorType) else kind.value_type
+    return kind.id in _NUMBERS and kind.id != lib.Type_BOOL
+
+
 def cells(array: pa.Array, known: set[tuple[int, ...]]) -> int:
     """How many values there are, also within lists, and of a dictionary unless it is `known`, as it then is."""
     count = len(array)

@@ -22,7 +22,7 @@ _CONTINUATION = -1  # stands before a message's size since Arrow 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
     """A FlatBuffers table in these bytes."""
 
     data: memoryview
@@ -36,10 +36,10 @@ class _Table:
         offset = self._read("<H", vtable + 4 + 2 * index)
         return self.at + offset if offset else 0
 
-    def table(self, index: int) -> "_Table | None":
+    def table(self, index: int) -> "Table | None":
         """The table that a field refers to."""
         at = self.field(index)
-        return _Table(self.data, at + self._read("<I", at)) if at else None
+        return Table(self.data, at + self._read("<I", at)) if at else None
 
     def byte(self, index: int) -> int:
         """A field of one byte, 0 by default."""
@@ -51,14 +51,16 @@ class _Table:
         at = self.field(index)
         return self._read("<q", at) if at else 0
 
+    def vector(self, index: int) -> int:
+        """Where the first element of a vector lies; 0 where the table leaves it out."""
+        at = self.field(index)
+        return at + self._read("<I", at) + 4 if at else 0
+
     def buffers(self, index: int) -> Iterator[tuple[int, int]]:
         """A vector of `Buffer`: the offset and length of each."""
-        at = self.field(index)
-        if not at:
-            return
-        at += self._read("<I", at)
-        for place in range(self._read("<I", at)):
-            yield _BUFFER.unpack_from(self.data, at + 4 + place * _BUFFER.size)
+        at = self.vector(index)
+        for place in range(self._read("<I", at - 4) if at else 0):
+            yield _BUFFER.unpack_from(self.data, at + place * _BUFFER.size)
 
     def _read(self, form: str, at: int) -> int:
         if at < 0:
@@ -72,7 +74,7 @@ def check_sizes(body: bytes) -> int:
     messages."""
     unpacked = deltas = number = at = 0
     whole = memoryview(body)
-    while (message := _message(whole, at)) is not None:
+    while (message := message_at(whole, at)) is not None:
         number += 1
         if number > MOST_MESSAGES:
             raise _too_large(f"has more than {MOST_MESSAGES} messages", "write fewer and larger batches")
@@ -88,6 +90,14 @@ def check_sizes(body: bytes) -> int:
     return unpacked
 
 
+def end_of_first_batch(body: bytes) -> int | None:
+    """Where a stream's second message ends, if that is a batch: the first is its schema. Raises `struct.error`."""
+    whole = memoryview(body)
+    schema = message_at(whole, 0)
+    second = None if schema is None else message_at(whole, schema.end)
+    return second.end if second is not None and second.table.byte(1) == _RECORD_BATCH else None
+
+
 def malformed(detail: str) -> Problem:
     """The problem of a body that is no Arrow stream."""
     hint = "write it with pyarrow.ipc.new_stream, not as a file (Feather) or Parquet"
@@ -95,13 +105,15 @@ def malformed(detail: str) -> Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
-    table: _Table
+class Message:
+    """One message of a stream: its metadata, and where its body begins and ends."""
+
+    table: Table
     body_at: int
     end: int
 
 
-def _message(whole: memoryview, at: int) -> _Message | None:
+def message_at(whole: memoryview, at: int) -> Message | None:
     """The message that begins here, framed as pyarrow reads it; `None` at the end of the stream.
 
     Raises `struct.error` where it is cut short.
@@ -120,14 +132,14 @@ def _message(whole: memoryview, at: int) -> _Message | None:
     metadata = whole[at : at + size]
     if size < 0 or len(metadata) < size:
         raise struct.error("a message is cut short")
-    table = _Table(metadata, *struct.unpack_from("<I", metadata, 0))
+    table = Table(metadata, *struct.unpack_from("<I", metadata, 0))
     length = table.long(3)
     if length < 0:
         raise struct.error("a message is less than nothing")
-    return _Message(table, at + size, at + size + length)
+    return Message(table, at + size, at + size + length)
 
 
-def _batch(message: _Table) -> tuple[_Table | None, bool]:
+def _batch(message: Table) -> tuple[Table | None, bool]:
     """The RecordBatch that a message has, if it has one, and whether it extends a dictionary."""
     kind, header = message.byte(1), message.table(2)
     if header is None or kind not in (_RECORD_BATCH, _DICTIONARY_BATCH):

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from serving.arrow.arrays import Dictionaries, cells, column_of, is_foreign, refusal
-from serving.arrow.envelope import check_sizes, malformed
+from serving.arrow.arrays import Dictionaries, cells, column_of, is_foreign, is_laid_out, refusal
+from serving.arrow.envelope import check_sizes, end_of_first_batch, malformed
 from serving.datatypes import in_words
 from serving.header import Feed
 from serving.problems import FieldErrors, Problem, invalid_input, shorten
@@ -25,6 +25,11 @@ MOST_CELLS: Final = 2**23
 
 def read(validator: Validator, body: bytes) -> TypedTable:
     """See `open.read_stream`."""
+    known = validator.layouts.table(body)
+    return _read(validator, body) if known is None else known
+
+
+def _read(validator: Validator, body: bytes) -> TypedTable:
     with damage_told():
         unpacked_bytes = check_sizes(body)
         reader = ipc.open_stream(pa.py_buffer(body), options=ipc.IpcReadOptions(use_threads=False))
@@ -41,7 +46,12 @@ def read(validator: Validator, body: bytes) -> TypedTable:
         for index, feed in enumerate(feeds):
             parts = [column_of(batch.column(index), feed.field, dictionaries) for batch in batches if batch.num_rows]
             given.append(_below_each_other(parts))
-    return TypedTable(names, given, count)
+    table = TypedTable(names, given, count)
+    if len(batches) == 1 and all(is_laid_out(field.type) for field in reader.schema):
+        end = end_of_first_batch(body)
+        if end is not None:
+            validator.layouts.learn(body, table, end)
+    return table
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Answers as an Arrow IPC stream: a column per column of the table, each in the engine's own datatype."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -9,13 +8,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from serving.answer_table import NamedColumn
+from serving.arrow.templates import write_plain
 from serving.json_text import plain
-
-END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # a message of no bytes ends a stream
+from serving.layouts import END
 
 
 def write(columns: Sequence[NamedColumn], about: Mapping[str, str]) -> bytes:
     """See `open.write_stream`."""
+    return write_plain(columns, about) or _written(columns, about)
+
+
+def _written(columns: Sequence[NamedColumn], about: Mapping[str, str]) -> bytes:
     arrays = [_array(column.values) for column in columns]
     metadata = {f"portside.{name}": value for name, value in about.items()}
     batch = pa.RecordBatch.from_arrays(arrays, [column.name for column in columns], metadata=metadata)

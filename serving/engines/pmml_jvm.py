@@ -19,10 +19,10 @@ HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
 LASTS_VARIABLE = "PORTSIDE_JVM_LASTS"
 FIRST_HEAP_VARIABLE = "PORTSIDE_JVM_FIRST_HEAP_MB"
 
+_SHORT_HEAP_MB, _LASTING_HEAP_MB = 16, 64  # to begin with
 _LIBRARIES = {"darwin": "lib/server/libjvm.dylib", "win32": "bin/server/jvm.dll"}
 _OPTIONS = (
     "-Xrs",  # SIGTERM, SIGINT and SIGHUP stay Python's
-    "-Xms16m",
     "-Xss4m",  # of the main thread too: PMML4S builds a tree of a thousand levels recursively (2 MB do)
     "-XX:+UseSerialGC",
     "-XX:+UnlockDiagnosticVMOptions",
@@ -112,6 +112,10 @@ def _compilers() -> list[str]:
 
 
 def _heap() -> list[str]:
+    """A small heap is collected at each batch of a thousand rows, and Python's objects by JPype each time with it."""
     most, first = os.environ.get(HEAP_VARIABLE, ""), os.environ.get(FIRST_HEAP_VARIABLE, "")
-    found = [f"-Xmx{most}m"] if most.isdigit() else []
-    return [*found, f"-Xms{first}m", f"-Xmn{int(first) // 2}m"] if first.isdigit() else found
+    if first.isdigit():
+        found = [f"-Xms{first}m", f"-Xmn{int(first) // 2}m"]
+        return [*found, f"-Xmx{most}m"] if most.isdigit() else found
+    begins = _LASTING_HEAP_MB if os.environ.get(LASTS_VARIABLE) else _SHORT_HEAP_MB
+    return [f"-Xms{min(begins, int(most))}m", f"-Xmx{most}m"] if most.isdigit() else [f"-Xms{begins}m"]

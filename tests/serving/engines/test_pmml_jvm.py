@@ -56,6 +56,11 @@ def test_a_model_is_served_within_half_a_gibibyte(tmp_path: Path) -> None:
     assert run(tmp_path, DATA_MB="512", PORTSIDE_JVM_MAX_HEAP_MB="256").stdout == "[100.0] 2\n"
 
 
+def test_a_replica_starts_with_a_heap_smaller_than_it_would_begin_with(tmp_path: Path) -> None:
+    ran = run(tmp_path, PORTSIDE_JVM_LASTS="1", PORTSIDE_JVM_MAX_HEAP_MB="24")
+    assert (ran.stdout, ran.stderr) == ("[100.0] 2\n", "")
+
+
 def test_a_model_too_large_for_the_heap_is_refused(tmp_path: Path) -> None:
     text = texts.CLUSTERS.replace("0 0", "0 " * 8_000_000)
     ran = run(tmp_path, text, PORTSIDE_JVM_MAX_HEAP_MB="16")
