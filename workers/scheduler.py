@@ -14,9 +14,11 @@ from core.failpoints import failpoint
 from state.database import Database
 from state.queries.schedules import due_jobs, released_jobs
 from state.signals import Signal
+from state.switches import read_switches
 from state.ticking import decide
 
 log = logging.getLogger(__name__)
+STOPPED_BY: Final = frozenset({"schedules", "read_only"})
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 MOST_LEFT: Final = 10_000  # jobs that one query leaves out
 
@@ -44,6 +46,8 @@ class Scheduler:
         """Decide what is due. Jobs that cannot be decided now do not hold up the others, however many they are."""
         resting = self._left_alone()
         async with self._database.read() as session:
+            if not STOPPED_BY.isdisjoint(await read_switches(session)):
+                return  # what is missed meanwhile is caught up as each schedule says
             due = await due_jobs(session, but=resting)
             found = {*due, *await released_jobs(session, but=resting)}
         for job_id in sorted(found):
