@@ -23,8 +23,8 @@ from serving.messages import Request, Response
 from serving.protocols import grpc_status
 from serving.protocols.grpc_standard import HEALTH, REFLECTION
 from serving.protocols.grpc_status import Code, status_of
-from serving.protocols.grpc_stream import StreamAnswers
-from serving.protocols.oip_proto import SERVICE, declare_messages
+from serving.protocols.grpc_stream import answered, failed
+from serving.protocols.oip_proto import SERVICE
 from serving.room import Room
 
 STREAM: Final = f"/{SERVICE}/ModelStreamInfer".encode()
@@ -44,7 +44,6 @@ class GrpcService:
     def __init__(self, application: Application, max_message_bytes: int, *, reads_metadata: bool) -> None:
         self.application, self.max_message_bytes, self._reads_metadata = application, max_message_bytes, reads_metadata
         self.stopping = asyncio.Event()
-        self._in_stream = StreamAnswers(declare_messages())
         self._watching = Counter[Carrier]()
 
     def opening(self, head: RequestHead) -> Opening:
@@ -76,13 +75,12 @@ class GrpcService:
 
     async def _infer_stream(self, talk: Talk) -> None:
         """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
-        told = self._in_stream
         while (request := await talk.next()) is not None:
             response = await self._asked(request)
             code, text = status_of(response)
             if code is Code.UNAUTHENTICATED:
                 raise CallRefused(code, text)
-            answer = told.answer(response.body) if code is Code.OK else told.error(text, request.body)
+            answer = answered(response.body) if code is Code.OK else failed(text, request.body)
             del request, response  # and give back their room, before the next one waits for some
             await talk.send(answer)
 

@@ -8,8 +8,8 @@ from serving.http2.faults import ErrorCode
 from serving.http2.frames import DATA, DEFAULT_WINDOW, PADDED, PING, WINDOW_UPDATE, frame, reset
 from serving.http2.store import FREE_BYTES
 from tests.serving.http2.conftest import Port
-from tests.serving.http2.wire import INFER, FrameWire, called, data, opened, prefixed
-from tests.serving.protocols.grpc_messages import infer_request
+from tests.serving.http2.wire import INFER, STREAM_INFER, FrameWire, called, data, opened, prefixed
+from tests.serving.protocols.grpc_messages import MESSAGES, infer_request
 
 REQUEST_S, IDLE_S = 30.0, 600.0
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -80,3 +80,14 @@ async def test_a_query_or_an_escape_in_a_path_is_no_way_around_the_line_for_work
     for stream_id, path in enumerate((INFER, f"{INFER}?x", INFER.replace("Infer", "%49nfer"))):
         wire.send(called(1 + 2 * stream_id, message, path))
         assert (await wire.status())[0] == (0 if path == INFER else 12)
+
+
+async def test_an_error_in_a_stream_names_the_message_that_was_too_much_to_be_parsed(
+    port: Port, wire: FrameWire
+) -> None:
+    crowd = MESSAGES["ModelInferRequest"](id="seven").SerializeToString() + b"\x2a\x00" * 200_000
+    wire.send(opened(1, STREAM_INFER), data(1, prefixed(crowd)[:DEFAULT_WINDOW]))
+    await port.until(lambda: port.application.room.taken_bytes > 0)
+    wire.send(data(1, prefixed(crowd)[DEFAULT_WINDOW:], is_last=True))
+    told = MESSAGES["ModelStreamInferResponse"].FromString((await wire.next(DATA)).payload[5:])
+    assert ("more tensors" in told.error_message, told.infer_response.id) == (True, "seven")
