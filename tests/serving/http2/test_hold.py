@@ -2,13 +2,18 @@
 
 import asyncio
 
+from serving.engines.base import Columns
 from serving.grpc_server import MOST_WATCHING
+from serving.grpc_talk import MOST_WAITING
 from serving.http2.connection import Connection
 from serving.http2.faults import ErrorCode
-from serving.http2.frames import DATA, DEFAULT_WINDOW, PADDED, PING, WINDOW_UPDATE, frame, reset
+from serving.http2.frames import DATA, DEFAULT_WINDOW, PADDED, PING, WINDOW_UPDATE, frame, reset, window_update
 from serving.http2.store import FREE_BYTES
-from tests.serving.http2.conftest import Port
+from serving.score import Scorer
+from serving.signature import InputField, OutputField
+from tests.serving.http2.conftest import Port, Start
 from tests.serving.http2.wire import INFER, STREAM_INFER, FrameWire, called, data, opened, prefixed
+from tests.serving.models import IDENTITY, PythonModel, signature_of
 from tests.serving.protocols.grpc_messages import MESSAGES, infer_request
 
 REQUEST_S, IDLE_S = 30.0, 600.0
@@ -91,3 +96,30 @@ async def test_an_error_in_a_stream_names_the_message_that_was_too_much_to_be_pa
     wire.send(data(1, prefixed(crowd)[DEFAULT_WINDOW:], is_last=True))
     told = MESSAGES["ModelStreamInferResponse"].FromString((await wire.next(DATA)).payload[5:])
     assert ("more tensors" in told.error_message, told.infer_response.id) == (True, "seven")
+
+
+async def test_a_stream_of_small_messages_lets_others_have_their_turn(start: Start) -> None:
+    loop, asked, most = asyncio.get_running_loop(), 0, 0
+
+    def counted(columns: Columns) -> Columns:
+        nonlocal asked
+        asked += 1
+        return columns
+
+    def turn(before: int = 0) -> None:
+        nonlocal most
+        most = max(most, asked - before)
+        loop.call_soon(turn, asked)
+
+    field = InputField("x", "FP32", (-1, -1))
+    signature = signature_of((field,), (OutputField("x", "FP32", (-1, -1)),))
+    wire = await (await start(Scorer(signature, PythonModel(counted), IDENTITY))).connect()
+    message = prefixed(infer_request().SerializeToString())
+    many = DEFAULT_WINDOW // len(message)
+    turn()
+    wire.send(
+        window_update(0, 2**30), opened(1, STREAM_INFER), window_update(1, 2**30), data(1, message * many, is_last=True)
+    )
+    for _ in range(many):
+        await wire.next(DATA)
+    assert (asked, most <= MOST_WAITING) == (many, True)
