@@ -225,6 +225,14 @@ def test_days_that_are_none_make_a_column_text(tmp_path: Path, monkeypatch: pyte
     assert found["bad_rows"] == 0
 
 
+def test_whole_numbers_that_no_float_has_stand_beside_floats(tmp_path: Path) -> None:
+    lines = b'{"a":1.5,"b":9007199254740993}\n{"a":9007199254740993,"b":-9223372036854775808}\n{"a":null,"b":null}\n'
+    found = told(written(tmp_path, lines.decode(), "a.jsonl"))
+    assert types(found) == {"a": "float64", "b": "int64"}
+    assert column(found, "a")["max"] == 9007199254740992.0
+    assert column(found, "b")["max"] == 9007199254740993
+
+
 def test_lists_in_lists_are_cut_in_the_preview_and_the_examples(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"a": pa.array([[["x" * 900] * 100] * 100] * 5), "b": pa.array([[1, 2]] * 5)}), file)
