@@ -26,6 +26,7 @@ from tests.storage.streams import pieces_of as stream_of
 from tests.workers.describer import stand_in
 from tests.workers.platform import WHO, Platform, open_platform, wait_for
 from tests.workers.sources import open_source
+from workers.describing import read_answer
 from workers.executor import Handler
 from workers.handlers import datasets
 from workers.origins import CREDENTIALS, FileOrigin, bring, origin_of
@@ -321,6 +322,11 @@ async def test_a_file_is_described_where_it_is_and_pinned_to_its_last_change(
     file.write_bytes(CSV + b"8,cook\n")
     with pytest.raises(Exception, match="is not the file any more"):
         await bring(origin, platform.resources, _unheard, found.source_etag)
+
+
+def test_only_a_nul_character_is_replaced_in_what_a_child_tells() -> None:
+    told = {"nul": "a\0\0b", "backslashes": "\\u0000", "both": "\\\0", "more": "\\\\u0000"}
+    assert read_answer(json.dumps(told).encode()) == {**told, "nul": "a\ufffd\ufffdb", "both": "\\\ufffd"}
 
 
 async def test_a_link_that_comes_before_the_child_opens_the_file_is_not_described(
