@@ -223,3 +223,42 @@ def test_days_that_are_none_make_a_column_text(tmp_path: Path, monkeypatch: pyte
     found = told(written(tmp_path, "\n".join(["day,n", *lines])))
     assert types(found) == {"day": "string", "n": "int64"}
     assert found["bad_rows"] == 0
+
+
+def test_whole_numbers_that_no_float_has_stand_beside_floats(tmp_path: Path) -> None:
+    lines = b'{"a":1.5,"b":9007199254740993}\n{"a":9007199254740993,"b":-9223372036854775808}\n{"a":null,"b":null}\n'
+    found = told(written(tmp_path, lines.decode(), "a.jsonl"))
+    assert types(found) == {"a": "float64", "b": "int64"}
+    assert column(found, "a")["max"] == 9007199254740992.0
+    assert column(found, "b")["max"] == 9007199254740993
+
+
+def test_lists_in_lists_are_cut_in_the_preview_and_the_examples(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"a": pa.array([[["x" * 900] * 100] * 100] * 5), "b": pa.array([[1, 2]] * 5)}), file)
+    assert file.stat().st_size < 10_000
+    describer = Describer(file, Said(), "", preview_rows=500, is_quick=False, report=lambda size, rows: None)
+    text = describer.describe()
+    assert len(text) < 100_000
+    found = json.loads(text)
+    assert len(found["preview"]["rows"]) == 5
+    assert found["preview"]["rows"][0][0][0][0] == "x" * 900
+    assert found["preview"]["rows"][0][0][-1] == "…"
+    assert found["preview"]["rows"][0][1] == [1, 2]
+
+
+def test_what_is_told_of_many_columns_together_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    names = [f"c{place}" for place in range(3000)]
+    texts = pa.array([f"{number}{'x' * 990}" for number in range(10)])
+    parquet.write_table(pa.table(dict.fromkeys(names, texts)), file)
+    found = told(file)
+    assert len(json.dumps(found["columns"])) < 3_000_000
+    assert column(found, "c7")["min"].startswith("0xx")
+
+
+def test_a_column_with_an_endless_name_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"n" * 100_000: [1]}), file)
+    with pytest.raises(DatasetInvalid, match="has a name of 100000 characters"):
+        told(file)
