@@ -18,6 +18,7 @@ DATASETS = "/api/v1/datasets"
 PIECE_BYTES = 8 * 1024 * 1024  # of one request of a download
 REMOTE = ("https://", "http://", "s3://", "file://")
 CELL_SHOWN = 40
+DATA_FILE = "a CSV, TSV, JSON lines, Parquet or Arrow file, or a URL"
 LISTED: Columns = {
     "name": lambda dataset: str(dataset["name"]),
     "status": lambda dataset: str(dataset["status"]),
@@ -75,11 +76,24 @@ def make_dataset(
     answer = (
         platform.call("POST", DATASETS, {**said, "source_uri": given})
         if is_remote
-        else _sent(platform, check_file(Path(given)), said, output)
+        else _sent(platform, _new(platform, given, said), said, output)
     )
     if wait_s is not None:
         wait_for(platform, operation_of(platform, answer), wait_s, output)
     return platform.get(dataset_path(str(said["name"])))
+
+
+def _new(platform: Platform, given: str, said: Mapping[str, object]) -> Path:
+    """The file to send. Raises `CommandFailed`, also for a name that is taken: not after gigabytes were sent."""
+    file = check_file(Path(given), DATA_FILE)
+    name = str(said["name"])
+    if platform.find(dataset_path(name)) is not None:
+        raise CommandFailed(
+            f"a dataset named '{name}' exists; nothing was sent.",
+            details=[f"next: say another --name, or: portside datasets delete {name}"],
+            exit_status=Exit.CONFLICT,
+        )
+    return file
 
 
 def _sent(platform: Platform, file: Path, said: Mapping[str, object], output: Output) -> Answer:
@@ -129,7 +143,9 @@ def preview(platform: Platform, name: str, rows: int, output: Output) -> None:
     names = [str(each["name"]) if isinstance(each, Mapping) else str(each) for each in found["columns"]]
     output.table(names, [[_cell(value) for value in row] for row in found["rows"]])
     total = found["total_rows"]
-    if total is not None and total > len(found["rows"]):
+    if not found["rows"]:
+        output.say("It has no rows.")
+    elif total is not None and total > len(found["rows"]):
         output.say(f"{len(found['rows'])} of {total:,} rows.")
 
 
@@ -192,7 +208,7 @@ def list_files(platform: Platform, name: str, prefix: str, output: Output) -> No
 
 def put_file(platform: Platform, name: str, file: Path, path: str | None, output: Output) -> None:
     """Put a file under its path. Raises `CommandFailed`."""
-    checked = check_file(file)
+    checked = check_file(file, "a file")
     where = file_path(name, path or checked.name)
     size_bytes = checked.stat().st_size
     headers = {"content-type": "application/octet-stream", "content-length": str(size_bytes)}

@@ -16,7 +16,7 @@ from cli.words import age_in_words, seconds_in_words
 
 FINAL = ("succeeded", "failed", "stopped")
 RESTING = (*FINAL, "paused")
-HELD_S, LOOK_S = 10.0, 0.3
+HELD_S, LOOK_S, AWAY_S = 10.0, 0.3, 1.0
 LISTED: Columns = {
     "run": lambda run: run_name(run),
     "status": lambda run: str(run["status"]),
@@ -83,7 +83,16 @@ def watch_run(platform: Platform, path: str, output: Output, *, timeout_s: float
 
     Raises `CommandFailed` when it is not at rest in time.
     """
-    deadline, run = time.monotonic() + timeout_s, platform.get(path)
+    run = platform.get(path)
+    try:
+        return _watched(platform, run, output, timeout_s)
+    except KeyboardInterrupt:
+        output.say(f"Run {run_name(run)} goes on. To watch it again: portside runs watch {run_name(run)}")
+        raise
+
+
+def _watched(platform: Platform, run: Document, output: Output, timeout_s: float) -> Document:
+    deadline, is_away = time.monotonic() + timeout_s, False
     path = _path(str(run["job"]), str(run["number"]))  # what `latest` means may change
     with _bar(output) as bar:
         while True:
@@ -97,12 +106,27 @@ def watch_run(platform: Platform, path: str, output: Output, *, timeout_s: float
                     details=[f"next: portside runs watch {run_name(run)}"],
                     exit_status=Exit.TIMEOUT,
                 )
-            held_s = min(left, LOOK_S if output.is_watched else HELD_S)
-            if output.is_watched:
-                time.sleep(held_s)
-                run = platform.get(path)
-            else:
-                run = platform.get(f"{path}:wait", timeout=f"{held_s:.2f}")
+            try:
+                run = _later(platform, path, min(left, LOOK_S if output.is_watched else HELD_S), output)
+            except CommandFailed as failed:
+                if failed.exit_status not in (Exit.FAILED, Exit.TIMEOUT):
+                    raise
+                if not is_away:
+                    output.say(f"{failed.message} The run is in no danger; looking again until the platform is back.")
+                is_away = True
+                time.sleep(min(left, AWAY_S))
+                continue
+            if is_away:
+                output.say("The platform is back.")
+            is_away = False
+
+
+def _later(platform: Platform, path: str, held_s: float, output: Output) -> Document:
+    """The run after a while, or once it rests."""
+    if output.is_watched:
+        time.sleep(held_s)
+        return platform.get(path)
+    return platform.get(f"{path}:wait", timeout=f"{held_s:.2f}")
 
 
 def finish_run(platform: Platform, path: str, output: Output, *, timeout_s: float) -> Document:
@@ -195,7 +219,7 @@ class _Bar:
             description=f"{run_name(run)} {run['status']}",
             completed=percent or 0,
             total=100 if percent else None,
-            words=progress_in_words(run["progress"]),
+            words=", ".join(filter(None, [progress_in_words(run["progress"]), _tried_again(run)])),
         )
 
 
@@ -223,7 +247,15 @@ def _rows(run: Document) -> str:
     return "" if not rows else f"{rows:,}" + (f" of {total:,}" if total and total != rows else "")
 
 
+def _tried_again(run: Document) -> str:
+    return f"tried again {run['retries']}x" if run["retries"] else ""
+
+
+def _whole(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def _figure(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_figure(each)}" for name, each in value.items() if each is not None)
-    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else _whole(value)

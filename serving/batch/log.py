@@ -30,7 +30,7 @@ class RunLog:
         self._tenths, self._next_at = self._tenth(resume.rows_in), self._began + _UNKNOWN_EVERY_S
         version = plan.version
         named = f"{version.model} {version.version}" + (f", part {version.part}" if version.part else "")
-        rows = "rows not counted before" if total is None else f"{total:,} rows"
+        rows = "nobody has counted the rows" if total is None else f"{total:,} rows"
         self._say(f"began: model {named}; {rows}, {chunk_rows:,} in a chunk, {plan.parallelism} at a time")
         if resume.rows_in:
             self._say(f"goes on behind row {resume.rows_in:,}, as the platform has kept those before")

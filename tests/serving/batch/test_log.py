@@ -30,7 +30,7 @@ def test_a_long_way_of_unknown_length_is_not_told_with_each_chunk() -> None:
     log.begun(Plan(Input()), Resume(Position()), None, 10)
     for rows in range(10, 1000, 10):
         log.at(rows, 0, [])
-    assert lines(out) == ["began: model model 1; rows not counted before, 10 in a chunk, 1 at a time"]
+    assert lines(out) == ["began: model model 1; nobody has counted the rows, 10 in a chunk, 1 at a time"]
 
 
 def test_what_stands_in_a_cell_stays_in_its_line_and_out_of_the_terminal() -> None:
