@@ -1,5 +1,6 @@
 """Datasets as a client: made of a file or a URL, shown with their columns, looked into, downloaded; files of one."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -17,7 +18,8 @@ from portside.sources import FileSource
 DATASETS = "/api/v1/datasets"
 PIECE_BYTES = 8 * 1024 * 1024  # of one request of a download
 REMOTE = ("https://", "http://", "s3://", "file://")
-CELL_SHOWN = 40
+CELL_SHOWN, COLUMNS_SHOWN = 40, 40
+STDOUT = Path("-")
 DATA_FILE = "a CSV, TSV, JSON lines, Parquet or Arrow file, or a URL"
 LISTED: Columns = {
     "name": lambda dataset: str(dataset["name"]),
@@ -128,10 +130,10 @@ def tell_dataset(dataset: Document, output: Output) -> None:
     output.sheet(dataset, facts)
     if dataset["columns"] and not output.is_for_scripts:
         output.data("")
-        told = dataset["columns"]
+        told = dataset["columns"][:COLUMNS_SHOWN]
         output.table(list(COLUMNS), [[tell(column) for tell in COLUMNS.values()] for column in told])
         if dataset["column_count"] > len(told):
-            output.say(f"{dataset['column_count']} columns in all: -o json of {dataset['urls']['columns']} has them.")
+            output.say(f"{len(told)} of {dataset['column_count']} columns; all: {dataset['urls']['columns']}")
 
 
 def preview(platform: Platform, name: str, rows: int, output: Output) -> None:
@@ -141,7 +143,11 @@ def preview(platform: Platform, name: str, rows: int, output: Output) -> None:
         output.document(found)
         return
     names = [str(each["name"]) if isinstance(each, Mapping) else str(each) for each in found["columns"]]
-    output.table(names, [[_cell(value) for value in row] for row in found["rows"]])
+    cells = [[_cell(value) for value in row] for row in found["rows"]]
+    shown = output.fitting(names, cells)
+    output.table(names[:shown], [row[:shown] for row in cells])
+    if shown < len(names):
+        output.say(f"{shown} of {len(names)} columns fit; -o json has all.")
     total = found["total_rows"]
     if not found["rows"]:
         output.say("It has no rows.")
@@ -157,18 +163,23 @@ def download(platform: Platform, name: str, to: Path | None, output: Output) -> 
     if to is None and file.exists():
         raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
     write_content(platform, f"{dataset_path(name)}/content", file, output)
-    output.data(str(file))
     return file
 
 
 def write_content(platform: Platform, path: str, file: Path, output: Output) -> None:
-    """What the path gives, in pieces, beside its place first. Raises `CommandFailed`."""
+    """What the path gives, in pieces, beside its place first; `-` is stdout. Raises `CommandFailed`."""
+    if file == STDOUT:
+        for piece in _pieces(platform, path, output):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
     beside = file.with_name(f"{file.name}.partial")
     try:
         with beside.open("wb") as handle:
             for piece in _pieces(platform, path, output):
                 handle.write(piece)
         beside.replace(file)
+        output.data(str(file))
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written ({error.strerror}).", exit_status=Exit.USAGE) from error
     finally:
@@ -223,7 +234,6 @@ def get_file(platform: Platform, name: str, path: str, to: Path | None, output: 
     if to is None and file.exists():
         raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
     write_content(platform, file_path(name, path), file, output)
-    output.data(str(file))
 
 
 def delete_file(platform: Platform, name: str, path: str, output: Output) -> None:

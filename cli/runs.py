@@ -182,7 +182,6 @@ def download_result(platform: Platform, named: str, to: Path | None, output: Out
     if to is None and file.exists():
         raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
     write_content(platform, f"{dataset_path(str(dataset['name']))}/content", file, output)
-    output.data(str(file))
     return file
 
 
@@ -196,12 +195,17 @@ def progress_in_words(progress: Document) -> str:
     """`1,048,576 of 3,000,000 rows, 520,000 rows/s, 4 s to go`."""
     rows, total = progress["rows"], progress["rows_total"]
     words = [f"{rows:,}" + (f" of {total:,}" if total else "") + " rows"] if rows is not None else []
-    if progress["rows_per_s"]:
+    if (progress["rows_per_s"] or 0) >= 1:
         words.append(f"{progress['rows_per_s']:,.0f} rows/s")
     if progress["eta_s"]:
         words.append(f"{seconds_in_words(progress['eta_s'])} to go")
-    if progress["detail"]:
-        words.append(str(progress["detail"]))
+    detail = str(progress["detail"] or "")
+    if words and detail.startswith(words[0]):  # the platform's own words begin with the rows, too
+        detail = detail.removeprefix(words[0]).lstrip("; ")
+    if detail:
+        words.append(detail)
+    elif total and rows == total:
+        words.append("putting the result together")
     return ", ".join(words)
 
 

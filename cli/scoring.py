@@ -10,6 +10,7 @@ from cli.deployment import name_from
 from cli.failure import CommandFailed, Exit
 from cli.job_wishes import Said, job_wish
 from cli.output import Output
+from cli.registry import Reference
 from cli.runs import checked, download_result, run_name, watch_run
 from cli.words import seconds_in_words
 
@@ -28,6 +29,7 @@ def score_file(
     is_file = Path(data).is_file()
     if not is_file and not data.lower().startswith(REMOTE) and platform.find(dataset_path(data)) is None:
         raise CommandFailed(f"{data} is no file here, no URL and no dataset.", exit_status=Exit.NOT_FOUND)
+    platform.get(Reference.read(str(said.model)).version_path)  # before gigabytes are sent for a slip of the pen
     stem = Path(data).name.split(".")[0] or "data"
     # No two scorings share a name, and none is in the way of another dataset of the same file.
     name = f"{name_from(Path(stem))[:30].rstrip('-')}-{secrets.token_hex(3)}"

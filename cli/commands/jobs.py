@@ -208,9 +208,11 @@ def score(
         str, typer.Argument(metavar="FILE|URL|DATASET", help="A file here, a URL, or a dataset.", show_default=False)
     ],
     file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="DATA-scored")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.", show_default="DATA-scored"),
     ] = None,
     pass_through: PassThrough = None,
+    maps: Maps = None,
     on_error: OnError = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -218,5 +220,5 @@ def score(
     from cli.job_wishes import Said
     from cli.scoring import score_file
 
-    said = Said(model=model, pass_through=pass_through, on_error=on_error)
+    said = Said(model=model, pass_through=pass_through, maps=maps, on_error=on_error)
     score_file(call.platform, said, data, file, call.output, wait_s=call.timeout_s, dry_run=dry_run)
