@@ -192,13 +192,13 @@ def delete_run(platform: Platform, named: str, output: Output) -> None:
 
 
 def progress_in_words(progress: Document) -> str:
-    """`1,048,576 of 3,000,000 rows, 520,000 rows/s, 4 s to go`."""
+    """`1,048,576 of 3,000,000 rows, 520,000 rows/s, about 4 s to go`."""
     rows, total = progress["rows"], progress["rows_total"]
     words = [f"{rows:,}" + (f" of {total:,}" if total else "") + " rows"] if rows is not None else []
     if (progress["rows_per_s"] or 0) >= 1:
         words.append(f"{progress['rows_per_s']:,.0f} rows/s")
     if progress["eta_s"]:
-        words.append(f"{seconds_in_words(progress['eta_s'])} to go")
+        words.append(f"{left_in_words(progress['eta_s'])} to go")
     detail = str(progress["detail"] or "")
     if words and detail.startswith(words[0]):  # the platform's own words begin with the rows, too
         detail = detail.removeprefix(words[0]).lstrip("; ")
@@ -207,6 +207,14 @@ def progress_in_words(progress: Document) -> str:
     elif total and rows == total:
         words.append("putting the result together")
     return ", ".join(words)
+
+
+def left_in_words(seconds: float) -> str:
+    """`about 40 s`, `about 6 min`, `about 3 h`: nobody knows it better."""
+    for unit, unit_s in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * unit_s:
+            return f"about {seconds / unit_s:.0f} {unit}"
+    return f"about {max(1, round(seconds))} s"
 
 
 class _Bar:

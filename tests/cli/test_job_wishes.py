@@ -85,7 +85,8 @@ def test_bad_rows_are_skipped_or_end_the_run_or_are_counted() -> None:
     ("progress", "words"),
     [
         ({"rows": 0, "detail": "0 of 10 rows; it waits"}, "0 of 10 rows, it waits"),
-        ({"rows": 4, "rows_per_s": 2.0, "eta_s": 3.0}, "4 of 10 rows, 2 rows/s, 3.00 s to go"),
+        ({"rows": 4, "rows_per_s": 2.0, "eta_s": 3.0}, "4 of 10 rows, 2 rows/s, about 3 s to go"),
+        ({"rows": 4, "eta_s": 356.3}, "4 of 10 rows, about 6 min to go"),
         ({"rows": 10, "rows_per_s": 0.2}, "10 of 10 rows, putting the result together"),
         ({"rows": 5, "rows_total": None}, "5 rows"),
     ],
