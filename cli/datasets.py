@@ -1,7 +1,9 @@
 """Datasets as a client: made of a file or a URL, shown with their columns, looked into, downloaded; files of one."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,10 +15,10 @@ from cli.transfer import bytes_watched
 from cli.upload import UPLOAD_TIMEOUT_S, check_file, size_in_words
 from cli.words import age_in_words
 from portside.messages import Answer
-from portside.sources import FileSource
+from portside.sources import FileSource, Watch
 
 DATASETS = "/api/v1/datasets"
-PIECE_BYTES = 8 * 1024 * 1024  # of one request of a download
+ENDING = re.compile(r"filename=\"[^\"]*?((?:\.(?:csv|tsv|jsonl|parquet|arrow|zip))(?:\.(?:gz|zst))?)\"")
 REMOTE = ("https://", "http://", "s3://", "file://")
 CELL_SHOWN, COLUMNS_SHOWN = 40, 40
 STDOUT = Path("-")
@@ -155,53 +157,57 @@ def preview(platform: Platform, name: str, rows: int, output: Output) -> None:
         output.say(f"{len(found['rows'])} of {total:,} rows.")
 
 
-def download(platform: Platform, name: str, to: Path | None, output: Output) -> Path:
+def download(platform: Platform, name: str, to: Path | None, output: Output) -> None:
     """Its data into a file, whole or not at all; prints the file. Raises `CommandFailed`."""
-    dataset = platform.get(dataset_path(name))
-    ending = "zip" if dataset["kind"] == "files" else dataset["format"]
-    file = to or Path(f"{name}.{ending}")
-    if to is None and file.exists():
+    write_content(platform, f"{dataset_path(name)}/content", name, to, output)
+
+
+def write_content(platform: Platform, path: str, named: str, to: Path | None, output: Output) -> None:
+    """What the path gives, into a file, or into one named so with the ending that fits; `-` is stdout. Prints which.
+
+    Raises `CommandFailed`.
+    """
+    with platform.receive(path) as (headers, pieces):
+        file = to or not_here(Path(named + _ending(headers)))
+        with bytes_watched("download", int(headers["content-length"]), output) as advance:
+            if file == STDOUT:
+                for piece in pieces:
+                    sys.stdout.buffer.write(piece)
+                    advance(len(piece))
+                sys.stdout.buffer.flush()
+            else:
+                _write(file, pieces, advance)
+    if file != STDOUT:
+        output.data(str(file))
+
+
+def not_here(file: Path) -> Path:
+    """A file that nobody has named. Raises `CommandFailed` where it would take the place of another."""
+    if file.exists():
         raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
-    write_content(platform, f"{dataset_path(name)}/content", file, output)
     return file
 
 
-def write_content(platform: Platform, path: str, file: Path, output: Output) -> None:
-    """What the path gives, in pieces, beside its place first; `-` is stdout. Raises `CommandFailed`."""
-    if file == STDOUT:
-        for piece in _pieces(platform, path, output):
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
+def _write(file: Path, pieces: Iterator[bytes], advance: Watch) -> None:
+    """Beside its place first, so that a file that is there stays until the new one is whole."""
     beside = file.with_name(f"{file.name}.partial")
     try:
         with beside.open("wb") as handle:
-            for piece in _pieces(platform, path, output):
+            for piece in pieces:
                 handle.write(piece)
+                advance(len(piece))
         beside.replace(file)
-        output.data(str(file))
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written ({error.strerror}).", exit_status=Exit.USAGE) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
-def _pieces(platform: Platform, path: str, output: Output) -> Iterator[bytes]:
-    head = platform.send("GET", path, None, headers={"range": f"bytes=0-{PIECE_BYTES - 1}"})
-    total = int(head.headers.get("content-range", f"/{len(head.body)}").rpartition("/")[2])
-    tag = head.headers.get("etag", "")
-    with bytes_watched("download", total, output) as advance:
-        answer, done = head, 0
-        while True:
-            yield answer.body
-            advance(len(answer.body))
-            done += len(answer.body)
-            if done >= total:
-                return
-            wanted = {"range": f"bytes={done}-{min(done + PIECE_BYTES, total) - 1}", "if-range": tag}
-            answer = platform.send("GET", path, None, headers=wanted)
-            if answer.status != 206:
-                raise CommandFailed("It changed while it was downloaded: try again.", exit_status=Exit.CONFLICT)
+def _ending(headers: Mapping[str, str]) -> str:
+    """What the platform would call the file ends so: several Parquet files come as a zip."""
+    found = ENDING.search(headers.get("content-disposition", ""))
+    return "" if found is None else found.group(1)
 
 
 def delete_dataset(platform: Platform, name: str, output: Output) -> None:
@@ -230,10 +236,8 @@ def put_file(platform: Platform, name: str, file: Path, path: str | None, output
 
 def get_file(platform: Platform, name: str, path: str, to: Path | None, output: Output) -> None:
     """One of its files, into this one. Raises `CommandFailed`."""
-    file = to or Path(Path(path).name)
-    if to is None and file.exists():
-        raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
-    write_content(platform, file_path(name, path), file, output)
+    file = to or not_here(Path(Path(path).name))
+    write_content(platform, file_path(name, path), "", file, output)
 
 
 def delete_file(platform: Platform, name: str, path: str, output: Output) -> None:

@@ -170,19 +170,21 @@ def show_metrics(platform: Platform, named: str, output: Output) -> None:
     output.sheet(metrics, facts)
 
 
-def download_result(platform: Platform, named: str, to: Path | None, output: Output, *, bad_rows: bool) -> Path:
-    """The dataset that it made, or with `bad_rows` the rows that it left out, into a file. Raises `CommandFailed`."""
-    path = run_path(named, platform)
+def download_result(
+    platform: Platform, run: str, to: Path | None, output: Output, *, bad_rows: bool, named: str | None = None
+) -> None:
+    """The dataset that it made, or with `bad_rows` the rows that it left out, into a file, by itself `named` so.
+
+    Raises `CommandFailed`.
+    """
+    path = run_path(run, platform)
     result = platform.get(f"{path}/result")
     dataset = result["bad_rows" if bad_rows else "output"]
     if dataset is None:
         what = "left out no row" if bad_rows else f"has made no dataset: it is {result['status']}"
-        raise CommandFailed(f"run {named} {what}.", exit_status=Exit.NOT_FOUND)
-    file = to or Path(f"{dataset['name']}.{dataset['format']}")
-    if to is None and file.exists():
-        raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
-    write_content(platform, f"{dataset_path(str(dataset['name']))}/content", file, output)
-    return file
+        raise CommandFailed(f"run {run} {what}.", exit_status=Exit.NOT_FOUND)
+    name = str(dataset["name"])
+    write_content(platform, f"{dataset_path(name)}/content", named or name, to, output)
 
 
 def delete_run(platform: Platform, named: str, output: Output) -> None:

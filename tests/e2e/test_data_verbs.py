@@ -111,6 +111,20 @@ def test_a_run_is_watched_and_leaves_a_result_bad_rows_figures_and_a_log(
     assert verb(running, "runs", "stop", run, "--yes").exit_status == 4, "it has ended"
 
 
+def test_a_result_of_several_parquet_files_is_downloaded_as_a_zip(
+    running: RunningPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text("chunk_rows: 1000\noutput: {format: parquet}\n")
+    data(running, "jobs", "create", "parts", "-f", "job.yaml", "-m", "iris", "-i", "flowers", "-q")
+    data(running, "jobs", "run", "parts", "-q")
+    assert data(running, "runs", "download", "parts") == "parts-1.zip\n"
+    with zipfile.ZipFile("parts-1.zip") as archive:
+        assert archive.namelist() == ["parts-1-00001.parquet", "parts-1-00002.parquet"]
+    again = verb(running, "runs", "download", "parts")
+    assert (again.exit_status, "-o FILE" in again.err) == (2, True)
+
+
 def test_a_run_is_paused_resumed_and_stopped(running: RunningPlatform) -> None:
     run = begun(running, "slow")
     progress = json.loads(data(running, "runs", "show", run, "--json"))["progress"]
