@@ -94,6 +94,36 @@ def test_a_column_with_more_than_a_few_other_words_is_text(tmp_path: Path) -> No
     assert found["bad_rows"] == 0
 
 
+@pytest.mark.parametrize("place", [100, 100_000, 199_999])
+def test_a_column_of_numbers_stays_one_over_one_odd_cell_wherever_it_is(tmp_path: Path, place: int) -> None:
+    cells = ["0.5"] * 200_000
+    cells[place] = "oops"
+    cells[150_000] = "NA"
+    found = told(written(tmp_path, "\n".join(["a,b", *(f"{cell},x{cell}" for cell in cells)])))
+    assert types(found) == {"a": "float64", "b": "string"}
+    assert (column(found, "a")["invalid"], column(found, "a")["nulls"], found["bad_rows"]) == (1, 1, 1)
+    assert any(f"line {place + 2}, column 'a': 'oops' is not a number" in each for each in found["warnings"])
+
+
+def test_one_odd_cell_of_a_hundred_makes_a_column_text(tmp_path: Path) -> None:
+    found = told(written(tmp_path, "\n".join(["a", *["0.5"] * 50, "oops", *["0.5"] * 49])))
+    assert (types(found), found["bad_rows"]) == ({"a": "string"}, 0)
+
+
+@pytest.mark.parametrize("cell", ["01234", "12345678901234567890", "2026-01-31T12:00:00+01:00", "2026-99-99"])
+def test_what_names_something_stays_text_over_one_odd_cell(tmp_path: Path, cell: str) -> None:
+    found = told(written(tmp_path, "\n".join(["a", *[cell] * 2000, "oops", *[cell] * 2000])))
+    assert (types(found), found["bad_rows"]) == ({"a": "string"}, 0)
+
+
+def test_numbers_of_json_lines_stay_such_over_one_odd_value(tmp_path: Path) -> None:
+    lines = ['{"a":0.5}'] * 200_000
+    lines[100] = '{"a":"oops"}'
+    found = told(written(tmp_path, "\n".join(lines), "table.jsonl"))
+    assert types(found) == {"a": "float64"}
+    assert column(found, "a")["invalid"] == 1
+
+
 def test_long_digits_are_names_and_not_numbers(tmp_path: Path) -> None:
     found = told(written(tmp_path, "card,n\n12345678901234567890,1\n99999999999999999999,2\n"))
     assert types(found) == {"card": "string", "n": "int64"}
