@@ -43,6 +43,7 @@ def child_environment(cache: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "HOME": "/nonexistent",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONNOUSERSITE": "1",  # HOME may be the user's word, and a folder of packages there would be run
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime looks at it while it is imported
     }
     inherited = {name: os.environ[name] for name in ("TMPDIR", "PORTSIDE_JAVA_HOME") if name in os.environ}
