@@ -21,7 +21,7 @@ from state.queries.datasets import Piece, pieces_of, users_of_dataset
 from state.sweeping import doom, forget_former_parts
 from state.tables import Event, Operation
 from state.uploads import IncompleteUpload, begin_upload, hold_upload, put_part, take_parts
-from tests.state.rows import ME, TEST
+from tests.state.rows import ME, TEST, somebody_waits_for_a_lock
 
 
 async def piece(session: WriteSession, letter: str) -> Piece:
@@ -135,3 +135,25 @@ async def test_an_upload_is_taken_once_and_only_whole(database: Database) -> Non
     outcomes = await asyncio.gather(*(take(number) for number in range(3)), return_exceptions=True)
     assert sorted(map(str, outcomes))[:1] == ["ab"]
     assert sum(isinstance(each, NotFound) for each in outcomes) == 2
+
+
+async def test_a_dataset_that_is_deleted_while_another_takes_its_place_is_not_written_to(database: Database) -> None:
+    former = await publish(database, "run_1", "a")
+    has_begun = asyncio.Event()
+
+    async def delete() -> None:
+        async with database.write() as session:
+            row = await hold_dataset(session, ME, "scored")
+            has_begun.set()
+            await somebody_waits_for_a_lock(database)
+            await delete_dataset(session, ME, row)
+
+    async def replace() -> Dataset:
+        await has_begun.wait()
+        return await publish(database, "run_2", "b", replace=True)
+
+    _, made = await asyncio.gather(delete(), replace())
+    assert (made.id != former.id, made.status, made.name) == (True, "ready", "scored")
+    async with database.read() as session:
+        assert (await session.get_one(Dataset, former.id)).status in ("deleting", "deleted")
+        assert await pieces_of(session, former.id) == []
