@@ -115,7 +115,8 @@ async def run_reporting_child(
             end = await run_child(told, environment=environment, stdin=b"", timeout_s=timeout_s, pass_fds=(write_end,))
         finally:
             os.close(write_end)
-        await hearing  # to the end of the pipe, which nobody writes to any more
+        reader.end_when_empty()
+        await hearing
         return end
     finally:
         hearing.cancel()

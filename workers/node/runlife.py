@@ -117,7 +117,7 @@ class RunLife:
         except PlatformError as error:
             self.ending = _failed(error.as_problem())
         except OSError as error:
-            how = Ending("start_failed", f"the run's process cannot be started: {error}")
+            how = Ending("start_failed", f"the run's process cannot be started, or its file not be read: {error}")
             self.ending = self._lost(how, counts=error.errno not in NOT_NOW)
         finally:
             if self._child is not None:
@@ -149,7 +149,7 @@ class RunLife:
     async def _follow(self, child: Child, pipes: RunPipes) -> Verdict | None:
         reading = asyncio.create_task(self._read(pipes))
         try:
-            await self._until_ended(child, reading)
+            await self._until_ended(child, reading, pipes)
             code = await child.ended
             await asyncio.wait({reading}, timeout=REST_S)
             if reading.done() and (error := reading.exception()) is not None:
@@ -159,7 +159,7 @@ class RunLife:
             await asyncio.gather(reading, return_exceptions=True)
         return await self._judged(code)
 
-    async def _until_ended(self, child: Child, reading: asyncio.Task[None]) -> None:
+    async def _until_ended(self, child: Child, reading: asyncio.Task[None], pipes: RunPipes) -> None:
         """Until the process has ended by itself, or was asked to, or what it reports cannot be kept."""
         asked = asyncio.create_task(self._asked.wait())
         turns: set[asyncio.Future[Any]] = {child.ended, reading, asked}
@@ -173,6 +173,7 @@ class RunLife:
             elif not reading.done():
                 # It has ended by itself: what it reported before is as good as ever.
                 child.kill()
+                pipes.reports.end_when_empty()
                 await asyncio.wait({reading, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
