@@ -49,13 +49,19 @@ async def publish_dataset(session: WriteSession, tenant_id: str, output: Output,
     if written is not None:
         return written
     taken = await seek_dataset(session, tenant_id, output.name)
-    if taken is not None and output.replace and taken.status == "ready" and taken.kind == "table":
+    if taken is not None and _may_replace(output, taken):
         row = await lock(session, Dataset, taken.id)
         if row.status == "ready":
             return await _replace(session, row, output, by)
         taken = await seek_dataset(session, tenant_id, output.name)  # it was just deleted
     name = output.name if taken is None else await _free_name(session, tenant_id, output)
     return await _make(session, tenant_id, output, name, by)
+
+
+def _may_replace(output: Output, taken: Dataset) -> bool:
+    """Bad rows have a name that nobody chose: what else is called so is not theirs."""
+    is_known = output.role == "output" or taken.role == output.role
+    return output.replace and is_known and taken.status == "ready" and taken.kind == "table"
 
 
 async def _make(session: WriteSession, tenant_id: str, output: Output, name: str, by: By) -> Dataset:

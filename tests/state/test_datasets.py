@@ -41,10 +41,12 @@ async def add_run(session: WriteSession, dataset_id: str, number: int = 1) -> Ru
     return run
 
 
-async def publish(database: Database, run_id: str, letters: str, *, replace: bool = False) -> Dataset:
+async def publish(
+    database: Database, run_id: str, letters: str, *, replace: bool = False, role: str = "output"
+) -> Dataset:
     async def work(session: WriteSession) -> Dataset:
         pieces = [await piece(session, letter) for letter in letters]
-        said = {"name": "scored", "number": 4, "role": "output", "format": "csv", "layout": {}, "columns": []}
+        said = {"name": "scored", "number": 4, "role": role, "format": "csv", "layout": {}, "columns": []}
         output = Output(run_id=run_id, pieces=pieces, rows=len(letters), replace=replace, **said)  # type: ignore[arg-type]
         return await publish_dataset(session, ME.tenant_id, output, By("worker"))
 
@@ -157,3 +159,16 @@ async def test_a_dataset_that_is_deleted_while_another_takes_its_place_is_not_wr
     async with database.read() as session:
         assert (await session.get_one(Dataset, former.id)).status in ("deleting", "deleted")
         assert await pieces_of(session, former.id) == []
+
+
+async def test_bad_rows_take_the_place_of_bad_rows_only(database: Database) -> None:
+    async with database.write() as session:
+        mine, _ = await create_dataset(session, ME, NewDataset("scored", pieces=[await piece(session, "a")]))
+        await advance(session, mine, "ready", TEST)
+    first = await publish(database, "run_1", "b", replace=True, role="bad_rows")
+    assert (first.id != mine.id, first.name) == (True, "scored-4")
+    async with database.write() as session:
+        await delete_dataset(session, ME, await hold_dataset(session, ME, "scored"))
+    second = await publish(database, "run_2", "c", replace=True, role="bad_rows")
+    third = await publish(database, "run_3", "d", replace=True, role="bad_rows")
+    assert (second.name, third.id) == ("scored", second.id)
