@@ -180,7 +180,7 @@ class RunLife:
             child.kill()  # also what it has left behind in its process group
 
     async def _read(self, pipes: RunPipes) -> None:
-        """Keep what is reported until the process says no more. Raises what cannot be kept."""
+        """Keep what is reported until its last word. Raises what cannot be kept."""
         while line := await _line_of(pipes):
             if not line.endswith(b"\n"):
                 return  # it died over it
@@ -194,6 +194,7 @@ class RunLife:
                 await self.desk.scored(report.rows)
             else:
                 self._word = report
+                return  # its last one: whatever keeps it from ending (a thread, a Java machine) has its time
 
     async def _judged(self, code: int) -> Verdict | None:
         if isinstance(self._word, Finished):

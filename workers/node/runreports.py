@@ -77,10 +77,17 @@ Report = Started | ChunkDone | Rows | Finished | GaveUp | Paused
 def read_report(line: bytes) -> Report:
     """One report. Raises `BrokenReport`."""
     try:
-        told: dict[str, Any] = json.loads(line)
+        told: dict[str, Any] = _storable(json.loads(line))
         return _READERS[told["type"]](told)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokenReport(f"the run's process reports {line[:200]!r} ({type(error).__name__}: {error})") from error
+
+
+def _storable(told: Any) -> Any:
+    """Without what JSON may say and PostgreSQL does not keep, for names and cells have it: NUL, and halves of
+    characters."""
+    text = json.dumps(told, ensure_ascii=False).encode(errors="replace")
+    return json.loads(text.replace(b"\\u0000", b"\\ufffd"))
 
 
 def _started(told: Mapping[str, Any]) -> Report:

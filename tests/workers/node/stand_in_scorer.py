@@ -162,7 +162,7 @@ class Run:
 def behave() -> None:
     """As MODE says, before anything is done."""
     if MODE == "die" or os.path.exists(os.environ.get("DIES", "")):  # noqa: PTH110 (likewise)
-        print("a line before the end", flush=True)
+        print("a line before the end\0", flush=True)
         sys.exit(3)
     if MODE == "hungry":
         raise MemoryError

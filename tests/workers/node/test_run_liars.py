@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from state.jobtables import RunProcess
 from tests.workers.node.runworld import FINAL, RunWorld, open_run_world
 from tests.workers.node.world import is_running
 from tests.workers.runrows import numbers
@@ -63,3 +64,27 @@ async def test_a_report_that_cannot_be_fails_the_run_once_and_for_all(lie: str, 
     run = await runs.begin(numbers(10), variables={"LIE": lie})
     ended = await runs.until(run, *FINAL)
     assert (ended.status, ended.reason) == ("failed", "broken_report"), ended.message
+
+
+async def test_a_run_that_the_node_cannot_read_holds_up_no_other(runs: RunWorld) -> None:
+    run = await runs.begin(numbers(5000), variables={"PAUSE_MS": "50"})
+    pid = await runs.running(run)
+    async with runs.database.write() as session:
+        row = await session.get_one(RunProcess, run.id)
+        row.spec = {"of": "another release"}
+    os.kill(pid, signal.SIGKILL)
+    other = await runs.ground.run(await runs.ground.job(name="other"))
+    assert (await runs.until(other, *FINAL)).status == "succeeded"
+
+
+ODD = {"code": "odd", "detail": "what a cell had: '\0' and '\ud800'"}
+
+
+@pytest.mark.parametrize("variables", [{"MODE": "die"}, {"LIE": json.dumps({"type": "failed", "problem": ODD})}])
+async def test_signs_that_postgresql_does_not_take_hold_up_nothing(
+    variables: dict[str, str], data: Path, shared_database: str
+) -> None:
+    async with open_run_world(data, database=shared_database) as runs:
+        run = await runs.begin(numbers(10), variables=variables)
+        ended = await runs.until(run, *FINAL)
+        assert (ended.status, ended.reason) == ("failed", "odd" if "LIE" in variables else "run_crashed")
