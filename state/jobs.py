@@ -244,7 +244,8 @@ async def _before(session: WriteSession, who: Who, job_id: str, own_name: str, n
     if name is None:
         return None
     with named_by("/after"):
-        found = await find_job(session, who.tenant_id, name)
+        # Every job on the way is held: two that are changed at the same time must not follow each other.
+        found = await lock(session, Job, (await find_job(session, who.tenant_id, name)).id)
         if found.status != "active":
             raise NotFound(f"job '{name}' is being deleted")
         others = [each for each in await followers_of(session, found.id) if each != own_name]
@@ -257,7 +258,7 @@ async def _before(session: WriteSession, who: Who, job_id: str, own_name: str, n
         if at.id == job_id:
             detail = "the job would follow itself" if at is found else f"'{name}' runs after this job, in the end"
             raise InvalidField(detail, fields=[FieldProblem("/after", detail, "name a job that does not wait for it")])
-        at = None if at.after_id is None else await session.get(Job, at.after_id)
+        at = None if at.after_id is None else await lock(session, Job, at.after_id)
     detail = f"more than {LONGEST_CHAIN} jobs would follow each other"
     raise InvalidField(detail, fields=[FieldProblem("/after", detail, "put several of them into one")])
 

@@ -44,6 +44,7 @@ def child_environment(cache: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "HOME": "/nonexistent",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONNOUSERSITE": "1",  # HOME may be the user's word, and a folder of packages there would be run
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime looks at it while it is imported
     }
     inherited = {name: os.environ[name] for name in ("TMPDIR", "PORTSIDE_JAVA_HOME") if name in os.environ}
@@ -116,7 +117,8 @@ async def run_reporting_child(
             end = await run_child(told, environment=environment, stdin=b"", timeout_s=timeout_s, pass_fds=(write_end,))
         finally:
             os.close(write_end)
-        await hearing  # to the end of the pipe, which nobody writes to any more
+        reader.end_when_empty()
+        await hearing
         return end
     finally:
         hearing.cancel()

@@ -17,6 +17,7 @@ async def test_a_child_is_given_our_folders_whatever_the_user_wants(tmp_path: Pa
     assert seen["PYTHONPATH"] == str(ROOMS)
     assert seen["PORTSIDE_JVM_ARCHIVES"] == str(tmp_path / "jvm")
     assert seen["COLOR"] == "blue"
+    assert seen["PYTHONNOUSERSITE"] == "1"  # a HOME of the user's would bring packages along
     assert "PYTEST_CURRENT_TEST" not in seen
 
 
