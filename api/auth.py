@@ -28,6 +28,7 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 REFRESH_S = 2.0
 # An unknown token makes us look at the database at most this often, so that guessing costs us nothing.
 LOOK_AGAIN_S = 0.25
+LOCAL = "local"  # how history names who needs no token
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -65,7 +66,7 @@ class Authenticator:
             if not self._admits_tokenless:
                 raise Unauthenticated("this address needs a token: send 'Authorization: Bearer pst_…'")
             _refuse_strangers(sent)
-            return Who(DEFAULT_TENANT, "local", "admin", request_id)
+            return Who(DEFAULT_TENANT, LOCAL, "admin", request_id)
         scheme, _, token = sent.authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("the Authorization header must be 'Bearer ' and a token")
@@ -73,7 +74,7 @@ class Authenticator:
         grant = self._grants.get(hash_token(token.strip()))
         if grant is None or (grant.expires_at is not None and grant.expires_at <= now_micros()):
             raise Unauthenticated("the token is unknown, expired or revoked; make a new one with POST /api/v1/tokens")
-        return Who(grant.tenant_id, grant.actor, grant.role, request_id)
+        return Who(grant.tenant_id, grant.actor, grant.role, request_id, grant.run_id)
 
     async def admit(self, headers: RawHeaders, request_id: str | None = None) -> Who:
         """The same, looking at the database once more before an unknown token is refused."""

@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete, or_, select
 
 from core.clock import Micros, now_micros
 from state.advance import lock
+from state.artifacts import forget_inputs
 from state.database import Session, WriteSession
 from state.jobtables import LIVE, Run, RunProcess
 from state.ledger import close_ledger, tally
@@ -55,6 +56,7 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if run.summary is None:
         run.summary = await summary(session, run_id, process.progress or {}, run.running_micros)
     await close_ledger(session, run_id)
+    await forget_inputs(session, run_id)
     await session.execute(delete(RunProcess).where(RunProcess.run_id == run_id))
     session.tell("changed", "run", run_id)
 

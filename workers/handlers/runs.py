@@ -15,11 +15,13 @@ from state.placements import StaleGeneration
 from state.resolving import InputUnderWay, resolve
 from state.runplacing import SeenRun
 from state.runspecs import run_spec
+from state.scripting import pin_script
 from state.settling import stretch
 from state.tables import Operation
 from workers.outcomes import Canceled, Done, Failed, Outcome, Progress, Wait
 from workers.resources import Held, Resources
 from workers.runoutput import publish
+from workers.scriptoutput import finish_script
 
 # The watcher wakes us when its process changes; this is for a lost signal. Each look leaves two rows of history.
 SOONEST_S, LATEST_S = 1.0, 15.0
@@ -35,6 +37,10 @@ HOPELESS: Final = (
     "not_reproducible",
     "ledger_broken",
     "source_changed",
+    "environment_failed",
+    "script_refused",
+    "script_disk_full",
+    "scripts_not_isolated",
 )
 
 
@@ -101,7 +107,7 @@ async def _begin(held: Held, resources: Resources) -> Run:
         work = await lock_held(session, held.claim, held.row)
         run = work.target
         assert isinstance(run, Run)
-        await resolve(session, run)
+        await (pin_script if run.kind == "script" else resolve)(session, run)
         now = now_micros()
         run.started_at, run.resumed_at = run.started_at or now, run.resumed_at or now
         run.edition += 1
@@ -118,11 +124,11 @@ async def _under_way(held: Held, resources: Resources, run: Run, seen: SeenRun) 
         if seen.pid is not None:
             return Wait(timedelta(seconds=SOONEST_S), problem.message)
         return _failed(run, problem.as_problem())
-    words = _words(seen)
+    words = _words(seen) if run.kind == "batch" else _script_words(seen)
     pause_s = min(LATEST_S, max(SOONEST_S, ran_micros / 10_000_000))
     if limit_s is not None:
         pause_s = min(pause_s, max(0.05, limit_s - ran_micros / 1_000_000))
-    stage = "scoring" if seen.pid is not None else "waiting"
+    stage = ("scoring" if run.kind == "batch" else "running") if seen.pid is not None else "waiting"
     return Wait(timedelta(seconds=pause_s), words, Progress(_percent(seen.progress), stage, words))
 
 
@@ -136,6 +142,16 @@ def _words(seen: SeenRun) -> str:
     return f"{done}; it waits for its process"
 
 
+def _script_words(seen: SeenRun) -> str:
+    percent, detail = seen.progress.get("percent"), seen.progress.get("detail")
+    told = ": ".join(each for each in (f"{percent:g} %" if percent is not None else "", detail or "") if each)
+    if seen.pid is not None:
+        return told or "it runs"
+    if seen.deaths:
+        return f"its process was lost ({seen.deaths} in a row), another one is started: {seen.said}"[:500]
+    return "it waits for its process, or its environment is being made"
+
+
 def _percent(progress: Mapping[str, Any]) -> int:
     """Of the whole; the last one is its end."""
     return min(99, int(progress.get("percent") or 0))
@@ -143,6 +159,8 @@ def _percent(progress: Mapping[str, Any]) -> int:
 
 async def _finish(held: Held, resources: Resources, run: Run, seen: SeenRun) -> Outcome:
     failpoint("run_before_publish")
+    if run.kind == "script":
+        return await finish_script(held, resources, run, seen.progress)
     published = await publish(held, resources, run, seen.progress)
     failpoint("run_after_publish")
     now = now_micros()

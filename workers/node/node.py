@@ -31,6 +31,8 @@ from workers.node.runlife import RunLife
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, batch_scorer
 from workers.node.runs import RunPremises, RunSupervisor
+from workers.node.scriptlife import ScriptLife
+from workers.node.scripts import ScriptHouse
 from workers.node.sockets import open_runtime_folder, remove_folder
 from workers.node.supervisor import Premises, Supervisor
 from workers.node.usage import UsageMeter
@@ -92,7 +94,7 @@ class Node:
         return self._supervisor.lives if self._supervisor else {}
 
     @property
-    def runs(self) -> Mapping[str, RunLife]:
+    def runs(self) -> Mapping[str, RunLife | ScriptLife]:
         """The processes of runs that are here, by the runs' ids."""
         return self._runs.lives if self._runs else {}
 
@@ -186,6 +188,7 @@ class Node:
             self._scratch.path if self._scratch else Path(),
             self._parent_pipe[0],
             self._run_metrics,
+            ScriptHouse(self._settings, self._cache, self._vault, self._parent_pipe[0]),
         )
 
     async def _serve(self) -> None:
