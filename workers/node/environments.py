@@ -97,7 +97,7 @@ async def _make(workshop: Workshop, place: Path, requirements: str, log_path: Pa
 
 
 async def _uv(workshop: Workshop, command: Sequence[str], desk: Path, log_path: Path) -> None:
-    kept = Kept(command, _variables(workshop), desk, desk, log_path, workshop.parent_fd)
+    kept = Kept(command, _variables(workshop), desk, desk, log_path, workshop.parent_fd, umask=0o022)
     running = await keep(kept)
     try:
         async with asyncio.timeout(workshop.timeout_s):

@@ -184,7 +184,7 @@ class Keeper:
         _prctl(DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != keeper:
             os._exit(CANNOT_START)  # it died meanwhile
-        os.umask(0o077)
+        os.umask(config["umask"])
         kept = {0, 1, 2, *config["fds"]}
         for fd in config["fds"]:
             os.set_inheritable(fd, True)

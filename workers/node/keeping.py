@@ -30,6 +30,7 @@ class Kept:
     lodging: Lodging = field(default_factory=Lodging)
     fds: tuple[int, ...] = ()
     grace_s: float = 1.2
+    umask: int = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def _document(kept: Kept) -> dict[str, Any]:
         "uid": lodging.uid,
         "cgroup": None if lodging.cgroup is None else str(lodging.cgroup),
         "grace_s": kept.grace_s,
+        "umask": kept.umask,
     }
 
 
