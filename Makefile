@@ -71,9 +71,9 @@ docs: .venv/.ready-to-test ## Regenerate docs/reference from the code
 wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 	$(IN)/python -m hatchling build -t wheel
 
-crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 (a sample is in `make test`)
+crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 RUNS=1 (a sample is in `make test`)
 	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
-	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(AT_ONCE),--at-once $(AT_ONCE))
+	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(filter-out 0,$(RUNS)),--runs) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 ticks: .venv/.ready-to-test ## A year of schedules in twelve zones, its two schedulers killed at random: SEED=7
 	$(IN)/python -m tests.crash.ticks $(if $(SEED),--seed $(SEED))

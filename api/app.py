@@ -27,6 +27,7 @@ from api.routes import (
     runs,
     runtimes,
     schedules,
+    scripts,
     service_metrics,
     services,
     snippets,
@@ -69,7 +70,7 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
-    data = (datasets, dataset_files, uploads, jobs, runs, schedules)
+    data = (datasets, dataset_files, uploads, jobs, runs, scripts, schedules)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

@@ -66,9 +66,9 @@ class RawFields:
     null_values: Annotated[str | None, Query(description="Of CSV: what says nothing, with commas between.")] = None
 
     def given(self) -> dict[str, str]:
-        """Those that are there."""
+        """Those that say something."""
         names = ("name", "kind", "display_name", "description", "tags", *HINTS)
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name in names if (value := getattr(self, name))}
 
     def refuse(self) -> None:
         """Raises `InvalidField` for what stands in the query where the body says it."""

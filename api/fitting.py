@@ -6,21 +6,21 @@ input is fed by what the mapping says, else by the column of its name or those o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from api.nearest import hint
 from api.validation import escaped
 from core.errors import FieldProblem, InvalidField
-from state.features import with_features
+from state.features import Signature, with_features
 from state.jobs import Needs
+from state.parts import check_part, find_part
+from state.running import RunSpec
 from state.tables import Version
 
 MOST_PROBLEMS = 20
-Spec = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
+class Input:
     """An input of the model; `width` of a vector is -1 where it is free, and nothing of what is none."""
 
     name: str
@@ -29,10 +29,10 @@ class _Input:
     is_required: bool
 
 
-def check_fit(spec: Spec, needs: Needs) -> None:
+def check_fit(spec: RunSpec, needs: Needs) -> None:
     """Raises `InvalidField` naming each member of the spec that does not fit the model or the dataset."""
-    inputs = _inputs(_signature(needs.version, spec["part"]))
-    columns = _columns(needs)
+    inputs = inputs_of(signature_of(needs.version, spec["part"]))
+    columns = columns_of(needs)
     problems = [*_mapping_faults(spec, inputs, columns), *_pass_through_faults(spec, columns)]
     if not problems and columns is not None:
         problems = _unfed_faults(spec, inputs, columns)
@@ -42,29 +42,28 @@ def check_fit(spec: Spec, needs: Needs) -> None:
         raise InvalidField(message, fields=problems[:MOST_PROBLEMS])
 
 
-def _signature(version: Version, part: str | None) -> Spec:
-    """That of the part that is asked. Raises `InvalidField` where there is none."""
+def signature_of(version: Version, part: str | None) -> Signature:
+    """That of a version, or of the part that is asked. Raises `InvalidField` where there is none."""
     whole = version.signature or {}
-    parts: Mapping[str, Spec] = {each["key"]: each for each in whole.get("parts", ())}
     if part is None:
         return with_features(whole, version.features)
-    if part in parts:
-        return dict(parts[part]["signature"])
-    detail = f"the version has no part '{part}'" if parts else "the version has one model and no parts"
-    raise InvalidField(detail, fields=[FieldProblem("/part", detail, hint(part, parts) or "leave it out")])
+    check_part(whole, part, f"version {version.number}")
+    found: Signature = find_part(whole, part, f"version {version.number}")["signature"]
+    return found
 
 
-def _inputs(signature: Spec) -> Mapping[str, _Input]:
+def inputs_of(signature: Signature) -> Mapping[str, Input]:
+    """The inputs by their names, in their order."""
     found = {}
     for each in signature.get("inputs") or ():
         shape = each["shape"] if signature.get("batch") == "none" else each["shape"][1:]
         width = int(shape[0]) if len(shape) == 1 else None
         name, places = str(each["name"]), tuple(each.get("features") or ())
-        found[name] = _Input(name, places, width, bool(each.get("required", True)))
+        found[name] = Input(name, places, width, bool(each.get("required", True)))
     return found
 
 
-def _columns(needs: Needs) -> Sequence[str] | None:
+def columns_of(needs: Needs) -> Sequence[str] | None:
     """The dataset's columns in their order, where they are known and its rows are a table's."""
     dataset = needs.dataset
     if dataset is None or dataset.status != "ready" or dataset.kind != "table" or dataset.columns is None:
@@ -72,7 +71,7 @@ def _columns(needs: Needs) -> Sequence[str] | None:
     return [str(column["name"]) for column in dataset.columns]
 
 
-def _mapping_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[str] | None) -> list[FieldProblem]:
+def _mapping_faults(spec: RunSpec, inputs: Mapping[str, Input], columns: Sequence[str] | None) -> list[FieldProblem]:
     known = [*inputs, *(place for each in inputs.values() for place in each.places)]
     problems = []
     for name, wanted in (spec["mapping"] or {}).items():
@@ -90,7 +89,7 @@ def _mapping_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[
     return problems
 
 
-def _width_fault(target: _Input | None, count: int) -> str | None:
+def _width_fault(target: Input | None, count: int) -> str | None:
     if target is None or target.width is None:
         return f"{count} columns are given for what is no vector"
     if target.width not in (-1, count):
@@ -98,7 +97,7 @@ def _width_fault(target: _Input | None, count: int) -> str | None:
     return None
 
 
-def _pass_through_faults(spec: Spec, columns: Sequence[str] | None) -> list[FieldProblem]:
+def _pass_through_faults(spec: RunSpec, columns: Sequence[str] | None) -> list[FieldProblem]:
     named = spec["pass_through"]
     if columns is None or not isinstance(named, list):
         return []
@@ -109,7 +108,7 @@ def _pass_through_faults(spec: Spec, columns: Sequence[str] | None) -> list[Fiel
     ]
 
 
-def _unfed_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[str]) -> list[FieldProblem]:
+def _unfed_faults(spec: RunSpec, inputs: Mapping[str, Input], columns: Sequence[str]) -> list[FieldProblem]:
     """What the model needs and no column feeds."""
     mapping = spec["mapping"] or {}
     lacking, is_fed = [], False
@@ -122,7 +121,7 @@ def _unfed_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[st
         is_fed |= is_begun
         if (each.is_required or is_begun) and (absent or not each.places):
             lacking += absent or [each.name]
-    if not lacking or (not is_fed and _fills_by_position(spec, inputs, columns)):
+    if not lacking or (not is_fed and fills_by_position(spec, inputs, columns)):
         return []
     return [
         FieldProblem("/mapping", f"no column feeds the model's '{name[:60]}'", hint(name, columns))
@@ -130,7 +129,7 @@ def _unfed_faults(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[st
     ]
 
 
-def _fills_by_position(spec: Spec, inputs: Mapping[str, _Input], columns: Sequence[str]) -> bool:
+def fills_by_position(spec: RunSpec, inputs: Mapping[str, Input], columns: Sequence[str]) -> bool:
     """Whether the columns, or those that do not pass through, are as many as the only vector's nameless places."""
     if len(inputs) != 1 or spec["mapping"]:
         return False

@@ -24,6 +24,8 @@ TAGS = (
     ("versions", "Versions: one immutable upload each, described and tried before it is ready."),
     ("services", "Services: versions that answer predictions."),
     ("predictions", "Predictions: submitted inferences with an id. Immediate ones go to the service itself."),
+    ("datasets", "Datasets: named data that a run reads or writes."),
+    ("uploads", "Uploads in parts, of which datasets are made."),
     ("jobs", "Jobs: what is run over data, by hand or after another job."),
     ("runs", "Runs: executions of jobs, which can be paused, resumed and stopped."),
     ("operations", "Operations: every change that takes time, from wish to effect."),
@@ -61,7 +63,9 @@ WITHOUT_ETAG = frozenset(
         *("create_prediction", "create_prediction_by_version", "create_deployment_prediction", "put_prediction"),
         *("cancel_prediction", "cancel_prediction_by_verb", "cancel_operation", "retry_operation", "revoke_token"),
         *("cancel_operations", "retry_operations", "cancel_predictions", "pause_services", "resume_services"),
-        *("switch_off", "switch_on", "create_job"),
+        *("create_dataset", "put_dataset_file", "delete_dataset_file"),
+        *("create_upload", "put_upload_part", "delete_upload"),
+        *("switch_off", "switch_on", "create_job", "render_script"),
     }
 )
 

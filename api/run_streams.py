@@ -1,5 +1,6 @@
 """Server-sent events of a run: each change of its status, how far it is, and the run as it ended."""
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from state.queries.history import changes
 from state.queries.runs import describe_runs, living_of
 from state.tables import History
 
-LOOK_S = 1.0  # a process tells how far it is once a second
+WORKING_S = 1.0  # its process tells how far it is once a second
+RESTING_S = 5.0  # what a change does not tell at once: what it waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class _Look:
 
 async def run_events(context: Context, run_id: str, after: int, links: Links) -> AsyncIterator[bytes]:
     """`status` for each change behind `after`, `progress` while it works, `done` with the run; ends with the run."""
-    seen, told, silent_s = after, None, 0.0
+    seen, told, silent_since = after, None, time.monotonic()
     while (look := await _look(context, run_id, seen, links)) is not None:
         for change in look.changes:
             yield encode(change.sequence, "status", history_document(change))
@@ -38,14 +40,16 @@ async def run_events(context: Context, run_id: str, after: int, links: Links) ->
             yield encode(look.sequence, "done", look.document)
             return
         progress = look.document["progress"]
+        has_news = bool(look.changes) or progress != told
         if progress != told:
+            told = progress
             yield encode(seen, "progress", progress)
-        silent_s = 0.0 if look.changes or progress != told else silent_s + LOOK_S
-        told = progress
-        if silent_s >= KEEP_ALIVE_S:
-            silent_s = 0.0
+        if not has_news and time.monotonic() - silent_since >= KEEP_ALIVE_S:
+            has_news = True
             yield STILL_HERE
-        if await _next(context, run_id, seen) is None:
+        silent_since = time.monotonic() if has_news else silent_since
+        at_most_s = WORKING_S if look.document["status"] == "running" else RESTING_S
+        if await _change(context, run_id, seen, at_most_s) is None:
             return
 
 
@@ -60,5 +64,6 @@ async def _look(context: Context, run_id: str, seen: int, links: Links) -> _Look
     return _Look(run_document(facts, links), found, row.sequence, row.status in RUN.final)
 
 
-async def _next(context: Context, run_id: str, seen: int) -> Run | None:
-    return await context.waiters.wait(Run, run_id, lambda row: row.sequence > seen, LOOK_S)
+async def _change(context: Context, run_id: str, seen: int, at_most_s: float) -> Run | None:
+    """The run as it is after its next change, or the time; nothing where it is gone, or this process ends."""
+    return await context.waiters.wait(Run, run_id, lambda row: row.sequence > seen, at_most_s)

@@ -10,7 +10,7 @@ import numpy as np
 from pypmml import Model
 from pypmml.base import PMMLContext
 
-WARM_UP_ROWS, ROWS = 150_000, 150_000
+WARM_UP_ROWS, ROWS = 100_000, 80_000
 
 
 def main(path: Path, count: int) -> None:

@@ -14,6 +14,7 @@ from cli.metrics import Metrics
 from state.metrics import LaneMetrics
 from workers.metrics import WorkMetrics
 from workers.node.metrics import NodeMetrics
+from workers.node.runmetrics import RunMetrics
 
 PARTS: Final = ("every process", "api", "worker", "node")
 
@@ -65,6 +66,7 @@ def _figures_of(part: str) -> Iterator[Figure]:
             WorkMetrics(listing)
         case "node":
             NodeMetrics(listing)
+            RunMetrics(listing)
         case _:
             Metrics(Path(), listing)
     for collector in listing.collectors:

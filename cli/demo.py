@@ -9,6 +9,7 @@ from types import FrameType
 
 from platformdirs import user_data_path
 
+from cli.batch_tour import score_rows
 from cli.child import running_platform
 from cli.client import Platform
 from cli.failure import CommandFailed
@@ -47,6 +48,7 @@ def show(platform: Platform, journal: Journal, token_file: Path | None = None) -
     with listening() as receiver:
         for exhibit in exhibits:
             Tour(platform, exhibit, receiver, journal).run()
+    score_rows(platform, EXAMPLES / "iris.csv", exhibits[0].service, journal)
     first_s = journal.first_prediction_s
     print(f"\nAll of it worked: {seconds_in_words(first_s)} to the first prediction, {journal.elapsed} in all.\n")
     _conclude(platform, exhibits, token_file)

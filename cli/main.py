@@ -9,13 +9,16 @@ import typer
 
 from cli.commands import (
     apply,
+    datasets,
     deploy,
     events,
+    jobs,
     models,
     operating,
     operations,
     platform,
     predictions,
+    runs,
     services,
     tokens,
     webhooks,
@@ -46,6 +49,7 @@ def build() -> typer.Typer:
     app.command("list", cls=Verb, hidden=True)(models.list_models)
     app.command("ps", cls=Verb, rich_help_panel=WORK)(services.list_services)
     _add(app, WORK, services.status, services.predict, services.logs, services.curl)
+    _add(app, WORK, jobs.score)
     _add(app, WORK, services.pause, services.resume, services.restart, services.rollback, services.delete)
     for name, group in _groups().items():
         app.add_typer(group, name=name, rich_help_panel=GROUPS)
@@ -84,11 +88,34 @@ def _groups() -> dict[str, typer.Typer]:
     return {
         "models": of_models,
         "services": of_services,
+        **_of_data(),
         "operations": of_operations,
         "predictions": of_predictions,
         "webhooks": of_webhooks,
         "tokens": of_tokens,
     }
+
+
+def _of_data() -> dict[str, typer.Typer]:
+    """What is scored, by what, and each time that it was."""
+    of_datasets = _group(help="Datasets: the tables and files that jobs read and write.")
+    _listed(of_datasets, datasets.list_)
+    _add(of_datasets, None, datasets.show, datasets.create, datasets.preview, datasets.download, datasets.delete)
+    _add(of_datasets, None, datasets.files, datasets.put, datasets.get, datasets.remove)
+    of_jobs = _group(help="Jobs: what scores a dataset, when told to or by itself.")
+    _listed(of_jobs, jobs.list_)
+    _add(of_jobs, None, jobs.show, jobs.create, jobs.run, jobs.script, jobs.ticks, jobs.delete)
+    of_schedules = _group(help="When a job runs by itself.")
+    for verb in (jobs.schedule_show, jobs.schedule_set, jobs.schedule_pause, jobs.schedule_resume):
+        of_schedules.command(verb.__name__.removeprefix("schedule_"), cls=Verb)(verb)
+    for verb in (jobs.schedule_backfill, jobs.schedule_remove):
+        of_schedules.command(verb.__name__.removeprefix("schedule_"), cls=Verb)(verb)
+    of_jobs.add_typer(of_schedules, name="schedule")
+    of_runs = _group(help="Runs: each execution of a job.")
+    _listed(of_runs, runs.list_)
+    _add(of_runs, None, runs.show, runs.watch, runs.logs, runs.pause, runs.resume, runs.stop)
+    _add(of_runs, None, runs.metrics, runs.download, runs.delete)
+    return {"datasets": of_datasets, "jobs": of_jobs, "runs": of_runs}
 
 
 def _group(**about: Any) -> typer.Typer:

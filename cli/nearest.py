@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from cli.client import Platform
 from cli.failure import CommandFailed, Exit
 
-NAMED = re.compile(r"(/api/v1/(?:models|services))/([^/:]+)")
+NAMED = re.compile(r"(/api/v1/(?:models|services|datasets|jobs))/([^/:]+)")
 KNOWN_SHOWN = 5
 
 

@@ -18,7 +18,7 @@ class AsyncCollection(Generic[One]):
         self._session, self._name, self._kind = session, name, kind
 
     async def get(self, name: str) -> One:
-        """One of them, by its name (operations and predictions: by its id). Raises `NotFound`."""
+        """One of them, by its name (operations, predictions and runs: by its id). Raises `NotFound`."""
         return self._kind.read(self._session, await self._session.get(path_to(self._name, name)))
 
     async def list(self, **filters: str | int) -> AsyncIterator[One]:

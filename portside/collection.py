@@ -18,7 +18,7 @@ class Collection(Generic[One]):
         self._session, self._name, self._kind = session, name, kind
 
     def get(self, name: str) -> One:
-        """One of them, by its name (operations and predictions: by its id). Raises `NotFound`."""
+        """One of them, by its name (operations, predictions and runs: by its id). Raises `NotFound`."""
         return self._kind.read(self._session, finish(self._session.get(path_to(self._name, name))))
 
     def list(self, **filters: str | int) -> Iterator[One]:

@@ -16,6 +16,7 @@ from serving.process import (
     ask_for_gpus,
     end_after,
     end_with_parent,
+    expect_bulk,
     expect_to_last,
     limit_memory,
     limit_threads,
@@ -183,7 +184,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     _prepare(options)
-    expect_to_last()
+    expect_bulk()
     from serving.batch.open import run_plan
 
     return run_plan(options)

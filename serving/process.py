@@ -19,6 +19,9 @@ SMALLEST_MB = 96
 # Read by the engine that starts the JVM.
 HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
 LASTS_VARIABLE = "PORTSIDE_JVM_LASTS"
+FIRST_HEAP_VARIABLE = "PORTSIDE_JVM_FIRST_HEAP_MB"
+# A table of answers that does not fit into a young generation is copied again and again: twice the time for each row.
+BULK_HEAP_MB = 256
 GPUS_VARIABLE = "PORTSIDE_GPUS"  # read by the engine that opens sessions
 
 
@@ -51,6 +54,13 @@ def ask_for_gpus(gpus: int) -> None:
 def expect_to_last() -> None:
     """Tell an engine with a compiler of its own that this process answers for long: good code is worth the start."""
     os.environ[LASTS_VARIABLE] = "1"
+
+
+def expect_bulk() -> None:
+    """Likewise, and for many rows in each call: room for their answers is worth the memory."""
+    expect_to_last()
+    most = int(os.environ.get(HEAP_VARIABLE, BULK_HEAP_MB))
+    os.environ[FIRST_HEAP_VARIABLE] = str(min(BULK_HEAP_MB, most))
 
 
 def take_stdout() -> BinaryIO:

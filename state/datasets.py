@@ -12,7 +12,7 @@ from core.ids import new_id
 from state.advance import advance, lock
 from state.blobs import hold_blob, hold_blobs
 from state.cataloguing import Description
-from state.database import WriteSession
+from state.database import Session, WriteSession
 from state.datatables import Dataset, DatasetFile, DatasetPart
 from state.history import By, begin
 from state.operations import Who, record, submit, supersede, unfinished
@@ -148,7 +148,7 @@ async def hold_dataset(session: WriteSession, who: Who, name: str) -> Dataset:
     return row
 
 
-async def check_ready(session: WriteSession, row: Dataset) -> None:
+async def check_ready(session: Session, row: Dataset) -> None:
     """Raises `DatasetNotReady`, which says why and what to wait for."""
     if row.status == "ready":
         return

@@ -12,21 +12,24 @@ from core.clock import now_micros
 from core.errors import Conflict, FieldProblem, InUse, InvalidField, NameTaken, NotFound, named_by
 from core.ids import new_id
 from state.advance import advance, lock
-from state.cataloguing import Description, Value, hold_ready_version
-from state.database import WriteSession
+from state.cataloguing import Description, Value, VersionNotReady, hold_ready_version
+from state.database import Session, WriteSession
 from state.datasets import check_ready
 from state.datatables import Dataset
 from state.environments import NOTHING, Environment
 from state.history import By, begin
 from state.jobtables import Job, Run
 from state.operations import Who, record, submit
+from state.queries.datasets import find_dataset
 from state.queries.jobs import find_job, followers_of, live_runs, seek_job
 from state.queries.models import find_model
+from state.queries.versions import find_version
 from state.releases import check_all_know
 from state.running import KNOWN_SINCE, RunSpec, act_on_run, hold_run, input_dataset
 from state.tables import Model, Operation, Version
 
 MOST_LIVE = 100  # runs that one transaction ends with their job
+MOST_FOLLOWERS = 20  # jobs whose runs one success begins, in one transaction
 LONGEST_CHAIN = 50  # jobs that follow each other
 
 
@@ -34,6 +37,12 @@ class TooManyRuns(Conflict):
     """More runs are under way than one transaction ends while others wait."""
 
     code, title = "too_many_runs", "Too many runs are under way"
+
+
+class TooManyFollowers(Conflict):
+    """More jobs would run after one than its success begins in one transaction."""
+
+    code, title = "too_many_followers", "Too many jobs run after it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,23 @@ async def needs_of(session: WriteSession, tenant_id: str, spec: RunSpec, *, has_
     return Needs(model, version, dataset)
 
 
+async def read_needs(session: Session, tenant_id: str, spec: RunSpec) -> Needs:
+    """The same without holding any of it. Raises what `needs_of` does."""
+    with named_by("/model"):
+        model = await find_model(session, tenant_id, spec["model"])
+    with named_by("/version"):
+        version = await find_version(session, model, spec["version"])
+        if version.status != "ready":
+            what = f"version {version.number} of model '{model.name}' is {version.status}"
+            raise VersionNotReady(f"{what}; name a version that is ready", current_status=version.status)
+    with named_by("/input/dataset"):
+        name = spec["input"].get("dataset")
+        dataset = None if name is None else await find_dataset(session, tenant_id, name)
+        if dataset is not None:
+            await check_ready(session, dataset)
+    return Needs(model, version, dataset)
+
+
 async def create_job(session: WriteSession, who: Who, job_id: str, new: NewJob, needs: Needs) -> tuple[Job, Operation]:
     """A job; its environment is bound to `job_id`.
 
@@ -114,7 +140,7 @@ async def create_job(session: WriteSession, who: Who, job_id: str, new: NewJob, 
         spec=dict(new.spec),
         env_sealed=new.environment.sealed,
         env_names=list(new.environment.names),
-        after_id=await _before(session, who, job_id, new.after),
+        after_id=await _before(session, who, job_id, new.name, new.after),
         display_name=new.about.display_name,
         description=new.about.description,
         tags=list(new.about.tags),
@@ -150,7 +176,7 @@ async def change_job(
     if change.environment is not None:
         job.env_sealed, job.env_names = change.environment.sealed, list(change.environment.names)
     if change.names_after:
-        job.after_id = await _before(session, who, job.id, change.after)
+        job.after_id = await _before(session, who, job.id, job.name, change.after)
     for name, value in change.about.items():
         setattr(job, name, [] if name == "tags" and value is None else value)
     job.generation += 1
@@ -205,7 +231,7 @@ async def forget_runs_of(session: WriteSession, job_id: str) -> None:
     )
 
 
-async def _before(session: WriteSession, who: Who, job_id: str, name: str | None) -> str | None:
+async def _before(session: WriteSession, who: Who, job_id: str, own_name: str, name: str | None) -> str | None:
     """The id of the job whose success starts this one, which must not wait for it in turn."""
     if name is None:
         return None
@@ -213,6 +239,9 @@ async def _before(session: WriteSession, who: Who, job_id: str, name: str | None
         found = await find_job(session, who.tenant_id, name)
         if found.status != "active":
             raise NotFound(f"job '{name}' is being deleted")
+        others = [each for each in await followers_of(session, found.id) if each != own_name]
+        if len(others) >= MOST_FOLLOWERS:
+            raise TooManyFollowers(f"{len(others)} jobs run after job '{name}' already; let this one run after another")
     at: Job | None = found
     for _ in range(LONGEST_CHAIN):
         if at is None:

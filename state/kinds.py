@@ -45,9 +45,10 @@ KINDS = {
         Kind("service.delete", "service", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),
         # It fetches or puts together, then describes: as long as that takes. Its limits are those of its lane.
         Kind("dataset.create", "dataset", lane="fetch", succeeds="ready", fails="fail"),
-        # From the first claim to the end of the run, which may be days: it looks, and gives its slot back.
-        Kind("run.execute", "run", lane="run", limit_s=LOOK_S, starts="start", succeeds="succeed", fails="fail"),
-        Kind("run.resume", "run", lane="run", limit_s=LOOK_S, starts="resumed", succeeds="succeed", fails="fail"),
+        # From the first claim to the end of the run, which may be days: it looks, and gives its slot back. Its attempts
+        # are those of all this time, and what a failed one costs is the whole run.
+        Kind("run.execute", "run", lane="run", starts="start", succeeds="succeed", fails="fail", max_attempts=20),
+        Kind("run.resume", "run", lane="run", starts="resumed", succeeds="succeed", fails="fail", max_attempts=20),
         Kind("run.pause", "run", limit_s=LOOK_S, succeeds="paused", max_attempts=None, cancelable=False),
         # With the runs that are under way, which it has stopped: it waits for them.
         Kind("job.delete", "job", limit_s=LOOK_S, succeeds="deleted", max_attempts=None, cancelable=False),

@@ -4,19 +4,23 @@ A newer version, a moved alias or a replaced dataset changes nothing for a run t
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from core.errors import InvalidField, NotFound, Rejected, Unavailable
+from core.errors import InvalidField, NotFound, Unavailable
 from state.advance import lock
 from state.cataloguing import hold_ready_version
 from state.database import WriteSession
 from state.datasets import check_ready, pinned
 from state.datatables import Dataset
 from state.features import with_features
+from state.inputs import inputs_of, keep_files
 from state.jobtables import Run
 from state.naming import DEFAULT, output_name
 from state.parts import check_part
+from state.queries.datasets import Piece
 from state.queries.models import find_model
+
+OF_FILES: Final = "csv"  # what comes of files that have no format of tables
 
 
 class InputUnderWay(Unavailable):
@@ -25,16 +29,18 @@ class InputUnderWay(Unavailable):
     code, title = "input_under_way", "The input is not there yet"
 
 
-class InputNotRead(Rejected):
-    """What the run is to read is of a kind that runs do not read."""
+class InputElsewhere(Exception):
+    """The dataset is a reference, and its bytes are to be fetched first."""
 
-    code, title = "input_not_read", "A run cannot read this"
+    def __init__(self, uri: str, credential_sealed: str | None, etag: str | None) -> None:
+        super().__init__(uri)
+        self.uri, self.credential_sealed, self.etag = uri, credential_sealed, etag
 
 
 async def resolve(session: WriteSession, run: Run) -> None:
     """Pin what a locked run reads, scores with and writes; nothing where that is done already.
 
-    Raises `InputUnderWay`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `InputNotRead`, `InvalidField`.
+    Raises `InputUnderWay`, `InputElsewhere`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `InvalidField`.
     """
     if run.resolved is not None:
         return
@@ -57,7 +63,7 @@ async def resolve(session: WriteSession, run: Run) -> None:
         "input": source,
         "output": {
             "name": output_name(output.get("name") or DEFAULT, run.job_name, run.number, run.created_at),
-            "format": output.get("format") or source["layout"]["format"],
+            "format": output.get("format") or source["layout"].get("format", OF_FILES),
             "compression": output.get("compression"),
             "replace": bool(output.get("replace")),
         },
@@ -78,18 +84,22 @@ async def _input(session: WriteSession, run: Run) -> Mapping[str, Any]:
         raise InputUnderWay(f"dataset '{row.name}' is still being made")
     await check_ready(session, row)
     found = await pinned(session, row)
-    if found.kind != "table" or found.layout is None:
-        raise InputNotRead(f"dataset '{row.name}' is of kind '{found.kind}'; a batch reads tables")
+    pieces = found.pieces
     if found.source_uri is not None:
-        raise InputNotRead(f"dataset '{row.name}' is only a reference to its source; make one with the data itself")
-    if not found.pieces:
+        pieces = [Piece(each.digest, each.size_bytes, row.rows) for each in await inputs_of(session, run.id)]
+        if not pieces:
+            raise InputElsewhere(found.source_uri, row.credential_sealed, found.etag)
+    if found.kind == "files":
+        await keep_files(session, run.id, row.id)
+    elif not pieces or found.layout is None:
         raise InvalidField(f"dataset '{row.name}' has no data")
-    parts = [{"digest": each.digest, "size_bytes": each.size_bytes, "rows": each.rows} for each in found.pieces]
+    parts = [{"digest": each.digest, "size_bytes": each.size_bytes, "rows": each.rows} for each in pieces]
     return {
         "dataset": row.name,
         "dataset_id": row.id,
         "generation": found.generation,
-        "rows": row.rows,
+        "kind": found.kind,
+        "rows": row.files if found.kind == "files" else row.rows,
         "parts": parts,
-        "layout": dict(found.layout),
+        "layout": dict(found.layout or {}),
     }

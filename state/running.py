@@ -34,7 +34,6 @@ RunSpec = Mapping[str, Any]  # what a run goes by, as its owner wrote it, every 
 Trigger = Literal["manual", "schedule", "backfill", "after"]
 Verb = Literal["pause", "resume", "stop"]
 KNOWN_SINCE = "0016"  # an older release has no work of these kinds: one queued operation would stop its lane
-MOST_SUCCESSORS = 100  # of one run
 LONGEST_FILE_NAME = 200
 
 
@@ -129,7 +128,7 @@ async def begin_successors(session: WriteSession, run: Run) -> Sequence[Run]:
     if run.status != "succeeded" or run.followed_at is not None:
         return ()
     after = select(Job).where(Job.after_id == run.job_id, Job.status == "active", Job.tenant_id == run.tenant_id)
-    locked = after.order_by(Job.id).limit(MOST_SUCCESSORS).with_for_update(key_share=True)
+    locked = after.order_by(Job.id).with_for_update(key_share=True)
     begun = []
     for job in await session.scalars(locked.execution_options(populate_existing=True)):
         if await _tick_of(session, job, run) is None:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import Micros, now_micros
-from core.errors import Conflict
+from core.errors import Conflict, Json
 from state.database import Session, WriteSession
 from state.jobtables import WANTED, Run, RunProcess
 from state.placements import StaleGeneration
@@ -134,7 +134,7 @@ async def name_process(
     await _change(session, run_id, same, values)
 
 
-async def note_progress(session: WriteSession, run_id: str, epoch: int, progress: Mapping[str, Any]) -> None:
+async def note_progress(session: WriteSession, run_id: str, epoch: int, progress: Mapping[str, Json]) -> None:
     """Remember how far the process is. Raises `ProcessGone`."""
     await _change(session, run_id, _ours(epoch), {"progress": progress, "seen_at": now_micros()})
 
@@ -146,7 +146,7 @@ async def give_token(session: WriteSession, run_id: str, epoch: int, token_hash:
     session.tell("changed", "token", run_id)
 
 
-async def end_process(session: WriteSession, run_id: str, epoch: int, ending: Mapping[str, Any] | None) -> None:
+async def end_process(session: WriteSession, run_id: str, epoch: int, ending: Mapping[str, Json] | None) -> None:
     """Say that the process of this epoch is gone, and what it left as its word. Raises `ProcessGone`.
 
     Without a word the former one stands: who was asked to end says nothing of how often others died.
@@ -201,9 +201,9 @@ async def see_run(session: Session, run_id: str) -> SeenRun:
     )
 
 
-def retry_at(ending: Mapping[str, Any] | None) -> Micros:
+def retry_at(ending: Mapping[str, Json] | None) -> Micros:
     """Not to be started again before this instant; 0: at once."""
-    return int((ending or {}).get("retry_at", 0))
+    return int(str((ending or {}).get("retry_at", 0)))
 
 
 def _ours(epoch: int) -> tuple[ColumnElement[bool], ...]:

@@ -32,14 +32,14 @@ class RunSpec:
     batch: Mapping[str, Any]
     script: Mapping[str, Any] | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """As the row keeps it."""
         return asdict(self)
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Self:
+    def of(cls, kept: Mapping[str, object]) -> Self:
         """From the row."""
-        return cls(**kept)
+        return cls(**kept)  # type: ignore[arg-type]  # as `as_json` wrote them
 
 
 def run_spec(run: Run, generation: int) -> RunSpec:

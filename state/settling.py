@@ -4,14 +4,16 @@ Work that ends by itself leaves nothing; an operation that its owner cancels, or
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import and_, delete, or_, select
 
 from core.clock import Micros, now_micros
+from core.errors import Json
 from state.advance import lock
 from state.artifacts import forget_inputs
 from state.database import Session, WriteSession
+from state.inputs import let_go
 from state.jobtables import LIVE, Run, RunProcess
 from state.ledger import close_ledger, tally
 from state.machines import RUN
@@ -57,11 +59,12 @@ async def settle(session: WriteSession, run_id: str) -> None:
         run.summary = await summary(session, run_id, process.progress or {}, run.running_micros)
     await close_ledger(session, run_id)
     await forget_inputs(session, run_id)
+    await let_go(session, run_id)
     await session.execute(delete(RunProcess).where(RunProcess.run_id == run_id))
     session.tell("changed", "run", run_id)
 
 
-def stretch(run: Run, until: Micros | None = None) -> dict[str, Any]:
+def stretch(run: Run, until: Micros | None = None) -> dict[str, int | None]:
     """The columns that end the present stretch of a run; nothing where there is none."""
     if run.resumed_at is None:
         return {}
@@ -69,7 +72,7 @@ def stretch(run: Run, until: Micros | None = None) -> dict[str, Any]:
     return {"running_micros": run.running_micros + ran, "resumed_at": None}
 
 
-async def summary(session: Session, run_id: str, progress: Mapping[str, Any], running_micros: int) -> dict[str, Any]:
+async def summary(session: Session, run_id: str, progress: Mapping[str, Json], running_micros: int) -> dict[str, Json]:
     """What a run has done in all: `runs.summary`."""
     done = await tally(session, run_id)
     told = {name: progress[name] for name in ("seconds", "cpu_s", "memory_bytes") if progress.get(name) is not None}

@@ -4,10 +4,10 @@ Of plain text that is the beginning; whatever is packed, or has its directory at
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from core.errors import DiskFull, FieldProblem, TooLarge
 from state.queries.datasets import DatasetFacts
@@ -35,11 +35,10 @@ async def look(origin: Origin, resources: Resources, facts: DatasetFacts, watch:
     """Describe what is there. Raises `DatasetInvalid`, what `poured` does, `DiskFull`."""
     if isinstance(origin, FileOrigin):
         return await _in_place(origin, resources, facts, watch)
-    looked: Looked | Broken | None = None
-    with suppress(DatasetInvalid):  # the cut may have gone through a row, or what is wrong is only there
-        looked = await _fetched(origin, resources, facts, watch, LOOK_BYTES)
+    looked = await _fetched(origin, resources, facts, watch, LOOK_BYTES)
     if looked is None or isinstance(looked, Broken):
-        return await _fetched(origin, resources, facts, watch, None)
+        looked = await _fetched(origin, resources, facts, watch, None)
+    assert looked is not None
     return looked
 
 
@@ -53,23 +52,33 @@ async def _in_place(origin: FileOrigin, resources: Resources, facts: DatasetFact
 
 async def _fetched(
     origin: Origin, resources: Resources, facts: DatasetFacts, watch: Watch, most_bytes: int | None
-) -> Looked | Broken:
+) -> Looked | Broken | None:
+    """Nothing where the beginning alone cannot be read: the cut may have gone through a row."""
     with scratch_folder(resources.settings.data) as folder:
         file = folder / "source"
 
-        async def write(pieces: AsyncGenerator[bytes, None]) -> int:
+        async def write(pieces: AsyncGenerator[bytes, None]) -> _Written:
             return await _write(file, pieces, most_bytes, resources.settings.max_dataset_bytes)
 
         written, told = await poured(origin, write, resources, watch)
-        if told.total_bytes is None and most_bytes is None:
-            told = replace(told, total_bytes=written)
-        return await _described(file, resources, facts, watch, told, written)
+        if written.is_whole:
+            return await _described(file, resources, facts, watch, replace(told, total_bytes=written.size_bytes))
+        try:
+            return await _described(file, resources, facts, watch, told, written.size_bytes)
+        except DatasetInvalid:
+            return None
 
 
-async def _write(file: Path, pieces: AsyncGenerator[bytes, None], most_bytes: int | None, limit: int) -> int:
-    """The file's beginning, cut after its last whole line, or all of it; how many bytes were written."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    size_bytes: int
+    is_whole: bool
+
+
+async def _write(file: Path, pieces: AsyncGenerator[bytes, None], most_bytes: int | None, limit: int) -> _Written:
+    """The file's beginning, cut after its last whole line, or all of it."""
     at = 0
-    with file.open("wb") as handle:
+    with file.open("wb", buffering=0) as handle:
         async for piece in pieces:
             if at == 0 and piece.startswith(WHOLE):
                 most_bytes = None
@@ -78,19 +87,20 @@ async def _write(file: Path, pieces: AsyncGenerator[bytes, None], most_bytes: in
             if at > limit:
                 raise TooLarge(f"more than {limit} bytes came")
             if most_bytes is not None and at >= most_bytes:
-                return _cut(file, handle, at)
-    return at
+                return _Written(_cut(file, handle, at), is_whole=False)
+    return _Written(at, is_whole=True)
 
 
-def _add(handle: BinaryIO, piece: bytes) -> None:
+def _add(handle: FileIO, piece: bytes) -> None:
+    rest = memoryview(piece)
     try:
-        handle.write(piece)
+        while rest:
+            rest = rest[handle.write(rest) :]
     except OSError as error:
-        raise DiskFull(f"a source cannot be looked at: {error.strerror}") from error
+        raise DiskFull(f"a source cannot be looked at: {error.strerror}; free some space") from error
 
 
-def _cut(file: Path, handle: BinaryIO, at: int) -> int:
-    handle.flush()
+def _cut(file: Path, handle: FileIO, at: int) -> int:
     back = min(at, 1024 * 1024)
     with file.open("rb") as reading:
         reading.seek(at - back)
@@ -116,7 +126,7 @@ async def _described(
     found = await describe(resources, file, name=facts.filename, hints=facts.hints, watch=hear, pointer=POINTER)
     if isinstance(found, Broken):
         return found
-    if written is not None and (told.total_bytes is None or written < told.total_bytes):
+    if written is not None:
         found = _estimated(found, written, told.total_bytes)
     return Looked(found, told.etag, told.total_bytes)
 

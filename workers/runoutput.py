@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.errors import Rejected
+from core.errors import Json, Rejected
 from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
@@ -49,14 +49,14 @@ class Published:
     summary: dict[str, Any]
 
 
-async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Any]) -> Published:
+async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Json]) -> Published:
     """Make the datasets, once whoever asks again, and want no process of the run any more. Raises `ClaimLost`."""
     assert run.resolved is not None
     async with resources.database.read() as session:
         parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
     output = await _output(resources, run, parts, progress)
     bad_rows = await _bad_rows(resources, run, bad) if bad else None
-    running_micros = int(stretch(run).get("running_micros", run.running_micros))
+    running_micros = stretch(run).get("running_micros") or run.running_micros
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)
@@ -125,8 +125,8 @@ async def _look(resources: Resources, run: Run, part: StoredPart) -> Description
     file = await resources.cache.path(Digest.parse(part.digest))
     try:
         found = await describe(resources, file, name=None, hints=hints, watch=_nobody_waits)
-    except Rejected as error:
-        log.warning("the output of %s cannot be described: %s", run.id, error.message)
+    except (Rejected, OSError) as error:  # the latter: no process can be had
+        log.warning("the output of %s cannot be described: %s", run.id, error)
         return None
     if isinstance(found, Broken):
         log.warning("the output of %s cannot be described: %s", run.id, found.reason)

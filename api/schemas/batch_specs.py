@@ -59,6 +59,13 @@ def _feeds(given: object) -> dict[str, str | list[str]]:
     return dict(given)
 
 
+def _feeds_patch(given: object) -> dict[str, str | list[str] | None]:
+    """The same, where null takes a member away."""
+    if not isinstance(given, dict):
+        return {**_feeds(given)}
+    return {**given, **_feeds({name: wanted for name, wanted in given.items() if wanted is not None})}
+
+
 def _is_column(given: object) -> bool:
     return isinstance(given, str) and 1 <= len(given) <= LONGEST_COLUMN
 
@@ -75,22 +82,19 @@ PassThrough = Annotated[
         }
     ),
 ]
-Feeds = Annotated[
-    dict[str, str | list[str]],
-    PlainValidator(_feeds),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "maxProperties": MOST_COLUMNS,
-            "additionalProperties": {
-                "anyOf": [COLUMN, {"type": "array", "items": COLUMN, "minItems": 1, "maxItems": MOST_COLUMNS}]
-            },
-            "description": "A model's input, or the name of a place of one, and the column that feeds it, or several "
-            "that fill a vector. An input that is not named is found by its name; a model's only vector also by "
-            "position.",
-        }
-    ),
-]
+FEEDS: Final = WithJsonSchema(
+    {
+        "type": "object",
+        "maxProperties": MOST_COLUMNS,
+        "additionalProperties": {
+            "anyOf": [COLUMN, {"type": "array", "items": COLUMN, "minItems": 1, "maxItems": MOST_COLUMNS}]
+        },
+        "description": "A model's input, or the name of a place of one, and the column that feeds it, or several that "
+        "fill a vector. An input that is not named is found by its name; a model's only vector also by position.",
+    }
+)
+Feeds = Annotated[dict[str, str | list[str]], PlainValidator(_feeds), FEEDS]
+FeedsPatch = Annotated[dict[str, str | list[str] | None], PlainValidator(_feeds_patch), FEEDS]
 Args = Annotated[
     list[Annotated[str, Field(max_length=LONGEST_ARG)]],
     at_most(MOST_ARGS, f"at most {MOST_ARGS} arguments"),

@@ -13,7 +13,7 @@ from api.schemas.batch_specs import (
     ChunkRows,
     Env,
     EnvChanges,
-    Feeds,
+    FeedsPatch,
     FileName,
     InputBody,
     OnError,
@@ -74,7 +74,7 @@ class SpecChanges(Body):
     part: Part | None = None
     input: InputBody | Absent = None
     output: OutputPatch | None = None
-    mapping: Feeds | None = None
+    mapping: FeedsPatch | None = None
     pass_through: PassThrough | None = None
     on_error: OnError | None = None
     chunk_rows: ChunkRows | None = None

@@ -42,6 +42,16 @@ def complete_model(context: typer.Context, incomplete: str) -> list[str]:
     return _complete(context, "/api/v1/models", incomplete)
 
 
+def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
+    """The datasets whose names begin so."""
+    return _complete(context, "/api/v1/datasets", incomplete)
+
+
+def complete_job(context: typer.Context, incomplete: str) -> list[str]:
+    """The jobs whose names begin so."""
+    return _complete(context, "/api/v1/jobs", incomplete)
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How data is printed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The same as -o json.")]

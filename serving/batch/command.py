@@ -63,9 +63,11 @@ def _run(options: argparse.Namespace, reports: Reports, events: Events) -> bool:
 
 def _hear(fd: int, events: Events) -> None:
     """Hand on what the platform acknowledges; where that has gone, end at once."""
-    for chunk in acknowledged(fd):
-        events.put(Acknowledged(chunk))
-    os._exit(0)
+    try:
+        for chunk in acknowledged(fd):
+            events.put(Acknowledged(chunk))
+    finally:
+        os._exit(0)
 
 
 def _heed_signals(events: Events) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from serving.data.cutting import CR, LF, Dialect
+from serving.data.cutting import Dialect
 from serving.data.formats import Format
+from serving.data.row_bits import CR, LF
 from serving.data.source import Piece
 
 

@@ -55,8 +55,8 @@ def bind(plan: Plan, signature: Signature, columns: Sequence[str]) -> Binding:
         header.sources(list(feeds))
         fed = tuple(Fed(column, name, header.feed(name).field) for name, column in feeds.items())
     except (Problem, KeyError) as error:
-        detail = error.detail if isinstance(error, Problem) else str(error)
-        raise _invalid(f"the model's inputs are not all fed: {detail}", signature, columns) from error
+        detail = "; ".join(each.detail for each in error.errors) if isinstance(error, Problem) else str(error)
+        raise _invalid(f"the dataset does not feed the model: it {detail}", signature, columns) from error
     twice = {name for name in (*feeds.values(), *through) if list(columns).count(name) > 1}
     if twice:
         raise _invalid(f"the dataset has several columns {shorten(min(twice))!r}", signature, columns)

@@ -89,7 +89,13 @@ class ChunkScorer:
         arrays = []
         for block in blocks:
             column = block.columns.get(output.name)
-            arrays.append(pa.nulls(len(block.rows), output.kind) if column is None else output.array(column.values))
+            try:
+                arrays.append(pa.nulls(len(block.rows), output.kind) if column is None else output.array(column.values))
+            except (pa.ArrowException, TypeError, OverflowError) as error:
+                detail = (
+                    f"the model's output {output.name!r} is not of the type {output.kind}, as that of its sample is"
+                )
+                raise BatchFailed("model_refused", f"{detail}: {error}") from error
         return pa.chunked_array(arrays, output.kind)
 
     def _without_nulls(self, given: "_Given", rows: Rows, first: int, faults: list[Fault]) -> Rows:

@@ -12,11 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LF: Final = 10
-CR: Final = 13
-_QUOTE: Final = 34
+from serving.data.row_bits import CR, LF, RowBits, RowEnds
+
 Places = NDArray[np.int64]
-_PLAIN_BYTES: Final = 2**18  # a slice whose masks stay in the cache
+_SLICE_BYTES: Final = 2**18  # whose masks stay in the cache
 _LINE: Final = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r)")
 
 
@@ -50,42 +49,34 @@ class Dialect:
     def cut(self, block: memoryview, most: int, *, is_last: bool) -> Cut:
         """Cut up to `most` rows off a block that begins with a row. What follows the last line end is a row only where
         the block is the last one; empty lines go with the row before them."""
-        plain = self._cut_plain(np.frombuffer(block, np.uint8), most)
-        if plain is not None and (not is_last or plain.rows == most or plain.end == len(block)):
-            return plain
-        return self._cut_any(bytes(block), most, is_last=is_last)
+        found = self._cut_usual(np.frombuffer(block, np.uint8), most)
+        if found is None or (is_last and found.rows < most and found.end < len(block)):
+            return self._cut_any(bytes(block), most, is_last=is_last)
+        if found.has_long_rows:
+            return Cut(found.rows, found.end, line_ends(bytes(block[: found.end]), found.end), has_long_rows=True)
+        return found
 
     def rows(self, block: bytes) -> Rows:
         """Every row of a text."""
         return _rows(block, self._ends(block), is_last=True)
 
-    def _cut_plain(self, data: NDArray[np.uint8], most: int) -> Cut | None:
-        """Rows of a block by counting; `None` where it has quotes, carriage returns or empty lines."""
-        if not len(data) or data[0] == LF:
-            return None
-        count = last = 0
-        for at in range(0, len(data), _PLAIN_BYTES):
-            part = data[at : at + _PLAIN_BYTES + 1]
-            mask = part == LF
-            if (mask[1:] & mask[:-1]).any() or self._is_special(part, mask):
+    def _cut_usual(self, data: NDArray[np.uint8], most: int) -> Cut | None:
+        """Rows of a block, slice by slice; `None` where something in it is unusual."""
+        bits = RowBits(self.delimiter, self.quote)
+        count = 0
+        has_long_rows = False
+        last: tuple[int, RowEnds] | None = None
+        for at in range(0, len(data), _SLICE_BYTES):
+            found = bits.ends(data[at : at + _SLICE_BYTES])
+            if found is None:
                 return None
-            found = int(np.count_nonzero(mask[:_PLAIN_BYTES]))
-            if count + found >= most:
-                end = at + int(np.flatnonzero(mask)[most - count - 1]) + 1
-                return Cut(most, end, most)
-            last = at if found else last
-            count += found
-        if not count:
-            return Cut(0, 0, 0)
-        return Cut(count, last + int(np.flatnonzero(data[last : last + _PLAIN_BYTES] == LF)[-1]) + 1, count)
-
-    def _is_special(self, part: NDArray[np.uint8], feeds: NDArray[np.bool_]) -> bool:
-        """Whether something but line feeds may end a row or keep one from it. One look tells of most tables that
-        nothing else in them is as low in ASCII as a quote; a second one is for spaces."""
-        is_low = self.quote is None or self.quote <= _QUOTE
-        if is_low and np.count_nonzero(part <= _QUOTE) == np.count_nonzero(feeds):
-            return False
-        return bool((part == CR).any() or (self.quote is not None and (part == self.quote).any()))
+            has_long_rows |= found.has_inner
+            if count + found.count >= most:
+                return Cut(most, at + found.place(most - count - 1) + 1, most, has_long_rows)
+            if found.count:
+                count, last = count + found.count, (at, found)
+        end = 0 if last is None else last[0] + last[1].place(-1) + 1
+        return Cut(count, end, count, has_long_rows)
 
     def _cut_any(self, block: bytes, most: int, *, is_last: bool) -> Cut:
         if not is_last and block.endswith(b"\r"):

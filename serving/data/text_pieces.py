@@ -14,6 +14,7 @@ LONGEST_ROW_BYTES: Final = 64 * MIB
 LARGEST_PIECE_BYTES: Final = 128 * MIB
 LARGEST_BLOCK_BYTES: Final = 32 * MIB
 FIRST_BLOCK_BYTES: Final = MIB
+_MANY: Final = 2**31
 SMALLEST_BLOCK_BYTES: Final = 64 * 1024
 
 
@@ -31,7 +32,11 @@ class _Growing:
 
     def add(self, block: memoryview, cut: Cut) -> None:
         """The rows that a block begins with."""
-        if cut.end:
+        if not self.rows and not cut.rows:  # nothing but empty lines, of which there may be any number
+            begin = self.start
+            offset, line = begin.offset + cut.end, begin.line + cut.lines
+            self.start = Position(begin.chunk, begin.row, begin.file, offset, line)
+        elif cut.end:
             self.parts.append(block[: cut.end])
             self.rows += cut.rows
             self.size_bytes += cut.end
@@ -86,6 +91,7 @@ class TextPieces:
 
     def _pieces_of_text(self, text: Text, position: Position) -> Iterator[Piece]:
         growing, wanted = _Growing(position), self._reading.chunk_rows
+        self._estimate(text)
         while True:
             block, is_last = self._block(text, growing)
             if block:
@@ -96,11 +102,22 @@ class TextPieces:
             self.read_bytes = text.read_bytes
             if growing.rows == wanted or (is_last and growing.rows):
                 piece = growing.done()
-                self._piece_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, growing.size_bytes))
+                self._expect(growing.size_bytes)
                 growing = _Growing(piece.next)
                 yield piece
             elif is_last and not block:
                 return
+
+    def _estimate(self, text: Text) -> None:
+        """How many bytes a piece will have, by the first rows: it is then read at once, not joined."""
+        block = text.read(SMALLEST_BLOCK_BYTES)
+        cut = self._dialect.cut(block, _MANY, is_last=text.is_over)
+        text.unread(block)
+        if cut.rows:
+            self._expect(self._reading.chunk_rows * cut.end // cut.rows)
+
+    def _expect(self, piece_bytes: int) -> None:
+        self._piece_bytes = max(SMALLEST_BLOCK_BYTES, min(LARGEST_BLOCK_BYTES, piece_bytes))
 
     def _block(self, text: Text, growing: _Growing) -> tuple[memoryview, bool]:
         """What follows, as much as a piece has or needs for its end; and whether that is all."""

@@ -17,6 +17,7 @@ from serving.engines.pmml_archive import JavaStart, archive_options
 JAVA_HOME_VARIABLE = "PORTSIDE_JAVA_HOME"
 HEAP_VARIABLE = "PORTSIDE_JVM_MAX_HEAP_MB"
 LASTS_VARIABLE = "PORTSIDE_JVM_LASTS"
+FIRST_HEAP_VARIABLE = "PORTSIDE_JVM_FIRST_HEAP_MB"
 
 _SHORT_HEAP_MB, _LASTING_HEAP_MB = 16, 64  # to begin with
 _LIBRARIES = {"darwin": "lib/server/libjvm.dylib", "win32": "bin/server/jvm.dll"}
@@ -112,8 +113,9 @@ def _compilers() -> list[str]:
 
 def _heap() -> list[str]:
     """A small heap is collected at each batch of a thousand rows, and Python's objects by JPype each time with it."""
-    megabytes = os.environ.get(HEAP_VARIABLE, "")
+    most, first = os.environ.get(HEAP_VARIABLE, ""), os.environ.get(FIRST_HEAP_VARIABLE, "")
+    if first.isdigit():
+        found = [f"-Xms{first}m", f"-Xmn{int(first) // 2}m"]
+        return [*found, f"-Xmx{most}m"] if most.isdigit() else found
     begins = _LASTING_HEAP_MB if os.environ.get(LASTS_VARIABLE) else _SHORT_HEAP_MB
-    if not megabytes.isdigit():
-        return [f"-Xms{begins}m"]
-    return [f"-Xms{min(begins, int(megabytes))}m", f"-Xmx{megabytes}m"]
+    return [f"-Xms{min(begins, int(most))}m", f"-Xmx{most}m"] if most.isdigit() else [f"-Xms{begins}m"]

@@ -1,6 +1,7 @@
 """Datasets over the API: uploaded, described, listed, shown, downloaded, previewed and deleted; no worker runs here."""
 
 import io
+import json
 import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
@@ -338,3 +339,16 @@ async def test_the_same_key_makes_one_dataset_whatever_the_boundary(client: Asyn
         assert answer.status_code == 202, answer.text
         ids.add(answer.json()["id"])
     assert len(ids) == 1
+
+
+async def test_webhooks_are_told_what_became_of_a_dataset(client: AsyncClient, context: Context) -> None:
+    wanted = {"url": "https://example.com/", "events": ["dataset.ready", "dataset.failed"]}
+    webhook = (await client.post(f"{V1}/webhooks", json=wanted)).json()["id"]
+    await ready(client, context)
+    await upload(client, "torn")
+    await describe(context, problem=refusal_of({"message": "it is torn"}, "/file").as_problem())
+    told = (await client.get(f"{V1}/webhooks/{webhook}/deliveries")).json()["items"]
+    bodies = [json.loads(each["body"]) if "body" in each else each for each in reversed(told)]
+    assert [each.get("type") or each["event_type"] for each in bodies] == ["dataset.ready", "dataset.failed"]
+    event = (await client.get(f"{V1}/events?type=dataset.failed")).json()["items"][0]
+    assert (event["data"]["name"], event["data"]["url"]) == ("torn", "/api/v1/datasets/torn")

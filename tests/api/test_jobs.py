@@ -68,7 +68,7 @@ UNFIT: Sequence[tuple[Mapping[str, object], str, str]] = (
     ({"mapping": {"x": []}}, "/mapping", "name of a column"),
     ({"mapping": {"x": 3}}, "/mapping", "name of a column"),
     ({"pass_through": []}, "/mapping", "no column feeds the model's 'x'"),
-    ({"part": "de"}, "/part", "no parts"),
+    ({"part": "de"}, "/part", "without parts"),
     ({"file_name": "../a.py"}, "/file_name", "without a folder"),
     ({"parallelism": 0}, "/parallelism", "greater than or equal"),
     ({"chunk_rows": 0}, "/chunk_rows", "greater than or equal"),
@@ -147,6 +147,8 @@ async def test_a_patch_merges_into_the_spec_and_null_gives_the_default_back(clie
     assert shown["generation"] == before["generation"] + 1
     stale = await client.patch(FLOWERS, json={"version": "1"}, headers={"If-Match": before["etag"]})
     is_problem(stale, 412, "stale_etag")
+    await client.patch(FLOWERS, json={"mapping": {"x": ["a", "b", "c", "d"]}})
+    assert (await client.patch(FLOWERS, json={"mapping": {"x": None}})).json()["mapping"] == {}
     # Another policy, and another input, inherit nothing of the former.
     anew = (await client.patch(FLOWERS, json={"on_error": "fail", "input": {"uri": "https://example.com/a"}})).json()
     assert (anew["on_error"], anew["input"]) == ({"policy": "fail", "limit": None}, {"uri": "https://example.com/a"})

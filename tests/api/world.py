@@ -96,6 +96,9 @@ BODIES: Mapping[str, object] = {
 }
 
 
+UNCHANGING = ("render_script",)  # they only answer, with what is too much for a query
+
+
 @cache
 def mutations() -> dict[str, tuple[str, str]]:
     """Method and path of each route that changes something, by its operation id; to predict changes nothing."""
@@ -105,7 +108,7 @@ def mutations() -> dict[str, tuple[str, str]]:
         operation["operationId"]: (method.upper(), path)
         for path, methods in paths.items()
         for method, operation in methods.items()
-        if method != "get" and path not in GATEWAY_PATHS
+        if method != "get" and path not in GATEWAY_PATHS and operation["operationId"] not in UNCHANGING
     }
 
 

@@ -12,6 +12,7 @@ EDGES = (
     "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
     "workers/relay.py",  # a wake-up that cannot be sent is sent again later
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
+    "workers/node/runs.py",  # nor that of one run
     "workers/node/node.py",  # without its loops nothing would be healed any more
     "api/gateway/table.py",  # predictions are routed by the last table until the next can be read
     "api/auth.py",  # without the loop a revoked token would be good for ever

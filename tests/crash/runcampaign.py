@@ -40,7 +40,13 @@ RUN_POINTS = (
     "after_final_commit",
     "commit_before_signal",
 )
-HIT_S, DONE_S, GONE_S = 25.0, 90.0, 10.0
+EARLY = (
+    "run_before_pin",
+    "run_before_spawn",
+    "run_after_spawn",
+    "after_claim",
+)  # a run comes by there at its beginning
+HIT_S, DONE_S, GONE_S = 60.0, 180.0, 15.0  # long: beside other work a round has taken a minute
 LOOK_S = 0.03
 SLOW_STOP = 1.6  # leases
 
@@ -56,16 +62,17 @@ class RunOrder:
     rounds_per_site: int = 25
     faults: tuple[int, int] = (1, 3)
     points: Sequence[str] = RUN_POINTS
-    only_points: bool = False
 
     def plan(self, number: int, *, has_servers: bool) -> list[tuple[str, Strike]]:
         """The faults of a round: a named point in turn, and others by chance."""
         chance = random.Random(f"{self.seed}/{number}/plan")
-        point = self.points[number % len(self.points)]
-        planned = [(f"at {point}", at_point(point, chance.choice((1, 1, 2, 3)) if point.startswith("chunk") else 1))]
+        name = self.points[number % len(self.points)]
+        point = (f"at {name}", AtPoint(name, chance.choice((1, 1, 2, 3)) if name.startswith("chunk") else 1))
         others = [*EVERYWHERE, *(OF_SERVERS if has_servers else ())]
-        more = 0 if self.only_points else chance.randint(*self.faults) - 1
-        planned += [chance.choice(others) for _ in range(more)]
+        more = [chance.choice(others) for _ in range(chance.randint(*self.faults) - 1)]
+        if name in EARLY or not more:
+            return [point, *more]
+        planned: list[tuple[str, Strike]] = [point, *more]
         chance.shuffle(planned)
         return planned
 
@@ -108,26 +115,34 @@ class Trial:
         return True
 
 
-def at_point(name: str, count: int) -> Strike:
-    """Die at a named place."""
+@dataclass
+class AtPoint:
+    """Die at a named place; armed before the run begins where it is the first fault."""
 
-    async def strike(trial: Trial) -> None:
+    name: str
+    count: int
+    hits: int = -1  # before it was armed
+
+    def arm(self, trial: Trial) -> None:
+        """From now on."""
+        self.hits = len(trial.site.hits())
+        trial.site.arm(f"{self.name}=kill@{self.count}")
+
+    async def __call__(self, trial: Trial) -> None:
         site, scene = trial.site, trial.scene
-        hits = len(site.hits())
-        site.arm(f"{name}=kill@{count}")
+        if self.hits < 0:
+            self.arm(trial)
         deadline = time.monotonic() + HIT_S
-        while len(site.hits()) == hits and time.monotonic() < deadline:
-            if name != "run_before_settle" and await trial.status() in FINAL:
+        while len(site.hits()) == self.hits and time.monotonic() < deadline:
+            if self.name != "run_before_settle" and await trial.status() in FINAL:
                 break
             await asyncio.sleep(LOOK_S)
         site.disarm()
-        if len(site.hits()) == hits:
-            scene.missed[name] += 1
+        if len(site.hits()) == self.hits:
+            scene.missed[self.name] += 1
             return
         await scene.meets(lambda: bool(site.dead()), HIT_S)
-        scene.found_dead(f"at {name}")
-
-    return strike
+        scene.found_dead(f"at {self.name}")
 
 
 async def kill_someone(trial: Trial) -> None:
@@ -287,6 +302,8 @@ async def round_of(trial: Trial, order: RunOrder, number: int, tell: Callable[[s
     began, report = time.monotonic(), trial.report
     trial.scene.chance = random.Random(f"{order.seed}/{number}")
     faults = order.plan(number, has_servers=bool(trial.site.servers))
+    if isinstance(faults[0][1], AtPoint):
+        faults[0][1].arm(trial)
     trial.run = await trial.ground.run(trial.job)
     for name, strike in faults:
         await strike(trial)

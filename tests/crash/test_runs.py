@@ -27,7 +27,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
     found, folder = Report(), tmp_path_factory.mktemp("runs")
     settings = {"PORTSIDE_SERVING_PYTHON": str(stand_in_interpreter(folder, pause_ms=10))}
     rounds = range(len(OF_RUNS))
-    order = RunOrder(seed, rounds, rounds_per_site=len(OF_RUNS) // SITES, points=OF_RUNS, faults=(1, 2))
+    order = RunOrder(seed, rounds, rounds_per_site=len(OF_RUNS) // SITES, points=OF_RUNS, faults=(2, 2))
     piece = for_the_stand_in(rows=1000)
     asyncio.run(
         run_campaign(order, folder, lambda place, forge: embedded(place, forge, settings), piece, found, silent, SITES)

@@ -24,6 +24,7 @@ from core.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 TUTORIAL = ROOT / "docs/tutorial/first-prediction.md"
+NIGHTLY = ROOT / "docs/tutorial/score-every-night.md"
 GUIDES = [
     ROOT / "docs/how-to" / name
     for name in (
@@ -159,7 +160,7 @@ def test_a_guide_to_the_command_line_executes_every_command_that_it_shows(page: 
     assert len(steps(page)) == page.read_text("utf-8").count("```sh\n")
 
 
-@pytest.mark.parametrize("page", [TUTORIAL, *GUIDES], ids=name_of)
+@pytest.mark.parametrize("page", [TUTORIAL, NIGHTLY, *GUIDES], ids=name_of)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     tmp_path.joinpath("examples").symlink_to(ROOT / "examples")
     tmp_path.joinpath(".venv").symlink_to(Path(sys.executable).parent.parent)
@@ -167,6 +168,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     script = PORTSIDE + script.replace("8091", str(free_port()))
     with running_platform(tmp_path / "data", 0) as platform:
         environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+        environment["ROWS"] = "20000"  # and not a million
         printed = run_in_bash(script, tmp_path, environment).split(BETWEEN)
     for step, output in zip(steps(page), printed, strict=True):
         if step.shown is not None:

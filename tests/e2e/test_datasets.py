@@ -5,8 +5,10 @@ import hashlib
 import io
 import json
 import random
+import signal
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -14,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from deploy.stack.topology import Topology
 from portside import AsyncPortside, OperationFailed, Portside
-from tests.e2e.platform import RunningPlatform
+from tests.e2e.platform import RunningPlatform, none_is_left, until
 
 CSV = b"age,job\n41,clerk\n7,\n"
 TABLE = pa.table({"age": [41, 7], "job": ["clerk", None]})
@@ -177,3 +180,38 @@ def test_hostile_archives_are_refused(running: RunningPlatform) -> None:
             answer = http.post(path, content=content, headers=WAIT)
             assert answer.status_code == 422, (name, answer.text)
             assert json.loads(answer.text)["code"] == "dataset_invalid", (name, answer.text)
+
+
+def test_over_postgresql_redis_and_a_bucket_it_is_the_same(stack: Topology, tmp_path: Path) -> None:
+    """Also with the characters that JSON has and PostgreSQL has not."""
+    strange = b'age,job\n41,"cl\x00erk"\n7,\xf0\x9f\x98\x80\n'
+    with Portside(stack.url, stack.token) as platform:
+        made = platform.datasets.create("people", CSV)
+        assert (made.rows, made.preview()["rows"]) == (2, [[41, "clerk"], [7, None]])
+        assert made.download(tmp_path / "back").read_bytes() == CSV
+        with suppress(OperationFailed):
+            platform.datasets.create("strange", strange)
+        assert platform.datasets.get("strange").reason in (None, "dataset_invalid")
+        files = platform.datasets.create("pictures", kind="files")
+        files.put_file("a/b.png", b"picture")
+        assert files.download(tmp_path / "all.zip").stat().st_size > 0
+        made.delete()
+
+
+def test_a_platform_that_is_killed_while_it_makes_a_dataset_makes_it_when_it_is_back(tmp_path: Path) -> None:
+    lines = b"".join(b"%d,%d\n" % (n, n * n) for n in range(300_000))
+    platform = RunningPlatform.start(tmp_path)
+    with httpx2.Client(base_url=platform.url, timeout=30) as http:
+        accepted = http.post("/api/v1/datasets?name=squares", content=b"n,square\n" + lines)
+        assert accepted.status_code == 202, accepted.text
+        family = platform.family()
+        platform.send(signal.SIGKILL)
+        platform.process.communicate(timeout=10)
+    assert until(lambda: none_is_left(family), 5, "the end of the children")
+    again = RunningPlatform.start(tmp_path)
+    try:
+        with Portside(again.url) as client:
+            client.operations.get(accepted.json()["id"]).wait(60)
+            assert client.datasets.get("squares").rows == 300_000
+    finally:
+        again.end()

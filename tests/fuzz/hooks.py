@@ -66,6 +66,15 @@ CAUSES = (
     Cause(
         INVALID, "a form's field holds JSON, which its schema would hide from form clients", "create_file", "/metadata"
     ),
+    Cause(
+        "dataset_not_ready", "whether it is ready, only the dataset tells", "(get|list|preview|download|put|delete)_.*"
+    ),
+    Cause(INVALID, "which of the ways in is taken is said in words", "create_dataset"),
+    Cause("incomplete_upload", "which parts are there, only the upload tells", "create_dataset", "/upload"),
+    Cause(INVALID, "a path has no empty steps and none back", "put_dataset_file", "/path"),
+    Cause("digest_mismatch", "the digest must be that of the body", "put_upload_part"),
+    Cause("no_files", "a table has rows and no files", ".*_dataset_files?"),
+    Cause(INVALID, "how many parts there are, only the dataset tells", "download_dataset", "/part"),
     Cause(INVALID, "a time that is past is one to the schema", "create_token", "/expires_at"),
     Cause(INVALID, "which of two times is the later", "redeliver_range", "/until"),
     Cause(INVALID, "one parameter goes with another only, and a schema knows each alone", "delete_model", "/services"),

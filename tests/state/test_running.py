@@ -16,7 +16,7 @@ from state.datatables import Dataset
 from state.endings import lock_held, succeed
 from state.environments import variables_of
 from state.history import By, begin
-from state.jobs import NewJob, create_job, delete_job, hold_job, needs_of, new_job_id
+from state.jobs import MOST_FOLLOWERS, NewJob, TooManyFollowers, create_job, delete_job, hold_job, needs_of, new_job_id
 from state.jobtables import Job, Run, RunArtifact, RunChunk, RunProcess, RunReport, Tick
 from state.naming import output_fault, output_name, run_name
 from state.processes import Presence, Self
@@ -155,6 +155,23 @@ async def test_a_version_that_a_live_run_was_given_is_kept(database: Database) -
         await somebody_waits_for_a_lock(database)
     with pytest.raises(InUse, match="/api/v1/jobs/score/runs/1"):
         await deleting
+
+
+async def test_a_job_holds_the_version_that_it_names_and_is_followed_by_so_many(database: Database) -> None:
+    async with database.write() as session:
+        await world(session)
+        job = await make_job(session)
+        job.spec = {**SPEC, "version": "1"}
+        for number in range(MOST_FOLLOWERS):
+            await make_job(session, f"after-{number}", after="score")
+    with pytest.raises(TooManyFollowers):
+        async with database.write() as session:
+            await make_job(session, "more", after="score")
+    async with database.write() as session:
+        model = await find_model(session, ME.tenant_id, "iris")
+        version = await hold_version(session, model, "1")
+        with pytest.raises(InUse, match="used by the job 'score'"):
+            await delete_version(session, ME, model, version)
 
 
 async def test_an_older_process_lets_no_run_begin(database: Database) -> None:

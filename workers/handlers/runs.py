@@ -12,12 +12,13 @@ from state.database import Session
 from state.endings import lock_held
 from state.jobtables import Run
 from state.placements import StaleGeneration
-from state.resolving import InputUnderWay, resolve
+from state.resolving import InputElsewhere, InputUnderWay, resolve
 from state.runplacing import SeenRun
 from state.runspecs import run_spec
 from state.scripting import pin_script
 from state.settling import stretch
 from state.tables import Operation
+from workers.handlers.runinput import fetch_input
 from workers.outcomes import Canceled, Done, Failed, Outcome, Progress, Wait
 from workers.resources import Held, Resources
 from workers.runoutput import publish
@@ -80,11 +81,11 @@ async def _see_to(held: Held, resources: Resources) -> Outcome:
     if run.resolved is None or run.resumed_at is None:
         try:
             run = await _begin(held, resources)
-        except Unavailable:
+        except InputElsewhere as where:
+            return await fetch_input(held, resources, where)
+        except (Unavailable, ClaimLost):
             raise
         except PlatformError as error:
-            if isinstance(error, ClaimLost):
-                raise
             return Failed(error.as_problem(), target={"completed_at": now_micros(), "error": error.as_problem()})
     not_before = int((operation.checkpoint or {}).get("retry_at", 0))
     if not_before > now_micros():

@@ -5,6 +5,7 @@ at EOF, whatever ends us. Blocking calls run in threads.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -89,7 +90,11 @@ class Child:
 async def spawn(program: Program) -> Child:
     """Start a child. Raises OSError when its interpreter, its folder or a process cannot be had."""
     process, identity, port = await asyncio.to_thread(_start, program)
-    return Child(process, identity, port)
+    try:
+        return Child(process, identity, port)
+    except RuntimeError as error:  # no thread can be had to wait for it
+        kill_group(identity.pid)
+        raise OSError(errno.EAGAIN, f"the process has to end again: {error}") from error
 
 
 def _start(program: Program) -> tuple["subprocess.Popen[bytes]", Identity, int | None]:

@@ -6,17 +6,18 @@ A store or a database that is away is waited for: the process waits for its ackn
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from core.errors import DatabaseBusy, DiskFull, StoreUnavailable, Unavailable
+from core.errors import DatabaseBusy, DiskFull, Json, StoreUnavailable, Unavailable
 from core.failpoints import failpoint
 from core.outages import Outage
 from state.blobs import touch_blob
 from state.database import Database, WriteSession
+from state.inputs import InputFile, inputs_of
 from state.ledger import Chunk, File, Mark, commit_chunk, mark
 from state.runplacing import end_process, name_process, note_progress
 from storage.base import ArtifactStore, BlobMissing
@@ -59,6 +60,11 @@ class Desk:
         async with self._offices.database.read() as session:
             return await mark(session, self._run_id)
 
+    async def inputs(self) -> Sequence[InputFile]:
+        """What is held for the run beside parts of datasets. Raises `DatabaseBusy`."""
+        async with self._offices.database.read() as session:
+            return await inputs_of(session, self._run_id)
+
     async def name(self, identity: Identity) -> None:
         """Say which process it is. Raises `ProcessGone`, `TermOver`."""
 
@@ -87,7 +93,7 @@ class Desk:
         await self._insist(lambda: self._keep(report, folder))
         failpoint("chunk_before_ack")
 
-    async def end(self, ending: Mapping[str, Any] | None) -> None:
+    async def end(self, ending: Mapping[str, Json] | None) -> None:
         """Say that the process is gone. Raises `ProcessGone`, `TermOver`, `DatabaseBusy`."""
         failpoint("run_before_end")
         await self._written(lambda session: end_process(session, self._run_id, self._epoch, ending))

@@ -1,6 +1,7 @@
 """One process of a run from start to end: what it reports is kept, then acknowledged, and how it ended is told."""
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -33,6 +34,8 @@ LINES_KEPT = 20
 LONGEST_LINE = 16 * 1024 * 1024  # a report of ten thousand columns has a megabyte
 MOST_DEATHS = 5  # in a row, of processes that brought no chunk
 LONGEST_PAUSE_S = 30.0
+# The machine has no room, process, memory or descriptor left for now: nothing that the run has done.
+NOT_NOW = NO_ROOM | {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
 
@@ -116,7 +119,7 @@ class RunLife:
             self.ending = _failed(error.as_problem())
         except OSError as error:
             how = Ending("start_failed", f"the run's process cannot be started: {error}")
-            self.ending = self._lost(how, counts=error.errno not in NO_ROOM)
+            self.ending = self._lost(how, counts=error.errno not in NOT_NOW)
         finally:
             if self._child is not None:
                 self._child.kill()

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.secrets import Vault
 from core.settings import Settings
+from state.inputs import InputFile
 from state.ledger import Mark
 from state.runspecs import RunSpec
 from storage.cache import ArtifactCache
@@ -66,25 +67,35 @@ class RunPlace:
     parent_fd: int
 
     @property
+    def input(self) -> Path:
+        """Where what it reads has names of its own."""
+        return self.folder / "input"
+
+    @property
     def output(self) -> Path:
         """Where it leaves its chunks."""
         return self.folder / "output"
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a process begins, how many rows a chunk has (None: as the scorer chooses), and files held for the run."""
+
+    mark: Mark
+    chunk_rows: int | None
+    files: Sequence[InputFile]
+
+
 async def prepare_run(
-    spec: RunSpec, mark: Mark, chunk_rows: int | None, place: RunPlace, cache: ArtifactCache, vault: Vault,
-    command: BatchCommand,
-) -> Program:  # fmt: skip
+    spec: RunSpec, beginning: Beginning, place: RunPlace, cache: ArtifactCache, vault: Vault, command: BatchCommand
+) -> Program:
     """Make the files of a process. Raises PlatformError (an artifact, a secret) and OSError (our own folders)."""
     batch = spec.batch
     await asyncio.to_thread(_make_folders, place)
     model_file = await cache.path(Digest.parse(batch["digest"]))
-    files = []
-    for ordinal, part in enumerate(batch["input"]["parts"]):
-        stored = await cache.path(Digest.parse(part["digest"]))
-        files.append(await asyncio.to_thread(_kept, stored, place.folder / "input" / f"{ordinal:08}"))
-    plan = _plan(spec, mark, chunk_rows, files)
-    await asyncio.to_thread(_write_files, place, batch["signature"], plan)
+    is_table = batch["input"]["kind"] == "table"
+    source = await (_table(spec, place, cache) if is_table else _files(beginning.files, place, cache))
+    await asyncio.to_thread(_write_files, place, batch["signature"], _plan(spec, beginning, source))
     threads = max(1, ceil(spec.cpu))
     launch = BatchLaunch(
         model_file=model_file.absolute(),  # the child has another current folder
@@ -98,6 +109,27 @@ async def prepare_run(
     defaults = {"OMP_NUM_THREADS": str(threads), "TMPDIR": str(place.folder / "tmp")}
     environment = child_environment(place.cache, {**defaults, **_variables(spec, vault)})
     return Program(command(launch), environment, place.folder, place.log_path, place.parent_fd, steps_back=True)
+
+
+async def _table(spec: RunSpec, place: RunPlace, cache: ArtifactCache) -> dict[str, Any]:
+    """The parts of a table, in order."""
+    source, paths = spec.batch["input"], []
+    for ordinal, part in enumerate(source["parts"]):
+        stored = await cache.path(Digest.parse(part["digest"]))
+        paths.append(str(await asyncio.to_thread(_kept, stored, place.input / f"{ordinal:08}")))
+    return {"files": paths, "format": source["layout"]}
+
+
+async def _files(files: Sequence[InputFile], place: RunPlace, cache: ArtifactCache) -> dict[str, Any]:
+    """A folder of files, and the list of them."""
+    listing = place.folder / "files.jsonl"
+    lines = []
+    for file in files:
+        stored = await cache.path(Digest.parse(file.digest))
+        await asyncio.to_thread(_laid, stored, place.input / file.path)
+        lines.append(json.dumps({"path": file.path, "size": file.size_bytes}) + "\n")
+    await asyncio.to_thread(listing.write_text, "".join(lines), "utf-8")
+    return {"kind": "files", "root": str(place.input), "list": str(listing)}
 
 
 def _make_folders(place: RunPlace) -> None:
@@ -116,24 +148,32 @@ def _kept(stored: Path, own: Path) -> Path:
     return own
 
 
+def _laid(stored: Path, own: Path) -> None:
+    """A file under its own path."""
+    own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _kept(stored, own) != own:
+        own.symlink_to(stored.absolute())
+
+
 def _write_files(place: RunPlace, signature: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     (place.folder / "signature.json").write_text(json.dumps(signature), "utf-8")
     (place.folder / "plan.json").write_text(json.dumps(plan), "utf-8")
 
 
-def _plan(spec: RunSpec, mark: Mark, chunk_rows: int | None, files: Sequence[Path]) -> dict[str, Any]:
+def _plan(spec: RunSpec, beginning: Beginning, source: Mapping[str, Any]) -> dict[str, Any]:
     """What `serving.batch.plan` reads. The same for every process of the run but for where it begins."""
-    batch, done = spec.batch, mark.tally
+    batch, mark = spec.batch, beginning.mark
+    done = mark.tally
     resume = None
     if mark.position is not None:
         counts = {"rows_in": done.rows_in, "rows_out": done.rows_out, "bad": done.bad, "chunks": done.chunks}
         resume = {"position": dict(mark.position), **counts}
     named = ("mapping", "pass_through", "on_error", "parallelism")
     return {
-        "input": {"files": [str(path) for path in files], "format": batch["input"]["layout"]},
+        "input": source,
         "output": {name: batch["output"][name] for name in ("format", "compression")},
         **{name: batch[name] for name in named},
-        "chunk_rows": chunk_rows,
+        "chunk_rows": beginning.chunk_rows,
         "version": {"model": batch["model"], "version": batch["version"], "part": batch["part"]},
         "resume": resume,
     }

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from core.errors import Json
 from workers.node.runreports import ChunkDone, Started
 from workers.node.usage import used_by
 
@@ -14,9 +15,9 @@ MOST_COLUMNS = 10_000  # of a dataset that are told; more say only how many they
 class ProgressTeller:
     """Sums up what one process reports, on top of what its predecessors had told."""
 
-    def __init__(self, before: Mapping[str, Any], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, before: Mapping[str, Json], now: Callable[[], float] = time.monotonic) -> None:
         self._told: dict[str, Any] = {"rows": 0, **before, "rows_per_s": None, "eta_s": None, "detail": None}
-        self._cpu_s_before = float(before.get("cpu_s") or 0.0)
+        self._cpu_s_before = float(self._told.get("cpu_s") or 0.0)
         self._now, self._began, self._first_row = now, now(), 0
         self._next_at = 0.0
         self._pid: int | None = None
@@ -44,7 +45,7 @@ class ProgressTeller:
         self._told["rows"] = max(rows, int(self._told["rows"]))
         return self._now() >= self._next_at
 
-    def after(self, report: ChunkDone) -> dict[str, Any]:
+    def after(self, report: ChunkDone) -> dict[str, Json]:
         """What is to be told together with this chunk."""
         self.scored(report.first_row + report.rows_in)
         return {**self.document(), "seconds": self._seconds(report)}
@@ -58,7 +59,7 @@ class ProgressTeller:
         added = {stage: round(before.get(stage, 0.0) + took_s, 3) for stage, took_s in report.seconds.items()}
         return {**before, **added}
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Json]:
         """What is to be told now."""
         now, rows, total = self._now(), int(self._told["rows"]), self._told.get("rows_total")
         self._next_at = now + TELL_EVERY_S

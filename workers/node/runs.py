@@ -42,7 +42,7 @@ from workers.node.processes import Identity, Program, start_time, sweep
 from workers.node.rundesk import Desk, Offices
 from workers.node.runlife import GRACE_S, Circumstances, RunLife
 from workers.node.runmetrics import RunMetrics
-from workers.node.runprogram import BatchCommand, RunPlace, prepare_run
+from workers.node.runprogram import BatchCommand, Beginning, RunPlace, prepare_run
 from workers.node.runprogress import ProgressTeller
 from workers.node.scriptdesk import ScriptDesk
 from workers.node.scriptlife import Background, ScriptLife
@@ -266,8 +266,8 @@ class RunSupervisor:
     async def _prepare(self, spec: RunSpec, desk: Desk, teller: ProgressTeller, place: RunPlace) -> Program:
         mark = await desk.mark()
         chunk_rows = teller.resumed(mark.tally.rows_in) or spec.batch["chunk_rows"]
-        premises = self._premises
-        return await prepare_run(spec, mark, chunk_rows, place, premises.cache, premises.vault, premises.command)
+        beginning, premises = Beginning(mark, chunk_rows, await desk.inputs()), self._premises
+        return await prepare_run(spec, beginning, place, premises.cache, premises.vault, premises.command)
 
     async def _keep(self, life: RunLife | ScriptLife, run_id: str, place: RunPlace) -> None:
         try:

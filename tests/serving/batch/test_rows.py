@@ -208,6 +208,14 @@ def test_what_is_no_number_is_an_empty_cell(tmp_path: Path) -> None:
     assert made(tmp_path / "out", root, table_plan(file, AB)).parts == [b'"y(0)","y(1)"\n2,\n']
 
 
+def test_a_chunk_of_bad_rows_alone_is_written_too(tmp_path: Path, linear: Path) -> None:
+    file = written(tmp_path, "a,b\n" + "none,1\n" * 1024 + "1,2\n")
+    run = made(tmp_path / "out", linear, table_plan(file, AB, chunk_rows=1024))
+    assert run.parts[0] == b'"label","probability(no)","probability(yes)"\n'
+    assert run.parts[1].startswith(b'"yes"') or run.parts[1].startswith(b'"no"')
+    assert len(run.bad) == 1024
+
+
 def test_a_dataset_that_cannot_feed_the_model_is_refused_before_it_is_read(tmp_path: Path, linear: Path) -> None:
     file = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"a": [True], "b": ["text"]}), file)

@@ -245,11 +245,22 @@ async def test_a_failed_attempt_is_followed_by_another_one_by_policy(runs: RunWo
 
 
 async def test_a_run_that_takes_too_long_fails(runs: RunWorld) -> None:
-    run = await runs.begin(numbers(ROWS), variables=SLOWER, timeout_s=0.5)
-    pid = await runs.running(run)
+    run = await runs.begin(numbers(ROWS), variables={"PAUSE_MS": "1000"}, timeout_s=1)
     ended = await runs.until(run, *FINAL)
     assert (ended.status, ended.reason) == ("failed", "run_timeout")
-    assert not is_running(pid)
+    await settled(runs, run)
+    assert not runs.node.runs
+
+
+async def test_an_output_that_nobody_can_look_at_is_there_all_the_same(data: Path) -> None:
+    async with open_run_world(data, serving_python="/nowhere/python") as runs:  # the scorer is a stand-in
+        run = await runs.until(await runs.begin(numbers(ROWS)), *FINAL)
+        assert run.status == "succeeded"
+        async with runs.database.read() as session:
+            output = await session.get(Dataset, run.output_id)
+        assert output is not None
+        assert output.preview_digest is None
+        assert [column["name"] for column in output.columns or ()] == ["id", "score"]
 
 
 async def test_a_canceled_operation_leaves_no_process(runs: RunWorld) -> None:

@@ -1,0 +1,229 @@
+"""Runs as a client: watched while they work, paused, resumed, stopped; their logs, figures and results."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from cli.client import Document, Platform, refusal
+from cli.datasets import dataset_path, write_content
+from cli.failure import CommandFailed, Exit
+from cli.output import Columns, Output
+from cli.words import age_in_words, seconds_in_words
+
+FINAL = ("succeeded", "failed", "stopped")
+RESTING = (*FINAL, "paused")
+HELD_S, LOOK_S = 10.0, 0.3
+LISTED: Columns = {
+    "run": lambda run: run_name(run),
+    "status": lambda run: str(run["status"]),
+    "rows": lambda run: _rows(run),
+    "bad": lambda run: f"{run['bad']:,}" if run["bad"] else "",
+    "took": lambda run: seconds_in_words(run["duration_s"]),
+    "by": lambda run: str(run["trigger"]),
+    "age": lambda run: age_in_words(run["created_at"]),
+}
+
+
+def run_path(named: str, platform: Platform) -> str:
+    """A run's resource by `JOB` (its newest), `JOB/NUMBER` or its id. Raises `CommandFailed`."""
+    if named.startswith("run_"):
+        found = platform.get(f"/api/v1/runs/{quote(named, safe='')}")
+        return _path(str(found["job"]), str(found["number"]))
+    job, _, number = named.partition("/")
+    return _path(job, number or "latest")
+
+
+def run_name(run: Document) -> str:
+    """`churn/3`, as the verbs take it."""
+    return f"{run['job']}/{run['number']}"
+
+
+def list_runs(platform: Platform, job: str | None, filters: Mapping[str, str], limit: int, output: Output) -> None:
+    """The newest runs, of all jobs or of one. Raises `CommandFailed`."""
+    path = "/api/v1/runs" if job is None else f"/api/v1/jobs/{quote(job, safe='')}/runs"
+    found = platform.items(path, page_size=min(limit + 1, 500), **filters)
+    output.rows(output.newest(found, limit), LISTED, "No such runs: `portside jobs run NAME` begins one.")
+
+
+def show_run(platform: Platform, named: str, output: Output) -> None:
+    """One run. Raises `CommandFailed`."""
+    tell_run(platform.get(run_path(named, platform)), output)
+
+
+def tell_run(run: Document, output: Output) -> None:
+    """How a run is, how far, and what it made."""
+    reason = f" ({run['reason']}: {run['message'] or ''})" if run["reason"] and run["status"] != "running" else ""
+    progress, made = run["progress"], run["output"] or {}
+    facts = {
+        "run": run_name(run),
+        "status": f"{run['status']}{reason}",
+        "progress": "" if run["status"] in FINAL else progress_in_words(progress),
+        "rows": _rows(run),
+        "bad rows": f"{run['bad']:,}" + (f" in dataset {run['bad_rows']['dataset']}" if run["bad_rows"] else "")
+        if run["bad"]
+        else "",
+        "model": f"{run['model']} {run['version'] or run['spec'].get('version') or ''}" if run["model"] else "",
+        "input": str(run["input"] or ""),
+        "output": str(made.get("dataset") or ""),
+        "took": seconds_in_words(run["duration_s"]),
+        "retries": str(run["retries"] or ""),
+        "error": str((run["error"] or {}).get("detail") or ""),
+        "begun by": f"{run['trigger']}, {age_in_words(run['created_at'])} ago",
+        "url": str(run["urls"]["self"]),
+    }
+    output.sheet(run, facts)
+
+
+def watch_run(platform: Platform, path: str, output: Output, *, timeout_s: float) -> Document:
+    """Follow a run until it rests, with a bar for who watches; how it is then.
+
+    Raises `CommandFailed` when it is not at rest in time.
+    """
+    deadline, run = time.monotonic() + timeout_s, platform.get(path)
+    path = _path(str(run["job"]), str(run["number"]))  # what `latest` means may change
+    with _bar(output) as bar:
+        while True:
+            bar.show(run)
+            if run["status"] in RESTING:
+                return run
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise CommandFailed(
+                    f"run {run_name(run)} is not done after {timeout_s:g} s; it goes on.",
+                    details=[f"next: portside runs watch {run_name(run)}"],
+                    exit_status=Exit.TIMEOUT,
+                )
+            held_s = min(left, LOOK_S if output.is_watched else HELD_S)
+            if output.is_watched:
+                time.sleep(held_s)
+                run = platform.get(path)
+            else:
+                run = platform.get(f"{path}:wait", timeout=f"{held_s:.2f}")
+
+
+def finish_run(platform: Platform, path: str, output: Output, *, timeout_s: float) -> Document:
+    """Watch it, then tell how it went. Raises `CommandFailed` when it failed or was stopped."""
+    run = watch_run(platform, path, output, timeout_s=timeout_s)
+    tell_run(run, output)
+    return checked(run)
+
+
+def checked(run: Document) -> Document:
+    """A run that did its work, or is paused. Raises `CommandFailed` for one that failed or was stopped."""
+    if run["status"] == "failed":
+        error = run["error"] or {}
+        failed = refusal(int(error.get("status", 500)), error)
+        details = [*failed.details, f"next: portside runs logs {run_name(run)}"]
+        raise CommandFailed(f"run {run_name(run)} failed: {failed.message}", details=details)
+    if run["status"] == "stopped":
+        raise CommandFailed(f"run {run_name(run)} was stopped.", exit_status=Exit.CONFLICT)
+    return run
+
+
+def act(platform: Platform, named: str, verb: str, output: Output, *, wait_s: float) -> None:
+    """Pause, resume or stop a run; wait for that for `wait_s`. Raises `CommandFailed`."""
+    path = run_path(named, platform)
+    headers = {"prefer": f"wait={max(1, min(60, int(wait_s)))}"} if wait_s and verb != "resume" else {}
+    platform.call("POST", f"{path}:{verb}", headers=headers, timeout_s=wait_s + 10 if wait_s else None)
+    tell_run(platform.get(path), output)
+
+
+def show_logs(platform: Platform, named: str, *, follow: bool) -> None:
+    """The end of its log, or with `follow` what is added to it until the run rests. Raises `CommandFailed`."""
+    path = f"{run_path(named, platform)}/logs"
+    for piece in platform.stream(path, follow="true") if follow else platform.stream(path):
+        print(piece, end="", flush=True)
+
+
+def show_metrics(platform: Platform, named: str, output: Output) -> None:
+    """A run in figures. Raises `CommandFailed`."""
+    metrics = platform.get(f"{run_path(named, platform)}/metrics")
+    facts = {name.replace("_", " "): _figure(value) for name, value in metrics.items() if not isinstance(value, list)}
+    output.sheet(metrics, facts)
+
+
+def download_result(platform: Platform, named: str, to: Path | None, output: Output, *, bad_rows: bool) -> Path:
+    """The dataset that it made, or with `bad_rows` the rows that it left out, into a file. Raises `CommandFailed`."""
+    path = run_path(named, platform)
+    result = platform.get(f"{path}/result")
+    dataset = result["bad_rows" if bad_rows else "output"]
+    if dataset is None:
+        what = "left out no row" if bad_rows else f"has made no dataset: it is {result['status']}"
+        raise CommandFailed(f"run {named} {what}.", exit_status=Exit.NOT_FOUND)
+    file = to or Path(f"{dataset['name']}.{dataset['format']}")
+    if to is None and file.exists():
+        raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
+    write_content(platform, f"{dataset_path(str(dataset['name']))}/content", file, output)
+    output.data(str(file))
+    return file
+
+
+def delete_run(platform: Platform, named: str, output: Output) -> None:
+    """Forget a run that has ended; its output stays. Raises `CommandFailed`."""
+    platform.call("DELETE", run_path(named, platform))
+    output.say(f"The run {named} is forgotten; what it made stays.")
+
+
+def progress_in_words(progress: Document) -> str:
+    """`1,048,576 of 3,000,000 rows, 520,000 rows/s, 4 s to go`."""
+    rows, total = progress["rows"], progress["rows_total"]
+    words = [f"{rows:,}" + (f" of {total:,}" if total else "") + " rows"] if rows is not None else []
+    if progress["rows_per_s"]:
+        words.append(f"{progress['rows_per_s']:,.0f} rows/s")
+    if progress["eta_s"]:
+        words.append(f"{seconds_in_words(progress['eta_s'])} to go")
+    if progress["detail"]:
+        words.append(str(progress["detail"]))
+    return ", ".join(words)
+
+
+class _Bar:
+    """The bar of one run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bar = progress.add_task("", total=None, words="")
+
+    def show(self, run: Document) -> None:
+        percent = run["progress"]["percent"]
+        self._progress.update(
+            self._bar,
+            description=f"{run_name(run)} {run['status']}",
+            completed=percent or 0,
+            total=100 if percent else None,
+            words=progress_in_words(run["progress"]),
+        )
+
+
+@contextmanager
+def _bar(output: Output) -> Iterator[_Bar]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=output.progress, transient=True, disable=not output.is_watched) as progress:
+        yield _Bar(progress)
+
+
+def _path(job: str, number: str) -> str:
+    return f"/api/v1/jobs/{quote(job, safe='')}/runs/{quote(number, safe='')}"
+
+
+def _rows(run: Document) -> str:
+    total = run["progress"]["rows_total"]
+    rows = run["progress"]["rows"] if run["status"] not in FINAL else run["rows_in"]
+    return "" if not rows else f"{rows:,}" + (f" of {total:,}" if total and total != rows else "")
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_figure(each)}" for name, each in value.items() if each is not None)
+    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
