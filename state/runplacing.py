@@ -177,8 +177,7 @@ class SeenRun:
     pid: int | None
     progress: Mapping[str, Any]
     ending: Mapping[str, Any] | None
-    deaths: int = 0  # in a row, of processes that died over the same chunk
-    said: str | None = None  # of the last that died
+    said: str | None = None  # of the last process that ended without a verdict
 
 
 NOTHING_SEEN: Final = SeenRun(0, wanted=False, pid=None, progress={}, ending=None)
@@ -196,7 +195,6 @@ async def see_run(session: Session, run_id: str) -> SeenRun:
         pid=row.pid,
         progress=row.progress or {},
         ending=row.ending if ending.get("outcome") in VERDICTS else None,
-        deaths=int(ending.get("deaths", 0)),
         said=ending.get("message"),
     )
 

@@ -34,6 +34,12 @@ async def unsettled(session: Session) -> Sequence[str]:
     return list(await session.scalars(query.order_by(Run.id).limit(MOST)))
 
 
+async def unsummed(session: Session, run_ids: Collection[str]) -> Sequence[str]:
+    """Those of these runs that have ended before anybody could say when: canceled while they were queued."""
+    query = select(Run.id).where(Run.id.in_(run_ids), Run.status.in_(FINAL), Run.completed_at.is_(None))
+    return list(await session.scalars(query))
+
+
 async def readers(session: Session, dataset_ids: Collection[str]) -> Sequence[str]:
     """The runs that have not ended and read one of these datasets."""
     return list(await session.scalars(select(Run.id).where(Run.dataset_id.in_(dataset_ids), LIVE)))
@@ -48,13 +54,14 @@ async def settle(session: WriteSession, run_id: str) -> None:
     process = await session.get(RunProcess, run_id, with_for_update=True)
     for name, value in stretch(run, run.since).items():
         setattr(run, name, value)
+    if is_final:
+        run.completed_at = run.completed_at or run.since
     if process is None:
         return
     if process.wanted:
         await unwant_run(session, run_id, run.generation)
     if not is_final or process.pid is not None:
         return
-    run.completed_at = run.completed_at or run.since
     if run.summary is None:
         run.summary = await summary(session, run_id, process.progress or {}, run.running_micros)
     await close_ledger(session, run_id)

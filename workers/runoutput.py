@@ -1,5 +1,6 @@
 """What a run leaves: the chunks of its ledger become the parts of its datasets, in one fenced transaction."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from core.errors import Json, Rejected
 from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
+from state.kinds import LOOK_S
 from state.ledger import StoredPart, bad_parts, output_parts
 from state.naming import LONGEST_NAME
 from state.publishing import Output, publish_dataset
@@ -124,8 +126,9 @@ async def _look(resources: Resources, run: Run, part: StoredPart) -> Description
         hints.pop("compression", None)
     file = await resources.cache.path(Digest.parse(part.digest))
     try:
-        found = await describe(resources, file, name=None, hints=hints, watch=_nobody_waits)
-    except (Rejected, OSError) as error:  # the latter: no process can be had
+        async with asyncio.timeout(LOOK_S):
+            found = await describe(resources, file, name=None, hints=hints, watch=_nobody_waits)
+    except (Rejected, OSError) as error:  # the latter: time is up, or no process can be had
         log.warning("the output of %s cannot be described: %s", run.id, error)
         return None
     if isinstance(found, Broken):

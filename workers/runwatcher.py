@@ -14,7 +14,7 @@ from state.database import Database
 from state.jobtables import Run
 from state.queries.runs import unfollowed
 from state.running import begin_successors
-from state.settling import readers, settle, unsettled
+from state.settling import readers, settle, unsettled, unsummed
 from state.signals import Signal
 
 log = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ class RunWatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._changed: dict[str, set[str]] = {"run_process": set(), "dataset": set()}
+        self._changed: dict[str, set[str]] = {"run": set(), "run_process": set(), "dataset": set()}
 
     def hears(self, signal: Signal) -> bool:
-        """Remember a process of a run, or a dataset, that changed; answers whether to look now."""
-        if signal.kind != "changed" or signal.name not in ("run", *self._changed):
+        """Remember a run, its process, or a dataset that changed; answers whether to look now."""
+        if signal.kind != "changed" or signal.name not in self._changed:
             return False
-        changed = self._changed.get(signal.name)
-        if changed is not None and len(changed) < MOST_REMEMBERED:
+        changed = self._changed[signal.name]
+        if len(changed) < MOST_REMEMBERED:
             changed.add(signal.id)
         return True
 
@@ -44,7 +44,8 @@ class RunWatcher:
         async with self._database.read() as session:
             waited_for = sorted(changed["run_process"])
             waited_for += await readers(session, changed["dataset"]) if changed["dataset"] else []
-            left, successes = await unsettled(session), await unfollowed(session)
+            left, successes = list(await unsettled(session)), await unfollowed(session)
+            left += await unsummed(session, changed["run"]) if changed["run"] else []
         if waited_for:
             async with self._database.write() as session:
                 await wake(session, waited_for)

@@ -1,5 +1,6 @@
 """Generated scripts: a batch as a Python file of its own, of a job or before there is one."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Query, Request, Response
@@ -8,12 +9,14 @@ from api.batch_scripts import Wanted, script_of
 from api.dependencies import Context, ContextOf, Reading, WhoAsks
 from api.downloads import attachment
 from api.links import links_for
+from api.mutations import Calling
 from api.routing import PlatformRoute
 from api.schemas.batch_specs import BatchSpecBody, InputBody, stored_spec
 from api.schemas.scripts import Against, ScriptCreate
 from api.scripts.plan import Against as Either
 from state.database import ReadSession
-from state.jobs import Needs, read_needs
+from state.jobs import read_needs
+from state.operations import Who
 from state.queries.jobs import find_job
 from state.queries.models import users_of_version
 from state.running import RunSpec
@@ -25,6 +28,17 @@ AgainstAsked = Annotated[Against | None, Query()]
 ServiceAsked = Annotated[
     str | None, Query(max_length=48, description="Of a script against the API: the service that it asks.")
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which script: of whose batch, what it is saved as, whom it asks."""
+
+    name: str
+    file_name: str
+    spec: RunSpec
+    against: str | None
+    service: str | None
 
 
 @router.get("/jobs/{job}/script", operation_id="get_job_script", tags=["jobs"], responses=SCRIPT)
@@ -39,9 +53,8 @@ async def get_job_script(
 ) -> Response:
     """What a run of this job does as a script, which needs only the model's file, or a service of the platform."""
     row = await find_job(session, who.tenant_id, job)
-    needs = await read_needs(session, who.tenant_id, row.spec)
     name = row.spec["file_name"] or f"{row.name}.py"
-    return await _script(request, context, session, row.name, name, row.spec, needs, against, service)
+    return await _script(request, context, session, who, Asked(row.name, name, row.spec, against, service))
 
 
 @router.post(
@@ -51,20 +64,14 @@ async def get_job_script(
     responses=SCRIPT,
 )
 async def render_script(
-    request: Request,
-    context: ContextOf,
-    session: Reading,
-    who: WhoAsks,
-    model: str,
-    version: str,
-    body: ScriptCreate | None = None,
+    call: Calling, session: Reading, model: str, version: str, body: ScriptCreate | None = None
 ) -> Response:
     """The same for a version, before there is any job. It changes nothing."""
+    call.refuse_condition()
     asked = body or ScriptCreate()
     spec = _spec(asked, model, version)
-    needs = await read_needs(session, who.tenant_id, spec)
-    name = asked.file_name or f"{model}.py"
-    return await _script(request, context, session, model, name, spec, needs, asked.against, asked.service)
+    wanted = Asked(model, asked.file_name or f"{model}.py", spec, asked.against, asked.service)
+    return await _script(call.request, call.context, session, call.who, wanted)
 
 
 def _spec(asked: ScriptCreate, model: str, version: str) -> RunSpec:
@@ -90,19 +97,10 @@ def _spec(asked: ScriptCreate, model: str, version: str) -> RunSpec:
     return stored_spec(body)
 
 
-async def _script(
-    request: Request,
-    context: Context,
-    session: ReadSession,
-    name: str,
-    file_name: str,
-    spec: RunSpec,
-    needs: Needs,
-    against: str | None,
-    service: str | None,
-) -> Response:
+async def _script(request: Request, context: Context, session: ReadSession, who: Who, asked: Asked) -> Response:
+    needs = await read_needs(session, who.tenant_id, asked.spec)
     services = await users_of_version(session, needs.version.id)
-    asked = service or next(iter(services), needs.model.name)
+    service = asked.service or next(iter(services), needs.model.name)
     base = links_for(request, context.settings).base
-    text = script_of(Wanted(name, spec, needs, cast("Either | None", against), asked, base))
-    return Response(text, media_type=PYTHON, headers={"Content-Disposition": attachment(file_name)})
+    wanted = Wanted(asked.name, asked.spec, needs, cast("Either | None", asked.against), service, base)
+    return Response(script_of(wanted), media_type=PYTHON, headers={"Content-Disposition": attachment(asked.file_name)})

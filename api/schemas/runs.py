@@ -163,7 +163,7 @@ def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
         **_counts(facts),
         "model": facts.model,
         "version": facts.version,
-        "input": facts.input or row.spec["input"].get("uri"),
+        "input": facts.input or row.spec["input"].get("dataset") or row.spec["input"].get("uri"),
         "output": _made(facts.output, links),
         "bad_rows": _made(facts.bad_rows, links),
         "error": _error(row),

@@ -11,8 +11,9 @@ from api.app import openapi_document
 from api.dependencies import Context
 from tests.api.catalogue import ONNX, add_ready_versions
 
-# `owner` may be anything, so nothing tells it; a version has parts, and which services run it is not told there.
-LED_TO_BY_NOTHING = {"create_deployment_prediction", "predict_part"}
+# `owner` may be anything, so nothing tells it; a version has parts, and which services run it is not told there; a run
+# is led to below its job.
+LED_TO_BY_NOTHING = {"create_deployment_prediction", "predict_part", "get_run_by_id"}
 BODY = "$response.body#"
 
 

@@ -45,7 +45,7 @@ SPEC: dict[str, Any] = {
     "env_sealed": None,
     "batch": {"digest": "sha256:0"},
 }
-LOST = {"outcome": "lost", "deaths": 2, "retry_at": 0}
+LOST = {"outcome": "lost", "deaths": 2, "retry_at": 0, "message": "it died"}
 
 
 async def make_run(database: Database) -> Run:
@@ -185,7 +185,7 @@ async def test_who_was_asked_to_end_leaves_the_count_of_deaths_as_it_was(databas
     assert (await row_of(database, run)).ending == LOST
     async with database.read() as session:
         seen = await see_run(session, run.id)
-    assert (seen.deaths, seen.ending) == (2, None)
+    assert (seen.said, seen.ending) == ("it died", None)
 
 
 async def test_an_older_process_may_write_nothing(database: Database) -> None:

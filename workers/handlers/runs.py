@@ -1,5 +1,6 @@
 """Runs: one operation from the first claim to the end, which wants, looks and gives its slot back (ADR 0030, 0031)."""
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -90,12 +91,14 @@ async def _see_to(held: Held, resources: Resources) -> Outcome:
     not_before = int((operation.checkpoint or {}).get("retry_at", 0))
     if not_before > now_micros():
         return Wait(timedelta(microseconds=not_before - now_micros()), f"attempt {run.retries + 1} waits for its time")
+    if _left_s(run) <= 0:
+        return await _end_late(held, resources, run)
     failpoint("before_effect")
     await resources.target.apply_run(run_spec(run, operation.generation), held.claim)
     failpoint("after_effect")
     seen = await resources.target.observe_run(run.id)
     if seen.ending is None:
-        return await _under_way(held, resources, run, seen)
+        return _under_way(run, seen)
     if seen.ending["outcome"] == "finished":
         return await _finish(held, resources, run, seen)
     return await _fail(held, resources, run, seen.ending["problem"])
@@ -116,19 +119,28 @@ async def _begin(held: Held, resources: Resources) -> Run:
     return run
 
 
-async def _under_way(held: Held, resources: Resources, run: Run, seen: SeenRun) -> Outcome:
-    ran_micros = run.running_micros + now_micros() - (run.resumed_at or now_micros())
+def _ran_s(run: Run) -> float:
+    """How long it has been running, without its pauses."""
+    return float(stretch(run).get("running_micros") or run.running_micros) / 1_000_000
+
+
+def _left_s(run: Run) -> float:
+    """How long it may still run."""
     limit_s = run.spec.get("timeout_s")
-    if limit_s is not None and ran_micros > limit_s * 1_000_000:
-        problem = RunTimeout(f"the run was not done within {limit_s:g} s; raise timeout_s, or give it less to do")
-        await resources.target.remove_run(run.id, _operation(held).generation, held.claim)
-        if seen.pid is not None:
-            return Wait(timedelta(seconds=SOONEST_S), problem.message)
-        return _failed(run, problem.as_problem())
+    return math.inf if limit_s is None else float(limit_s) - _ran_s(run)
+
+
+async def _end_late(held: Held, resources: Resources, run: Run) -> Outcome:
+    await resources.target.remove_run(run.id, _operation(held).generation, held.claim)
+    if (await resources.target.observe_run(run.id)).pid is not None:
+        return Wait(timedelta(seconds=SOONEST_S), "its time is over; its process is still ending")
+    detail = f"the run was not done within {run.spec['timeout_s']:g} s; raise timeout_s, or give it less to do"
+    return _failed(run, RunTimeout(detail).as_problem())
+
+
+def _under_way(run: Run, seen: SeenRun) -> Outcome:
     words = _words(seen) if run.kind == "batch" else _script_words(seen)
-    pause_s = min(LATEST_S, max(SOONEST_S, ran_micros / 10_000_000))
-    if limit_s is not None:
-        pause_s = min(pause_s, max(0.05, limit_s - ran_micros / 1_000_000))
+    pause_s = min(LATEST_S, max(SOONEST_S, _ran_s(run) / 10), max(0.05, _left_s(run)))
     stage = ("scoring" if run.kind == "batch" else "running") if seen.pid is not None else "waiting"
     return Wait(timedelta(seconds=pause_s), words, Progress(_percent(seen.progress), stage, words))
 
@@ -138,8 +150,8 @@ def _words(seen: SeenRun) -> str:
     done = f"{rows:,} of {total:,} rows" if total is not None else f"{rows:,} rows"
     if seen.pid is not None:
         return done
-    if seen.deaths:
-        return f"{done}; its process died ({seen.deaths} in a row), another one is started: {seen.said}"[:500]
+    if seen.said:
+        return f"{done}; its process ended ({seen.said.splitlines()[0]}), another one will go on"[:500]
     return f"{done}; it waits for its process"
 
 

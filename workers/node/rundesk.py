@@ -128,6 +128,7 @@ class Desk:
         )
         await self._touch(chunk)
         failpoint("chunk_before_commit")
+        await self._teller.measure()
         progress = self._teller.after(report)
 
         async def commit(session: WriteSession) -> bool:
@@ -159,6 +160,7 @@ class Desk:
                 raise StoreUnavailable("the same bytes were just being deleted; they are stored again") from error
 
     async def _tell(self) -> None:
+        await self._teller.measure()
         progress = self._teller.document()
         await self._written(lambda session: note_progress(session, self._run_id, self._epoch, progress))
 

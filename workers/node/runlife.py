@@ -2,18 +2,15 @@
 
 import asyncio
 import errno
-import json
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from core.clock import now_micros
-from core.errors import PlatformError, Unavailable
+from core.errors import DiskFull, PlatformError, Unavailable
 from core.failpoints import failpoint
 from state.ledger import LedgerBroken
 from state.runplacing import ProcessGone
@@ -23,6 +20,7 @@ from workers.node.lease import TermOver
 from workers.node.logs import last_lines
 from workers.node.processes import Child, Program, spawn
 from workers.node.rundesk import Desk
+from workers.node.runpipes import LONGEST_LINE, RunPipes
 from workers.node.runreports import BrokenReport, ChunkDone, Finished, GaveUp, Paused, Rows, Started, read_report
 
 log = logging.getLogger(__name__)
@@ -31,9 +29,9 @@ GRACE_S = 1.5  # from SIGTERM to SIGKILL: a paused run is gone within two second
 REST_S = 0.3  # for the chunk that is just being kept when the process has ended as asked
 FAREWELL_S = 5.0  # for a process that has said its last word
 LINES_KEPT = 20
-LONGEST_LINE = 16 * 1024 * 1024  # a report of ten thousand columns has a megabyte
 MOST_DEATHS = 5  # in a row, of processes that brought no chunk
 LONGEST_PAUSE_S = 30.0
+AWAY_DOUBLINGS = 3  # of the first pause, while something is away
 # The machine has no room, process, memory or descriptor left for now: nothing that the run has done.
 NOT_NOW = NO_ROOM | {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
@@ -134,7 +132,7 @@ class RunLife:
         if program is None or not self._may_begin():
             return None
         failpoint("run_before_spawn")
-        with _Pipes() as pipes:
+        with RunPipes() as pipes:
             child = self._child = await spawn(pipes.given_to(program))
             pipes.close_theirs()
             failpoint("run_after_spawn")
@@ -147,18 +145,30 @@ class RunLife:
         await self.desk.name(child.identity)
         return True
 
-    async def _follow(self, child: Child, pipes: "_Pipes") -> Verdict | None:
-        reading = asyncio.create_task(self._read(pipes))
-        asked = asyncio.create_task(self._asked.wait())
+    async def _follow(self, child: Child, pipes: RunPipes) -> Verdict | None:
+        reading = asyncio.create_task(self._read(await pipes.reader(), pipes))
         try:
-            turns: set[asyncio.Future[Any]] = {child.ended, reading, asked}
+            await self._until_ended(child, reading)
+            code = await child.ended
+            await asyncio.wait({reading}, timeout=REST_S)
+            if reading.done() and (error := reading.exception()) is not None:
+                raise error
+        finally:  # however we leave: what is read would be acknowledged on a pipe that is closed by then
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        return await self._judged(code)
+
+    async def _until_ended(self, child: Child, reading: asyncio.Task[None]) -> None:
+        """Until the process has ended by itself, or was asked to, or what it reports cannot be kept."""
+        asked = asyncio.create_task(self._asked.wait())
+        turns: set[asyncio.Future[Any]] = {child.ended, reading, asked}
+        try:
             await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
             if self.is_asked:
                 child.signal(signal.SIGTERM)
                 await asyncio.wait({child.ended}, timeout=GRACE_S)
             elif reading.done() and reading.exception() is None:
-                turns.discard(reading)
-                await asyncio.wait(turns, timeout=FAREWELL_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(turns - {reading}, timeout=FAREWELL_S, return_when=asyncio.FIRST_COMPLETED)
             elif not reading.done():
                 # It has ended by itself: what it reported before is as good as ever.
                 child.kill()
@@ -166,18 +176,9 @@ class RunLife:
         finally:
             asked.cancel()
             child.kill()  # also what it has left behind in its process group
-        code = await child.ended
-        await asyncio.wait({reading}, timeout=REST_S)
-        if not reading.done():
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-        elif (error := reading.exception()) is not None:
-            raise error
-        return await self._judged(code)
 
-    async def _read(self, pipes: "_Pipes") -> None:
+    async def _read(self, reader: asyncio.StreamReader, pipes: RunPipes) -> None:
         """Keep what is reported until the process says no more. Raises what cannot be kept."""
-        reader = await pipes.reader()
         while line := await _line_of(reader):
             if not line.endswith(b"\n"):
                 return  # it died over it
@@ -195,6 +196,8 @@ class RunLife:
     async def _judged(self, code: int) -> Verdict | None:
         if isinstance(self._word, Finished):
             return await self._finished(self._word)
+        if isinstance(self._word, GaveUp) and self._word.problem.get("code") == DiskFull.code:
+            return self._lost(Ending(DiskFull.code, str(self._word.problem.get("detail"))), counts=False)
         if isinstance(self._word, GaveUp):
             return _failed(_problem(self._word.problem))
         if self.is_asked:
@@ -225,7 +228,8 @@ class RunLife:
                 f"{deaths} processes of the run died one after the other without another chunk; the last one {message}"
             )
             return _failed(kind(said, reason=how.reason, last_lines=message).as_problem())
-        pause_s = min(LONGEST_PAUSE_S, self._circumstances.again_s * 2 ** max(0, deaths - 1))
+        doublings = max(0, deaths - 1) if counts else AWAY_DOUBLINGS
+        pause_s = min(LONGEST_PAUSE_S, self._circumstances.again_s * 2**doublings)
         retry_at = now_micros() + round(pause_s * 1_000_000)
         told = {"deaths": deaths, "retry_at": retry_at, "reason": how.reason, "message": message[-2000:]}
         return {"outcome": "lost", **told}
@@ -241,51 +245,6 @@ class RunLife:
             asked.cancel()
             working.cancel()
             await asyncio.gather(working, asked, return_exceptions=True)
-
-
-class _Pipes:
-    """The two pipes between us and the process: its reports, our acknowledgements."""
-
-    def __init__(self) -> None:
-        self._report, self._told = os.pipe()
-        self._heard, self._ack = os.pipe()
-        self._transport: asyncio.ReadTransport | None = None
-
-    def __enter__(self) -> "_Pipes":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close_theirs()
-        os.close(self._ack)  # who still lives sees that nobody hears it
-        if self._transport is not None:
-            self._transport.close()
-        else:
-            os.close(self._report)
-
-    def given_to(self, program: Program) -> Program:
-        """The program with its ends of the pipes."""
-        words = ["--report-fd", str(self._told), "--ack-fd", str(self._heard)]
-        return replace(program, command=[*program.command, *words], fds=(self._told, self._heard))
-
-    def close_theirs(self) -> None:
-        """Our copies of the process' ends: the report ends when the process does."""
-        for end in (self._told, self._heard):
-            if end >= 0:
-                os.close(end)
-        self._told = self._heard = -1
-
-    async def reader(self) -> asyncio.StreamReader:
-        """The reports."""
-        reader = asyncio.StreamReader(limit=LONGEST_LINE)
-        loop = asyncio.get_running_loop()
-        file = os.fdopen(self._report, "rb", buffering=0)
-        self._transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
-        return reader
-
-    def acknowledge(self, chunk: int) -> None:
-        """Tell the process that a chunk is kept. One that has ended need not know."""
-        with suppress(BrokenPipeError):
-            os.write(self._ack, json.dumps({"chunk": chunk}).encode() + b"\n")
 
 
 async def _line_of(reader: asyncio.StreamReader) -> bytes:
@@ -306,6 +265,6 @@ def _problem(told: Mapping[str, Any]) -> dict[str, Any]:
         **told,
         "type": f"urn:portside:problem:{code}",
         "code": code,
-        "status": 507 if code == "disk_full" else 422,
+        "status": 422,
     }
     return {"title": "The run cannot go on", "detail": code, **document}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.secrets import Vault
 from core.settings import Settings
@@ -19,7 +19,7 @@ from storage.digests import Digest
 from workers.children import child_environment, serving_command
 from workers.node.processes import Program
 
-REPORT_FD, ACK_FD = "--report-fd", "--ack-fd"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +91,11 @@ async def prepare_run(
 ) -> Program:
     """Make the files of a process. Raises PlatformError (an artifact, a secret) and OSError (our own folders)."""
     batch = spec.batch
-    await asyncio.to_thread(_make_folders, place)
+    await _beside(_make_folders, place)
     model_file = await cache.path(Digest.parse(batch["digest"]))
     is_table = batch["input"]["kind"] == "table"
     source = await (_table(spec, place, cache) if is_table else _files(beginning.files, place, cache))
-    await asyncio.to_thread(_write_files, place, batch["signature"], _plan(spec, beginning, source))
+    await _beside(_write_files, place, batch["signature"], _plan(spec, beginning, source))
     threads = max(1, ceil(spec.cpu))
     launch = BatchLaunch(
         model_file=model_file.absolute(),  # the child has another current folder
@@ -116,7 +116,7 @@ async def _table(spec: RunSpec, place: RunPlace, cache: ArtifactCache) -> dict[s
     source, paths = spec.batch["input"], []
     for ordinal, part in enumerate(source["parts"]):
         stored = await cache.path(Digest.parse(part["digest"]))
-        paths.append(str(await asyncio.to_thread(_kept, stored, place.input / f"{ordinal:08}")))
+        paths.append(str(await _beside(_kept, stored, place.input / f"{ordinal:08}")))
     return {"files": paths, "format": source["layout"]}
 
 
@@ -126,10 +126,21 @@ async def _files(files: Sequence[InputFile], place: RunPlace, cache: ArtifactCac
     lines = []
     for file in files:
         stored = await cache.path(Digest.parse(file.digest))
-        await asyncio.to_thread(_laid, stored, place.input / file.path)
+        await _beside(_laid, stored, place.input / file.path)
         lines.append(json.dumps({"path": file.path, "size": file.size_bytes}) + "\n")
-    await asyncio.to_thread(listing.write_text, "".join(lines), "utf-8")
+    await _beside(listing.write_text, "".join(lines), "utf-8")
     return {"kind": "files", "root": str(place.input), "list": str(listing)}
+
+
+async def _beside(work: Callable[..., T], *given: object) -> T:
+    """Blocking work beside the event loop, to its end: who is cancelled leaves when nothing is written any more, as its
+    folder is removed then."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.gather(doing, return_exceptions=True)
+        raise
 
 
 def _make_folders(place: RunPlace) -> None:

@@ -1,5 +1,6 @@
 """How far a run is, as `run_processes.progress` tells it: rows, their rate, what is left, the seconds of each stage."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -70,8 +71,11 @@ class ProgressTeller:
             self._told["eta_s"] = None if total is None else round(max(0, total - rows) / rate, 1)
         if total is not None:
             self._told["percent"] = round(min(100.0, 100 * rows / total), 1) if total else 100.0
-        used = None if self._pid is None else used_by(self._pid)
+        return dict(self._told)
+
+    async def measure(self) -> None:
+        """Look what the process has used: beside the event loop, for elsewhere a program is asked."""
+        used = None if self._pid is None else await asyncio.to_thread(used_by, self._pid)
         if used is not None:
             self._told["cpu_s"] = round(self._cpu_s_before + used.cpu_s, 2)
             self._told["memory_bytes"] = max(used.memory_bytes, int(self._told.get("memory_bytes") or 0))
-        return dict(self._told)

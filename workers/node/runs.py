@@ -275,8 +275,8 @@ class RunSupervisor:
         except Exception:
             log.exception("the node failed at the process of %s", run_id)
             life.failed_by_a_bug()
+        self._wake.set()  # first: a folder of many files takes its time, and a pause waits for us
         await asyncio.to_thread(remove_folder, place.folder)
-        self._wake.set()
 
     async def _record(self, run_id: str, epoch: int, life: RunLife | ScriptLife) -> None:
         """Write how a process ended, unless the run has another one by now."""
