@@ -12,23 +12,23 @@ from serving.data.formats import Format
 from serving.data.parquet_source import footer_of
 from serving.data.streams import Text
 
-LEAST: Final = 1024
 MOST: Final = 131_072
+_STEP: Final = 1024  # below it rows are so wide that one more or less matters
 _CHUNK_BYTES: Final = 16 * 2**20
 _LOOKED_AT_BYTES: Final = 2**20
 _UNKNOWN_BYTES: Final = 64  # of a value whose width the type does not say
 
 
-def chunk_rows_of(files: Sequence[Path], format_: Format, schema: pa.Schema) -> int:
-    """The rows of a chunk, by the width of those of the first file. Raises `DatasetInvalid`."""
+def chunk_rows_of(files: Sequence[Path], format_: Format, schema: pa.Schema, answer_bytes: int) -> int:
+    """The rows of a chunk, by the width of those of the first file, or of a row's answer. Raises `DatasetInvalid`."""
     if format_.format in ("csv", "jsonl"):
         width_bytes = _text_width(files[0], format_)
     elif format_.format == "parquet":
         width_bytes = max(_parquet_width(files[0], schema), _memory_width(schema))
     else:
         width_bytes = _memory_width(schema)
-    rows = int(_CHUNK_BYTES / max(width_bytes, 1.0))
-    return max(LEAST, min(MOST, rows - rows % LEAST))
+    rows = int(_CHUNK_BYTES / max(width_bytes, answer_bytes, 1.0))
+    return max(1, min(MOST, rows - rows % _STEP if rows > _STEP else rows))
 
 
 def _text_width(path: Path, format_: Format) -> float:

@@ -4,7 +4,9 @@ import argparse
 import errno
 import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from serving.data.formats import DatasetInvalid, Position
 from serving.engines.base import InvalidModel
 
 DATA_ERROR: Final = 65
+BUG: Final = 70  # EX_SOFTWARE of sysexits.h: what should not happen has, and stderr says what
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OF_MODELS: Final = {"memory_limit_exceeded": "out_of_memory", "disk_full": "disk_full"}
 _LAST_S: Final = 1.4  # what has not ended by then, after a signal to end, is ended by the kernel
@@ -31,7 +34,19 @@ def run_batch(options: argparse.Namespace) -> int:
     """Run a plan to its end, or until told to end; returns the exit status."""
     events: Events = SimpleQueue()
     _heed_signals(events)
-    reports = Reports(options.report_fd)
+    status = BUG
+    try:
+        status = _ended(options, Reports(options.report_fd), events)
+    finally:
+        if status == BUG:
+            # Not by way of the interpreter's end, which would wait for threads that wait for us.
+            traceback.print_exc(file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(status)
+    return status
+
+
+def _ended(options: argparse.Namespace, reports: Reports, events: Events) -> int:
     try:
         with _failures_told():
             is_done = _run(options, reports, events)

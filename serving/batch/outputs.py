@@ -17,16 +17,18 @@ from serving.sample import candidate_samples
 from serving.score import Scorer
 from serving.signature import OutputField
 
+_OBJECT_BYTES: Final = 32
 _PREFIX: Final = "predicted_"  # of an output whose name a column that goes through has already
 
 
 @dataclass(frozen=True, slots=True)
 class OutputColumn:
-    """A column of the model's answers, what it is called in the output, and its type there."""
+    """A column of the model's answers, what it is called in the output, its type there, and what a value takes."""
 
     name: str
     called: str
     kind: pa.DataType
+    width_bytes: int
 
     def array(self, values: NDArray[np.generic] | list[object]) -> pa.Array:
         """Values of the engine's in this type. Raises `ValueError` for a vector of another length."""
@@ -50,8 +52,17 @@ def output_columns(scorer: Scorer, through: Sequence[str]) -> tuple[OutputColumn
             detail = f"the dataset has a column {called!r}, and so has the output"
             raise BatchFailed("mapping_invalid", detail, "leave it out of pass_through")
         taken.add(called)
-        found.append(OutputColumn(column.name, called, _kind(column, fields.get(column.name), is_free=is_free)))
+        kind = _kind(column, fields.get(column.name), is_free=is_free)
+        found.append(OutputColumn(column.name, called, kind, _width_bytes(column)))
     return tuple(found)
+
+
+def _width_bytes(column: NamedColumn) -> int:
+    """What a row's value of the sample takes; of texts and objects, about."""
+    values = column.values
+    if isinstance(values, list) or values.dtype.kind == "O":
+        return sum(_OBJECT_BYTES + len(str(value)) for value in values)
+    return int(values.nbytes)
 
 
 def _answered(scorer: Scorer) -> list[NamedColumn]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from serving.batch.chunk_rows import chunk_rows_of
 from serving.batch.chunks import Chunks
 from serving.batch.files import MOST_ROWS, FilesSource, bind_files
@@ -15,6 +17,7 @@ from serving.batch.plan import BatchFailed, Plan, Resume
 from serving.batch.scoring import ChunkScorer
 from serving.batch.writing import forget_leftovers, schema_of
 from serving.batch_trial import mixes_records
+from serving.data.formats import Format
 from serving.data.open import open_source
 from serving.data.source import Source
 from serving.parts.loading import load_part
@@ -38,30 +41,34 @@ def prepare(options: argparse.Namespace, plan: Plan, resume: Resume) -> Ready:
     scorer = _load(options.model, _signature(options.signature), plan, options.threads)
     if plan.input.kind == "files":
         binding = bind_files(plan, scorer.signature)
-        chunk_rows = plan.chunk_rows or MOST_ROWS
-        source: Source = FilesSource(plan.input, chunk_rows, resume.position)
+        outputs = output_columns(scorer, binding.pass_through)
+        source: Source = FilesSource(plan.input, chunk_rows := plan.chunk_rows or MOST_ROWS, resume.position)
         call_rows: int | None = 1  # each has a shape of its own
     else:
-        binding, source, chunk_rows = _open_table(plan, resume, scorer.signature)
+        binding, format_, schema = _bind_table(plan, scorer.signature)
+        outputs = output_columns(scorer, binding.pass_through)
+        answer_bytes = sum(each.width_bytes for each in outputs)
+        chunk_rows = plan.chunk_rows or chunk_rows_of(plan.input.files, format_, schema, answer_bytes)
+        source = open_source(
+            plan.input.files, format_, chunk_rows=chunk_rows, start=resume.position, columns=binding.needed
+        )
         call_rows = 1 if mixes_records(scorer) else None
-    outputs = output_columns(scorer, binding.pass_through)
     by = ChunkScorer(scorer.renamed(binding.signature), binding, outputs, call_rows=call_rows)
-    chunks = Chunks(source, by, binding.pass_through, outputs, plan.output, options.output, lines_of(plan.input.format))
+    lines = lines_of(plan.input.format)
+    chunks = Chunks(source, by, binding.pass_through, outputs, plan.output, options.output, lines)
     columns = [{"name": name, "type": kind} for name, kind in schema_of(chunks.schema, plan.output)]
     return Ready(source, chunks, {"rows": source.rows, "columns": columns, "chunk_rows": chunk_rows})
 
 
-def _open_table(plan: Plan, resume: Resume, signature: Signature) -> tuple[Binding, Source, int]:
+def _bind_table(plan: Plan, signature: Signature) -> tuple[Binding, Format, pa.Schema]:
+    """Which columns are read, as what, and what they are then."""
     files, format_ = plan.input.files, plan.input.format
     assert format_ is not None
-    schema = open_source(files, format_, chunk_rows=1).schema
-    binding = bind(plan, signature, schema.names)
+    binding = bind(plan, signature, open_source(files, format_, chunk_rows=1).schema.names)
     format_ = as_fed(format_, binding)
-    needed = open_source(files, format_, chunk_rows=1, columns=binding.needed).schema
-    check_types(binding, needed)
-    chunk_rows = plan.chunk_rows or chunk_rows_of(files, format_, needed)
-    source = open_source(files, format_, chunk_rows=chunk_rows, start=resume.position, columns=binding.needed)
-    return binding, source, chunk_rows
+    schema = open_source(files, format_, chunk_rows=1, columns=binding.needed).schema
+    check_types(binding, schema)
+    return binding, format_, schema
 
 
 def _load(path: Path, signature: Signature | None, plan: Plan, threads: int) -> Scorer:

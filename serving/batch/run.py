@@ -131,8 +131,9 @@ class Feeder:
             piece = next(pieces, None)
             if piece is None or self._chunks.is_stopping:
                 return self._next
-            ordinal, self._next = self._next, self._next + 1
-            self._makers.submit(self._chunks.make, piece).add_done_callback(self._made(ordinal))
+            # Counted only once it has a thread: of one that has none nobody would ever hear.
+            self._makers.submit(self._chunks.make, piece).add_done_callback(self._made(self._next))
+            self._next += 1
             del piece
 
     def _made(self, ordinal: int) -> "Callable[[Future[Done]], None]":

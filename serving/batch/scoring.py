@@ -64,7 +64,7 @@ class ChunkScorer:
         """`call_rows`: how many rows may go through the model together (default: by their width)."""
         self._scorer, self._binding, self._outputs = scorer, binding, outputs
         self._names = [each.name for each in binding.fed]
-        self._block_rows = call_rows or _block_rows(scorer)
+        self._block_rows = call_rows or _block_rows(scorer, sum(each.width_bytes for each in outputs))
         self._of_nulls = {at: reason for at, each in enumerate(binding.fed) if (reason := _refusal_of_null(each.field))}
 
     def score(self, table: pa.Table, scored: Callable[[int], None]) -> Scored:
@@ -207,13 +207,13 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _block_rows(scorer: Scorer) -> int:
-    """As many rows as one call takes, by what the inputs of one have; a free size is taken for 64."""
+def _block_rows(scorer: Scorer, answer_bytes: int) -> int:
+    """As many rows as one call takes, by what the inputs or outputs of one have; a free size is taken for 64."""
     width_bytes = 0
     for field in scorer.signature.inputs:
         shape = record_shape(field, scorer.signature)
         width_bytes += DTYPES[field.datatype].itemsize * int(np.prod([64 if size < 0 else size for size in shape]))
-    return max(1, min(MOST_ROWS, _CALL_BYTES // max(width_bytes, 1)))
+    return max(1, min(MOST_ROWS, _CALL_BYTES // max(width_bytes, answer_bytes, 1)))
 
 
 def _refusal_of_null(field: InputField) -> str:

@@ -1,7 +1,6 @@
 """CSV files as chunks, by pyarrow's own reader: a piece goes through it whole, and again by columns where it fails."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,6 @@ from serving.data.table_pieces import selected
 from serving.data.text_pieces import TextPieces
 from serving.data.types import text_type
 
-BLOCK_BYTES: Final = 2**20  # of pyarrow's; larger ones leave the processor's caches
-_LONGEST_BLOCK_BYTES: Final = 2**30
 Width = tuple[int, int, int]
 
 
@@ -63,8 +60,8 @@ class CsvReader:
             odd.append((row.number, row.expected_columns, row.actual_columns))
             return "skip"
 
-        # pyarrow refuses a row that lies in three of its blocks; one with line ends in its cells must lie in one.
-        block_bytes = min(max(BLOCK_BYTES, len(text)), _LONGEST_BLOCK_BYTES) if has_long_rows else BLOCK_BYTES
+        # One block for all: a table's arrays are then whole, and the same wherever the reading began.
+        block_bytes = max(1, len(text))
         return csv.read_csv(
             pa.BufferReader(pa.py_buffer(text)),
             read_options=csv.ReadOptions(use_threads=False, column_names=self.names, block_size=block_bytes),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serving.data.row_bits import CR, LF, RowBits, RowEnds
 
 Places = NDArray[np.int64]
-_SLICE_BYTES: Final = 2**18  # whose masks stay in the cache
+SLICE_BYTES: Final = 2**18  # whose masks stay in the cache
 _LINE: Final = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r)")
 
 
@@ -53,7 +53,9 @@ class Dialect:
         if found is None or (is_last and found.rows < most and found.end < len(block)):
             return self._cut_any(bytes(block), most, is_last=is_last)
         if found.has_long_rows:
-            return Cut(found.rows, found.end, line_ends(bytes(block[: found.end]), found.end), has_long_rows=True)
+            # The slice of the last row may have had them behind it; here are no empty lines.
+            lines = line_ends(bytes(block[: found.end]), found.end)
+            return Cut(found.rows, found.end, lines, lines > found.rows)
         return found
 
     def rows(self, block: bytes) -> Rows:
@@ -66,8 +68,8 @@ class Dialect:
         count = 0
         has_long_rows = False
         last: tuple[int, RowEnds] | None = None
-        for at in range(0, len(data), _SLICE_BYTES):
-            found = bits.ends(data[at : at + _SLICE_BYTES])
+        for at in range(0, len(data), SLICE_BYTES):
+            found = bits.ends(data[at : at + SLICE_BYTES])
             if found is None:
                 return None
             has_long_rows |= found.has_inner

@@ -24,6 +24,7 @@ class ParquetSource:
             whole = renamed(self._footers[0].schema.to_arrow_schema())
         self.schema: pa.Schema = selected(whole, reading.columns)
         self._places = [whole.names.index(name) for name in self.schema.names]
+        self._width = len(whole)
 
     @property
     def footer(self) -> parquet.FileMetaData:
@@ -61,9 +62,14 @@ class ParquetSource:
         groups, skipped = _groups_from(file.metadata, position.offset)
         if not groups:
             return
-        columns = [file.schema_arrow.names[place] for place in self._places]
+        with damage_told("the Parquet schema"):
+            names = list(file.schema_arrow.names)
+        if len(names) != self._width:
+            message = f"a file has {len(names)} columns, the first one {self._width}"
+            raise DatasetInvalid(message, "All files of a dataset need the same columns.")
+        wanted = {names[place] for place in self._places}
         with damage_told("the Parquet file"):
-            batches = file.iter_batches(self._reading.chunk_rows, groups, columns, use_threads=False)
+            batches = file.iter_batches(self._reading.chunk_rows, groups, sorted(wanted), use_threads=False)
         while True:
             with damage_told("the Parquet file"):
                 batch = next(batches, None)
@@ -72,8 +78,19 @@ class ParquetSource:
             if skipped >= batch.num_rows:
                 skipped -= batch.num_rows
                 continue
-            yield pa.Table.from_batches([batch.slice(skipped)])
+            with damage_told("the Parquet file"):
+                table = self._picked(batch.slice(skipped), names, wanted)
+            yield table
             skipped = 0
+
+    def _picked(self, batch: pa.RecordBatch, names: Sequence[str], wanted: set[str]) -> pa.Table:
+        """The columns in the order of the schema; pyarrow reads them by name and in the order of the file."""
+        found = [place for place, name in enumerate(names) if name in wanted]
+        if len(found) == batch.num_columns:
+            arrays = [batch.column(found.index(place)) for place in self._places]
+        else:  # the name of one is the path of another's part
+            arrays = [batch.column(batch.schema.names.index(names[place])) for place in self._places]
+        return pa.Table.from_arrays(arrays, names=self.schema.names)
 
 
 def footer_of(path: Path) -> parquet.FileMetaData:

@@ -47,6 +47,7 @@ EARLY = (
     "after_claim",
 )  # a run comes by there at its beginning
 HIT_S, DONE_S, GONE_S = 60.0, 180.0, 15.0  # long: beside other work a round has taken a minute
+MEETS_S = 4.0
 LOOK_S = 0.03
 SLOW_STOP = 1.6  # leases
 
@@ -150,18 +151,23 @@ async def kill_someone(trial: Trial) -> None:
     trial.scene.kill(trial.scene.anyone(), "SIGKILL")
 
 
+async def at_work(trial: Trial) -> list[psutil.Process]:
+    """The scorers at some moment of their work."""
+    await trial.scene.meets(lambda: bool(scorers(trial.site)), MEETS_S)
+    await asyncio.sleep(trial.chance.random())
+    return scorers(trial.site)
+
+
 async def kill_scorer(trial: Trial) -> None:
-    await asyncio.sleep(1.0 * trial.chance.random())
-    if found := scorers(trial.site):
+    for process in await at_work(trial):
         with suppress(psutil.Error):
-            trial.chance.choice(found).kill()
+            process.kill()
             trial.report.kills["scorer SIGKILL"] += 1
 
 
 async def freeze_scorer(trial: Trial) -> None:
     """It stands still while its node is killed: the next one must end it."""
-    await asyncio.sleep(1.0 * trial.chance.random())
-    for process in scorers(trial.site):
+    for process in await at_work(trial):
         with suppress(psutil.Error):
             process.send_signal(signal.SIGSTOP)
             trial.report.kills["scorer SIGSTOP"] += 1

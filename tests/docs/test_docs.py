@@ -51,6 +51,7 @@ OTHER_VARIABLES = frozenset(
     {"PORTSIDE_API", "PORTSIDE_TOKEN", "PORTSIDE_JAVA_HOME"}
     | {"PORTSIDE_SERVICE", "PORTSIDE_MODEL", "PORTSIDE_VERSION", "PORTSIDE_REPLICA", "PORTSIDE_CONFIG_DIR"}
     | {"PORTSIDE_MAX_BATCH", "PORTSIDE_ACCESS_LOG", "PORTSIDE_SAMPLE_PAYLOADS"}
+    | {"PORTSIDE_BATCH_KILLS", "PORTSIDE_BATCH_SEED"}  # of a test
 )
 PAGE_S = 120.0
 PORTSIDE = 'portside() { .venv/bin/python -m portside "$@"; }\n'  # what `make setup` puts into .venv/bin

@@ -205,7 +205,7 @@ class RunLife:
         lines = await asyncio.to_thread(last_lines, self._circumstances.log_path, LINES_KEPT)
         how = describe(code, lines, self._circumstances.memory_mb, "run")
         if code == REFUSED:
-            return _failed({**PlatformError(how.message or how.reason).as_problem(), "status": 422, "code": how.reason})
+            return _failed(_problem({"code": how.reason, "detail": how.message or how.reason}))
         return self._lost(how)
 
     async def _finished(self, word: Finished) -> Verdict:

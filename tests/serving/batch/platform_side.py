@@ -103,6 +103,11 @@ class Child:
         os.close(self._acks)
         self._acks = -1
 
+    def look_away(self) -> None:
+        """Close the pipe of reports."""
+        os.close(self._reports)
+        self._reports = -1
+
     def ended(self) -> tuple[int, str]:
         """Its status and what it wrote on stderr; it is waited for."""
         _, said = self.process.communicate(timeout=DEADLINE_S)

@@ -120,6 +120,16 @@ def test_a_run_whose_platform_has_gone_ends_at_once(platform: Platform, plan: Ma
     assert time.monotonic() - begun < END_S
 
 
+def test_a_run_that_meets_what_should_not_happen_ends_with_its_trace(
+    platform: Platform, plan: Mapping[str, object]
+) -> None:
+    child = Child(platform.root, platform.model, plan, platform.folder / "chunks")
+    child.look_away()
+    status, said = child.ended()
+    assert status == 70
+    assert "BrokenPipeError" in said
+
+
 @pytest.mark.parametrize(
     ("on_error", "ends"),
     [
