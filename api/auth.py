@@ -28,7 +28,6 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 REFRESH_S = 2.0
 # An unknown token makes us look at the database at most this often, so that guessing costs us nothing.
 LOOK_AGAIN_S = 0.25
-LOCAL = "local"  # how history names who needs no token
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -66,7 +65,7 @@ class Authenticator:
             if not self._admits_tokenless:
                 raise Unauthenticated("this address needs a token: send 'Authorization: Bearer pst_…'")
             _refuse_strangers(sent)
-            return Who(DEFAULT_TENANT, LOCAL, "admin", request_id)
+            return Who(DEFAULT_TENANT, "local", "admin", request_id, has_token=False)
         scheme, _, token = sent.authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("the Authorization header must be 'Bearer ' and a token")

@@ -34,7 +34,8 @@ Target = Model | Version | Service | Dataset | Job | Run | WebhookEndpoint | Tok
 class Who:
     """Who asks: the tenant it belongs to, how history names it, its role, and the request's id.
 
-    `run_id` is of a script that asks with its own token.
+    `run_id` is of a script that asks with its own token; `has_token` is false of a caller of this machine who needs
+    none.
     """
 
     tenant_id: str
@@ -42,6 +43,7 @@ class Who:
     role: str
     request_id: str | None = None
     run_id: str | None = None
+    has_token: bool = True
 
 
 async def submit(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: object) -> Operation:

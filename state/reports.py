@@ -1,4 +1,7 @@
-"""What scripts report of their work: figures with a step, numbered in the order in which they came; how far one is."""
+"""What scripts report of their work: figures with a step, numbered in the order in which they came; how far one is.
+
+It comes from strangers, by a pipe or by a request: all of it is checked here.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from state.jobtables import Run, RunProcess, RunReport
 
 MOST_REPORTS: Final = 100_000  # of one run; what comes after is not kept
 SHOWN: Final = 1000
+MOST_VALUES, LONGEST_NAME, LONGEST_TEXT, LONGEST_DETAIL = 100, 100, 1000, 200
+LARGEST_STEP: Final = 2**53
 
 
 class RunNotRunning(Conflict):
@@ -34,6 +39,33 @@ class Report:
     values: Mapping[str, Any]
     step: int | None = None
     at: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """How far the script says it is."""
+
+    percent: float
+    detail: str | None
+
+    def as_progress(self) -> dict[str, Any]:
+        """As `run_processes.progress` has it."""
+        return {"percent": self.percent, "detail": self.detail}
+
+
+class NoReport(ValueError):
+    """It is not a report; the sentence says why."""
+
+
+def reported(document: object) -> "Report | Far":
+    """What a document of a script reports. Raises `NoReport`."""
+    if not isinstance(document, Mapping):
+        raise NoReport("it is no JSON object")
+    if document.get("type") == "progress":
+        return _far(document)
+    if document.get("type", "metrics") != "metrics":
+        raise NoReport("its type is neither 'metrics' nor 'progress'")
+    return Report(_values(document.get("values")), _step(document.get("step")))
 
 
 async def add_reports(session: WriteSession, run_id: str, reports: Sequence[Report], epoch: int | None = None) -> int:
@@ -88,3 +120,45 @@ async def _hold(session: WriteSession, run_id: str, epoch: int | None) -> RunPro
         what = run_id if run is None else f"run {run.number} of job '{run.job_name}'"
         raise RunNotRunning(f"{what} has no process now; only a running script reports")
     return found
+
+
+def _far(document: Mapping[str, Any]) -> Far:
+    percent, detail = document.get("percent"), document.get("detail")
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+        raise NoReport("percent is a number from 0 to 100")
+    if detail is not None and not isinstance(detail, str):
+        raise NoReport("detail is text")
+    return Far(float(percent), None if detail is None else _clean(detail)[:LONGEST_DETAIL])
+
+
+def _step(given: object) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not -LARGEST_STEP <= given <= LARGEST_STEP:
+        raise NoReport("step is a whole number")
+    return given
+
+
+def _values(given: object) -> dict[str, Any]:
+    if not isinstance(given, Mapping) or not given:
+        raise NoReport("values is an object with a name and a value at least")
+    if len(given) > MOST_VALUES:
+        raise NoReport(f"there are more than {MOST_VALUES} values")
+    return {_clean(str(name))[:LONGEST_NAME]: _value(value) for name, value in given.items()}
+
+
+def _value(given: object) -> Any:
+    if isinstance(given, str):
+        return _clean(given)[:LONGEST_TEXT]
+    if isinstance(given, int) and not isinstance(given, bool) and abs(given) > 2**63:
+        return float(given) if abs(given) < 10**300 else str(given)[:LONGEST_TEXT]
+    if given is None or isinstance(given, bool | int):
+        return given
+    if isinstance(given, float):
+        return given if given - given == 0 else None  # 1e999 is read as infinity
+    raise NoReport("a value is a number, text, true, false or null")
+
+
+def _clean(text: str) -> str:
+    """Without what no database keeps: NULs and lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from core.errors import FieldProblem, InvalidField, NotFound, named_by
+from core.errors import FieldProblem, InvalidField, NotFound, Rejected, named_by
 from state.advance import lock
 from state.artifacts import RunFile, add_inputs
 from state.blobs import hold_blob
@@ -14,16 +14,22 @@ from state.database import Session, WriteSession
 from state.datasets import check_ready
 from state.datatables import Dataset
 from state.jobtables import Run
-from state.queries.datasets import files_of, find_dataset, pieces_of, seek_dataset
+from state.queries.datasets import files_of, pieces_of, seek_dataset
 from state.queries.files import find
 from state.queries.models import find_model
-from state.resolving import InputNotRead, InputUnderWay
+from state.resolving import InputUnderWay
 from state.tables import Model, Version
 
 Spec = Mapping[str, Any]
 MOST_FILES: Final = 20_000  # that one script reads
 PAGE: Final = 500
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
+
+
+class ReferenceNotRead(Rejected):
+    """A dataset whose bytes are at its source is not mounted for scripts."""
+
+    code, title = "input_not_read", "A script cannot read this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +41,20 @@ class ScriptNeeds:
     model_id: str | None = None
 
 
-async def needs_of_script(session: WriteSession, tenant_id: str, spec: Spec) -> ScriptNeeds:
-    """Look for everything that the spec names. Raises `NotFound`, `VersionNotReady`, `DatasetNotReady`, each with its
-    pointer; `StoreUnavailable` where the sweeper was faster."""
+async def needs_of_script(session: WriteSession, tenant_id: str, spec: Spec, *, has_data: bool = True) -> ScriptNeeds:
+    """Look for everything that the spec names; without `has_data` datasets need not be there.
+
+    Raises `NotFound`, `VersionNotReady`, `DatasetNotReady`, each with its pointer; `StoreUnavailable` where the sweeper
+    was faster.
+    """
     await hold_blob(session, spec["script"]["digest"])
     first: Dataset | None = None
     for name, dataset in spec["inputs"]["datasets"].items():
         with named_by(f"/inputs/datasets/{name}"):
-            row = await find_dataset(session, tenant_id, dataset)
-            if row.status == "failed":
+            row = await seek_dataset(session, tenant_id, dataset)
+            if row is None and has_data:
+                raise NotFound(f"no dataset is named '{dataset}'; GET /api/v1/datasets lists them")
+            if row is not None and row.status == "failed":
                 await check_ready(session, row)
             first = first or row
     for name, reference in spec["inputs"]["models"].items():
@@ -85,7 +96,7 @@ def read_reference(reference: str) -> tuple[str, str]:
 async def pin_script(session: WriteSession, run: Run) -> None:
     """Pin what a locked run of a script reads; nothing where that is done already.
 
-    Raises `InputUnderWay`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `InputNotRead`, `InvalidField`.
+    Raises `InputUnderWay`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `ReferenceNotRead`, `InvalidField`.
     """
     if run.resolved is not None:
         return
@@ -123,7 +134,7 @@ async def _dataset(session: WriteSession, tenant_id: str, name: str) -> tuple[Da
         raise InputUnderWay(f"dataset '{row.name}' is still being made")
     await check_ready(session, row)
     if row.is_reference:
-        raise InputNotRead(f"dataset '{row.name}' is only a reference to its source; make one with the data itself")
+        raise ReferenceNotRead(f"dataset '{row.name}' is only a reference to its source; make one with the data itself")
     if row.kind == "files":
         return row, await _files(session, row)
     pieces = await pieces_of(session, row.id)

@@ -63,7 +63,10 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if not is_final or process.pid is not None:
         return
     if run.summary is None:
-        run.summary = await summary(session, run_id, process.progress or {}, run.running_micros)
+        told = process.progress or {}
+        run.summary = await summary(session, run_id, told, run.running_micros)
+        if run.kind == "script":
+            run.summary |= {name: told[name] for name in ("percent", "detail") if told.get(name) is not None}
     await close_ledger(session, run_id)
     await forget_inputs(session, run_id)
     await let_go(session, run_id)

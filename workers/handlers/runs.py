@@ -160,8 +160,8 @@ def _script_words(seen: SeenRun) -> str:
     told = ": ".join(each for each in (f"{percent:g} %" if percent is not None else "", detail or "") if each)
     if seen.pid is not None:
         return told or "it runs"
-    if seen.deaths:
-        return f"its process was lost ({seen.deaths} in a row), another one is started: {seen.said}"[:500]
+    if seen.said:
+        return f"its process was lost ({seen.said.splitlines()[0]}), another one is started"[:500]
     return "it waits for its process, or its environment is being made"
 
 

@@ -13,7 +13,7 @@ from core.clock import now_micros
 from core.errors import PlatformError, Unavailable
 from core.failpoints import failpoint
 from core.settings import MIB
-from state.reports import Report
+from state.reports import Far, NoReport, Report
 from state.runplacing import ProcessGone
 from state.runspecs import RunSpec
 from storage.local import NO_ROOM
@@ -25,7 +25,7 @@ from workers.node.logs import cap, last_lines
 from workers.node.scriptdesk import ScriptDesk, last_word
 from workers.node.scriptfiles import MOST_ENTRIES, ScriptPlace, measure, take_away
 from workers.node.scriptprogram import Script, Stage, prepare_script
-from workers.node.scriptreports import LONGEST_LINE, Far, NoReport, read_line
+from workers.node.scriptreports import LONGEST_LINE, read_line
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class ScriptLife:
                 await self.desk.report(figures)
             if far is not None:
                 await asyncio.sleep(max(0.0, told_at + TELL_S / 4 - loop.time()))
-                await self.desk.tell({"percent": far.percent, "detail": far.detail})
+                await self.desk.tell(far.as_progress())
                 told_at = loop.time()
 
     async def _judged(self, end: End) -> Verdict | None:

@@ -62,10 +62,11 @@ import portside.run
 mark = portside.run.checkpoint / "count"
 count = int(mark.read_text()) if mark.exists() else 0
 for count in range(count + 1, 1000):
-    mark.write_text(str(count))
+    aside = mark.with_suffix(".new")
+    aside.write_text(str(count))  # a pause may come at any instant
+    aside.replace(mark)
     print("at", count)
     time.sleep(0.02)
-    if (portside.run.inputs() or {}).get("x"): pass
     if count == {end}:
         break
 """
