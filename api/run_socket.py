@@ -23,7 +23,7 @@ from state.jobtables import Run
 from state.operations import Who
 
 Find = Callable[[Context, Who], Awaitable[Run]]
-GOING_AWAY, POLICY = 1001, 1008
+DONE, GOING_AWAY, POLICY = 1000, 1001, 1008
 LOOK_S = 2.0  # how long a silent stream outlives what the snapshot of tokens says
 
 
@@ -46,11 +46,12 @@ async def serve_socket(websocket: WebSocket, find: Find) -> None:
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        code = POLICY if admitted.done() else 1000 if telling.done() else GOING_AWAY
+        has_left = hearing.done()
+        code = POLICY if admitted.done() else DONE if telling.done() else GOING_AWAY
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if websocket.application_state is WebSocketState.CONNECTED and not hearing.done():
+    if websocket.application_state is WebSocketState.CONNECTED and not has_left:
         with suppress(RuntimeError, WebSocketDisconnect):
             await websocket.close(code)
 
