@@ -1,6 +1,6 @@
 """Scripts in jobs: who may have one, where its text goes, and the spec with which it is kept."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 from api.mutations import Call
@@ -96,7 +96,7 @@ async def changed_script(
     return await script_spec(session, who, body, text, job.spec)
 
 
-def refuse_members(kind: str, patch: Mapping[str, Json], known: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def refuse_members(kind: str, patch: Mapping[str, Json], known: Collection[str], others: Collection[str]) -> None:
     """Raises `InvalidField` for what jobs of another kind have."""
     foreign = [name for name in patch if name in others and name not in known]
     if foreign:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import func, insert, select
 
 from core.clock import Micros, now_micros
-from core.errors import Conflict
+from core.errors import Conflict, Json
 from state.database import Session, WriteSession
 from state.jobtables import Run, RunProcess, RunReport
 
@@ -48,7 +48,7 @@ class Far:
     percent: float
     detail: str | None
 
-    def as_progress(self) -> dict[str, Any]:
+    def as_progress(self) -> dict[str, Json]:
         """As `run_processes.progress` has it."""
         return {"percent": self.percent, "detail": self.detail}
 
@@ -93,7 +93,7 @@ async def add_reports(session: WriteSession, run_id: str, reports: Sequence[Repo
     return len(rows)
 
 
-async def note_far(session: WriteSession, run_id: str, far: Mapping[str, Any], epoch: int | None = None) -> None:
+async def note_far(session: WriteSession, run_id: str, far: Mapping[str, Json], epoch: int | None = None) -> None:
     """Remember how far a script says it is. Raises `RunNotRunning`."""
     process = await _hold(session, run_id, epoch)
     process.progress = {**(process.progress or {}), **far}

@@ -63,8 +63,7 @@ async def begin_run(
     if job.status != "active":
         raise NotFound(f"job '{job.name}' is being deleted")
     job.last_number += 1
-    now = now_micros()
-    spec = {**job.spec, **overrides.spec}
+    now, spec = now_micros(), {**job.spec, **overrides.spec}
     environment = overrides.environment or environment_of(job)
     run_id = new_id("run")
     dataset = await input_dataset(session, job.tenant_id, spec)

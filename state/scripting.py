@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from core.errors import FieldProblem, InvalidField, NotFound, Rejected, named_by
+from core.errors import FieldProblem, InvalidField, Json, NotFound, Rejected, named_by
 from state.advance import lock
 from state.artifacts import RunFile, add_inputs
 from state.blobs import hold_blob
@@ -63,7 +63,7 @@ async def needs_of_script(session: WriteSession, tenant_id: str, spec: Spec, *, 
     return ScriptNeeds(spec["script"]["digest"], None if first is None else first.id)
 
 
-async def uploaded_script(session: Session, tenant_id: str, file_id: str) -> dict[str, Any]:
+async def uploaded_script(session: Session, tenant_id: str, file_id: str) -> dict[str, Json]:
     """The members of a stored script whose bytes are an uploaded file. Raises `NotFound`, `InvalidField`."""
     with named_by("/script/file"):
         file = await find(session, tenant_id, file_id)

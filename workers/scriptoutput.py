@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from core.clock import now_micros
-from core.errors import NameTaken, PlatformError, Rejected
+from core.errors import Json, NameTaken, PlatformError, Rejected
 from state.artifacts import seek_file
 from state.cataloguing import Description, NewVersion, add_version, create_model, set_alias
 from state.database import Session, WriteSession
@@ -55,7 +55,7 @@ class Made:
     rule: Mapping[str, Any]
 
 
-async def finish_script(held: Held, resources: Resources, run: Run, progress: Mapping[str, Any]) -> Outcome:
+async def finish_script(held: Held, resources: Resources, run: Run, progress: Mapping[str, Json]) -> Outcome:
     """Make what is wanted of the files, wait until it is ready, and end the run."""
     try:
         async with resources.database.write() as session:
@@ -78,7 +78,7 @@ async def finish_script(held: Held, resources: Resources, run: Run, progress: Ma
     return _done(run, made, progress)
 
 
-def _done(run: Run, made: list[Made], progress: Mapping[str, Any]) -> Done:
+def _done(run: Run, made: list[Made], progress: Mapping[str, Json]) -> Done:
     now = now_micros()
     told = {name: progress[name] for name in ("cpu_s", "memory_bytes", "percent", "detail") if progress.get(name)}
     registered = [

@@ -142,7 +142,7 @@ class ScriptSpecBody(Body):
     timeout_s: TimeoutS | None = None
 
 
-def stored_script(body: ScriptSpecBody) -> dict[str, Any]:
+def stored_script(body: ScriptSpecBody) -> RunSpec:
     """The spec as it is kept, but for where its text is. Raises `InvalidField` for what contradicts itself."""
     script, inputs = body.script, body.inputs or InputsBody()
     given = [name for name in ("source", "file", "digest") if getattr(script, name) is not None]
@@ -176,7 +176,7 @@ def script_document(stored: RunSpec) -> dict[str, Json]:
     return {**stored, "script": shown, "resources": {"cpu": resources.get("cpu"), "memory": memory}}
 
 
-def entry_of(script: Mapping[str, Any]) -> str:
+def entry_of(script: Mapping[str, object]) -> str:
     """The file that is started, where nothing is said."""
     return str(script["name"]) if script["kind"] == "file" else "main.py"
 

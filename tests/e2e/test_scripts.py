@@ -2,17 +2,32 @@
 
 import io
 import json
+import signal
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 from websockets.sync.client import connect
 
-from tests.e2e.platform import RunningPlatform
+from tests.e2e.platform import RunningPlatform, until
+from tests.workers.node.scriptworld import processes_with
 
 RUN_S = 60.0
-ONNX = "examples/iris.onnx"
+GOES_ON = """
+import time
+import portside.run
+
+marks = portside.run.checkpoint / "starts"
+starts = marks.read_text() if marks.exists() else ""
+aside = marks.with_suffix(".new")
+aside.write_text(starts + "x")
+aside.replace(marks)
+print("start", len(starts) + 1, flush=True)
+time.sleep(0 if starts else 60)
+"""
+ONNX = Path("examples/iris.onnx")
 TRAIN = """
 import json, os, shutil, sys, urllib.request
 import helper
@@ -70,7 +85,7 @@ def finished(client: httpx2.Client, job: str) -> dict[str, object]:
 
 
 def test_a_training_job_registers_its_model_and_leaves_a_dataset(client: httpx2.Client) -> None:
-    with open(ONNX, "rb") as model:
+    with ONNX.open("rb") as model:
         client.post("/api/v1/models", files={"file": model}, data={"name": "iris"}, headers={"Prefer": "wait=30"})
     client.post(
         "/api/v1/datasets", files={"file": ("flowers.csv", b"a,b\n1,2\n3,4\n")}, data={"name": "flowers"},
@@ -135,3 +150,26 @@ def test_a_run_is_watched_over_a_websocket(running: RunningPlatform, client: htt
         pass
     with pytest.raises(Exception, match="401"), connect(f"{where}?token=pst_nothing", proxy=None):
         pass
+
+
+def test_a_killed_platform_leaves_no_script_and_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    first = RunningPlatform.start(tmp_path)
+    token = httpx2.post(f"{first.url}/api/v1/tokens", json={"name": "scripts"}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    spec = {"name": "on", "kind": "script", "script": {"source": GOES_ON}, "env": {"MARK": "goes-on-script"}}
+    httpx2.post(f"{first.url}/api/v1/jobs", json=spec, headers=headers)
+    httpx2.post(f"{first.url}/api/v1/jobs/on:run", headers=headers)
+    log = "/api/v1/jobs/on/runs/1/logs"
+    until(lambda: "start 1" in httpx2.get(first.url + log, headers=headers).text or None, RUN_S, "the script's start")
+    assert processes_with("goes-on-script")
+    first.end(signal.SIGKILL)
+    until(lambda: not processes_with("goes-on-script") or None, 5, "the end of the script")
+    second = RunningPlatform.start(tmp_path)
+    try:
+        where = f"{second.url}/api/v1/jobs/on/runs/1"
+        run = httpx2.get(f"{where}:wait", params={"timeout": 30}, headers=headers, timeout=RUN_S).json()
+        text = httpx2.get(second.url + log, headers=headers).text
+        assert run["status"] == "succeeded", (run["error"], text)
+        assert "start 2" in text
+    finally:
+        second.end()

@@ -25,10 +25,14 @@ CANNOT_START = 126
 NICENESS = 10  # predictions go first; the keeper itself must get through whatever its program does
 
 
+Config = dict[str, Any]  # what `keeping` writes
+Told = dict[str, Any]  # what it reads again
+
+
 class Keeper:
     """One program from its start to the end of everything that it has started."""
 
-    def __init__(self, config: dict[str, Any], parent_fd: int) -> None:
+    def __init__(self, config: Config, parent_fd: int) -> None:
         self._config, self._parent_fd = config, parent_fd
         self._ended: tuple[int, resource.struct_rusage] | None = None
         self._asked_at: float | None = None
@@ -36,7 +40,7 @@ class Keeper:
         self._kills = 0
         self._wake, self._rung = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Told:
         """Live until nothing of the program is left; what is told of it."""
         _prctl(SUBREAPER, 1)
         signal.set_wakeup_fd(self._rung, warn_on_full_buffer=False)
@@ -156,7 +160,7 @@ class Keeper:
             return pid
         try:
             self._become(keeper)
-        except BaseException as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             os.write(2, f"portside: the script cannot be started: {error}\n".encode())
         finally:
             os._exit(CANNOT_START)

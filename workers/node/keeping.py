@@ -75,6 +75,7 @@ async def keep(kept: Kept) -> KeptChild:
     config = kept.desk / "keeper.json"
     await asyncio.to_thread(_write, config, _document(kept))
     told, telling = os.pipe()
+    child: Child | None = None
     try:
         os.set_blocking(told, False)  # nothing is read before it has ended
         command = [sys.executable, "-I", "-S", str(KEEPER), str(config), str(telling), str(kept.parent_fd)]
@@ -82,11 +83,10 @@ async def keep(kept: Kept) -> KeptChild:
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
         fds = (telling, *kept.fds, *lock)
         child = await spawn(Program(command, environment, kept.desk, kept.log_path, kept.parent_fd, fds=fds))
-    except BaseException:
-        os.close(told)
-        raise
     finally:
         os.close(telling)
+        if child is None:
+            os.close(told)
     return KeptChild(child, told)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.errors import DatabaseBusy, PlatformError
+from core.errors import DatabaseBusy, Json, PlatformError
 from core.secrets import hash_token, new_token
 from state.artifacts import CHECKPOINT, Role, RunFile, all_inputs, keep_files, seek_file
 from state.blobs import touch_blob
@@ -33,7 +33,7 @@ class ScriptDesk:
         """Say which process it is. Raises `ProcessGone`, `TermOver`."""
         await self._desk.name(identity)
 
-    async def end(self, ending: Mapping[str, Any] | None) -> None:
+    async def end(self, ending: Mapping[str, Json] | None) -> None:
         """Say that the process is gone. Raises `ProcessGone`, `TermOver`, `DatabaseBusy`."""
         await self._desk.end(ending)
 
@@ -58,7 +58,7 @@ class ScriptDesk:
 
         await self._unless_gone(write)
 
-    async def tell(self, far: Mapping[str, Any]) -> None:
+    async def tell(self, far: Mapping[str, Json]) -> None:
         """Say how far it is; trouble is no reason to stop. Raises `ProcessGone`, `TermOver`."""
 
         async def write(session: WriteSession) -> None:
@@ -124,6 +124,6 @@ async def _pieces(handle: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-def last_word(error: PlatformError) -> Mapping[str, Any]:
+def last_word(error: PlatformError) -> Mapping[str, Json]:
     """The verdict that an error of ours is for a run."""
     return {"outcome": "failed", "problem": error.as_problem()}

@@ -106,8 +106,7 @@ sys.exit(f"could read {seen}" if seen else 0)
 @pytest.fixture
 async def scripts(data: Path) -> AsyncIterator[Scripts]:
     """A platform with narrow limits."""
-    changes = {"script_disk_mb": DISK_MB, "script_processes": MOST}
-    async with open_run_world(data, runs_at_once=2, **changes) as opened:
+    async with open_run_world(data, runs_at_once=2, script_disk_mb=DISK_MB, script_processes=MOST) as opened:
         yield Scripts(opened)
 
 
