@@ -13,6 +13,7 @@ are looked for below the current folder then.
 
 import json
 import os
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -87,7 +88,10 @@ def _send(report: dict[str, object]) -> None:
             line,
             {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
         )
-        urllib.request.urlopen(request, timeout=ANSWERED_WITHIN_S).close()  # noqa: S310
+        try:
+            urllib.request.urlopen(request, timeout=ANSWERED_WITHIN_S).close()  # noqa: S310
+        except OSError as error:  # no reason to end what may have worked for hours
+            sys.stderr.write(f"portside.run: a report could not be sent: {error}\n")
 
 
 def __getattr__(name: str) -> Path:

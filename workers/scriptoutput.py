@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from core.clock import now_micros
-from core.errors import Json, NameTaken, PlatformError, Rejected
+from core.errors import Json, NameTaken, NotFound, PlatformError, Rejected
 from state.artifacts import seek_file
 from state.cataloguing import Description, NewVersion, add_version, create_model, set_alias
 from state.database import Session, WriteSession
@@ -65,7 +65,7 @@ async def finish_script(held: Held, resources: Resources, run: Run, progress: Ma
             made = [await _make(session, run, path, rule) for path, rule in (run.spec.get("outputs") or {}).items()]
             for each in made:
                 await _alias(session, run, each)
-    except (OutputMissing, OutputRefused, NameTaken) as error:
+    except (OutputMissing, OutputRefused, NameTaken, NotFound) as error:
         return _failed(run, error)
     waiting = [each for each in made if each.row.status in UNDER_WAY]
     if waiting:

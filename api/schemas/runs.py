@@ -102,6 +102,15 @@ class RunPage(BaseModel):
     total: int | None = None
 
 
+class RegisteredShown(BaseModel):
+    """A file of a script that became a version of a model."""
+
+    path: str
+    model: str
+    version: str
+    url: str
+
+
 class ResultShown(BaseModel):
     """What came of a run; `urls` of a dataset are its rows and its preview. One that was deleted since is null."""
 
@@ -112,6 +121,8 @@ class ResultShown(BaseModel):
     bad: int
     output: DatasetShown | None
     bad_rows: DatasetShown | None
+    registered: list[RegisteredShown] = Field(description="Of a script: versions that were made of its files.")
+    artifacts: str | None = Field(description="Of a script: where the files are listed that it left.")
     error: dict[str, Any] | None
 
 
@@ -194,6 +205,8 @@ def result_document(facts: RunFacts, output: Dataset | None, bad_rows: Dataset |
         **_counts(facts),
         "output": _result(output, links),
         "bad_rows": _result(bad_rows, links),
+        "registered": _registered(row, links),
+        "artifacts": links.to(f"{run_path(row)}/artifacts") if row.kind == "script" else None,
         "error": _error(row),
     }
 
@@ -272,6 +285,11 @@ def _made(name: str | None, links: Links) -> dict[str, Json] | None:
 
 def _result(row: Dataset | None, links: Links) -> dict[str, Json] | None:
     return None if row is None or row.status == "deleted" else dataset_document(row, links)
+
+
+def _registered(row: Run, links: Links) -> list[dict[str, Json]]:
+    made = (row.summary or {}).get("registered") or ()
+    return [{**each, "url": links.to(f"/api/v1/models/{each['model']}/versions/{each['version']}")} for each in made]
 
 
 def _urls(where: str) -> dict[str, Json]:

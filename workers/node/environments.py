@@ -26,6 +26,7 @@ from workers.node.keeping import End, Kept, keep
 from workers.node.logs import last_lines
 
 LINES_KEPT: Final = 20
+MAKING: Final = "making-"  # begins the name of a folder in which one is made
 LOCK_LOOK_S: Final = 0.1
 # Beside the rooms in a checkout, above them where they are installed.
 REPORTING: Final = next(each for each in (ROOMS / "portside" / "run.py", ROOMS.parent / "run.py") if each.exists())
@@ -75,7 +76,7 @@ async def environment_of(workshop: Workshop, requirements: str, log_path: Path) 
 
 
 async def _make(workshop: Workshop, place: Path, requirements: str, log_path: Path) -> None:
-    aside = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="making-", dir=workshop.folder))
+    aside = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=MAKING, dir=workshop.folder))
     try:
         made = aside / "environment"
         uv, python = find_uv_bin(), str(made / "bin" / "python")

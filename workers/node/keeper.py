@@ -192,7 +192,8 @@ class Keeper:
         kept = {0, 1, 2, *config["fds"]}
         for fd in config["fds"]:
             os.set_inheritable(fd, True)
-        for entry in Path("/proc/self/fd").glob("*"):
+        here = Path("/proc/self/fd")
+        for entry in (here if here.exists() else Path("/dev/fd")).glob("*"):
             if int(entry.name) not in kept:
                 with contextlib.suppress(OSError):
                     os.set_inheritable(int(entry.name), False)

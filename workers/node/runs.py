@@ -111,6 +111,7 @@ class RunSupervisor:
             log.warning("ended processes of runs of a former life: %s", ", ".join(map(str, killed)))
         for row in left:
             await self._forget(row)
+        await asyncio.to_thread(self._premises.scripts.clean)
 
     async def run(self) -> None:
         """Look again and again. Raises `TermOver`."""

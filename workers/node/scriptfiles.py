@@ -56,11 +56,11 @@ class Use:
     entries: int
 
 
-def make_folders(place: ScriptPlace, *, is_shared: bool) -> None:
+def make_folders(place: ScriptPlace) -> None:
     """The folders of a new process, empty but for its checkpoint."""
     place.log_path.parent.mkdir(parents=True, exist_ok=True)
     place.desk.mkdir(mode=0o700)
-    place.folder.mkdir(mode=0o755 if is_shared else 0o700)
+    place.folder.mkdir(mode=0o700)
     for name in FOLDERS:
         (place.folder / name).mkdir(mode=0o755 if name in ("inputs", "models") else 0o700)
     place.checkpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,6 +75,8 @@ def lay(stored: Path, target: Path) -> None:
 
 def hand_over(place: ScriptPlace, uid: int | None) -> None:
     """Let the script have what is its own; what it reads stays ours."""
+    if uid is not None:
+        os.chown(place.folder, uid, uid)  # and 0700: other scripts, who may learn its name, see nothing of it
     for folder in place.writable:
         give_to(folder, uid)
     for name in ("inputs", "models"):

@@ -61,7 +61,7 @@ async def prepare_script(stage: Stage, script: Script, place: ScriptPlace, lodgi
     OSError (our own folders)."""
     told = script.spec.script or {}
     _check_python(told.get("python"))
-    await asyncio.to_thread(make_folders, place, is_shared=stage.isolation.has_users)
+    await asyncio.to_thread(make_folders, place)
     environment = await environment_of(stage.workshop, told.get("requirements") or "", place.log_path)
     await _lay_script(stage, told, place)
     for file in script.inputs:

@@ -1,6 +1,8 @@
 """Where the scripts of a node live, and what they are started with: found out when the first one comes."""
 
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,13 +10,14 @@ from urllib.parse import urlsplit
 from core.secrets import Vault
 from core.settings import Settings
 from storage.cache import ArtifactCache
-from workers.node.environments import Workshop
+from workers.node.environments import MAKING, Workshop
 from workers.node.isolation import Isolation, isolation_of, open_folder, remove
 from workers.node.runprogram import RunPlace
 from workers.node.scriptfiles import ScriptPlace
 from workers.node.scriptprogram import Stage
 
 ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  (what is listened on, not called)
+UNUSED_S, MAKING_S = 60 * 86_400, 86_400  # of an environment that nobody needs, of one that was never made
 CHECKPOINTS, WORK, ENVIRONMENTS = "checkpoints", "work", "environments"
 
 
@@ -35,12 +38,16 @@ class ScriptHouse:
             self.found = isolation_of(self.settings, prepares=True)
         return self.found
 
+    @property
+    def _environments(self) -> Path:
+        base = self.isolation.folder if self.isolation.has_users else self.settings.cache.absolute()
+        return base / ENVIRONMENTS
+
     def stage(self) -> Stage:
         """What a script is started with. Raises `ScriptsNotIsolated`, OSError."""
         settings, isolation = self.settings, self.isolation
         # Others cannot go into our cache; what is made for them lies where they can.
-        own = settings.cache.absolute() / ENVIRONMENTS
-        folder = open_folder(isolation, ENVIRONMENTS) if isolation.has_users else own
+        folder = open_folder(isolation, ENVIRONMENTS) if isolation.has_users else self._environments
         folder.mkdir(parents=True, exist_ok=True)
         cache = settings.cache.absolute() / "uv"
         limit_s, builds = settings.environment_timeout_s, not isolation.has_users
@@ -64,10 +71,15 @@ class ScriptHouse:
             remove(self.isolation.folder / CHECKPOINTS / run_id)
 
     def clean(self) -> None:
-        """Remove what processes of a former life worked in."""
+        """Remove what processes of a former life worked in, and environments that nobody needed for long."""
         folder = self.isolation.folder / WORK
         for left in folder.iterdir() if folder.is_dir() else ():
             remove(left)
+        for made in self._environments.glob("*"):
+            kept_s = MAKING_S if made.name.startswith(MAKING) else UNUSED_S
+            with suppress(FileNotFoundError):
+                if made.is_dir() and made.stat().st_mtime < time.time() - kept_s:
+                    remove(made)
 
 
 def api_address(settings: Settings) -> str:
