@@ -51,8 +51,9 @@ def named_bodies(description: dict[str, Any]) -> dict[str, str]:
         media_type = operation.get("requestBody", {}).get("content", {}).get("application/json")
         if media_type is not None:
             schema = media_type["schema"]
-            alternatives = [part for part in schema.get("anyOf", [schema]) if "$ref" in part]
-            found[name] = alternatives[0]["$ref"].removeprefix(COMPONENTS)
+            kinds = schema.get("oneOf") or schema.get("anyOf", [schema])[:1]
+            for number, part in enumerate(kinds):
+                found[f"{name}-{number}" if number else name] = part["$ref"].removeprefix(COMPONENTS)
     return found
 
 
