@@ -16,6 +16,7 @@ export PYTHON
 IN := .venv/bin
 ROOMS := core state storage k8s workers api serving cli portside
 PRESENT := $(wildcard $(ROOMS))
+COMPILED := $(wildcard serving/native/source/*)
 LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
 
 .DEFAULT_GOAL := help
@@ -78,7 +79,8 @@ crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK
 ticks: .venv/.ready-to-test ## A year of schedules in twelve zones, its two schedulers killed at random: SEED=7
 	$(IN)/python -m tests.crash.ticks $(if $(SEED),--seed $(SEED))
 
-fuzz: .venv/.ready-to-test ## Fuzz the API with schemathesis, and broken data files: SECONDS=300 FILES=600 SEED=7 (a sample is in `make test`)
+fuzz: .venv/.ready-to-test ## Fuzz the compiled way, data files, then the API: SECONDS=300 FILES=600 SEED=7 (samples are in `make test`)
+	$(IN)/python -m tests.serving.native.campaign --sanitized --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 	$(IN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) --files $(or $(FILES),600) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.ready-to-test ## Measure the bars: BARS="start latency", BARS="peers --only json" (docs/benchmarks.md)
@@ -88,10 +90,11 @@ clean: ## Remove what can be made again: .venv, caches, data of the demo and the
 	rm -rf .venv .demo .stack build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.ready-to-run: $(LOCKS) pyproject.toml requirements/environment.sh
+.venv/.ready-to-run: $(LOCKS) pyproject.toml requirements/environment.sh $(COMPILED)
 	@echo "Setting up .venv (once; a few seconds from a warm package cache)"
 	@sh requirements/environment.sh build product serving
 	@$(IN)/python requirements/warm.py $(PRESENT)
+	@$(IN)/python -m serving.native || true
 	@touch $@
 
 .venv/.ready-to-test: requirements/tests.txt .venv/.ready-to-run

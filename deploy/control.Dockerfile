@@ -5,8 +5,10 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 
 FROM base AS wheel
 WORKDIR /source
-COPY requirements/build.txt requirements/
+COPY requirements/build.txt requirements/compiler.txt requirements/
 RUN pip install --require-hashes -r requirements/build.txt
+# What compiles small predictions' own way into the wheel.
+RUN python -m venv /compiler && /compiler/bin/pip install --require-hashes -r requirements/compiler.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY portside portside
 COPY core core
@@ -18,7 +20,8 @@ COPY serving serving
 COPY cli cli
 COPY examples examples
 COPY k8s k8s
-RUN python -m hatchling build -t wheel -d /wheel
+RUN CXX="/compiler/bin/python -m ziglang c++ -mcpu=baseline" python -m serving.native serving/native/built \
+    && python -m hatchling build -t wheel -d /wheel
 
 # The locks first: they change less often than we do, and their layer is kept.
 FROM base AS platform

@@ -4,9 +4,12 @@ FROM python:3.12.8-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 FROM base AS engines
-COPY requirements/serving.txt /locks/
+COPY requirements/serving.txt requirements/compiler.txt /locks/
 RUN python -m venv /opt/serving && /opt/serving/bin/pip install --require-hashes -r /locks/serving.txt
+# The compiled way of small predictions, for any processor; its compiler stays in this stage.
+RUN python -m venv /opt/compiler && /opt/compiler/bin/pip install --require-hashes -r /locks/compiler.txt
 COPY serving /opt/rooms/serving
+RUN cd /opt/rooms && CXX="/opt/compiler/bin/python -m ziglang c++ -mcpu=baseline" python -m serving.native serving/native/built
 RUN /opt/serving/bin/python -m compileall -q /opt/serving /opt/rooms
 
 FROM base AS serving

@@ -22,6 +22,7 @@ from serving.connection import problem_response
 from serving.crew import Crew
 from serving.encodings import answered, is_coded, weight
 from serving.heads import (
+    bearer,
     is_other_content,
     is_plain,
     keeps_going,
@@ -38,6 +39,7 @@ from serving.heads import (
 from serving.loading import Loaded
 from serving.media import may_want_other, wants_arrow
 from serving.messages import Request, Response
+from serving.native.way import QuickWay
 from serving.open import open_methods
 from serving.pace import Pace
 from serving.problems import Problem
@@ -49,6 +51,7 @@ from serving.protocols.tensors import TensorModel
 from serving.room import Budget, Room
 from serving.score import Identity, Scorer, too_much
 from serving.statistics import now
+from serving.targets import DEFAULT, model_paths, predict_paths, prediction_targets
 from serving.tickets import too_late
 from serving.tuning import UNTUNED, Tuning
 from serving.unrouted import unrouted
@@ -57,7 +60,6 @@ if TYPE_CHECKING:
     from serving.grpc_methods import Method
 
 Handler = Callable[[Request], Response]
-DEFAULT = ""  # the key of what answers where no part is named
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,12 @@ class ModelServer:
         threads: int,
         tuning: Tuning = UNTUNED,
         max_body_bytes: int = 2**26,
+        quick: QuickWay | None = None,
     ) -> None:
-        """`max_body_bytes` is how large a body may become once it is inflated."""
+        """`max_body_bytes` is how large a body may become once it is inflated; `quick` is told of each model."""
         self._identity, self._tuning, self._max_body_bytes = identity, tuning, max_body_bytes
         self._plan = Plan(instances=tuning.instances or max(2, threads))  # of what is not run together
-        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._quick, self._authorization = quick, bearer(token)
         self.room, self._inflated = Room(tuning.max_in_flight_bytes), Budget(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
         self._is_stopping = self._knows_grpc = False
@@ -121,9 +124,18 @@ class ModelServer:
         """
         versions = [self._identity.version, *parts]
         self._served[DEFAULT] = self._made(scorer, OipModel(scorer, versions=versions), call_s)
+        self._hasten(DEFAULT)
         for key, part in parts.items():
             self._served[key] = self._made(part.scorer, OipModel(part.scorer, key, versions), part.call_s)
             self._routes = self._predict_routes(key) | self._tensor_routes(key) | self._v1_routes(key) | self._routes
+            self._hasten(key)
+
+    def _hasten(self, part: str) -> None:
+        """Let the compiled way answer what it can of this model, if it is a quick one."""
+        served = self._served[part]
+        if self._quick is not None and served.pace.fits_loop(0):
+            targets = prediction_targets(self._identity.name, self._identity.version, part)
+            self._quick.add(served.scorer, served.oip, served.pace, targets)
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
         batcher = scorer.batcher or scorer.batch(self._plan)
@@ -260,7 +272,7 @@ class ModelServer:
             b"/v2/health/live": live,
             b"/v2/health/ready": ready,
             b"/metrics": _get(self._metrics),
-            b"/v2/models/stats": _get(self._all_statistics),
+            b"/v2/models/stats": _get(partial(self._told_statistics, self._served)),
         }
 
     def _routed(self, path: bytes) -> Route | None:
@@ -272,10 +284,7 @@ class ModelServer:
     def _metrics(self, request: Request) -> Response:
         return Response(200, telemetry.exposed(self._identity.service, self._served, self.room), telemetry.CONTENT_TYPE)
 
-    def _all_statistics(self, request: Request) -> Response:
-        return self._told_statistics(self._served)
-
-    def _told_statistics(self, parts: Iterable[str]) -> Response:
+    def _told_statistics(self, parts: Iterable[str], request: Request) -> Response:
         """Those of the default model, or of some parts, in the words of Triton."""
         told = [
             served.scorer.statistics.entry(self._identity.name, part or self._identity.version)
@@ -290,7 +299,11 @@ class ModelServer:
     def _runs_on(self) -> dict[str, str]:
         """What runs the model, once it is loaded."""
         served = self._served.get(DEFAULT)
-        return {"execution_provider": served.scorer.execution_provider} if served else {}
+        if served is None:
+            return {}
+        is_compiled = self._quick is not None and self._quick.knows(served.scorer)
+        about = {"execution_provider": served.scorer.execution_provider}
+        return {**about, "small_json": "compiled" if is_compiled else "python"}
 
     def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
@@ -313,12 +326,9 @@ class ModelServer:
 
         route = Route({b"POST": predict}, is_work=True, part=part)
         at = "" if part == DEFAULT else f"/parts/{part}"
-        return {
-            f"{at}/predict".encode(): route,
-            f"/api/v1/services/{self._identity.name}{at}/predict".encode(): route,
-            # For the workers, who keep what was asked.
-            f"{at}/read".encode(): Route({b"POST": read}, is_work=True, is_counted=False, part=part),
-        }
+        # The last is for the workers, who keep what was asked.
+        reading = Route({b"POST": read}, is_work=True, is_counted=False, part=part)
+        return {**dict.fromkeys(predict_paths(self._identity.name, part), route), f"{at}/read".encode(): reading}
 
     def _tensor_routes(self, part: str) -> dict[bytes, Route]:
         def infer(request: Request) -> Response:
@@ -329,17 +339,15 @@ class ModelServer:
             body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
             return Response(200 if self.is_ready else 503, body)
 
-        def stats(request: Request) -> Response:
-            return self._told_statistics([part])
-
         routes: dict[bytes, Route] = {}
-        model = f"/v2/models/{self._identity.name}"
-        own = (model, f"{model}/versions/{self._identity.version}")
-        for path in own if part == DEFAULT else (f"{model}/versions/{part}",):
+        paths = model_paths(self._identity.name, self._identity.version, part)
+        for path in paths:
             routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = _get(model_ready)
             routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))
-            routes[f"{path}/stats".encode()] = _get(stats if path != model else self._all_statistics)
+            of_all = len(paths) > 1 and path == paths[0]
+            stats = partial(self._told_statistics, self._served if of_all else [part])
+            routes[f"{path}/stats".encode()] = _get(stats)
             routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
         return routes
 

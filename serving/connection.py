@@ -4,16 +4,16 @@ Answers go out in the order of the requests, also when a client sends several at
 """
 
 import asyncio
-import select
-import sys
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
 from serving.crew import overloaded
+from serving.hangup import has_hung_up
 from serving.messages import PROBLEM_JSON, Request, Response, ResponseEncoder
 from serving.problems import Problem, encode_problem
 from serving.room import SMALL_BYTES, SMALL_DIGITS, Room
@@ -57,7 +57,9 @@ class Connection(asyncio.Protocol):
         max_body_bytes: int,
         all_open: set["Connection"],
         room: Room | None = None,
+        quick: Callable[[bytes], bytes | None] | None = None,
     ):
+        """`quick` answers a whole plain request, with nothing (empty) while one is coming; `None` leaves it to us."""
         self._application, self._encoder, self._max_body_bytes, self._open = (
             application,
             encoder,
@@ -71,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._running: Waiting | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._room, self._room_bytes, self._wanted_bytes = room, 0, 0  # what the body being read has and waits for
-        self._can_write = True
+        self._quick, self._held, self._can_write = quick, b"", True
         self._is_reading = True  # False once this connection takes no further request
         self._is_draining = self._is_at_end = False
         self._in_request = self._in_head = self._is_offer = False
@@ -90,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
-        self._transport, self._is_reading = None, False
+        self._transport, self._is_reading, self._held = None, False, b""
         self._line.clear()
         self._leave_room()
         if self._answer is not None:
@@ -108,10 +110,22 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may close its half after its last request and still read the answers."""
         self._is_reading, self._is_at_end = False, True
-        return self._is_busy() and not _has_hung_up(self._transport)
+        return self._is_busy() and not has_hung_up(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self.seen_at = self._loop.time()
+        data, self._held = self._held + data if self._held else data, b""
+        if self._quick is not None and self._is_at_rest() and self._transport is not None:
+            answer = self._quick(data)
+            if answer is not None:
+                if answer:
+                    self._transport.write(answer)
+                else:
+                    self._held = data
+                return
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
         began_in_head = self._in_head
         while self._is_reading:
             try:
@@ -199,6 +213,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Finish what has begun, then close."""
+        self._read_held()
         self._is_draining = True
         if not self._is_busy() and not self._in_request and self._transport is not None:
             self._transport.close()
@@ -206,6 +221,7 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float, request_s: float, idle_s: float) -> None:
         """Give up on a client that stopped in the middle of a request or is slow with it, that waited too long for
         room, or has been silent for long."""
+        self._read_held()
         transport, silent_s, took_s = self._transport, now - self.seen_at, now - self._began_at
         if transport is None:
             return
@@ -223,6 +239,18 @@ class Connection(asyncio.Protocol):
                 self._refuse(Problem(408, "request_timeout", detail))
         elif silent_s > idle_s and not self._is_busy():
             transport.close()
+
+    def _read_held(self) -> None:
+        """Read here what was left to the compiled way until it was complete, as it takes long or is the last."""
+        if self._held:
+            data, self._held = self._held, b""
+            self._read(data)
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is half read, nothing waits, and what is answered now is not the last."""
+        return not (self._in_request or self._running or self._line or self._is_draining) and (
+            self._is_reading and self._can_write
+        )
 
     def _is_busy(self) -> bool:
         return self._running is not None or bool(self._line)
@@ -365,16 +393,6 @@ class Connection(asyncio.Protocol):
         had_bytes, self._room_bytes = self._room_bytes, 0
         if had_bytes:
             self._room.give_back(had_bytes)
-
-
-def _has_hung_up(transport: asyncio.Transport | None) -> bool:
-    """Whether the other side reads no answer either. A unix socket tells; over TCP a closed one looks half closed."""
-    connected = None if transport is None else transport.get_extra_info("socket")
-    if connected is None or sys.platform != "linux":
-        return False
-    poll = select.poll()
-    poll.register(connected.fileno(), 0)
-    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def problem_response(problem: Problem, instance: str, request_id: str = "") -> Response:

@@ -5,22 +5,18 @@ The server's HTTP/1.1 and its gRPC port both answer from these.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health_pb2
 
 from serving.problems import Problem
+from serving.protocols.grpc_standard import HEALTH, HEALTH_FILE, NOT_SERVING, REFLECTION, SERVING
 from serving.protocols.grpc_status import OPEN
 from serving.protocols.oip_grpc import InferenceService
 from serving.protocols.oip_proto import SERVICE
 from serving.protocols.reflection import Reflection
 from serving.protocols.surface import ReplicaSurface
 
-HEALTH: Final = "grpc.health.v1.Health"
-# The second version has the messages of the first under another name.
-REFLECTION: Final = ("grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection")
 INFER: Final = f"/{SERVICE}/ModelInfer"
 
 
@@ -39,7 +35,8 @@ class Methods:
     def __init__(self, surface: ReplicaSurface) -> None:
         self._surface, self._service = surface, InferenceService(surface)
         messages = self._service.messages
-        messages.add(FileDescriptorProto.FromString(health_pb2.DESCRIPTOR.serialized_pb))
+        messages.add(HEALTH_FILE)
+        self._asked, self._told = messages["HealthCheckRequest"], messages["HealthCheckResponse"]
         self._reflection = Reflection((SERVICE, HEALTH, REFLECTION[0]), messages)
 
     def by_path(self) -> Mapping[str, Method]:
@@ -58,19 +55,17 @@ class Methods:
     def health(self, message: bytes) -> bytes:
         """Whether the server, its inference service or its model serves. Raises `Problem` 404 for another name."""
         try:
-            name = health_pb2.HealthCheckRequest.FromString(message).service
+            asked: Any = self._asked.FromString(message)
         except DecodeError as error:
             raise Problem(400, "invalid_input", "the message is no grpc.health.v1.HealthCheckRequest") from error
-        is_serving = self._surface.is_ready
+        name, is_serving = asked.service, self._surface.is_ready
         if name not in ("", SERVICE):
             try:
                 self._surface.model(name, "")
             except Problem as problem:
                 if problem.status != 503:
                     raise
-        kinds = health_pb2.HealthCheckResponse
-        status = kinds.SERVING if is_serving else kinds.NOT_SERVING
-        return bytes(kinds(status=status).SerializeToString())
+        return bytes(self._told(status=SERVING if is_serving else NOT_SERVING).SerializeToString())
 
     def _inference(self, method: str) -> Callable[[bytes], bytes]:
         return lambda message: self._service.answer(method, message)

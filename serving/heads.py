@@ -39,6 +39,11 @@ def loading() -> Problem:
     return Problem(503, "model_loading", "the model is still being loaded", headers={"retry-after": "1"})
 
 
+def bearer(token: str | None) -> bytes | None:
+    """The Authorization header that proves a token; `None` where there is none to prove."""
+    return None if token is None else f"Bearer {token}".encode()
+
+
 def token_problem() -> Problem:
     headers = {"www-authenticate": "Bearer"}
     return Problem(401, "unauthenticated", "this replica answers its gateway only", headers=headers)

@@ -1,10 +1,11 @@
-"""The door of gRPC: its messages cost some milliseconds and its server 25 MB, which only those pay who ask for it."""
+"""The door of gRPC: its messages cost some milliseconds and megabytes, which only those pay who ask for it."""
 
 import asyncio
 from typing import TYPE_CHECKING
 
 from serving.connection import Application
 from serving.protocols.surface import ReplicaSurface
+from serving.room import Room
 
 if TYPE_CHECKING:
     from serving.grpc_methods import Methods
@@ -18,7 +19,9 @@ def open_methods(surface: ReplicaSurface) -> "Methods":
     return Methods(surface)
 
 
-async def open_grpc_server(application: Application, max_message_bytes: int, *, reads_metadata: bool) -> "GrpcServer":
+async def open_grpc_server(
+    application: Application, max_message_bytes: int, room: Room, *, reads_metadata: bool
+) -> "GrpcServer":
     """A server that does not listen yet; its libraries are read beside the loop, which answers meanwhile."""
 
     def found() -> "type[GrpcServer]":
@@ -26,4 +29,4 @@ async def open_grpc_server(application: Application, max_message_bytes: int, *, 
 
         return GrpcServer
 
-    return (await asyncio.to_thread(found))(application, max_message_bytes, reads_metadata=reads_metadata)
+    return (await asyncio.to_thread(found))(application, max_message_bytes, reads_metadata=reads_metadata, room=room)

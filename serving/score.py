@@ -47,14 +47,14 @@ class Scorer:
     def __init__(self, signature: Signature, model: LoadedModel, identity: Identity) -> None:
         self.signature, self.identity, self.validator = signature, identity, Validator(signature)
         self.execution_provider = model.execution_provider
-        self._model, self._answers, self.statistics = model, Answers(signature), Statistics()
+        self.loaded, self._answers, self.statistics = model, Answers(signature), Statistics()
         self._counts_records = signature.batch == "stack"
         self.batcher: Batcher | None = None
         self._table = AnswerTable(signature, self._answers)
         self._loop_thread = 0  # the one thread that must not wait for a turn
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
         self.about = about | ({"part": identity.part} if identity.part else {})
-        self._tail = b"," + msgspec.json.encode(self.about)[1:]
+        self.tail = b"," + msgspec.json.encode(self.about)[1:]
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
 
     def batch(self, plan: Plan) -> Batcher:
@@ -65,7 +65,7 @@ class Scorer:
 
     def renamed(self, signature: Signature) -> "Scorer":
         """The same model in memory, by a signature with other names for the places of its inputs."""
-        return Scorer(signature, self._model, self.identity)
+        return Scorer(signature, self.loaded, self.identity)
 
     def belongs_to_loop(self) -> None:
         """The thread that calls this runs the loop: what it asks the engine is answered at once."""
@@ -94,7 +94,7 @@ class Scorer:
     def in_json(self, outputs: object, faults: Sequence[Mapping[str, object]] = ()) -> bytes:
         """The response body that tells these outputs, and what was wrong with the records that have none."""
         told = b',"errors":' + self._encoder.encode(faults) if faults else b""
-        return b'{"outputs":' + self._encoder.encode(outputs) + told + self._tail
+        return b'{"outputs":' + self._encoder.encode(outputs) + told + self.tail
 
     def answer(self, question: Question) -> object:
         """The `outputs` of a checked question, in the form in which it was asked. Raises `Problem`."""
@@ -127,7 +127,7 @@ class Scorer:
 
     def _compute(self, columns: Columns) -> Columns:
         try:
-            return self._model.predict(columns)
+            return self.loaded.predict(columns)
         except PredictionRefused as error:
             if is_out_of_memory(error):
                 raise too_much() from error
@@ -142,7 +142,7 @@ class Scorer:
 
     def close(self) -> None:
         """Free the model."""
-        self._model.close()
+        self.loaded.close()
 
     def _computed(self, question: Question) -> list[Columns]:
         return [self.run(columns) for columns in question.calls]

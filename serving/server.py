@@ -17,9 +17,11 @@ from serving.access_log import LoggedApplication
 from serving.application import ModelServer
 from serving.connection import Application, Connection
 from serving.engines.base import InvalidModel
-from serving.grpc_room import RoomedApplication
+from serving.heads import bearer
 from serving.inspect import encode_refusal
 from serving.messages import ResponseEncoder
+from serving.native.library import NotThere
+from serving.native.way import LARGEST_BYTES, QuickWay, open_way
 from serving.open import open_grpc_server
 from serving.parts.loading import LoadedParts
 from serving.payloads import BoundedFile, SampledApplication, log_lines
@@ -63,11 +65,22 @@ class _Run:
     def __init__(self, listen: Listen, identity: Identity, out: BinaryIO, tuning: Tuning) -> None:
         self._listen, self._out, self._identity, self._tuning = listen, out, identity, tuning
         token = None if listen.socket_path else listen.token
-        self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes)
+        self._quick, self._without = self._open_way(token)
+        self._server = ModelServer(identity, token, listen.threads, tuning, listen.max_body_bytes, self._quick)
         self._application = self._watched()
         self._connections: set[Connection] = set()
         self._stopped = asyncio.Event()
         self._grpc: GrpcServer | None = None
+
+    def _open_way(self, token: str | None) -> tuple[QuickWay | None, str]:
+        """The compiled way, or why there is none: who writes requests down, or refuses small ones, must see all."""
+        is_watched = self._tuning.access_log or self._tuning.sample_rate > 0
+        if is_watched or self._listen.max_body_bytes < LARGEST_BYTES:
+            return None, ""
+        try:
+            return open_way(bearer(token) or b""), ""
+        except NotThere as reason:
+            return None, f"small requests are answered by Python: {reason}\n"
 
     async def serve(self, load: Callable[[], LoadedParts]) -> int:
         loop = asyncio.get_running_loop()
@@ -94,9 +107,10 @@ class _Run:
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
         encoder, room, application = ResponseEncoder(), self._server.room, self._application
+        quick = self._quick.answer if self._quick is not None else None
 
         def connection() -> Connection:
-            return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room)
+            return Connection(application, encoder, self._listen.max_body_bytes, self._connections, room, quick)
 
         if self._listen.socket_path:
             server = await loop.create_unix_server(connection, str(self._listen.socket_path), backlog=1024)
@@ -135,8 +149,8 @@ class _Run:
         listen = self._listen
         # Metadata takes time at every call: they are for the token, and for the request id where it is written down.
         reads = listen.token is not None or self._application is not self._server
-        application = RoomedApplication(self._application, self._server.room)
-        server = await open_grpc_server(application, listen.max_body_bytes, reads_metadata=reads)
+        room = self._server.room
+        server = await open_grpc_server(self._application, listen.max_body_bytes, room, reads_metadata=reads)
         try:
             found = await server.start(self._listen.host, port)
         except OSError as error:
@@ -162,7 +176,7 @@ class _Run:
         self._take_signals(asyncio.get_running_loop())
         self._server.serve(loaded.default.scorer, loaded.default.call_s, loaded.by_key)
         took_s, runs_on = time.monotonic() - begun, loaded.default.scorer.execution_provider
-        sys.stderr.write(f"{self._identity.name} is ready after {took_s:.2f} s, on {runs_on}\n")
+        sys.stderr.write(f"{self._identity.name} is ready after {took_s:.2f} s, on {runs_on}\n{self._without}")
         return 0
 
     async def _drain(self) -> None:

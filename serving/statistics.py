@@ -6,7 +6,7 @@ or when somebody looks.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 import numpy as np
@@ -69,6 +69,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._compiled: list[Callable[[], Numbers]] = []
         self.forget()
 
     def forget(self) -> None:
@@ -84,7 +85,7 @@ class Statistics:
         self._sizes = Histogram(0, 10)
         self._by_size: dict[int, list[int]] = {}  # executions and nanoseconds before, in and after the engine
         self._successes = self._success_ns = self._records = self._last = 0
-        self._failed = self._failed_ns = 0
+        self._failed = self._failed_ns = self._quick = 0
         self._refused: dict[str, int] = {}
 
     def answered(self, begun: int, parsed: int, validated: int, computed: int) -> None:
@@ -100,6 +101,15 @@ class Statistics:
         rows.extend((records, begun, parsed, validated, computed, now()))
         if len(rows) >= _MOST_NUMBERS:
             self._fold()
+
+    def also_count(self, take: Callable[[], Numbers]) -> None:
+        """Count what is answered by compiled code, too, which keeps the rows of `answered_at_once` itself until `take`
+        takes them out of it."""
+        self._compiled.append(take)
+
+    def fold(self) -> None:
+        """Count now what waits to be counted."""
+        self._fold()
 
     def answered_whole(self, begun: int) -> None:
         """One request was answered whose steps nobody tells apart: it is in no histogram but those of the engine."""
@@ -188,6 +198,10 @@ class Statistics:
             )
             for reason in sorted({"overloaded", "prediction_timeout", "client_gone", *self._refused}):
                 refused.add(self._refused.get(reason, 0), {**labels, "reason": reason})
+            quick = exposition.family(
+                "portside_model_compiled_total", "counter", "Requests that compiled code answered, of all answered."
+            )
+            quick.add(self._quick, labels)
             records = exposition.family("portside_model_records_total", "counter", "Records that the engine answered.")
             records.add(self._records, labels)
             seconds = exposition.family("portside_model_stage_seconds", "histogram", "Time of one request in one step.")
@@ -208,7 +222,9 @@ class Statistics:
 
     def _count(self) -> None:
         """Count all rows. Others append to the lists meanwhile, at their ends. The lock is held."""
-        at_once = _taken(self._at_once, _ANSWER + 1)
+        quick = [take() for take in self._compiled]
+        self._quick += sum(map(len, quick))
+        at_once = np.vstack((_taken(self._at_once, _ANSWER + 1), *quick))
         answers = np.vstack((_taken(self._answers, _ANSWER), at_once[:, 1:]))
         if len(answers):
             took = np.diff(answers)

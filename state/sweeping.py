@@ -3,7 +3,7 @@
 A blob dies in steps, each conditional on the one before: doomed, condemned, its bytes deleted, its row deleted.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from core.ids import id_at
 from state.blobs import insert_blob, overdue
 from state.database import Session, WriteSession
 from state.datatables import Dataset, DatasetFile, DatasetPart, Upload, UploadPart
-from state.jobtables import LIVE, Job, Run, RunArtifact, RunChunk
+from state.jobtables import LIVE, Job, Run, RunArtifact, RunChunk, Tick
 from state.samples import Sample
 from state.tables import (
     Audit,
@@ -32,13 +32,23 @@ from state.tables import (
     Version,
 )
 
-Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit", "file", "sample"]
+Aged = Literal["operation", "prediction", "delivery", "replica", "event", "audit", "file", "sample", "tick"]
 
 
 def _referenced() -> ColumnElement[bool]:
     version = exists().where(Version.digest == Blob.digest, Version.status != "deleted")
     prediction = exists().where(Prediction.body_digest == Blob.digest)
     return or_(version, prediction, exists().where(File.digest == Blob.digest), *_data())
+
+
+TABLES: Mapping[str, type[Any]] = {
+    "operation": Operation,
+    "prediction": Prediction,
+    "event": Event,
+    "audit": Audit,
+    "file": File,
+    "tick": Tick,
+}
 
 
 def _data() -> list[ColumnElement[bool]]:
@@ -168,10 +178,12 @@ def _aged(what: Aged, before: Micros) -> tuple[type[Any], tuple[ColumnElement[bo
         return Replica, (Replica.id < id_at("rep", before), Replica.ended_at < before)
     if what == "sample":
         return Sample, (Sample.id < id_at("smp", before), Sample.created_at < before)
-    table: Any = {"operation": Operation, "prediction": Prediction, "event": Event, "audit": Audit, "file": File}[what]
+    table: Any = TABLES[what]
     old = (table.tenant_id.in_(select(Tenant.id)), table.created_at < before)
     if what in ("operation", "prediction"):
         return table, (*old, table.completed_at < before)
+    if what == "tick":
+        return table, (*old, Tick.outcome != "waiting")
     return table, old
 
 

@@ -8,11 +8,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.settings import Settings
+from workers.lines import LineReader
 
 ROOMS = Path(__file__).resolve().parent.parent
 SHORT_CHILD_NICENESS = 10
@@ -106,7 +107,8 @@ async def run_reporting_child(
     """The same for a child that tells how far it is: it receives `--report-fd N`, too. Raises what `hear` raises."""
     read_end, write_end = os.pipe()
     told = [*command, "--report-fd", str(write_end)]
-    hearing = asyncio.create_task(_hear_all(read_end, hear), name="child's reports")
+    reader = LineReader(read_end, REPORT_BYTES)
+    hearing = asyncio.create_task(_hear_all(reader, hear), name="child's reports")
     try:
         try:
             end = await run_child(told, environment=environment, stdin=b"", timeout_s=timeout_s, pass_fds=(write_end,))
@@ -117,24 +119,12 @@ async def run_reporting_child(
     finally:
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
+        reader.close()
 
 
-async def _hear_all(read_end: int, hear: Hear) -> None:
-    async with _reading(read_end) as reader:
-        while line := await reader.readline():
-            await hear(line)
-
-
-@contextlib.asynccontextmanager
-async def _reading(read_end: int) -> AsyncIterator[asyncio.StreamReader]:
-    reader = asyncio.StreamReader(REPORT_BYTES)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    pipe = os.fdopen(read_end, "rb", 0)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
-    try:
-        yield reader
-    finally:
-        transport.close()
+async def _hear_all(reader: LineReader, hear: Hear) -> None:
+    while line := await reader.readline():
+        await hear(line)
 
 
 def _end(process: asyncio.subprocess.Process, streams: tuple[bytes, bytes], *, timed_out: bool) -> ChildEnd:

@@ -4,15 +4,18 @@ One is elected; two that look at once do no harm (`state.ticking`).
 """
 
 import logging
+from typing import Final
 
 from core.errors import PlatformError
 from core.failpoints import failpoint
 from state.database import Database
 from state.queries.schedules import due_jobs, released_jobs
 from state.signals import Signal
+from state.switches import read_switches
 from state.ticking import decide
 
 log = logging.getLogger(__name__)
+STOPPED_BY: Final = frozenset({"schedules", "read_only"})
 
 
 class Scheduler:
@@ -28,6 +31,8 @@ class Scheduler:
     async def look(self) -> None:
         """Decide what is due. A job that cannot be decided now does not hold up the others."""
         async with self._database.read() as session:
+            if not STOPPED_BY.isdisjoint(await read_switches(session)):
+                return  # what is missed meanwhile is caught up as each schedule says
             found = {*await due_jobs(session), *await released_jobs(session)}
         for job_id in sorted(found):
             await self._decide(job_id)

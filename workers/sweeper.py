@@ -70,6 +70,7 @@ class Sweeper:
             "replica": timedelta(days=settings.operation_days),
             "event": timedelta(days=settings.event_days),
             "audit": timedelta(days=settings.audit_days),
+            "tick": timedelta(days=settings.run_days),
             # Longer than the longest window: whose clock says what is old is not the one that wrote it.
             "sample": timedelta(hours=settings.sample_hours, minutes=10),
         }

@@ -81,6 +81,8 @@ def open_text(path):
 SCORE_API = '''
 def answers(rows):
     """For each row what the service answers, or in a text why it does not."""
+    if not rows:
+        return []
     body = io.StringIO(newline="")
     writer = csv.writer(body)
     writer.writerow(FEEDS)

@@ -4,6 +4,7 @@ A pattern lets through all that the reader takes, so that no row is good in one 
 let through and the reader refuses all the same, such as a number that is too large, is found by halving.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,15 +35,27 @@ _WORDS: Final = {
     "string": "text in UTF-8",
 }
 _LONGEST_CELL: Final = 60
+_IN_COLUMN: Final = re.compile(r"In CSV column #(\d+)")
+
+
+class TooManyFaults(Exception):
+    """More rows than are looked for one by one have something wrong in this column."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
 
 
 @dataclass(slots=True)
 class Sieve:
-    """What is good of a text whose rows were cut; `read` is the typed reader."""
+    """What is good of a text whose rows were cut; `read` is the typed reader, `names` those of all columns."""
 
     text: bytes
     rows: Rows
     read: Callable[[bytes], pa.Table]
+    names: Sequence[str]
+    most_halved: int = 2**31  # rows found by halving, which is slow
+    halved: int = 0
     faults: dict[int, Fault] = field(default_factory=dict)
     tables: list[pa.Table] = field(default_factory=list)
 
@@ -54,7 +67,7 @@ class Sieve:
             table = self.read(self.joined(places))
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if len(places) == 1:
-                self.faults[int(places[0])] = (None, told(error))
+                self._refuse(int(places[0]), error)
                 return
         else:
             if len(table) == len(places):
@@ -66,6 +79,13 @@ class Sieve:
         middle = len(places) // 2
         self.sift(places[:middle])
         self.sift(places[middle:])
+
+    def _refuse(self, place: int, error: Exception) -> None:
+        fault = told(error, self.names)
+        self.faults[place] = fault
+        self.halved += 1
+        if fault[0] is not None and self.halved > self.most_halved:
+            raise TooManyFaults(fault[0])
 
     def joined(self, places: Places) -> bytes:
         """The text of these rows, in whole runs."""
@@ -95,10 +115,12 @@ def unfit(column: pa.ChunkedArray, word: str) -> NDArray[np.int64]:
     return np.flatnonzero(compute.fill_null(fits, True).to_numpy() == 0)
 
 
-def told(error: Exception) -> str:
-    """pyarrow's words for a row that it refuses, without those about where it was."""
+def told(error: Exception, names: Sequence[str]) -> Fault:
+    """The column of which pyarrow speaks where it refuses a row, and what it says."""
     words = str(error).partition("\n")[0]
-    return words.rpartition("Row #1: ")[2][:200] or "cannot be read"
+    found = _IN_COLUMN.match(words)
+    column = names[int(found[1])] if found is not None and int(found[1]) < len(names) else None
+    return column, words.rpartition("Row #1: ")[2][:200] or "cannot be read"
 
 
 def _unfit(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int64]:

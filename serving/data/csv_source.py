@@ -124,10 +124,12 @@ def bad_rows(text: bytes, rows: Rows, piece: Piece, faults: Mapping[int, Fault])
     return bad
 
 
-def sifted(reader: CsvReader, dialect: Dialect, text: bytes) -> tuple[pa.Table, Mapping[int, Fault]]:
-    """The good rows of a text that has bad ones."""
+def sifted(
+    reader: CsvReader, dialect: Dialect, text: bytes, most_halved: int = 2**31
+) -> tuple[pa.Table, Mapping[int, Fault]]:
+    """The good rows of a text that has bad ones. Raises `TooManyFaults` where so many are not enough."""
     rows = dialect.rows(text)
-    sieve = Sieve(text, rows, reader.table)
+    sieve = Sieve(text, rows, reader.table, reader.names, most_halved)
     odd: list[Width] = []
     try:
         cells = reader.texts(text, odd)

@@ -3,7 +3,6 @@
 A column of numbers stays one while at most one cell of a thousand is none: those are counted, and their rows are bad.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute, csv
 
-from serving.data.bad_cells import Fault, unfit
+from serving.data.bad_cells import Fault, TooManyFaults, unfit
 from serving.data.csv_source import CsvReader, Width, is_utf8, sifted
 from serving.data.cutting import Dialect
 from serving.data.formats import NULL_VALUES, Column, Format
@@ -34,7 +33,6 @@ _ARROW: Final = {
 }
 _LEADING_ZERO: Final = r"^[ \t]*-?0[0-9]"
 _LONG_INTEGER: Final = r"^[ \t]*[-+]?[0-9]{16,}[ \t]*$"
-_IN_COLUMN: Final = re.compile(r"In CSV column #(\d+)")
 
 
 class ColumnTypes:
@@ -101,8 +99,11 @@ class ColumnTypes:
         text = bytes(piece.text)
         self._widen(text, piece.rows)
         while True:
-            table, faults = sifted(self.reader, self.dialect, text)
-            faults = {place: self._named(fault) for place, fault in faults.items()}
+            try:
+                table, faults = sifted(self.reader, self.dialect, text, max(16, int(MOST_INVALID * piece.rows)))
+            except TooManyFaults as error:
+                self._retype({error.column: "string"})
+                continue
             counts = Counter(column for column, _ in faults.values() if column is not None)
             if not (spoilt := self._spoilt(counts, piece.rows)):
                 return table, faults
@@ -144,14 +145,6 @@ class ColumnTypes:
 
     def _is_spoilt(self, name: str, bad: int, rows: int) -> bool:
         return self.invalid[name] + bad > MOST_INVALID * (self.rows + rows)
-
-    def _named(self, fault: Fault) -> Fault:
-        """With the name of the column of whose number pyarrow speaks."""
-        column, reason = fault
-        found = _IN_COLUMN.search(reason)
-        if column is None and found is not None:
-            return self._names[int(found[1])], reason.rpartition(": ")[2] if ": " in reason else reason
-        return fault
 
     def _retype(self, words: Mapping[str, str], *, is_first: bool = False) -> None:
         columns = []

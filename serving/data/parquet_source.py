@@ -68,8 +68,9 @@ class ParquetSource:
             message = f"a file has {len(names)} columns, the first one {self._width}"
             raise DatasetInvalid(message, "All files of a dataset need the same columns.")
         wanted = {names[place] for place in self._places}
+        in_order = [name for name in dict.fromkeys(names) if name in wanted]
         with damage_told("the Parquet file"):
-            batches = file.iter_batches(self._reading.chunk_rows, groups, sorted(wanted), use_threads=False)
+            batches = file.iter_batches(self._reading.chunk_rows, groups, in_order, use_threads=False)
         while True:
             with damage_told("the Parquet file"):
                 batch = next(batches, None)

@@ -3,9 +3,9 @@
 A *column* is a numpy array whose first axis is the record (where the signature's `batch` is `stack`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,19 @@ class LoadedModel(Protocol):
 
     def close(self) -> None:
         """Free what the model holds."""
+        ...
+
+
+Texts = Sequence[NDArray[np.generic]]
+
+
+@runtime_checkable
+class BindableModel(Protocol):
+    """A model that can read its inputs from the same memory each time, and write its outputs to the same."""
+
+    def bind(self, inputs: Columns, outputs: Columns, texts: Sequence[str]) -> Callable[[], Texts]:
+        """A function that runs the model from these arrays into those, and returns the outputs named by `texts`,
+        which have no memory of their own. It is no thread's but its maker's. Both raise `PredictionRefused`."""
         ...
 
 

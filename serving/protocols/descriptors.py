@@ -26,11 +26,12 @@ class Method:
     request: str
     response: str
     is_stream: bool = False  # both ways
+    is_told_on: bool = False  # many answers to one request
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One file of declarations; a dotted name is that of a message within the one before the dot."""
+    """One file of declarations; a dotted name is that of a message or an enum within the message before the dot."""
 
     name: str
     package: str
@@ -48,7 +49,8 @@ class Declared:
             message.name, made[name] = inner, message
             self._fill(message, name, fields)
         for name, values in self.enums.items():
-            enum = file.enum_type.add(name=name)
+            outer, _, inner = name.rpartition(".")
+            enum = (made[outer] if outer else file).enum_type.add(name=inner)
             for number, value in enumerate(values):
                 enum.value.add(name=value, number=number)
         for name, methods in self.services.items():
@@ -59,7 +61,7 @@ class Declared:
                     input_type=f".{self.package}.{method.request}",
                     output_type=f".{self.package}.{method.response}",
                     client_streaming=method.is_stream,
-                    server_streaming=method.is_stream,
+                    server_streaming=method.is_stream or method.is_told_on,
                 )
         return file
 
@@ -101,13 +103,11 @@ class Declared:
 class Messages:
     """The classes of declared messages, in a pool of their own: another file may declare the same names."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, *declared: Declared) -> None:
         self.pool = descriptor_pool.DescriptorPool()
-        self.pool.Add(declared.file())
-        self._classes: dict[str, type[Message]] = {
-            name: message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"{declared.package}.{name}"))
-            for name in declared.messages
-        }
+        self._classes: dict[str, type[Message]] = {}
+        for each in declared:
+            self.add(each)
 
     def __getitem__(self, name: str) -> type[Message]:
         """The class of a message."""
@@ -118,9 +118,12 @@ class Messages:
         """The names of the messages."""
         return self._classes
 
-    def add(self, file: FileDescriptorProto) -> None:
-        """Let the pool know another file as well, for who reflects on it."""
-        self.pool.Add(file)
+    def add(self, declared: Declared) -> None:
+        """Declare another file as well, whose messages have other names."""
+        self.pool.Add(declared.file())
+        for name in declared.messages:
+            found = self.pool.FindMessageTypeByName(f"{declared.package}.{name}")
+            self._classes[name] = message_factory.GetMessageClass(found)
 
 
 def _fields(text: str) -> Iterator[re.Match[str]]:

@@ -4,6 +4,7 @@ Tensors come raw or typed and are answered raw, as Triton does: every client rea
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,10 +17,11 @@ from serving.problems import Problem, shorten
 from serving.protocols.model_config import config_of
 from serving.protocols.oip_admin import EXTENSIONS, LOGGING, NO_TRACE
 from serving.protocols.oip_head import is_crowded, version_asked
+from serving.protocols.oip_plain import PlainMessages, model_fields
 from serving.protocols.oip_proto import METHODS, SERVICE, declare_messages
 from serving.protocols.surface import Surface
 from serving.protocols.tensors import Given, TensorModel, Wanted, metadata, mistake
-from serving.statistics import Statistics, now
+from serving.statistics import now
 
 # Where the typed contents of a datatype stand, and how numpy reads them there; FP16 and BF16 come raw only.
 CONTENTS: Final[Mapping[str, tuple[str, type[np.generic]]]] = MappingProxyType(
@@ -40,9 +42,20 @@ CONTENTS: Final[Mapping[str, tuple[str, type[np.generic]]]] = MappingProxyType(
 SHARED_MEMORY: Final = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 SMALL_BYTES: Final = 64 * 1024  # of a message that may be parsed whatever it has
 MOST_DIMENSIONS: Final = 64  # as many as numpy has
-FINAL: Final = ("triton_enable_empty_final_response", "triton_final_response")
+FINAL: Final = "triton_enable_empty_final_response"
 # In which field of its choice a setting of the log stands, by its type.
 CHOICES: Final[Mapping[type, str]] = MappingProxyType({bool: "bool_param", int: "uint32_param", str: "string_param"})
+
+
+@dataclass(slots=True)  # not frozen: see `messages`
+class Asked:
+    """What one infer request asks for; `id` as its bytes."""
+
+    model: TensorModel
+    given: Sequence[Given]
+    wanted: Sequence[Wanted]
+    id: bytes
+    is_final: bool = False  # it wants to be told that no other answer follows
 
 
 class InferenceService:
@@ -50,7 +63,7 @@ class InferenceService:
 
     def __init__(self, surface: Surface) -> None:
         self._surface, self.messages = surface, declare_messages()
-        self._request, self._response = self.messages["ModelInferRequest"], self.messages["ModelInferResponse"]
+        self._request, self._plain = self.messages["ModelInferRequest"], PlainMessages()
         self._others: dict[str, Callable[[Any], Mapping[str, object]]] = {
             "ServerLive": lambda request: {"live": True},
             "ServerReady": lambda request: {"ready": surface.is_ready},
@@ -96,32 +109,29 @@ class InferenceService:
     def infer(self, message: bytes) -> bytes:
         """The infer response. Raises `Problem`."""
         begun = now()
+        asked = self._asked(message)
+        model, parsed = asked.model, now()
+        columns, wanted = model.columns(asked.given), model.wanted(asked.wanted)
+        validated = now()
+        outputs = model.scorer.run(columns)
+        computed = now()
+        named = model_fields(model.name, model.version)
+        told = self._plain.write(named, asked.id, model.tensors(outputs, wanted), is_final=asked.is_final)
+        model.scorer.statistics.answered(begun, parsed, validated, computed)
+        return told
+
+    def _asked(self, message: bytes) -> "Asked":
+        plain = self._plain.read(message)
+        if plain is not None:
+            return Asked(self._surface.model(plain.model_name, plain.model_version), plain.given, (), plain.id)
         if len(message) > SMALL_BYTES and is_crowded(message):
             raise Problem(413, "too_large", "the request has more tensors than any model", hint="send fewer at once")
         request = self._parsed(self._request, message)
         model = self._surface.model(request.model_name, request.model_version)
-        statistics: Statistics = model.scorer.statistics
         _check_numbers(request, model)
         given, wanted = _given(request), [_wanted(output) for output in request.outputs]
-        parsed = now()
-        columns, wanted_here = model.columns(given), model.wanted(wanted)
-        validated = now()
-        outputs = model.scorer.run(columns)
-        computed = now()
-        told = self._told(request, model, outputs, wanted_here)
-        statistics.answered(begun, parsed, validated, computed)
-        return told
-
-    def _told(
-        self, request: Any, model: TensorModel, outputs: Mapping[str, NDArray[np.generic]], wanted: Sequence[Wanted]
-    ) -> bytes:
-        response = self._response(model_name=model.name, model_version=model.version, id=request.id)
-        for tensor in model.tensors(outputs, wanted):
-            response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-            response.raw_output_contents.append(bytes(tensor.raw()))
-        if FINAL[0] in request.parameters and request.parameters[FINAL[0]].bool_param:
-            response.parameters[FINAL[1]].bool_param = True
-        return bytes(response.SerializeToString())
+        is_final = FINAL in request.parameters and request.parameters[FINAL].bool_param
+        return Asked(model, given, wanted, request.id.encode(), is_final)
 
     def _parsed(self, kind: type[Message], message: bytes) -> Any:
         try:

@@ -1,18 +1,14 @@
-"""Server reflection over the descriptors that we make, a message at a time: what grpcurl and its like ask first.
-
-Not the servicer of grpcio-reflection, which loads gRPC itself, 25 MB, into every replica that is asked through HTTP.
-"""
+"""Server reflection over the descriptors that we make, a message at a time: what grpcurl and its like ask first."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
-from grpc_reflection.v1alpha import reflection_pb2
 
 from serving.problems import Problem
 from serving.protocols.descriptors import Messages
+from serving.protocols.grpc_standard import REFLECTION_FILE
 
 NOT_FOUND: Final = 5
 
@@ -22,15 +18,16 @@ class Reflection:
 
     def __init__(self, services: Sequence[str], messages: Messages) -> None:
         self._services, self._pool = sorted(services), messages.pool
-        messages.add(FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb))
+        messages.add(REFLECTION_FILE)
+        self._request, self._response = messages["ServerReflectionRequest"], messages["ServerReflectionResponse"]
 
     def answer(self, message: bytes) -> bytes:
         """One answer. Raises `Problem` 400 for what is no request; what is not there is told in the answer."""
         try:
-            request = reflection_pb2.ServerReflectionRequest.FromString(message)
+            request: Any = self._request.FromString(message)
         except DecodeError as error:
             raise Problem(400, "invalid_input", "the message is no ServerReflectionRequest") from error
-        told = reflection_pb2.ServerReflectionResponse(valid_host=request.host, original_request=request)
+        told: Any = self._response(valid_host=request.host, original_request=request)
         if request.HasField("list_services"):
             for name in self._services:
                 told.list_services_response.service.add(name=name)

@@ -68,6 +68,11 @@ BODIES: Mapping[str, object] = {
     "delete_job": None,
     "run_job": {"args": ["a"]},
     "create_run": {"args": ["a"]},
+    "set_schedule": {"every": "1h"},
+    "delete_schedule": None,
+    "pause_schedule": None,
+    "resume_schedule": None,
+    "backfill_schedule": {"from": "2026-05-01T00:00:00Z", "to": "2026-05-01T00:00:01Z"},
     "pause_run": None,
     "resume_run": None,
     "stop_run": None,
@@ -191,7 +196,7 @@ async def _make_runs(client: AsyncClient, context: Context) -> str:
     """The job `flowers` with a queued run, whose id is answered, a paused and an ended one; `idle` has none."""
     await add_dataset(context)
     await make_job(client, "idle")
-    await make_job(client, version="1")
+    await make_job(client, version="1", schedule={"cron": "0 2 * * *"})
     for _ in range(3):
         await make_run(client)
     for number, verb in ((2, "pause"), (3, "stop")):

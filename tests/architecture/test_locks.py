@@ -15,7 +15,7 @@ from requirements.lock import lock_inputs, locks_apart
 OURS = ("tests", "product", "serving", "bootstrap", "build")
 LOCKS = (
     *OURS,
-    *("azure", "generator", "kserve", "mlserver", "replicate", "schemathesis", "triton", "webhooks"),
+    *("azure", "compiler", "generator", "kserve", "mlserver", "replicate", "schemathesis", "triton", "webhooks"),
     *("peer-bentoml", "peer-litserve", "peer-mlserver", "peer-triton"),
 )
 

@@ -13,7 +13,7 @@ WRITTEN_OUT = ("state/migrations/versions/*",)  # a revision is one list of colu
 def long_modules(tree: Tree) -> list[Finding]:
     return [
         Finding(source.path, lines, f"{lines} lines, and a module has at most {MODULE_LINES}: give a part its own noun")
-        for source in (*tree.product, *tree.tests)
+        for source in (*tree.product, *tree.compiled, *tree.tests)
         if (lines := len(source.text.splitlines())) > MODULE_LINES
     ]
 
@@ -50,9 +50,14 @@ def test_a_long_module_and_a_long_function_are_found(small_tree: SmallTree) -> N
             "core/long.py": "x = 1\n" * (MODULE_LINES + 1),
             "tests/core/test_long.py": "x = 1\n" * (MODULE_LINES + 1),
             "core/fits.py": "x = 1\n" * MODULE_LINES,
+            "serving/long.cpp": "// x\n" * (MODULE_LINES + 1),
             "api/routes.py": f'class A:\n  async def act():\n    """One\n    two."""\n{body}',
             "api/fits.py": f'def act():\n    """One\n    two."""\n{body[:-9]}',
         }
     )
-    assert [found.path for found in long_modules(tree)] == ["core/long.py", "tests/core/test_long.py"]
+    assert [found.path for found in long_modules(tree)] == [
+        "core/long.py",
+        "serving/long.cpp",
+        "tests/core/test_long.py",
+    ]
     assert [(found.path, found.line) for found in long_functions(tree)] == [("api/routes.py", 2)]

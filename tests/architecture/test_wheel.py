@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.tree import ROOMS, Tree
 
-MUST_TRAVEL = (".json", ".mako", ".py")  # schemas and templates as well as code
+MUST_TRAVEL = (".cpp", ".hpp", ".json", ".mako", ".py")  # schemas and templates as well as code
 
 
 @pytest.fixture(scope="module")

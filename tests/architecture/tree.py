@@ -29,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Source:
-    """One Python file; `path` is relative to the root, with slashes."""
+    """One file, mostly of Python; `path` is relative to the root, with slashes."""
 
     path: str
     text: str
@@ -64,6 +64,12 @@ class Tree:
     def product(self) -> tuple[Source, ...]:
         """The Python files of the rooms that exist."""
         return tuple(source for room in ROOMS for source in self._sources(room))
+
+    @cached_property
+    def compiled(self) -> tuple[Source, ...]:
+        """The files of the rooms that a compiler reads."""
+        paths = sorted(path for room in ROOMS for path in (self.root / room).rglob("*.[ch]pp"))
+        return tuple(Source(path.relative_to(self.root).as_posix(), path.read_text("utf-8")) for path in paths)
 
     @cached_property
     def tests(self) -> tuple[Source, ...]:

@@ -33,6 +33,7 @@ GUIDES = [
         "send-inputs.md",
         "several-models-in-one-version.md",
         "upload-from-a-url.md",
+        "run-batch-jobs.md",
         "use-datasets.md",
         "script-jobs.md",
     )
@@ -51,7 +52,7 @@ PROGRAM = re.compile(r"^```python\n(.*?)^```\n(?:<!-- output -->\n```\w+\n(.*?)^
 OTHER_VARIABLES = frozenset(
     {"PORTSIDE_API", "PORTSIDE_TOKEN", "PORTSIDE_JAVA_HOME"}
     | {"PORTSIDE_SERVICE", "PORTSIDE_MODEL", "PORTSIDE_VERSION", "PORTSIDE_REPLICA", "PORTSIDE_CONFIG_DIR"}
-    | {"PORTSIDE_MAX_BATCH", "PORTSIDE_ACCESS_LOG", "PORTSIDE_SAMPLE_PAYLOADS"}
+    | {"PORTSIDE_NATIVE", "PORTSIDE_MAX_BATCH", "PORTSIDE_ACCESS_LOG", "PORTSIDE_SAMPLE_PAYLOADS"}
     | {"PORTSIDE_JOB", "PORTSIDE_RUN", "PORTSIDE_SCHEDULED_FOR", "PORTSIDE_INPUTS", "PORTSIDE_MODELS"}
     | {"PORTSIDE_OUTPUTS", "PORTSIDE_CHECKPOINT", "PORTSIDE_REPORT_FD"}  # of scripts
     | {"PORTSIDE_BATCH_KILLS", "PORTSIDE_BATCH_SEED"}  # of a test

@@ -189,6 +189,10 @@ def test_a_script_against_the_service_does_what_the_run_does(
     written, bad = run(plan, tmp_path, flowers)
     assert_alike(rows_of(written), expected)
     assert [(each["row"], each["line"]) for each in bad] == bad_rows
+    flowers.write_text("id,sl,sw,pl,pw\nn1,2\nn2,1,2,3,4\nn3,?,2,3,4\n", "utf-8")
+    written, bad = run(replace(plan, chunk_rows=1), tmp_path, flowers)
+    assert [each["id"] for each in rows_of(written)] == ["n2"]
+    assert [each["line"] for each in bad] == [2, 4]
 
 
 def test_a_script_against_the_service_asks_pmml_too(attacked: RunningPlatform, tmp_path: Path, examples: Path) -> None:

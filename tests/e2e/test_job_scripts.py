@@ -1,4 +1,4 @@
-"""The script that a job gives, run as it stands with the model's file and against a service: both say the same."""
+"""A job's run, and the script that the job gives, with the model's file and against a service: all say the same."""
 
 import os
 import subprocess
@@ -46,10 +46,8 @@ def run(code: str, folder: Path) -> list[str]:
 def test_the_script_of_a_job_runs_with_the_file_and_against_a_service(running: RunningPlatform, tmp_path: Path) -> None:
     with Portside(running.url) as platform:
         platform.deploy(EXAMPLES / "iris.onnx")
+        scored = _scored_by_the_platform(running, platform)
     with httpx2.Client(base_url=f"{running.url}/api/v1", timeout=60) as client:
-        csv = {"Content-Type": "text/csv", "Prefer": "wait=30"}
-        assert client.post("/datasets?name=flowers", content=FLOWERS, headers=csv).json()["status"] == "ready"
-        assert client.post("/jobs", json=JOB).status_code == 201
         scripts = {against: client.get(f"/jobs/score/script?against={against}").text for against in ("file", "api")}
     written = {}
     for against, code in scripts.items():
@@ -63,4 +61,17 @@ def test_the_script_of_a_job_runs_with_the_file_and_against_a_service(running: R
         ["1", "setosa"],
         ["2", "versicolor"],
     ]
-    assert [line.split(",")[:2] for line in written["api"]] == [line.split(",")[:2] for line in written["file"]]
+    told = [[line.replace('"', "").split(",")[:2] for line in lines] for lines in (*written.values(), scored)]
+    assert told[0] == told[1] == told[2]
+
+
+def _scored_by_the_platform(running: RunningPlatform, platform: Portside) -> list[str]:
+    """The lines of the output of a run, begun and waited for with the Python client."""
+    with httpx2.Client(base_url=f"{running.url}/api/v1", timeout=60) as client:
+        csv = {"Content-Type": "text/csv", "Prefer": "wait=30"}
+        assert client.post("/datasets?name=flowers", content=FLOWERS, headers=csv).json()["status"] == "ready"
+        more = {name: value for name, value in JOB.items() if name not in ("name", "model", "input")}
+        ended = platform.create_job("score", "iris", "flowers", **more).run().wait(60)
+        assert (ended.rows_in, ended.rows_out, ended.bad, ended.progress["percent"]) == (3, 2, 1, 100)
+        content: str = client.get(ended.result()["output"]["urls"]["content"]).text
+    return content.splitlines()

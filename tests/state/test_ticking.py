@@ -17,6 +17,7 @@ from state.jobtables import Job, Run, Tick
 from state.migrate import DEFAULT_TENANT
 from state.queries.schedules import due_jobs, released_jobs
 from state.schedules import Schedule, upcoming
+from state.sweeping import forget_old
 from state.ticking import NoSchedule, backfill, decide, pause_schedule, resume_schedule, set_schedule
 from tests.state.rows import ME, TEST
 
@@ -269,3 +270,14 @@ async def test_every_tick_through_a_change_of_the_clock_fires_once_though_schedu
         await finish_runs(database, job_id)
     await decide_at(database, job_id, now)
     assert [from_rfc3339(key) for key, _, _ in await told(database, job_id)] == expected
+
+
+async def test_what_became_of_ticks_is_forgotten_when_it_is_old_and_what_waits_is_kept(database: Database) -> None:
+    since = now_micros() - HOUR
+    job_id = await scheduled(database, Schedule(cron="0 * * * *", overlap="queue"), since)
+    for tick in hours(since, 2):
+        await decide_at(database, job_id, tick)
+    async with database.write() as session:
+        assert await forget_old(session, "tick", since, 10) == 0
+        assert await forget_old(session, "tick", now_micros() + HOUR, 10) == 1
+    assert [outcome for _, outcome, _ in await told(database, job_id)] == ["waiting"]

@@ -58,10 +58,19 @@ async def submitted(platform: Platform, **said: Any) -> tuple[Dataset, Operation
         return await create_dataset(session, WHO, NewDataset("people", **said))
 
 
+async def ended(platform: Platform, operation: Operation, status: str) -> Operation:
+    """The operation after its children, which may have to wait for their turn."""
+    async with asyncio.timeout(60):
+        while (found := await platform.now(operation)).status != status:
+            assert found.status in ("queued", "running"), found.error
+            await asyncio.sleep(0.02)
+    return found
+
+
 async def test_an_upload_is_described_and_its_first_rows_are_kept(platform: Platform) -> None:
     row, operation = await submitted(platform, pieces=[await stored(platform, CSV)], hints={"delimiter": ","})
     await platform.start(HANDLERS)
-    await platform.until(operation, "succeeded")
+    await ended(platform, operation, "succeeded")
     found = await platform.now(row)
     assert (found.status, found.rows, found.format) == ("ready", 2, "csv")
     assert found.layout == {"format": "csv", "compression": None, "delimiter": ","}
@@ -76,7 +85,7 @@ async def test_the_parts_of_an_upload_are_put_together_first(platform: Platform)
     parts = [await stored(platform, CSV[:5]), await stored(platform, CSV[5:])]
     row, operation = await submitted(platform, pieces=parts, upload_id="upl_1")
     await platform.start(HANDLERS)
-    await platform.until(operation, "succeeded")
+    await ended(platform, operation, "succeeded")
     found = await platform.now(row)
     assert (found.digest, found.size_bytes, found.upload_id) == (DIGEST, len(CSV), None)
     async with platform.database.read() as session:
@@ -88,7 +97,7 @@ async def test_the_parts_of_an_upload_are_put_together_first(platform: Platform)
 async def test_what_cannot_be_read_says_which_line_and_why(platform: Platform) -> None:
     row, operation = await submitted(platform, pieces=[await stored(platform, b"refuse\n")])
     await platform.start(HANDLERS)
-    failed = await platform.until(operation, "failed")
+    failed = await ended(platform, operation, "failed")
     assert failed.error is not None
     assert (failed.error["code"], failed.error["line"], failed.error["column"]) == ("dataset_invalid", 3, "b")
     assert failed.error["errors"] == [{"pointer": "/file", "detail": "line 3, column b: it is torn", "hint": "mend it"}]
@@ -98,7 +107,7 @@ async def test_what_cannot_be_read_says_which_line_and_why(platform: Platform) -
 async def test_data_that_crash_their_reader_are_refused_as_such_and_not_as_our_error(platform: Platform) -> None:
     _, operation = await submitted(platform, pieces=[await stored(platform, b"crash\n")])
     await platform.start(HANDLERS)
-    failed = await platform.until(operation, "failed")
+    failed = await ended(platform, operation, "failed")
     assert failed.error is not None
     assert (failed.error["code"], failed.error["status"], failed.attempt) == ("description_failed", 422, 3)
     assert "signal 11" in failed.error["detail"]
@@ -111,7 +120,7 @@ async def test_a_cancel_ends_the_reader(platform: Platform) -> None:
     assert told.progress == {"percent": 100, "stage": "describing", "detail": "0 of 0 kB, 1 rows"}
     async with platform.database.write() as session:
         await operations.request_cancel(session, WHO, operation.id)
-    await platform.until(operation, "canceled")
+    await ended(platform, operation, "canceled")
     assert (await platform.now(row)).status == "failed"
 
 
@@ -121,7 +130,7 @@ async def test_who_deletes_a_dataset_ends_its_making(platform: Platform) -> None
     await platform.until_true(operation, lambda found: found.progress is not None)
     async with platform.database.write() as session:
         await delete_dataset(session, WHO, await hold_dataset(session, WHO, "people"))
-    await platform.until(operation, "canceled")
+    await ended(platform, operation, "canceled")
     assert (await platform.now(row)).status == "deleted"
 
 
@@ -129,7 +138,7 @@ async def test_a_source_is_copied(platform: Platform) -> None:
     await platform.start(HANDLERS)
     async with open_source(CSV, cuts=[9]) as source:
         row, operation = await submitted(platform, source_uri=source.url)
-        await platform.until(operation, "succeeded")
+        await ended(platform, operation, "succeeded")
     found = await platform.now(row)
     assert (found.status, found.digest, found.rows) == ("ready", DIGEST, 2)
     assert source.ranges_asked == [None, "bytes=9-"]
@@ -144,7 +153,7 @@ async def test_a_creation_that_fails_at_any_step_goes_on(platform: Platform, poi
         arm(f"{point}=raise@1")
         try:
             await platform.start(HANDLERS)
-            await platform.until(operation, "succeeded")
+            await ended(platform, operation, "succeeded")
         finally:
             arm(None)
     assert (await platform.now(row)).digest == DIGEST
@@ -154,12 +163,12 @@ async def test_a_source_that_may_be_mended_is_fetched_anew_by_a_retry(platform: 
     await platform.start(HANDLERS)
     async with open_source(b"refuse\n", CSV) as source:
         row, operation = await submitted(platform, source_uri=source.url)
-        failed = await platform.until(operation, "failed")
+        failed = await ended(platform, operation, "failed")
         assert failed.error is not None
         assert failed.error["errors"][0]["pointer"] == "/source_uri"
         async with platform.database.write() as session:
             await operations.retry(session, WHO, operation.id)
-        await platform.until(operation, "succeeded")
+        await ended(platform, operation, "succeeded")
     assert (await platform.now(row)).digest == DIGEST
 
 
@@ -168,7 +177,7 @@ async def test_more_than_a_dataset_may_have_is_refused_while_it_comes(tmp_path: 
         await platform.start(HANDLERS)
         async with open_source(CSV, says_length=False) as source:
             _, operation = await submitted(platform, source_uri=source.url)
-            failed = await platform.until(operation, "failed")
+            failed = await ended(platform, operation, "failed")
     assert failed.error is not None
     assert (failed.error["code"], "PORTSIDE_MAX_DATASET_BYTES" in failed.error["detail"]) == ("too_large", True)
 
@@ -177,7 +186,7 @@ async def test_a_file_below_an_open_folder_is_copied(platform: Platform, tmp_pat
     (tmp_path / "open" / "a b.csv").write_bytes(CSV)
     row, operation = await submitted(platform, source_uri=f"file://{tmp_path}/open/a%20b.csv")
     await platform.start(HANDLERS)
-    await platform.until(operation, "succeeded")
+    await ended(platform, operation, "succeeded")
     assert (await platform.now(row)).digest == DIGEST
 
 
@@ -194,7 +203,7 @@ async def test_nothing_leads_out_of_an_open_folder(platform: Platform, tmp_path:
     os.mkfifo(opened / "pipe")
     _, operation = await submitted(platform, source_uri=f"file://{opened}/{name}")
     await platform.start(HANDLERS)
-    failed = await platform.until(operation, "failed")
+    failed = await ended(platform, operation, "failed")
     assert failed.error is not None
     assert failed.error["code"] == "source_refused"
 
@@ -247,13 +256,13 @@ async def lake(minio: S3Server, tmp_path: Path) -> AsyncIterator[Platform]:
 
 async def test_an_object_is_copied_by_the_installations_keys_where_it_is_open(lake: Platform) -> None:
     row, operation = await submitted(lake, source_uri=f"s3://{BUCKET}/lake/people.csv")
-    await lake.until(operation, "succeeded")
+    await ended(lake, operation, "succeeded")
     assert (await lake.now(row)).digest == DIGEST
 
 
 async def test_what_is_not_open_to_the_installations_keys_is_refused(lake: Platform) -> None:
     _, operation = await submitted(lake, source_uri=f"s3://{BUCKET}/closed/people.csv")
-    failed = await lake.until(operation, "failed")
+    failed = await ended(lake, operation, "failed")
     assert failed.error is not None
     assert failed.error["code"] == "source_forbidden"
 
@@ -265,7 +274,7 @@ async def test_keys_of_its_own_open_an_object_and_are_forgotten_then(lake: Platf
     sealed = lake.resources.vault.seal(json.dumps(said), CREDENTIALS)
     uri = f"s3://{BUCKET}/closed/people.csv"
     row, operation = await submitted(lake, source_uri=uri, credential_sealed=sealed)
-    await lake.until(operation, "succeeded")
+    await ended(lake, operation, "succeeded")
     found = await lake.now(row)
     assert (found.digest, found.credential_sealed) == (DIGEST, None)
 
@@ -275,7 +284,7 @@ async def test_keys_that_do_not_suffice_are_told_without_a_signature(lake: Platf
     sealed = lake.resources.vault.seal(json.dumps(said), CREDENTIALS)
     uri = f"s3://{BUCKET}/closed/people.csv"
     _, operation = await submitted(lake, source_uri=uri, credential_sealed=sealed)
-    failed = await lake.until(operation, "failed")
+    failed = await ended(lake, operation, "failed")
     assert failed.error is not None
     assert (failed.error["code"], failed.error["source_status"]) == ("source_refused", 403)
     assert "Signature" not in json.dumps(failed.error)
@@ -285,7 +294,7 @@ async def test_a_reference_is_described_and_pinned_to_what_is_there(platform: Pl
     await platform.start(HANDLERS)
     async with open_source(CSV) as source:
         row, operation = await submitted(platform, source_uri=source.url, is_reference=True)
-        await platform.until(operation, "succeeded")
+        await ended(platform, operation, "succeeded")
         found = await platform.now(row)
         assert (found.status, found.rows, found.digest, found.size_bytes) == ("ready", 2, None, len(CSV))
         assert found.source_etag == f'"{DIGEST.removeprefix("sha256:")[:8]}"'
@@ -305,7 +314,7 @@ async def test_a_file_is_described_where_it_is_and_pinned_to_its_last_change(
     file.write_bytes(CSV)
     row, operation = await submitted(platform, source_uri=f"file://{file}", is_reference=True)
     await platform.start(HANDLERS)
-    await platform.until(operation, "succeeded")
+    await ended(platform, operation, "succeeded")
     found = await platform.now(row)
     origin = origin_of(f"file://{file}", None, platform.resources)
     await bring(origin, platform.resources, _unheard, found.source_etag)
@@ -321,8 +330,7 @@ async def test_a_large_text_is_described_by_its_beginning(platform: Platform) ->
     async with open_source(content) as source:
         row, operation = await submitted(platform, source_uri=source.url, is_reference=True)
         await wait_for(lambda: len(source.asked) > 0)
-        async with asyncio.timeout(30):
-            await platform.until(operation, "succeeded", "failed")
+        await ended(platform, operation, "succeeded")
     found = await platform.now(row)
     assert (found.rows_are_estimated, found.size_bytes) == (True, len(content))
     assert 39_900 <= (found.rows or 0) <= 40_100

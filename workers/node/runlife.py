@@ -15,12 +15,13 @@ from core.failpoints import failpoint
 from state.ledger import LedgerBroken
 from state.runplacing import ProcessGone
 from storage.local import NO_ROOM
+from workers.lines import LineTooLong
 from workers.node.endings import REFUSED, Ending, describe
 from workers.node.lease import TermOver
 from workers.node.logs import last_lines
 from workers.node.processes import Child, Program, spawn
 from workers.node.rundesk import Desk
-from workers.node.runpipes import LONGEST_LINE, RunPipes
+from workers.node.runpipes import RunPipes
 from workers.node.runreports import BrokenReport, ChunkDone, Finished, GaveUp, Paused, Rows, Started, read_report
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ class RunLife:
         return True
 
     async def _follow(self, child: Child, pipes: RunPipes) -> Verdict | None:
-        reading = asyncio.create_task(self._read(await pipes.reader(), pipes))
+        reading = asyncio.create_task(self._read(pipes))
         try:
             await self._until_ended(child, reading)
             code = await child.ended
@@ -177,9 +178,9 @@ class RunLife:
             asked.cancel()
             child.kill()  # also what it has left behind in its process group
 
-    async def _read(self, reader: asyncio.StreamReader, pipes: RunPipes) -> None:
+    async def _read(self, pipes: RunPipes) -> None:
         """Keep what is reported until the process says no more. Raises what cannot be kept."""
-        while line := await _line_of(reader):
+        while line := await _line_of(pipes):
             if not line.endswith(b"\n"):
                 return  # it died over it
             report = read_report(line)
@@ -247,11 +248,11 @@ class RunLife:
             await asyncio.gather(working, asked, return_exceptions=True)
 
 
-async def _line_of(reader: asyncio.StreamReader) -> bytes:
+async def _line_of(pipes: RunPipes) -> bytes:
     try:
-        return await reader.readline()
-    except ValueError as error:  # it has no end
-        raise BrokenReport(f"a report of more than {LONGEST_LINE} bytes") from error
+        return await pipes.reports.readline()
+    except LineTooLong as error:
+        raise BrokenReport(f"the run's process reports {error}") from error
 
 
 def _failed(problem: Mapping[str, Any]) -> Verdict:

@@ -3,13 +3,12 @@
 A descriptor is closed once and by its owner only: its number is another file's a moment later.
 """
 
-import asyncio
 import json
 import os
 from contextlib import suppress
 from dataclasses import replace
-from io import FileIO
 
+from workers.lines import LineReader
 from workers.node.processes import Program
 
 LONGEST_LINE = 16 * 1024 * 1024  # a report of ten thousand columns has a megabyte
@@ -19,9 +18,9 @@ class RunPipes:
     """Both pipes from their making to the end of the process. A context manager; raises `OSError` where none can be."""
 
     def __init__(self) -> None:
-        self._theirs: list[int] = []
-        self._transport: asyncio.ReadTransport | None = None
-        self._reports, self._acks = _pipe_to_read(self._theirs), -1
+        mine, told = os.pipe()
+        self._theirs, self._acks = [told], -1
+        self.reports = LineReader(mine, LONGEST_LINE)
         try:
             heard, self._acks = os.pipe()
         except OSError:
@@ -33,13 +32,12 @@ class RunPipes:
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Who reads or acknowledges has ended before."""
         self.close_theirs()
         acks, self._acks = self._acks, -1
         if acks >= 0:
             os.close(acks)  # who still lives sees that nobody hears it
-        if self._transport is not None:
-            self._transport.close()
-        self._reports.close()  # where it was not given to the loop yet
+        self.reports.close()
 
     def given_to(self, program: Program) -> Program:
         """The program with its ends of the pipes."""
@@ -52,22 +50,8 @@ class RunPipes:
         while self._theirs:
             os.close(self._theirs.pop())
 
-    async def reader(self) -> asyncio.StreamReader:
-        """The reports; to be asked for once."""
-        reader = asyncio.StreamReader(limit=LONGEST_LINE)
-        loop = asyncio.get_running_loop()
-        protocol = asyncio.StreamReaderProtocol(reader)
-        self._transport, _ = await loop.connect_read_pipe(lambda: protocol, self._reports)
-        return reader
-
     def acknowledge(self, chunk: int) -> None:
         """Tell the process that a chunk is kept. One that has ended need not know."""
         if self._acks >= 0:
             with suppress(BrokenPipeError):
                 os.write(self._acks, json.dumps({"chunk": chunk}).encode() + b"\n")
-
-
-def _pipe_to_read(others: list[int]) -> FileIO:
-    mine, other = os.pipe()
-    others.append(other)
-    return FileIO(mine, "rb")

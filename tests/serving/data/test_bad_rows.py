@@ -45,6 +45,7 @@ def test_what_no_pattern_sees_is_found_by_halving(tmp_path: Path, cells: str, wh
     (chunk,) = chunks(written(tmp_path, text), CSV)
     assert [(bad.row, bad.line) for bad in chunk.bad] == [(617, 619)]
     assert chunk.bad[0].reason, what
+    assert chunk.bad[0].column == {"too large": "a", "not UTF-8": "c", "both": None}[what]
     assert [row["a"] for row in rows([chunk])] == [number for number in range(1000) if number != 617]
 
 
@@ -74,7 +75,7 @@ def test_times_and_truths_are_told_in_words(tmp_path: Path) -> None:
         "t,d,o\n2026-01-01 10:00:00,2026-01-01,true\n2026-13-01 10:00:00,2026-01-01,true\nx,2026-01-01,0\n,y,1\n,,z\n"
     )
     (chunk,) = chunks(written(tmp_path, text), Format("csv", columns=columns))
-    assert [(bad.line, bad.column) for bad in chunk.bad] == [(3, None), (4, "t"), (5, "d"), (6, "o")]
+    assert [(bad.line, bad.column) for bad in chunk.bad] == [(3, "t"), (4, "t"), (5, "d"), (6, "o")]
 
 
 def test_lines_of_json_are_told_likewise(tmp_path: Path) -> None:

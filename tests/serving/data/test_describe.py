@@ -202,3 +202,24 @@ def test_what_is_said_in_no_json_is_an_error_of_usage(tmp_path: Path) -> None:
     assert run(["describe", path, "--format", "{"]).returncode == 2
     assert run(["describe", path, "--format", '{"delimeter": ";"}']).returncode == 2
     assert run(["describe", str(tmp_path / "none")]).returncode == 2
+
+
+def test_a_long_file_is_described_in_little_memory(tmp_path: Path) -> None:
+    lines = "".join(f"{number},{number / 7},word {number % 50}\n" for number in range(50_000)).encode()
+    path = tmp_path / "long.csv.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(b"a,b,c\n")
+        for _ in range(30):  # 45 MB
+            file.write(lines)
+    done = run(["describe", str(path), "--memory-mb", "220"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["rows"] == 1_500_000
+
+
+def test_days_that_are_none_make_a_column_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "PIECE_BYTES", 4096)
+    lines = [f"2026-01-{number % 28 + 1:02},{number}" for number in range(1000)]
+    lines += [f"2026-{number % 12 + 13}-01,{number}" for number in range(1000)]
+    found = told(written(tmp_path, "\n".join(["day,n", *lines])))
+    assert types(found) == {"day": "string", "n": "int64"}
+    assert found["bad_rows"] == 0
