@@ -149,6 +149,12 @@ class Settings(BaseSettings):
         description="Folder for what scripts work in; default in DATA, or, where scripts have users of their own who "
         "cannot reach that, in `/var/tmp`.",
     )
+    script_api: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+",
+        description="Where scripts reach the API, `http://HOST:PORT`; default `public_url`, else the API's address on "
+        "this machine.",
+    )
     script_uids: str = Field(
         "2000000-2000999",
         pattern=r"^(\d{1,10}-\d{1,10})?$",

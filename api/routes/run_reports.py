@@ -10,6 +10,7 @@ from api.dependencies import Context, ContextOf, Reading, WhoAsks
 from api.downloads import BYTES, attachment, send_blob
 from api.file_pages import after_of, token_after
 from api.links import links_for
+from api.mutations import Calling
 from api.routes.runs import RunOf
 from api.routing import PlatformRoute
 from api.run_socket import serve_socket
@@ -33,8 +34,10 @@ class NotYourRun(Forbidden):
 
 
 @router.post(f"{RUN}/reports", operation_id="create_report", responses={200: {"model": KeptShown}})
-async def create_report(context: ContextOf, who: WhoAsks, job: str, run: RunOf, body: ReportCreate) -> Response:
+async def create_report(call: Calling, job: str, run: RunOf, body: ReportCreate) -> Response:
     """Report figures of a running script, or how far it is; `portside.run` does it with one line."""
+    call.refuse_condition()
+    context, who = call.context, call.who
     row = await _find(context, who, job, run)
     if who.run_id is not None and who.run_id != row.id:
         raise NotYourRun(f"the token is that of another run; only run {row.number} of '{row.job_name}' reports here")

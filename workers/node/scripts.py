@@ -83,7 +83,9 @@ class ScriptHouse:
 
 
 def api_address(settings: Settings) -> str:
-    """What a script calls: what clients are told, else what the API in front of us says, else where it should be."""
+    """What a script calls: what was said, else what clients are told, else where the API is here."""
+    if settings.script_api:
+        return settings.script_api.rstrip("/")
     if settings.public_url:
         return settings.public_url.rstrip("/")
     address: Path = settings.data / "address"  # `cli.folder` writes it
