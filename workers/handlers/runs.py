@@ -39,7 +39,6 @@ HOPELESS: Final = (
     "not_reproducible",
     "ledger_broken",
     "source_changed",
-    "environment_failed",
     "script_refused",
     "script_disk_full",
     "scripts_not_isolated",

@@ -38,7 +38,9 @@ class Keeper:
         self._asked_at: float | None = None
         self._pid = 0
         self._kills = 0
-        self._wake, self._rung = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._rung = os.pipe()
+        for end in (self._wake, self._rung):
+            os.set_blocking(end, False)
 
     def run(self) -> Told:
         """Live until nothing of the program is left; what is told of it."""

@@ -27,11 +27,10 @@ from workers.node.lease import Election, EndlessTerm, LeasedTerm, Term, TermOver
 from workers.node.life import Life, Rhythm
 from workers.node.logs import cap, log_path, prune, run_log_path
 from workers.node.metrics import NodeMetrics
-from workers.node.runlife import RunLife
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, batch_scorer
+from workers.node.runs import Life as RunLife
 from workers.node.runs import RunPremises, RunSupervisor
-from workers.node.scriptlife import ScriptLife
 from workers.node.scripts import ScriptHouse
 from workers.node.sockets import open_runtime_folder, remove_folder
 from workers.node.supervisor import Premises, Supervisor
@@ -94,7 +93,7 @@ class Node:
         return self._supervisor.lives if self._supervisor else {}
 
     @property
-    def runs(self) -> Mapping[str, RunLife | ScriptLife]:
+    def runs(self) -> Mapping[str, RunLife]:
         """The processes of runs that are here, by the runs' ids."""
         return self._runs.lives if self._runs else {}
 

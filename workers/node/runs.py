@@ -45,7 +45,7 @@ from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, Beginning, RunPlace, prepare_run
 from workers.node.runprogress import ProgressTeller
 from workers.node.scriptdesk import ScriptDesk
-from workers.node.scriptlife import Background, ScriptLife
+from workers.node.scriptlife import Background, ScriptLife, Stillborn
 from workers.node.scripts import ScriptHouse
 from workers.node.sockets import SHORT_ID, remove_folder
 
@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 AFTER_TROUBLE_S = 1.0
 READ_WITHIN_S = 10.0
 KILL_S = 2.0
+Life = RunLife | ScriptLife | Stillborn
 KEEPERS_S = 5.0  # keepers of a former life end by themselves, after all that they keep
 CARE_S = 60.0  # between two looks for checkpoints that nobody needs
 
@@ -90,14 +91,14 @@ class RunSupervisor:
     def __init__(self, premises: RunPremises, term: Term, wake: asyncio.Event) -> None:
         self._premises, self._term, self._wake = premises, term, wake
         self._database, self._rhythm = premises.database, premises.rhythm
-        self._lives: dict[str, tuple[int, RunLife | ScriptLife]] = {}
+        self._lives: dict[str, tuple[int, Life]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._in_trouble = False
         self._cared_at = 0.0
 
     @property
-    def lives(self) -> Mapping[str, RunLife | ScriptLife]:
+    def lives(self) -> Mapping[str, Life]:
         """The processes by their runs' ids."""
         return {run_id: life for run_id, (_, life) in self._lives.items()}
 
@@ -244,17 +245,19 @@ class RunSupervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _life(self, row: WantedRun, spec: RunSpec, told: Mapping[str, Any], place: RunPlace) -> RunLife | ScriptLife:
+    def _life(self, row: WantedRun, spec: RunSpec, before: Mapping[str, Any], place: RunPlace) -> Life:
         """The process that is to begin under the next epoch."""
         premises, epoch = self._premises, row.epoch + 1
         offices = Offices(self._database, premises.store, self._term, premises.metrics)
-        teller = ProgressTeller(told)
+        teller = ProgressTeller(before)
         desk = Desk(offices, row.run_id, epoch, teller)
         if spec.script is not None:
             background = Background(row.ending, self._term.is_certain)
-            house = premises.scripts
-            there = house.place(row.run_id, place)
-            return ScriptLife(house.stage(), spec, ScriptDesk(desk, row.run_id, epoch), there, background)
+            house, told = premises.scripts, ScriptDesk(desk, row.run_id, epoch)
+            try:
+                return ScriptLife(house.stage(), spec, told, house.place(row.run_id, place), background)
+            except (PlatformError, OSError) as error:
+                return Stillborn(told, place.log_path, error)
         return RunLife(
             desk,
             partial(self._prepare, spec, desk, teller, place),
@@ -270,7 +273,7 @@ class RunSupervisor:
         beginning, premises = Beginning(mark, chunk_rows, await desk.inputs()), self._premises
         return await prepare_run(spec, beginning, place, premises.cache, premises.vault, premises.command)
 
-    async def _keep(self, life: RunLife | ScriptLife, run_id: str, place: RunPlace) -> None:
+    async def _keep(self, life: Life, run_id: str, place: RunPlace) -> None:
         try:
             await life.run()
         except Exception:
@@ -279,7 +282,7 @@ class RunSupervisor:
         self._wake.set()  # first: a folder of many files takes its time, and a pause waits for us
         await asyncio.to_thread(remove_folder, place.folder)
 
-    async def _record(self, run_id: str, epoch: int, life: RunLife | ScriptLife) -> None:
+    async def _record(self, run_id: str, epoch: int, life: Life) -> None:
         """Write how a process ended, unless the run has another one by now."""
         try:
             await life.desk.end(life.ending)

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from core.clock import now_micros
@@ -71,6 +73,26 @@ class Background:
 
     former: Mapping[str, Any] | None
     may_begin: Callable[[], bool]
+
+
+class Stillborn:
+    """A life of a script for which there is no place; its run is told why."""
+
+    def __init__(self, desk: ScriptDesk, log_path: Path, error: PlatformError | OSError) -> None:
+        self.is_over = False
+        self.ending: Verdict | None = None
+        self.log_path, self.desk, self._error = log_path, desk, error
+
+    async def run(self) -> None:
+        """Say why there is none."""
+        refusal = self._error if isinstance(self._error, PlatformError) else ScriptLost(f"no place: {self._error}")
+        self.ending = last_word(refusal)
+        self.is_over = True
+
+    def stop(self) -> None:
+        """There is nothing to end."""
+
+    kill = failed_by_a_bug = stop
 
 
 class ScriptLife:
@@ -170,11 +192,14 @@ class ScriptLife:
     async def _watch_disk(self) -> None:
         """End the script when it has written too much, and keep its log small."""
         most_mb = self._stage.settings.script_disk_mb
+        pause_s = LOOK_S
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s)
             with suppress(OSError):
                 await asyncio.to_thread(cap, self.log_path)
+            began = time.monotonic()
             used = await asyncio.to_thread(measure, self._place.writable, most_mb * MIB)
+            pause_s = max(LOOK_S, 10 * (time.monotonic() - began))  # many files take long, and predictions wait
             if used.size_bytes > most_mb * MIB or used.entries > MOST_ENTRIES:
                 what = f"more than {most_mb} MiB (PORTSIDE_SCRIPT_DISK_MB)"
                 if used.size_bytes <= most_mb * MIB:

@@ -49,6 +49,24 @@ async def test_a_script_reads_reports_and_leaves_files(scripts: Scripts) -> None
     assert (ended.summary["percent"], ended.summary["detail"]) == (60, "writing")
 
 
+async def test_scripts_run_also_without_users_of_their_own(data: Path) -> None:
+    async with open_run_world(data, script_uids="") as opened:
+        scripts = Scripts(opened)
+        run = await scripts.begin("import portside.run\nportside.run.log(a=1)\nprint('here')\n")
+        ended = await opened.until(run, *FINAL)
+        assert ended.status == "succeeded", await scripts.log(run)
+        assert await scripts.reports(run) == [(None, {"a": 1})]
+
+
+async def test_a_script_without_a_place_is_told_why(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    async with open_run_world(data, script_folder=tmp_path / "file") as opened:
+        run = await Scripts(opened).begin("print(1)")
+        ended = await opened.until(run, *FINAL)
+    assert ended.status == "failed"
+    assert "no place" in str(ended.message)
+
+
 async def test_a_script_that_fails_says_its_last_lines(scripts: Scripts) -> None:
     run = await scripts.begin("print('before')\nraise SystemExit('no data today')\n")
     ended = await scripts.runs.until(run, *FINAL)
