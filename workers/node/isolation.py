@@ -7,7 +7,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 OWN_CGROUP: Final = Path("/proc/self/cgroup")
 SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/local/bin/python3")
 CONTROLLERS: Final = ("cpu", "memory", "pids")
+CLEARED_WITHIN_S, PAUSE_S = 5.0, 0.02
 LEAST_WEIGHT: Final = 20  # of 1 to 10,000, where services have 100
 
 
@@ -214,6 +217,31 @@ def _processes_of_ours() -> int:
 
 def _short(data: Path) -> str:
     return hashlib.sha256(os.fsencode(data.absolute())).hexdigest()[:8]
+
+
+def end_left(lodging: Lodging, mark: bytes) -> None:
+    """End what a script left whose keeper was ended: what is in its cgroup, is its user's, or has the mark in the
+    environment that it was started with."""
+    if lodging.cgroup is not None:
+        with suppress(OSError):
+            (lodging.cgroup / "cgroup.kill").write_text("1", "ascii")
+    deadline = time.monotonic() + CLEARED_WITHIN_S
+    while (left := _left(lodging.uid, mark)) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(PAUSE_S)
+
+
+def _left(uid: int | None, mark: bytes) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            if (process / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z":
+                continue
+            if process.stat().st_uid == uid or mark in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 def open_folder(isolation: Isolation, name: str) -> Path:

@@ -50,6 +50,7 @@ class KeptChild:
 
     def __init__(self, child: Child, status_fd: int) -> None:
         self.child, self._status_fd = child, status_fd
+        self.has_told = False
 
     async def end(self) -> End:
         """Wait until nothing of the program is left."""
@@ -59,7 +60,9 @@ class KeptChild:
         finally:
             self.close()
         try:
-            return End(**json.loads(told))
+            end = End(**json.loads(told))
+            self.has_told = True
+            return end
         except (ValueError, TypeError):
             return End(LOST, is_told=False)
 

@@ -252,7 +252,7 @@ class RunSupervisor:
         teller = ProgressTeller(before)
         desk = Desk(offices, row.run_id, epoch, teller)
         if spec.script is not None:
-            background = Background(row.ending, self._term.is_certain)
+            background = Background(row.ending, self._term.is_certain, self._rhythm.run_again_s)
             house, told = premises.scripts, ScriptDesk(desk, row.run_id, epoch)
             try:
                 return ScriptLife(house.stage(), spec, told, house.place(row.run_id, place), background)

@@ -20,7 +20,7 @@ from state.runplacing import ProcessGone
 from state.runspecs import RunSpec
 from storage.local import NO_ROOM
 from workers.node.endings import Ending, describe, with_log
-from workers.node.isolation import Lodging, lodging
+from workers.node.isolation import Lodging, end_left, lodging
 from workers.node.keeping import End, Kept, KeptChild, keep
 from workers.node.lease import TermOver
 from workers.node.logs import cap, last_lines
@@ -37,7 +37,7 @@ TELL_S = 1.0
 KEPT_AT_ONCE = 500  # reports of one transaction
 GATHER_S = 0.1
 CLEARED_S = 15.0  # from the end of its time to nothing left of it
-AGAIN_S, LONGEST_AGAIN_S, MOST_LOST = 0.5, 30.0, 5
+LONGEST_AGAIN_S, MOST_LOST = 30.0, 5
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
 T = TypeVar("T")
 Verdict = Mapping[str, Any]
@@ -73,6 +73,7 @@ class Background:
 
     former: Mapping[str, Any] | None
     may_begin: Callable[[], bool]
+    again_s: float = 0.5  # the pause after a first death
 
 
 class Stillborn:
@@ -155,7 +156,10 @@ class ScriptLife:
             reader.close_theirs()
             failpoint("run_after_spawn")
             await self.desk.name(running.child.identity)
-            return await self._follow(running, await reader.stream())
+            try:
+                return await self._follow(running, await reader.stream())
+            finally:
+                await asyncio.shield(self._mop_up(running, room))
 
     async def _prepare(self, room: Lodging, report_fd: int) -> Kept:
         inputs, checkpoint = await self.desk.inputs()
@@ -184,6 +188,14 @@ class ScriptLife:
             if isinstance(each, Exception):
                 raise each
         return await self._judged(await ending)
+
+    async def _mop_up(self, running: KeptChild, room: Lodging) -> None:
+        """End what is left where the keeper did not say that nothing is."""
+        if running.has_told:
+            return
+        await asyncio.wait({running.child.ended}, timeout=CLEARED_S)
+        running.child.kill()
+        await asyncio.to_thread(end_left, room, os.fsencode(self._place.outputs))
 
     async def _end_when_asked(self, running: KeptChild) -> None:
         await self._asked.wait()
@@ -269,7 +281,7 @@ class ScriptLife:
         message = how.message or how.reason
         if deaths >= MOST_LOST:
             return last_word(ScriptLost(f"{deaths} times in a row; the last time: {message}", reason=how.reason))
-        pause_s = min(LONGEST_AGAIN_S, AGAIN_S * 2 ** max(0, deaths - 1))
+        pause_s = min(LONGEST_AGAIN_S, self._background.again_s * 2 ** max(0, deaths - 1))
         retry_at = now_micros() + round(pause_s * 1_000_000)
         told = {"deaths": deaths, "retry_at": retry_at, "reason": how.reason, "message": message[-2000:]}
         return {"outcome": "lost", **told}

@@ -184,6 +184,25 @@ async def test_what_is_no_report_is_not_kept(scripts: Scripts) -> None:
     assert [values for _, values in await scripts.reports(run)] == [{"a": None}, {"ok": 1}]
 
 
+KILLS = """
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(60)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(60)
+"""
+
+
+async def test_one_that_kills_its_keeper_leaves_nothing_either(data: Path) -> None:
+    async with open_run_world(data, script_uids="") as opened:  # with a user of its own it could not
+        scripts = Scripts(opened)
+        run = await scripts.begin(KILLS, variables={"MARK": MARK})
+        found = await opened.until(run, *FINAL)
+        assert (found.status, found.reason) == ("failed", "run_crashed")
+        assert processes_with(MARK) == []
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give scripts users of their own")
 async def test_one_that_looks_around_sees_nothing_of_the_platform(scripts: Scripts) -> None:
     data = scripts.runs.world.settings.data
