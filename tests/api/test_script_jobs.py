@@ -55,7 +55,7 @@ UNFIT: Sequence[tuple[Mapping[str, object], str, str]] = (
     ({"script": {"source": "1", "entry": "../main.py"}}, "/script/entry", "below the folder"),
     ({"script": {"source": "1", "python": "2.7"}}, "/script/python", "not 2.7"),
     ({"script": {"source": "1", "requirements": ["-r /etc/passwd"]}}, "/script/requirements", "no requirement"),
-    ({"script": {"source": "1", "requirements": ["--index-url https://x"]}}, "/script/requirements", "no requirement"),
+    ({"script": {"source": "1", "requirements": ["--no-index"]}}, "/script/requirements", "no requirement"),
     ({"script": {"source": "1", "requirements": "six @ file:///x"}}, "/script/requirements", "no requirement"),
     ({"script": {"source": "1", "requirements": "git+https://x"}}, "/script/requirements", "no requirement"),
     ({"inputs": {"datasets": {"train": "nothing"}}}, "/inputs/datasets/train", "no dataset is named"),
