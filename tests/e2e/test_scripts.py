@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from websockets.sync.client import connect
 
+from portside import Portside, RunFailed
 from tests.e2e.platform import RunningPlatform, until
 from tests.workers.node.scriptworld import processes_with
 
@@ -129,6 +130,19 @@ def test_a_script_needs_a_token(running: RunningPlatform, client: httpx2.Client)
     assert httpx2.post(f"{running.url}/api/v1/jobs/hello:run").json()["code"] == "script_needs_token"
     assert finished(client, "hello")["status"] == "succeeded"
     assert client.get("/api/v1/jobs/hello/script").text == "print('hello')"
+
+
+def test_the_python_client_runs_scripts_too(running: RunningPlatform, token: str) -> None:
+    with Portside(running.url, token=token) as platform:
+        job = platform.create_script_job("client", "raise SystemExit(3)")
+        assert job.raw["script"]["entry"] == "main.py"
+        with pytest.raises(RunFailed, match="exit code 3"):
+            job.run().wait()
+        done = job.run(script={"source": "import portside.run\nportside.run.log(step=1, loss=0.5)\n"}).wait()
+        reports = done.metrics()["reports"]
+        assert isinstance(reports, list)
+        assert [each["values"] for each in reports] == [{"loss": 0.5}]
+        assert str(done.result()["artifacts"]).endswith("/api/v1/jobs/client/runs/2/artifacts")
 
 
 def test_a_run_is_watched_over_a_websocket(running: RunningPlatform, client: httpx2.Client, token: str) -> None:
