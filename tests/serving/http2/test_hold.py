@@ -1,6 +1,7 @@
 """What a client can hold that stops in the middle, or asks for nothing but padding."""
 
 import asyncio
+import tracemalloc
 
 from serving.engines.base import Columns
 from serving.grpc_server import MOST_WATCHING
@@ -17,6 +18,7 @@ from tests.serving.models import IDENTITY, PythonModel, signature_of
 from tests.serving.protocols.grpc_messages import MESSAGES, infer_request
 
 REQUEST_S, IDLE_S = 30.0, 600.0
+LIVE = "/inference.GRPCInferenceService/ServerLive"
 WATCH = "/grpc.health.v1.Health/Watch"
 PADDING = frame(DATA, PADDED, 1, bytes((255,)) + bytes(255))  # and nothing else
 
@@ -123,3 +125,19 @@ async def test_a_stream_of_small_messages_lets_others_have_their_turn(start: Sta
     for _ in range(many):
         await wire.next(DATA)
     assert (asked, most <= MOST_WAITING) == (many, True)
+
+
+async def test_heads_of_calls_that_differ_are_not_kept_for_as_long_as_a_connection(wire: FrameWire) -> None:
+    async def call(stream_id: int) -> None:
+        wire.send(called(stream_id, b"", LIVE, x_trace=f"{stream_id:04}" + "t" * 1_700))
+        assert await wire.status() == (0, "")
+
+    await call(1)
+    tracemalloc.start()
+    try:
+        for stream_id in range(3, 500, 2):
+            await call(stream_id)
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 300_000
