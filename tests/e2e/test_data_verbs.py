@@ -167,24 +167,32 @@ def test_a_schedule_is_set_shown_paused_and_taken_away(running: RunningPlatform)
     assert verb(running, "jobs", "schedule", "show", "fast").exit_status == 3
 
 
-def test_a_file_is_scored_in_one_step(running: RunningPlatform, tmp_path: Path) -> None:
-    named, other = tmp_path / "named.csv", tmp_path / "other.csv"
-    named.write_text(f"{PLACES}\n5.1,3.5,1.4,0.2\n")
+def test_a_file_is_scored_in_one_step_and_who_watches_sees_how_far_it_is(
+    running: RunningPlatform, tmp_path: Path
+) -> None:
+    other, out = tmp_path / "other.csv", tmp_path / "scored.csv"
     other.write_text("a,b,c,d\n5.1,3.5,1.4,0.2\n")
-    out = tmp_path / "scored.csv"
-    done = verb(running, "score", "iris", str(named), "-o", str(out))
-    assert (done.exit_status, done.out) == (0, f"{out}\n")
-    assert "setosa" in out.read_text()
-    before = data(running, "datasets", "ls", "-o", "name")
-    assert verb(running, "score", "irs", str(named)).exit_status == 3
-    assert data(running, "datasets", "ls", "-o", "name") == before, "nothing was sent for a slip of the pen"
-    refused = verb(running, "score", "iris", str(other))
-    assert (refused.exit_status, "sepal_length" in refused.err) == (1, True)
     maps = [f"--map={place}={column}" for place, column in zip(PLACES.split(","), "abcd", strict=True)]
-    words = ("score", "iris", str(other), *maps, "-o", "-", "-q")
-    command = [sys.executable, "-m", "portside", "--api", running.url, *words]
+    said = at_a_terminal(running, "score", "iris", str(other), *maps, "-o", str(out))
+    assert said.exit_status == 0, said.out
+    assert all(words in said.out for words in (" running ", "of 1 rows", "1 rows scored in ")), said.out
+    scored = out.read_text()
+    assert scored.splitlines()[1].startswith('"setosa",')
+    job = next(name for name in data(running, "jobs", "ls", "-o", "name").split() if name.startswith("other-"))
+    command = [sys.executable, "-m", "portside", "--api", running.url, "runs", "download", job, "-o", "-", "-q"]
     piped = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (piped.stdout.splitlines()[1].split(",")[0], piped.stderr) == ('"setosa"', "")
+    assert (piped.stdout, piped.stderr) == (scored, "")
+
+
+def test_what_cannot_be_scored_is_said_before_anything_is_sent(running: RunningPlatform, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n5.1,3.5\n")
+    before = data(running, "datasets", "ls", "-o", "name")
+    assert verb(running, "score", "irs", str(other)).exit_status == 3
+    assert verb(running, "score", "iris", "nowhere.csv").exit_status == 3
+    assert data(running, "datasets", "ls", "-o", "name") == before
+    refused = verb(running, "score", "iris", str(other), "-o", str(tmp_path / "x.csv"))
+    assert (refused.exit_status, "sepal_length" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize("group", ["datasets", "jobs", "runs"])
@@ -224,13 +232,6 @@ def test_what_is_wrong_is_said_and_told_by_the_exit_status(
     done = verb(running, *words)
     assert (done.exit_status, done.out) == (exit_status, ""), done.err
     assert told in done.err
-
-
-def test_somebody_at_a_terminal_sees_how_far_a_run_is(running: RunningPlatform) -> None:
-    said = at_a_terminal(running, "jobs", "run", "fast")
-    assert said.exit_status == 0, said.out
-    assert " running " in said.out
-    assert "of 2,000 rows" in said.out
 
 
 def test_watching_survives_the_platform_and_ends_with_a_word(running: RunningPlatform) -> None:
