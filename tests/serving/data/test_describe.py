@@ -211,6 +211,14 @@ def test_the_command_prints_a_document_and_reports_its_progress(tmp_path: Path) 
     assert set(json.loads(reports[0])) == {"bytes", "rows"}
 
 
+def test_thousands_of_text_columns_need_no_memory_of_their_own(tmp_path: Path) -> None:
+    lines = [",".join(f"c{place}" for place in range(6000))]
+    lines += [",".join(f"{row}{place}{'x' * 60}" for place in range(6000)) for row in range(6)]
+    done = run(["describe", str(written(tmp_path, "\n".join(lines))), "--memory-mb", "1024"])
+    assert done.returncode == 0, done.stdout[:500]
+    assert len(json.loads(done.stdout)["columns"]) == 6000
+
+
 def test_the_command_refuses_with_a_line_and_a_hint(tmp_path: Path) -> None:
     done = run(["describe", str(written(tmp_path, "a,b\n1,2\n\n4,\x00\n"))])
     assert done.returncode == 65, done.stderr
