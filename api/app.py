@@ -24,6 +24,7 @@ from api.routes import (
     parts,
     predictions,
     replicas,
+    run_reports,
     runs,
     runtimes,
     schedules,
@@ -70,7 +71,7 @@ def _routes() -> FastAPI:
     )
     install(app)
     resources = (models, versions, parts, trials, services, replicas, service_metrics, predictions, snippets, runtimes)
-    data = (datasets, dataset_files, uploads, jobs, runs, scripts, schedules)
+    data = (datasets, dataset_files, uploads, jobs, runs, run_reports, scripts, schedules)
     others = (histories, files, operations, batches, webhooks, deliveries, events, me, tokens, switches, system, health)
     # The routes themselves: what FastAPI makes of an included router is built again at the first request (0.2 s), and
     # asked twice at each.

@@ -65,7 +65,7 @@ class Authenticator:
             if not self._admits_tokenless:
                 raise Unauthenticated("this address needs a token: send 'Authorization: Bearer pst_…'")
             _refuse_strangers(sent)
-            return Who(DEFAULT_TENANT, "local", "admin", request_id)
+            return Who(DEFAULT_TENANT, "local", "admin", request_id, has_token=False)
         scheme, _, token = sent.authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("the Authorization header must be 'Bearer ' and a token")
@@ -73,7 +73,7 @@ class Authenticator:
         grant = self._grants.get(hash_token(token.strip()))
         if grant is None or (grant.expires_at is not None and grant.expires_at <= now_micros()):
             raise Unauthenticated("the token is unknown, expired or revoked; make a new one with POST /api/v1/tokens")
-        return Who(grant.tenant_id, grant.actor, grant.role, request_id)
+        return Who(grant.tenant_id, grant.actor, grant.role, request_id, grant.run_id)
 
     async def admit(self, headers: RawHeaders, request_id: str | None = None) -> Who:
         """The same, looking at the database once more before an unknown token is refused."""

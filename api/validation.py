@@ -11,6 +11,7 @@ from core.errors import FieldProblem, InvalidField, MalformedBody, Rejected, Unk
 
 PARTS = frozenset({"body", "query", "path", "header", "cookie"})
 UNKNOWN = "extra_forbidden"
+TAG = "kind="  # begins what pydantic puts into a place to say which of several bodies it has taken
 Read = TypeVar("Read", bound=BaseModel)
 NO_OBJECT = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
 
@@ -36,7 +37,7 @@ def read_body(document: object, body_model: type[Read]) -> Read:
 
 
 def _problem(error: ErrorDetails, body_model: type[BaseModel] | None) -> FieldProblem:
-    location: Sequence[str | int] = error["loc"]
+    location = [step for step in error["loc"] if not (isinstance(step, str) and step.startswith(TAG))]
     part = str(location[0]) if location and location[0] in PARTS else ""
     path = location[1:] if part else location
     pointer = "".join(f"/{escaped(str(step)[:100])}" for step in path)

@@ -6,8 +6,9 @@ and loses the body of a request that offers to upgrade (as Java's client and `cu
 
 import asyncio
 import json
+import re
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -17,6 +18,7 @@ from core.ids import new_id
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_S: Final = 4.5  # for a head that has begun; the first one begins with the connection
+STREAM: Final = re.compile(rb"/api/v1/jobs/[^/]+/runs/[^/]+/stream")
 LINGER_S: Final = 2.0  # how long a refused request is read on, so that its sender gets to see the refusal
 
 
@@ -126,7 +128,29 @@ class ClientConnection(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 if not self._is_offer:
                     return
+                if self._may_hand_over():
+                    self._hand_over(data[upgrade.args[0] :])
+                    return
                 data = self._without_offer() + data[upgrade.args[0] :]
+
+    def _may_hand_over(self) -> bool:
+        """Whether a WebSocket is offered where there is one; any other offer is ignored."""
+        is_free = self._last is None or self._last.response_complete
+        wanted = (b"upgrade", b"websocket") in [(name, value.lower()) for name, value in self.headers]
+        has_stream = STREAM.fullmatch(self.url.partition(b"?")[0]) is not None
+        return wanted and has_stream and is_free and self.ws_protocol_class is not None
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Let the protocol of WebSockets go on with this connection, from the head of the request on."""
+        self._expect_nothing()
+        self.connections.discard(self)
+        lines = [b"GET %b HTTP/1.1" % self.url, *(b"%b: %b" % header for header in self.headers)]
+        given: dict[str, Any] = {"server_state": self.server_state, "app_state": self.app_state}
+        speaks: Any = self.ws_protocol_class
+        protocol = speaks(config=self.config, **given)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _without_offer(self) -> bytes:
         """The head again, for a fresh parser: an offer may be ignored (RFC 9110, 7.8), its request may not."""

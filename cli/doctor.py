@@ -19,6 +19,7 @@ from cli.versions import ENGINES, UNKNOWN, version_of
 from core.disk import room_at
 from core.settings import Settings
 from state.database import sqlite_version
+from workers.node.isolation import isolation_of
 
 SAFE_SQLITE = (3, 51, 3)
 FREE_BYTES = 1024**3
@@ -56,6 +57,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     if not folder.is_running:
         yield _port(settings)
     yield _space(settings.data)
+    yield _scripts(settings)
 
 
 def _spelling(environment: Mapping[str, str]) -> Finding:
@@ -111,6 +113,17 @@ def _port(settings: Settings) -> Finding:
     except CommandFailed as failed:
         return Finding("port", failed.message, is_fine=False)
     return Finding("port", f"{settings.host}:{settings.port} is free")
+
+
+def _scripts(settings: Settings) -> Finding:
+    """What keeps scripts from us here, and what does not."""
+    found = isolation_of(settings)
+    what = f"{found.python}, {'a user of its own each' if found.has_users else 'our own user'}"
+    if found.controllers:
+        what += f", cgroup limits of {', '.join(sorted(found.controllers))}"
+    if found.fault is not None:
+        return Finding("scripts", what, note=f"they cannot run: {found.fault}")
+    return Finding("scripts", what, note="; ".join(found.gaps))
 
 
 def _space(path: Path) -> Finding:

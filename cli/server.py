@@ -52,7 +52,7 @@ def http_server(
     config = uvicorn.Config(
         Farewell(app),
         http=cast("type[asyncio.Protocol]", connection),
-        ws="none",
+        ws="none" if short is None else "websockets-sansio",
         loop="none",  # the loop is already running
         lifespan="off",
         log_config=None,

@@ -139,6 +139,40 @@ class Settings(BaseSettings):
         gt=0,
         description="Processes of runs that the node has at a time; the others wait. Default: as many as cores.",
     )
+    script_python: Path | None = Field(
+        None,
+        description="Interpreter that scripts' environments are made with; default our own, or, where scripts have "
+        "users of their own who cannot reach that, the system's `python3`.",
+    )
+    script_folder: Path | None = Field(
+        None,
+        description="Folder for what scripts work in; default in DATA, or, where scripts have users of their own who "
+        "cannot reach that, in `/var/tmp`.",
+    )
+    script_api: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+",
+        description="Where scripts reach the API, `http://HOST:PORT`; default `public_url`, else the API's address on "
+        "this machine.",
+    )
+    script_uids: str = Field(
+        "2000000-2000999",
+        pattern=r"^(\d{1,10}-\d{1,10})?$",
+        description="User ids, `FIRST-LAST`, of which each script has one while it runs, where the node is root; "
+        "empty: scripts run as root, which nothing keeps from anything.",
+    )
+    script_cgroup: Path | None = Field(
+        None,
+        description="A cgroup (v2) without processes of its own that is ours to make others in; default the node's, "
+        "where that can be.",
+    )
+    script_processes: int = Field(512, gt=0, description="Processes and threads that one script may have at a time.")
+    script_disk_mb: int = Field(
+        10240, gt=0, description="What one script may write into its folders, MiB; looked at while it runs."
+    )
+    environment_timeout_s: float = Field(
+        900, gt=0, description="Time limit for making the environment of a script's requirements."
+    )
     max_attempts: int = Field(5, gt=0, description="Attempts of an operation before it ends failed.")
 
     allow_private_webhooks: bool | None = Field(
@@ -228,6 +262,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is no range of ports: write FIRST-LAST, both from 1 to 65535")
         return value
 
+    @field_validator("script_uids")
+    @classmethod
+    def _check_uids(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        if value and not 1000 <= int(first) <= int(last) < 2**32 - 2:
+            raise ValueError(f"{value} is no range of user ids: write FIRST-LAST, both from 1000 on")
+        return value
+
     @field_validator("node_host")
     @classmethod
     def _refuse_wildcard(cls, value: str | None) -> str | None:
@@ -239,6 +281,12 @@ class Settings(BaseSettings):
     def port_range(self) -> range:
         """The ports of `service_ports`, from the lowest; empty where services may have none."""
         first, _, last = self.service_ports.partition("-")
+        return range(int(first), int(last) + 1) if last else range(0)
+
+    @property
+    def uid_range(self) -> range:
+        """The user ids of `script_uids`; empty where scripts have none of their own."""
+        first, _, last = self.script_uids.partition("-")
         return range(int(first), int(last) + 1) if last else range(0)
 
     @property

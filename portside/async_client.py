@@ -12,7 +12,7 @@ from portside.async_resources import AsyncModel, AsyncOperation, AsyncPrediction
 from portside.deploying import WAIT_S, Plan, deploy, open_source, upload
 from portside.messages import Json
 from portside.open import open_async
-from portside.running import create_job
+from portside.running import create_job, create_script_job
 from portside.session import TIMEOUT_S, Retries
 from portside.sources import ModelFile
 from portside.waiting import Patience
@@ -90,6 +90,13 @@ class AsyncPortside:
         plan = Plan.make(file, name, model, replicas)
         made = await deploy(self._session, plan, Patience(timeout_s), wait=wait)
         return AsyncService.read(self._session, made.document, _operation_id=made.operation_id)
+
+    async def create_script_job(self, name: str, script: str | Mapping[str, Json], **more: Json) -> AsyncJob:
+        """A job that runs a Python script: its text, or `{"file": "file_…", "entry": "train.py", "requirements": […]}`.
+
+        `more` is what else the API takes: `inputs`, `outputs`, `args`, `env`, `resources`, …
+        """
+        return AsyncJob.read(self._session, await create_script_job(self._session, name, script, more))
 
     async def create_job(self, name: str, model: str, data: str | Mapping[str, Json], **more: Json) -> AsyncJob:
         """A job that scores `data`, a dataset by its name or a URI, with the model each time that it is run.

@@ -15,7 +15,7 @@ from portside.jobs import Job, Run
 from portside.messages import Json
 from portside.open import open_blocking
 from portside.resources import Model, Operation, Prediction, Service, Version
-from portside.running import create_job
+from portside.running import create_job, create_script_job
 from portside.session import TIMEOUT_S, Retries, finish
 from portside.sources import ModelFile
 from portside.waiting import Patience
@@ -92,6 +92,13 @@ class Portside:
         plan = Plan.make(file, name, model, replicas)
         made = finish(deploy(self._session, plan, Patience(timeout_s), wait=wait))
         return Service.read(self._session, made.document, _operation_id=made.operation_id)
+
+    def create_script_job(self, name: str, script: str | Mapping[str, Json], **more: Json) -> Job:
+        """A job that runs a Python script: its text, or `{"file": "file_…", "entry": "train.py", "requirements": […]}`.
+
+        `more` is what else the API takes: `inputs`, `outputs`, `args`, `env`, `resources`, …
+        """
+        return Job.read(self._session, finish(create_script_job(self._session, name, script, more)))
 
     def create_job(self, name: str, model: str, data: str | Mapping[str, Json], **more: Json) -> Job:
         """A job that scores `data`, a dataset by its name or a URI, with the model each time that it is run.

@@ -26,6 +26,15 @@ async def create_job(
     return (await session.send(changing("POST", path_to("jobs"), body))).document
 
 
+async def create_script_job(
+    session: Session, name: str, script: str | Mapping[str, Json], more: Mapping[str, Json]
+) -> Document:
+    """The job that runs a script. Raises what `Session.send` raises."""
+    said = {"source": script} if isinstance(script, str) else dict(script)
+    body = {"name": name, "kind": "script", "script": said, **more}
+    return (await session.send(changing("POST", path_to("jobs"), body))).document
+
+
 async def begin_run(session: Session, job: str, more: Mapping[str, Json]) -> Document:
     """The run that was begun. Raises what `Session.send` raises."""
     said = {**more, "input": input_of(more["input"])} if isinstance(more.get("input"), str) else dict(more)

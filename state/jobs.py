@@ -18,7 +18,7 @@ from state.datasets import check_ready
 from state.datatables import Dataset
 from state.environments import NOTHING, Environment
 from state.history import By, begin
-from state.jobtables import Job, Run
+from state.jobtables import Job, Run, Tick
 from state.operations import Who, record, submit
 from state.queries.datasets import find_dataset
 from state.queries.jobs import find_job, followers_of, live_runs, seek_job
@@ -26,6 +26,7 @@ from state.queries.models import find_model
 from state.queries.versions import find_version
 from state.releases import check_all_know
 from state.running import KNOWN_SINCE, RunSpec, act_on_run, hold_run, input_dataset
+from state.scripting import ScriptNeeds
 from state.tables import Model, Operation, Version
 
 MOST_LIVE = 100  # runs that one transaction ends with their job
@@ -53,6 +54,21 @@ class Needs:
     model: Model
     version: Version
     dataset: Dataset | None
+
+    @property
+    def model_id(self) -> str | None:
+        """What the job holds."""
+        return self.model.id
+
+    @property
+    def dataset_id(self) -> str | None:
+        """What the job holds, where it is one of ours."""
+        return None if self.dataset is None else self.dataset.id
+
+    @property
+    def script_digest(self) -> str | None:
+        """A batch has none."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +130,9 @@ async def read_needs(session: Session, tenant_id: str, spec: RunSpec) -> Needs:
     return Needs(model, version, dataset)
 
 
-async def create_job(session: WriteSession, who: Who, job_id: str, new: NewJob, needs: Needs) -> tuple[Job, Operation]:
+async def create_job(
+    session: WriteSession, who: Who, job_id: str, new: NewJob, needs: Needs | ScriptNeeds
+) -> tuple[Job, Operation]:
     """A job; its environment is bound to `job_id`.
 
     Raises `NameTaken`, `NotFound`, `InvalidField`, `UpgradeUnderWay`.
@@ -135,8 +153,9 @@ async def create_job(session: WriteSession, who: Who, job_id: str, new: NewJob, 
         updated_at=now,
         name=new.name,
         kind=new.kind,
-        model_id=needs.model.id,
-        dataset_id=None if needs.dataset is None else needs.dataset.id,
+        model_id=needs.model_id,
+        dataset_id=needs.dataset_id,
+        script_digest=needs.script_digest,
         spec=dict(new.spec),
         env_sealed=new.environment.sealed,
         env_names=list(new.environment.names),
@@ -163,7 +182,7 @@ async def hold_job(session: WriteSession, who: Who, name: str) -> Job:
 
 
 async def change_job(
-    session: WriteSession, who: Who, job: Job, change: JobChange, needs: Needs | None = None
+    session: WriteSession, who: Who, job: Job, change: JobChange, needs: Needs | ScriptNeeds | None = None
 ) -> Operation:
     """Change a locked job; runs that were begun stay as they are. A spec comes with its `needs`.
 
@@ -171,8 +190,7 @@ async def change_job(
     """
     if change.spec is not None and needs is not None:
         job.spec = dict(change.spec)
-        job.model_id = needs.model.id
-        job.dataset_id = None if needs.dataset is None else needs.dataset.id
+        job.model_id, job.dataset_id, job.script_digest = needs.model_id, needs.dataset_id, needs.script_digest
     if change.environment is not None:
         job.env_sealed, job.env_names = change.environment.sealed, list(change.environment.names)
     if change.names_after:
@@ -203,6 +221,7 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
         )
     live = await live_runs(session, job.id, MOST_LIVE + 1)
     if not live:
+        await _end_waiting(session, job)
         operation = await record(session, who, "job.delete", job)
         by = By(who.actor, operation_id=operation.id)
         await advance(session, job, "delete", by)
@@ -214,6 +233,7 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
     if len(live) > MOST_LIVE:
         raise TooManyRuns(f"job '{job.name}' has more than {MOST_LIVE} runs under way; stop some of them first")
     await check_all_know(session, KNOWN_SINCE, "deleting a job with its runs")
+    await _end_waiting(session, job)
     ends = []
     for each in live:
         run = await hold_run(session, each)
@@ -222,6 +242,12 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
     operation = await submit(session, who, "job.delete", job, runs=ends)
     await advance(session, job, "delete", By(who.actor, operation_id=operation.id))
     return operation
+
+
+async def _end_waiting(session: WriteSession, job: Job) -> None:
+    """No tick of the job has its turn any more."""
+    waiting = update(Tick).where(Tick.job_id == job.id, Tick.outcome == "waiting")
+    await session.execute(waiting.values(outcome="skipped", reason="job_deleted"))
 
 
 async def forget_runs_of(session: WriteSession, job_id: str) -> None:

@@ -23,6 +23,7 @@ class Job(Base, Resource):
     kind: Mapped[str] = mapped_column(String(10))  # batch | script
     model_id: Mapped[str | None] = mapped_column(String(40))  # of a batch
     dataset_id: Mapped[str | None] = mapped_column(String(40))  # that a batch reads, where it is one of ours
+    script_digest: Mapped[str | None] = mapped_column(String(71))  # of a script: its text, or the archive
     spec: Mapped[dict[str, Any]]
     env_sealed: Mapped[str | None] = mapped_column(Text)
     env_names: Mapped[list[Any]]
@@ -39,6 +40,7 @@ class Job(Base, Resource):
         Index("ix_jobs_after", "after_id", sqlite_where=AFTER, postgresql_where=AFTER),
         Index("ix_jobs_model", "model_id"),
         Index("ix_jobs_dataset", "dataset_id"),
+        Index("ix_jobs_script", "script_digest"),
     )
 
 
@@ -58,6 +60,7 @@ class Run(Base, Resource):
     resolved: Mapped[dict[str, Any] | None]  # version, digests, parts: fixed when it first starts
     version_id: Mapped[str | None] = mapped_column(String(40))
     dataset_id: Mapped[str | None] = mapped_column(String(40))
+    script_digest: Mapped[str | None] = mapped_column(String(71))
     env_sealed: Mapped[str | None] = mapped_column(Text)
     env_names: Mapped[list[Any]]
     started_at: Mapped[int | None]
@@ -77,6 +80,7 @@ class Run(Base, Resource):
         Index("ix_runs_dataset", "dataset_id", sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_version", "version_id", sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_unfollowed", "completed_at", sqlite_where=UNFOLLOWED, postgresql_where=UNFOLLOWED),
+        Index("ix_runs_script", "script_digest"),
         Index("ix_runs_gone", "deleted_at", sqlite_where=GONE, postgresql_where=GONE),
     )
 
@@ -101,6 +105,7 @@ class RunProcess(Base):
     began_at: Mapped[int | None]
     seen_at: Mapped[int | None]  # its last sign of life
     progress: Mapped[dict[str, Any] | None]  # rows, rows_total, rows_per_s, percent, detail
+    token_hash: Mapped[str | None] = mapped_column(String(64))  # of what a script calls us with, while it lives
     ended_at: Mapped[int | None]
     ending: Mapped[dict[str, Any] | None]  # {"outcome": finished | failed | left | lost, …} of this generation
     __table_args__ = (Index("ix_run_processes_wanted", "run_id", sqlite_where=WANTED, postgresql_where=WANTED),)
@@ -126,7 +131,7 @@ class RunChunk(Base):
 
 
 class RunReport(Base):
-    """One line that a run reported: metrics, progress or a message, in the order in which they came."""
+    """The metrics that a script reported at once, in the order in which they came."""
 
     __tablename__ = "run_reports"
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
@@ -137,15 +142,16 @@ class RunReport(Base):
 
 
 class RunArtifact(Base):
-    """A file that a script left in its output folder, or its checkpoint folder's newest archive."""
+    """A file of a script's run: one that it reads, one that it left, or its checkpoint folder's newest archive."""
 
     __tablename__ = "run_artifacts"
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
-    path: Mapped[str] = mapped_column(String(500), primary_key=True)
-    role: Mapped[str] = mapped_column(String(20))  # output | checkpoint
+    role: Mapped[str] = mapped_column(String(20), primary_key=True)  # input | output | checkpoint
+    path: Mapped[str] = mapped_column(String(700), primary_key=True)
     digest: Mapped[str] = mapped_column(String(71))
     size_bytes: Mapped[int]
     created_at: Mapped[int]
+    made_id: Mapped[str | None] = mapped_column(String(40))  # the version or the dataset that was made of it
     __table_args__ = (Index("ix_run_artifacts_digest", "digest"),)
 
 

@@ -32,12 +32,18 @@ Target = Model | Version | Service | Dataset | Job | Run | WebhookEndpoint | Tok
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who asks: the tenant it belongs to, how history names it, its role, and the request's id."""
+    """Who asks: the tenant it belongs to, how history names it, its role, and the request's id.
+
+    `run_id` is of a script that asks with its own token; `has_token` is false of a caller of this machine who needs
+    none.
+    """
 
     tenant_id: str
     actor: str
     role: str
     request_id: str | None = None
+    run_id: str | None = None
+    has_token: bool = True
 
 
 async def submit(session: WriteSession, who: Who, kind_name: str, target: Target, **arguments: object) -> Operation:

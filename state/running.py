@@ -63,12 +63,11 @@ async def begin_run(
     if job.status != "active":
         raise NotFound(f"job '{job.name}' is being deleted")
     job.last_number += 1
-    now = now_micros()
-    spec = {**job.spec, **overrides.spec}
+    now, spec = now_micros(), {**job.spec, **overrides.spec}
     environment = overrides.environment or environment_of(job)
     run_id = new_id("run")
     dataset = await input_dataset(session, job.tenant_id, spec)
-    if "uri" in spec["input"]:
+    if "uri" in (spec.get("input") or {}):
         dataset = await _fetched(session, who, job, run_id, spec)
     run = Run(
         id=run_id,
@@ -85,6 +84,7 @@ async def begin_run(
         scheduled_for=scheduled_for,
         spec=spec,
         dataset_id=None if dataset is None else dataset.id,  # from here on nobody deletes it
+        script_digest=(spec.get("script") or {}).get("digest"),
         env_sealed=environment.sealed,
         env_names=list(environment.names),
     )
@@ -150,6 +150,8 @@ async def hold_run(session: WriteSession, run: Run) -> Run:
 async def input_dataset(session: WriteSession, tenant_id: str, spec: RunSpec) -> Dataset | None:
     """The dataset that a spec names, if there is one; nobody deletes it before this transaction ends."""
     name = (spec.get("input") or {}).get("dataset")
+    if name is None and (several := (spec.get("inputs") or {}).get("datasets")):
+        name = next(iter(several.values()))  # of a script: the others are kept by what its run keeps of them
     if name is None:
         return None
     query = select(Dataset).where(

@@ -4,7 +4,7 @@ Two fences: `generation` keeps an older wish out, `epoch`, which counts the star
 one process: a start is a conditional update on a row without one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -108,6 +108,11 @@ async def wanted_runs(session: Session) -> Sequence[WantedRun]:
     return [WantedRun(*row) for row in await session.execute(query)]
 
 
+async def placed_runs(session: Session, ids: Collection[str]) -> set[str]:
+    """Those of these runs that the node knows of: they have not ended, or a moment ago."""
+    return set(await session.scalars(select(RunProcess.run_id).where(RunProcess.run_id.in_(ids))))
+
+
 async def begin_process(session: WriteSession, seen: WantedRun, log_path: str) -> RunSpec | None:
     """Give the run its next epoch and answer what to start; nothing if it is not wanted so any more."""
     same = (
@@ -134,16 +139,25 @@ async def note_progress(session: WriteSession, run_id: str, epoch: int, progress
     await _change(session, run_id, _ours(epoch), {"progress": progress, "seen_at": now_micros()})
 
 
+async def give_token(session: WriteSession, run_id: str, epoch: int, token_hash: str) -> None:
+    """Let the process that is about to start call us with this token, as long as it lives. Raises `ProcessGone`."""
+    same = (RunProcess.epoch == epoch, RunProcess.pid.is_(None), RunProcess.wanted.is_(True))
+    await _change(session, run_id, same, {"token_hash": token_hash})
+    session.tell("changed", "token", run_id)
+
+
 async def end_process(session: WriteSession, run_id: str, epoch: int, ending: Mapping[str, Json] | None) -> None:
     """Say that the process of this epoch is gone, and what it left as its word. Raises `ProcessGone`.
 
     Without a word the former one stands: who was asked to end says nothing of how often others died.
     """
     values: dict[str, Any] = {"pid": None, "process_started": None, "boot_id": None, "ended_at": now_micros()}
+    values["token_hash"] = None
     if ending is not None:
         values["ending"] = dict(ending)
     await _change(session, run_id, (RunProcess.epoch == epoch,), values)
     session.tell("changed", "run_process", run_id)
+    session.tell("changed", "token", run_id)
 
 
 async def hold_process(session: WriteSession, run_id: str, epoch: int) -> RunProcess:

@@ -13,7 +13,8 @@ DEFAULT_CPU = 1.0
 class RunSpec:
     """Everything a target needs for one try of a run. `attempt` counts the tries that its policy allows, from 0.
 
-    `batch` is what is scored, how and with what: digests and no names, so that every process of it does the same.
+    `batch` is what is scored, how and with what: digests and no names, so that every process of it does the same; a
+    `script` is what is run instead.
     """
 
     run_id: str
@@ -29,6 +30,7 @@ class RunSpec:
     memory_mb: int | None
     env_sealed: str | None
     batch: Mapping[str, Any]
+    script: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, object]:
         """As the row keeps it."""
@@ -57,5 +59,6 @@ def run_spec(run: Run, generation: int) -> RunSpec:
         cpu=float(resources.get("cpu") or DEFAULT_CPU),
         memory_mb=resources.get("memory_mb"),
         env_sealed=run.env_sealed,
-        batch=run.resolved,
+        batch=run.resolved if run.kind == "batch" else {},
+        script=run.resolved if run.kind == "script" else None,
     )

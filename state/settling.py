@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, or_, select
 from core.clock import Micros, now_micros
 from core.errors import Json
 from state.advance import lock
+from state.artifacts import forget_inputs
 from state.database import Session, WriteSession
 from state.inputs import let_go
 from state.jobtables import LIVE, Run, RunProcess
@@ -62,8 +63,12 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if not is_final or process.pid is not None:
         return
     if run.summary is None:
-        run.summary = await summary(session, run_id, process.progress or {}, run.running_micros)
+        told = process.progress or {}
+        run.summary = await summary(session, run_id, told, run.running_micros)
+        if run.kind == "script":
+            run.summary |= {name: told[name] for name in ("percent", "detail") if told.get(name) is not None}
     await close_ledger(session, run_id)
+    await forget_inputs(session, run_id)
     await let_go(session, run_id)
     await session.execute(delete(RunProcess).where(RunProcess.run_id == run_id))
     session.tell("changed", "run", run_id)

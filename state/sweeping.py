@@ -14,7 +14,7 @@ from core.ids import id_at
 from state.blobs import insert_blob, overdue
 from state.database import Session, WriteSession
 from state.datatables import Dataset, DatasetFile, DatasetPart, Upload, UploadPart
-from state.jobtables import LIVE, Run, RunArtifact, RunChunk, Tick
+from state.jobtables import LIVE, Job, Run, RunArtifact, RunChunk, Tick
 from state.samples import Sample
 from state.tables import (
     Audit,
@@ -55,9 +55,10 @@ def _data() -> list[ColumnElement[bool]]:
     """Datasets and what runs keep: their rows go when they are deleted, so that a row is a reference."""
     columns = (
         *(Dataset.digest, Dataset.preview_digest, DatasetPart.digest, DatasetFile.digest, UploadPart.digest),
-        *(RunChunk.digest, RunChunk.bad_digest, RunArtifact.digest),
+        *(RunChunk.digest, RunChunk.bad_digest, RunArtifact.digest, Run.script_digest),
     )
-    return [exists().where(column == Blob.digest) for column in columns]
+    of_a_job = exists().where(Job.script_digest == Blob.digest, Job.status != "deleted")
+    return [*(exists().where(column == Blob.digest) for column in columns), of_a_job]
 
 
 async def doom(session: WriteSession, untouched_since: Micros) -> int:

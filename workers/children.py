@@ -86,12 +86,14 @@ async def run_child(
         os.close(read_end)
         read_end = -1
         step_back(process.pid)
+        said = _Said()
         try:
             async with asyncio.timeout(timeout_s):
-                return _end(process, await process.communicate(stdin), timed_out=False)
+                await said.hear(process, stdin)
+                return said.end(await process.wait(), timed_out=False)
         except TimeoutError:
             _kill_group(process.pid)
-            return _end(process, await process.communicate(), timed_out=True)
+            return said.end(await process.wait(), timed_out=True)
         finally:
             if process.returncode is None:
                 _kill_group(process.pid)
@@ -129,11 +131,43 @@ async def _hear_all(reader: LineReader, hear: Hear) -> None:
         await hear(line)
 
 
-def _end(process: asyncio.subprocess.Process, streams: tuple[bytes, bytes], *, timed_out: bool) -> ChildEnd:
-    stdout, stderr = streams
-    assert process.returncode is not None  # communicate() returns after the end
-    errors = stderr[-STDERR_KEPT_BYTES:].decode(errors="replace")
-    return ChildEnd(process.returncode, stdout[:STDOUT_KEPT_BYTES], errors, timed_out)
+class _Said:
+    """What a child prints, as much of it as is kept: one that prints without end must not take our memory."""
+
+    def __init__(self) -> None:
+        self._stdout, self._stderr = bytearray(), bytearray()
+
+    async def hear(self, process: asyncio.subprocess.Process, stdin: bytes) -> None:
+        """Talk to the child until it has closed its ends; it is ended where it prints too much."""
+        await asyncio.gather(_tell(process, stdin), self._hear_stdout(process), self._hear_stderr(process))
+
+    def end(self, exit_code: int, *, timed_out: bool) -> ChildEnd:
+        """How the child ended."""
+        errors = self._stderr[-STDERR_KEPT_BYTES:].decode(errors="replace")
+        return ChildEnd(exit_code, bytes(self._stdout), errors, timed_out)
+
+    async def _hear_stdout(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while piece := await process.stdout.read(STDERR_KEPT_BYTES):
+            if len(self._stdout) + len(piece) > STDOUT_KEPT_BYTES:
+                _kill_group(process.pid)
+                self._stderr += b"\nit printed more than %d MiB\n" % (STDOUT_KEPT_BYTES // 2**20)
+                return
+            self._stdout += piece
+
+    async def _hear_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while piece := await process.stderr.read(STDERR_KEPT_BYTES):
+            self._stderr += piece
+            del self._stderr[: -2 * STDERR_KEPT_BYTES]
+
+
+async def _tell(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, or does not want it
+        process.stdin.write(stdin)
+        await process.stdin.drain()
+    process.stdin.close()
 
 
 def step_back(pid: int) -> None:

@@ -19,9 +19,11 @@ from api.routing import PlatformRoute
 from api.schemas.batch_specs import BatchSpecBody, patched, spec_document, stored_spec
 from api.schemas.environment import check_env
 from api.schemas.history import HistoryPage
-from api.schemas.jobs import JobCreate, JobPage, JobPatch, JobShown, SpecChanges, job_document
+from api.schemas.jobs import AnyJobCreate, JobCreate, JobPage, JobPatch, JobShown, SpecChanges, job_document
 from api.schemas.operations import OperationShown
 from api.schemas.schedules import Scheduled, patched_schedule
+from api.schemas.script_specs import ScriptBody, ScriptSpecBody
+from api.script_jobs import changed_script, put_text, refuse_members, require_token, script_spec
 from api.streams import history_document
 from api.validation import read_body
 from core.clock import now_micros
@@ -32,6 +34,7 @@ from state.database import ReadSession, WriteSession
 from state.environments import NOTHING, Environment, merged_environment, sealed_environment
 from state.jobs import (
     JobChange,
+    Needs,
     NewJob,
     change_job,
     create_job,
@@ -41,12 +44,16 @@ from state.jobs import (
     new_job_id,
 )
 from state.jobtables import Job
+from state.operations import Who
 from state.queries import jobs
 from state.queries.history import list_changes
 from state.queries.lists import View
 from state.running import RunSpec
+from state.schedules import Schedule
+from state.scripting import ScriptNeeds, needs_of_script
 from state.tables import Operation
 from state.ticking import set_schedule
+from storage.base import Stored
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], route_class=PlatformRoute)
 LIST = Listing(
@@ -79,18 +86,20 @@ async def list_jobs(
 
 
 @router.post("", operation_id="create_job", status_code=201, responses={201: SHOWN})
-async def create(call: Calling, body: JobCreate) -> Response:
-    """A job that scores its input with a version of a model. It is checked against both as far as they are known."""
-    spec = checked_spec(body, call.context.settings)
+async def create(call: Calling, body: AnyJobCreate) -> Response:
+    """A job that scores its input with a version of a model, or runs a script; checked as far as what it names is
+    known."""
+    spec = checked_spec(body, call.context.settings) if isinstance(body, JobCreate) else {}
+    text = None if isinstance(body, JobCreate) else await received_text(call, body.script)
     check_env(body.env or {})
     job_id = new_job_id()
     environment = sealed_environment(call.context.vault, job_id, body.env) if body.env else NOTHING
     about = Description(body.display_name, body.description, body.tags or ())
-    new = NewJob(body.name, body.kind, spec, environment, body.after, about)
 
     async def work(session: WriteSession) -> Effect[Operation]:
-        needs = await needs_of(session, call.who.tenant_id, spec, has_data=body.after is None)
-        check_fit(spec, needs)
+        found = spec if isinstance(body, JobCreate) else await script_spec(session, call.who, body, text)
+        new = NewJob(body.name, body.kind, found, environment, body.after, about)
+        needs = await checked_needs(session, call.who, body.kind, found, has_data=body.after is None)
         job, operation = await create_job(session, call.who, job_id, new, needs)
         if body.schedule is not None:
             await set_schedule(session, job, body.schedule.read(now_micros()), paused=body.schedule.paused)
@@ -112,16 +121,16 @@ async def get_job(request: Request, context: ContextOf, session: Reading, who: W
 async def update_job(call: Calling, job: str, body: JobPatch) -> Response:
     """Change a job (merge patch); runs that were begun stay as they are."""
     patch = await sent_patch(call)
+    text = await put_text(call, patch.get("script"))
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
         call.check_if_match(etag(row.edition))
-        spec = changed_spec(row, patch, call.context.settings)
+        spec = await changed_spec(session, call, row, patch, text)
         needs = None
         if spec is not None:
             comes_after = body.after if "after" in patch else row.after_id
-            needs = await needs_of(session, call.who.tenant_id, spec, has_data=comes_after is None)
-            check_fit(spec, needs)
+            needs = await checked_needs(session, call.who, row.kind, spec, has_data=comes_after is None)
         change = JobChange(
             spec,
             changed_environment(call, row, body),
@@ -178,8 +187,34 @@ async def sent_patch(call: Call) -> Mapping[str, Json]:
     return sent if isinstance(sent, dict) else {}
 
 
-def changed_spec(job: Job, patch: Mapping[str, Json], settings: Settings) -> RunSpec | None:
+async def received_text(call: Call, script: ScriptBody) -> Stored | None:
+    """The text of a new script, once it is in the store. Raises `ScriptNeedsToken`."""
+    require_token(call.who)
+    return await put_text(call, script)
+
+
+async def checked_needs(
+    session: WriteSession, who: Who, kind: str, spec: RunSpec, *, has_data: bool = True
+) -> Needs | ScriptNeeds:
+    """What a spec names, found and held; a batch fits it. Raises what `needs_of` and `check_fit` raise."""
+    if kind == "script":
+        return await needs_of_script(session, who.tenant_id, spec, has_data=has_data)
+    needs = await needs_of(session, who.tenant_id, spec, has_data=has_data)
+    check_fit(spec, needs)
+    return needs
+
+
+async def changed_spec(
+    session: WriteSession, call: Call, job: Job, patch: Mapping[str, Json], text: Stored | None
+) -> RunSpec | None:
     """The job's spec with what the patch says of it; nothing where it says nothing. Raises `InvalidField`."""
+    batch, script = BatchSpecBody.model_fields, ScriptSpecBody.model_fields
+    if job.kind == "script":
+        require_token(call.who)
+        refuse_members("script", patch, script, batch)
+        return await changed_script(session, call.who, job, patch, text)
+    refuse_members("batch", patch, batch, script)
+    settings = call.context.settings
     said = {name: value for name, value in patch.items() if name in BatchSpecBody.model_fields}
     if not said:
         return None
@@ -192,7 +227,12 @@ async def change_schedule(session: WriteSession, job: Job, patch: Json) -> None:
         await set_schedule(session, job, None, paused=False)
         return
     body = read_body({"schedule": patched_schedule(job, patch)}, Scheduled).schedule
-    await set_schedule(session, job, body.read(now_micros()), paused=body.paused)
+    schedule = body.read(now_micros())
+    if job.schedule is not None:
+        kept = Schedule.of(job.schedule)
+        if (kept.every_s, kept.start) == (schedule.every_s, schedule.start):  # its ticks stay where they are
+            schedule = replace(schedule, anchor=kept.anchor)
+    await set_schedule(session, job, schedule, paused=body.paused)
 
 
 def changed_environment(call: Call, job: Job, body: SpecChanges) -> Environment | None:

@@ -9,12 +9,11 @@ from starlette.responses import JSONResponse
 
 from api.dependencies import Context, ContextOf, Reading, WhoAsks
 from api.filters import Kind
-from api.fitting import check_fit
 from api.headers import etag
 from api.links import Links, links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
 from api.pages import Listing, listed
-from api.routes.jobs import changed_environment, changed_spec, sent_patch
+from api.routes.jobs import changed_environment, changed_spec, checked_needs, sent_patch
 from api.routes.models import show_nothing
 from api.routes.replicas import Follow, TailBytes, with_first
 from api.routing import PlatformRoute
@@ -32,11 +31,12 @@ from api.schemas.runs import (
     run_metrics_document,
     run_path,
 )
+from api.script_jobs import check_may_run, put_text
 from api.streams import EVENT_STREAM, event_stream, history_document, last_event_id, live
 from core.errors import Conflict
 from state.database import ReadSession, Session, WriteSession
 from state.datatables import Dataset
-from state.jobs import hold_job, needs_of
+from state.jobs import hold_job
 from state.jobtables import Run
 from state.machines import RUN
 from state.operations import Who
@@ -44,6 +44,8 @@ from state.queries import runs
 from state.queries.history import list_changes
 from state.queries.jobs import find_job
 from state.queries.lists import Page, View
+from state.reports import SHOWN as SHOWN_REPORTS
+from state.reports import reports_of
 from state.running import Overrides, Verb, act_on_run, begin_run, delete_run, hold_run
 from state.tables import Operation
 
@@ -201,10 +203,19 @@ async def get_run_result(
 @router.get(
     "/jobs/{job}/runs/{run}/metrics", operation_id="get_run_metrics", responses={200: {"model": RunMetricsShown}}
 )
-async def get_run_metrics(session: Reading, who: WhoAsks, job: str, run: RunOf) -> Response:
-    """A run in figures: rows and how many a second, seconds by stage, processor time and memory."""
-    facts = (await runs.describe_runs(session, [await _find(session, who, job, run)]))[0]
-    return JSONResponse(run_metrics_document(facts))
+async def get_run_metrics(
+    session: Reading,
+    who: WhoAsks,
+    job: str,
+    run: RunOf,
+    after: Annotated[int, Query(ge=0, lt=2**53, description="Reports with a greater `sequence` only.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=SHOWN_REPORTS, description="How many reports at most.")] = SHOWN_REPORTS,
+) -> Response:
+    """A run in figures: rows and how many a second, seconds by stage, processor time and memory; and what a script
+    reported of itself."""
+    row = await _find(session, who, job, run)
+    facts = (await runs.describe_runs(session, [row]))[0]
+    return JSONResponse(run_metrics_document(facts, await reports_of(session, row.id, after, limit)))
 
 
 @router.get(
@@ -254,13 +265,15 @@ async def stream_run_events(request: Request, context: ContextOf, who: WhoAsks, 
 
 async def _begin(call: Call, job: str, body: RunCreate) -> Response:
     patch = await sent_patch(call)
+    text = await put_text(call, patch.get("script"))
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
         call.check_if_match(etag(row.edition))
-        spec = changed_spec(row, patch, call.context.settings) or row.spec
+        check_may_run(call.who, row)
+        spec = await changed_spec(session, call, row, patch, text) or row.spec
         # What it needs may have gone since the job was made: that is told now, not by a run that fails.
-        check_fit(spec, await needs_of(session, call.who.tenant_id, spec))
+        await checked_needs(session, call.who, row.kind, spec)
         changes = {name: value for name, value in spec.items() if value != row.spec.get(name)}
         overrides = Overrides(body.name, changes, changed_environment(call, row, body))
         run, operation = await begin_run(session, call.who, row, "manual", overrides)
@@ -273,6 +286,8 @@ async def _act(call: Call, job: str, run: str, verb: Verb) -> Response:
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_run(session, await _find(session, call.who, job, run))
         call.check_if_match(etag(row.edition))
+        if verb == "resume":
+            check_may_run(call.who, row)
         return Effect(await act_on_run(session, call.who, row, verb), row.id)
 
     return await call.mutate(work, _show(call))

@@ -18,6 +18,7 @@ from api.schemas.schedules import (
     schedule_document,
     tick_document,
 )
+from api.script_jobs import check_may_run
 from core.clock import from_rfc3339, now_micros
 from core.errors import FieldProblem, InvalidField, NotFound
 from state.database import ReadSession, WriteSession
@@ -50,6 +51,7 @@ async def put_schedule(call: Calling, job: str, body: ScheduleBody) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
+        check_may_run(call.who, row)
         call.check_if_match(etag(row.edition))
         await set_schedule(session, row, body.read(now_micros()), paused=body.paused)
         return Effect(await record(session, call.who, "job.schedule", row), row.id)
@@ -63,6 +65,7 @@ async def delete_schedule(call: Calling, job: str) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
+        check_may_run(call.who, row)
         call.check_if_match(etag(row.edition))
         await set_schedule(session, row, None, paused=False)
         return Effect(await record(session, call.who, "job.schedule", row), row.id)
@@ -76,6 +79,7 @@ async def pause(call: Calling, job: str) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
+        check_may_run(call.who, row)
         await pause_schedule(session, row)
         return Effect(await record(session, call.who, "job.pause", row), row.id)
 
@@ -88,6 +92,7 @@ async def resume(call: Calling, job: str) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
+        check_may_run(call.who, row)
         await resume_schedule(session, row)
         return Effect(await record(session, call.who, "job.resume", row), row.id)
 
@@ -104,6 +109,7 @@ async def run_backfill(call: Calling, job: str, body: BackfillBody) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_job(session, call.who, job)
+        check_may_run(call.who, row)
         queued = await backfill(session, call.who, row, start, end, again=body.again)
         return Effect(await record(session, call.who, "job.backfill", row, ticks=len(queued)), row.id)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.batch_scripts import Wanted, script_of
 from api.dependencies import Context, ContextOf, Reading, WhoAsks
-from api.downloads import attachment
+from api.downloads import attachment, send_blob
 from api.links import links_for
 from api.mutations import Calling
 from api.routing import PlatformRoute
@@ -51,8 +51,12 @@ async def get_job_script(
     against: AgainstAsked = None,
     service: ServiceAsked = None,
 ) -> Response:
-    """What a run of this job does as a script, which needs only the model's file, or a service of the platform."""
+    """What a run of this job does as a script, which needs only the model's file, or a service of the platform; a job
+    that runs a script gives that script, or its archive."""
     row = await find_job(session, who.tenant_id, job)
+    if row.kind == "script":
+        kept = row.spec["script"]
+        return await send_blob(request, context, kept["digest"], attachment(row.name, kept["name"]))
     name = row.spec["file_name"] or f"{row.name}.py"
     return await _script(request, context, session, who, Asked(row.name, name, row.spec, against, service))
 

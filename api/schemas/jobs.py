@@ -1,8 +1,9 @@
 """Jobs: what a request may say and how rows are shown."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from api.links import Links
@@ -30,9 +31,12 @@ from api.schemas.batch_specs import (
 from api.schemas.quantities import ModelName, VersionName
 from api.schemas.resource import about
 from api.schemas.schedules import ScheduleBody, SchedulePatch, ScheduleShown, schedule_document
+from api.schemas.script_specs import ScriptSpecBody, script_document
 from api.schemas.services import Absent
+from api.validation import TAG
 from core.errors import Json
 from state.queries.jobs import JobFacts
+from state.running import RunSpec
 
 SCORE: Final[JsonDict] = {
     "model": "churn",
@@ -44,8 +48,11 @@ SCORE: Final[JsonDict] = {
     "on_error": {"policy": "limit", "limit": 100},
     "parallelism": 2,
 }
-# In one place: a script is another kind, with a spec of its own.
 Kind = Annotated[str, Field(pattern=one_of("batch"))]
+ScriptKind = Annotated[str, Field(pattern=one_of("script"))]
+PartOfScript = Annotated[
+    dict[str, Any], Field(description="Of a script: a merge patch (RFC 7396) of what its job has under this name.")
+]
 After = Annotated[Name, Field(description="The job whose success starts a run of this one.")]
 
 
@@ -67,6 +74,43 @@ class JobCreate(BatchSpecBody):
     tags: Tags | None = None
 
 
+class ScriptJobCreate(ScriptSpecBody):
+    """A job: a Python script of yours runs in an environment and under limits of its own, each time that it is run."""
+
+    model_config = shown_as(
+        {"name": "hello", "kind": "script", "script": {"source": "print('hello')"}},
+        {
+            "name": "train-churn",
+            "kind": "script",
+            "script": {"file": "file_01j", "entry": "train.py", "requirements": ["scikit-learn==1.7.2"]},
+            "inputs": {"datasets": {"train": "customers"}},
+            "outputs": {"model.onnx": {"register": {"model": "churn", "alias": "candidate"}}},
+            "resources": {"memory": "2Gi"},
+        },
+    )
+
+    name: Name
+    kind: ScriptKind
+    env: Env | None = None
+    after: After | None = None
+    schedule: ScheduleBody | None = None
+    display_name: DisplayName | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+
+
+def _kind_of(given: object) -> str:
+    kind = given.get("kind") if isinstance(given, Mapping) else getattr(given, "kind", None)
+    return KIND_SCRIPT if kind == "script" else KIND_BATCH
+
+
+# What says the kind stands in no pointer: `api.validation` leaves it out.
+KIND_BATCH, KIND_SCRIPT = f"{TAG}batch", f"{TAG}script"
+AnyJobCreate = Annotated[
+    Annotated[JobCreate, Tag(KIND_BATCH)] | Annotated[ScriptJobCreate, Tag(KIND_SCRIPT)], Discriminator(_kind_of)
+]
+
+
 class SpecChanges(Body):
     """What a job's spec may have otherwise: a merge patch (RFC 7396) of it."""
 
@@ -84,6 +128,9 @@ class SpecChanges(Body):
     file_name: FileName | None = None
     timeout_s: TimeoutS | None = None
     env: EnvChanges | None = None
+    script: PartOfScript | Absent = None
+    inputs: PartOfScript | None = None
+    outputs: PartOfScript | None = None
 
 
 class JobPatch(SpecChanges):
@@ -153,19 +200,38 @@ class RetriesShown(BaseModel):
     backoff_s: int
 
 
-class SpecShown(BaseModel):
-    """What a run of a batch goes by."""
+class ScriptShown(BaseModel):
+    """A script: its bytes by their digest (`GET …/jobs/{job}/script` has them), what is started, what is installed."""
 
-    model: str
-    version: str
+    digest: str
+    entry: str
+    requirements: str | None
+    python: str | None
+
+
+class ScriptInputsShown(BaseModel):
+    """What a script reads, by its names."""
+
+    datasets: dict[str, str]
+    models: dict[str, str]
+
+
+class SpecShown(BaseModel):
+    """What a run of a batch goes by, or one of a script: what the other kind has is null."""
+
+    model: str | None
+    version: str | None
     part: str | None
-    input: dict[str, Any]
-    output: OutputShown
+    input: dict[str, Any] | None
+    output: OutputShown | None
     mapping: dict[str, Any] | None
-    pass_through: list[str] | str
-    on_error: OnErrorShown
+    pass_through: list[str] | str | None
+    on_error: OnErrorShown | None
     chunk_rows: int | None
-    parallelism: int
+    parallelism: int | None
+    script: ScriptShown | None
+    inputs: ScriptInputsShown | None
+    outputs: dict[str, dict[str, Any]] | None
     resources: RunResourcesShown
     args: list[str]
     file_name: str | None
@@ -208,6 +274,12 @@ class JobPage(BaseModel):
     total: int | None = None
 
 
+def shown_spec(stored: RunSpec) -> dict[str, Json]:
+    """The spec of a batch or of a script as it is shown."""
+    document = script_document(stored) if "script" in stored else spec_document(stored)
+    return {**dict.fromkeys(SpecShown.model_fields), **document}
+
+
 def job_document(facts: JobFacts, links: Links) -> dict[str, Json]:
     """The job object."""
     row = facts.row
@@ -221,8 +293,8 @@ def job_document(facts: JobFacts, links: Links) -> dict[str, Json]:
         "name": row.name,
         "kind": row.kind,
         **about(row),
-        **spec_document(row.spec),
-        "model": facts.model or row.spec["model"],
+        **shown_spec(row.spec),
+        "model": facts.model or row.spec.get("model"),
         "env_names": list(row.env_names),
         "after": facts.after,
         "schedule": schedule_document(row),

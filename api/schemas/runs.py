@@ -1,21 +1,21 @@
 """Runs: how rows are shown, how far one is, what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from api.links import Links
 from api.schemas.base import Instant
-from api.schemas.batch_specs import spec_document
 from api.schemas.datasets import DatasetShown, dataset_document
-from api.schemas.jobs import SpecShown
+from api.schemas.jobs import SpecShown, shown_spec
 from api.schemas.resource import about
+from api.schemas.run_reports import ReportShown, report_document
 from core.clock import now_micros
 from core.errors import Json
 from state.datatables import Dataset
 from state.documents import instant
-from state.jobtables import Run
+from state.jobtables import Run, RunReport
 from state.queries.runs import RunFacts
 
 COUNTED = ("rows_in", "rows_out", "bad")
@@ -76,6 +76,7 @@ class RunShown(BaseModel):
     completed_at: Instant | None
     duration_s: float
     progress: ProgressShown
+    seen_at: Instant | None = Field(description="The last sign of life of its process, while there is one.")
     rows_in: int
     rows_out: int
     bad: int
@@ -101,6 +102,15 @@ class RunPage(BaseModel):
     total: int | None = None
 
 
+class RegisteredShown(BaseModel):
+    """A file of a script that became a version of a model."""
+
+    path: str
+    model: str
+    version: str
+    url: str
+
+
 class ResultShown(BaseModel):
     """What came of a run; `urls` of a dataset are its rows and its preview. One that was deleted since is null."""
 
@@ -111,6 +121,8 @@ class ResultShown(BaseModel):
     bad: int
     output: DatasetShown | None
     bad_rows: DatasetShown | None
+    registered: list[RegisteredShown] = Field(description="Of a script: versions that were made of its files.")
+    artifacts: str | None = Field(description="Of a script: where the files are listed that it left.")
     error: dict[str, Any] | None
 
 
@@ -138,12 +150,14 @@ class RunMetricsShown(BaseModel):
     cpu_s: float | None
     memory_bytes: int | None
     retries: int
+    reports: list[ReportShown] = Field(description="Of a script: what it reported, from behind `after` on.")
 
 
 def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
     """The run object."""
     row = facts.row
     path = run_path(row)
+    read = row.spec.get("input") or {}
     shown = about(row)
     for name in ("display_name", "description", "tags"):
         del shown[name]
@@ -160,17 +174,18 @@ def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
         "completed_at": instant(row.completed_at),
         "duration_s": _duration_s(row),
         "progress": _progress(facts),
+        "seen_at": instant(facts.seen_at),
         **_counts(facts),
         "model": facts.model,
         "version": facts.version,
-        "input": facts.input or row.spec["input"].get("dataset") or row.spec["input"].get("uri"),
+        "input": facts.input or read.get("dataset") or read.get("uri"),
         "output": _made(facts.output, links),
         "bad_rows": _made(facts.bad_rows, links),
         "error": _error(row),
         "retries": row.retries,
         "env_names": list(row.env_names),
         "args": row.spec["args"],
-        "spec": spec_document(row.spec),
+        "spec": shown_spec(row.spec),
         "urls": _urls(links.to(path)),
         "operation": links.operation(facts.operation.id) if facts.operation else None,
     }
@@ -190,11 +205,13 @@ def result_document(facts: RunFacts, output: Dataset | None, bad_rows: Dataset |
         **_counts(facts),
         "output": _result(output, links),
         "bad_rows": _result(bad_rows, links),
+        "registered": _registered(row, links),
+        "artifacts": links.to(f"{run_path(row)}/artifacts") if row.kind == "script" else None,
         "error": _error(row),
     }
 
 
-def run_metrics_document(facts: RunFacts) -> dict[str, Json]:
+def run_metrics_document(facts: RunFacts, reports: Sequence[RunReport] = ()) -> dict[str, Json]:
     """A run in figures, at its end from its summary, before from what its process tells."""
     row, told = facts.row, _told(facts)
     seconds = told.get("seconds") or {}
@@ -211,6 +228,7 @@ def run_metrics_document(facts: RunFacts) -> dict[str, Json]:
         "cpu_s": told.get("cpu_s"),
         "memory_bytes": told.get("memory_bytes"),
         "retries": row.retries,
+        "reports": [report_document(each) for each in reports],
     }
 
 
@@ -234,6 +252,8 @@ def _progress(facts: RunFacts) -> dict[str, Json]:
         total = rows
     rate: float | None = told.get("rows_per_s")
     percent = round(min(100.0, 100 * rows / total), 1) if total else None
+    if row.kind == "script":
+        percent, total = told.get("percent"), None
     eta_s = round(max(0, total - rows) / rate, 1) if total and rate and row.status == "running" else None
     waits_for = facts.operation.waiting_for if facts.operation is not None and not rows else None
     return {
@@ -265,6 +285,11 @@ def _made(name: str | None, links: Links) -> dict[str, Json] | None:
 
 def _result(row: Dataset | None, links: Links) -> dict[str, Json] | None:
     return None if row is None or row.status == "deleted" else dataset_document(row, links)
+
+
+def _registered(row: Run, links: Links) -> list[dict[str, Json]]:
+    made = (row.summary or {}).get("registered") or ()
+    return [{**each, "url": links.to(f"/api/v1/models/{each['model']}/versions/{each['version']}")} for each in made]
 
 
 def _urls(where: str) -> dict[str, Json]:

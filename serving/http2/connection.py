@@ -114,6 +114,8 @@ class Connection(Streams, asyncio.Protocol):
             stream.received(payload)
         elif not is_end:
             self._lose_patience()
+            if size:  # padding alone, which nobody holds
+                self.grant(stream, size)
         return self._end(stream) if is_end else None
 
     def _on_headers(self, flags: int, stream_id: int, block: bytes) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from core.clock import Micros
 from core.errors import NotFound
 from state.database import Session
 from state.datatables import Dataset
@@ -55,6 +56,7 @@ class RunFacts:
     progress: Mapping[str, Any] | None
     tally: Tally | None
     operation: UnderWay | None
+    seen_at: Micros | None = None
 
 
 async def find_run(session: Session, job: Job, given: str) -> Run:
@@ -94,8 +96,11 @@ async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]
     under_way = [run.id for run in runs if run.status not in RUN.final]
     datasets = await _datasets(session, runs)
     versions = await _versions(session, [run.version_id for run in runs if run.version_id])
-    processes = select(RunProcess.run_id, RunProcess.progress).where(among_ids(session, RunProcess.run_id, ids))
-    progress: dict[str, Mapping[str, Any] | None] = dict((await session.execute(processes)).all())
+    columns = (RunProcess.run_id, RunProcess.progress, RunProcess.seen_at)
+    processes = select(*columns).where(among_ids(session, RunProcess.run_id, ids))
+    told: dict[str, tuple[Mapping[str, Any] | None, Micros | None]] = {
+        run_id: (progress, seen_at) for run_id, progress, seen_at in await session.execute(processes)
+    }
     tallies = await _tallies(session, under_way)
     busy = select(Operation.target_id, Operation.id, Operation.waiting_for).where(
         among_ids(session, Operation.target_id, under_way), Operation.status.in_(["queued", "running"])
@@ -108,8 +113,9 @@ async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]
         read, made, bad = (
             datasets.get(id or "", (None, None)) for id in (run.dataset_id, run.output_id, run.bad_rows_id)
         )
-        far, tally, holder = progress.get(run.id), tallies.get(run.id), holders.get(run.id)
-        facts.append(RunFacts(run, model, version, *read, made[0], bad[0], far, tally, holder))
+        far, seen_at = told.get(run.id, (None, None))
+        tally, holder = tallies.get(run.id), holders.get(run.id)
+        facts.append(RunFacts(run, model, version, *read, made[0], bad[0], far, tally, holder, seen_at))
     return facts
 
 

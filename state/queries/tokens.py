@@ -9,10 +9,13 @@ from core.clock import Micros, now_micros
 from core.errors import NotFound
 from core.ids import new_id
 from state.database import Session, WriteSession
+from state.jobtables import LIVE, Run, RunProcess
 from state.operations import Who
 from state.queries.lists import Page, View, page
 from state.queries.rows import nowhere
 from state.tables import Token, User
+
+SCRIPT_ROLE = "member"  # of a script's token, whoever began its run
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,19 @@ class Grant:
     actor: str
     role: str
     expires_at: Micros | None
+    run_id: str | None = None  # of the script that has it, and whose life it ends with
 
 
 async def grants(session: Session) -> Mapping[str, Grant]:
-    """Every token that is not revoked, by its hash."""
+    """Every token that is not revoked, by its hash, and those of the scripts that run now."""
     query = select(Token.hash, Token.tenant_id, User.name, User.role, Token.expires_at).join(User)
     rows = await session.execute(query.where(Token.revoked_at.is_(None)))
-    return {row.hash: Grant(row.tenant_id, row.name, row.role, row.expires_at) for row in rows}
+    found = {row.hash: Grant(row.tenant_id, row.name, row.role, row.expires_at) for row in rows}
+    scripts = select(RunProcess.token_hash, RunProcess.tenant_id, Run.job_name, Run.number, Run.id)
+    living = scripts.join(Run, Run.id == RunProcess.run_id).where(RunProcess.token_hash.is_not(None), LIVE)
+    for token_hash, tenant_id, job, number, run_id in await session.execute(living):
+        found[token_hash] = Grant(tenant_id, f"run:{job}/{number}", SCRIPT_ROLE, None, run_id)
+    return found
 
 
 async def user_of(session: Session, who: Who) -> User:

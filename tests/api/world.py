@@ -101,7 +101,8 @@ BODIES: Mapping[str, object] = {
 }
 
 
-UNCHANGING = ("render_script",)  # they only answer, with what is too much for a query
+# They only answer, with what is too much for a query; a report is a measurement, and repeated as one.
+UNCHANGING = ("render_script", "create_report")
 
 
 @cache

@@ -35,6 +35,7 @@ GUIDES = [
         "upload-from-a-url.md",
         "run-batch-jobs.md",
         "use-datasets.md",
+        "script-jobs.md",
     )
 ]
 PYTHON_CLIENT = ROOT / "docs/how-to/use-the-python-client.md"
@@ -52,6 +53,8 @@ OTHER_VARIABLES = frozenset(
     {"PORTSIDE_API", "PORTSIDE_TOKEN", "PORTSIDE_JAVA_HOME"}
     | {"PORTSIDE_SERVICE", "PORTSIDE_MODEL", "PORTSIDE_VERSION", "PORTSIDE_REPLICA", "PORTSIDE_CONFIG_DIR"}
     | {"PORTSIDE_NATIVE", "PORTSIDE_MAX_BATCH", "PORTSIDE_ACCESS_LOG", "PORTSIDE_SAMPLE_PAYLOADS"}
+    | {"PORTSIDE_JOB", "PORTSIDE_RUN", "PORTSIDE_SCHEDULED_FOR", "PORTSIDE_INPUTS", "PORTSIDE_MODELS"}
+    | {"PORTSIDE_OUTPUTS", "PORTSIDE_CHECKPOINT", "PORTSIDE_REPORT_FD"}  # of scripts
     | {"PORTSIDE_BATCH_KILLS", "PORTSIDE_BATCH_SEED"}  # of a test
 )
 PAGE_S = 120.0

@@ -85,6 +85,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Divided]:
         redis = RedisServer.start(folder / "redis")
         ending.callback(redis.stop)
         settings = {
+            "PORTSIDE_SCRIPT_API": f"http://127.0.0.1:{port}",
             "PORTSIDE_DATABASE_URL": postgres.url,
             "PORTSIDE_BROKER_URL": redis.url,
             "PORTSIDE_ARTIFACTS_URL": f"file://{folder / 'artifacts'}",
@@ -159,6 +160,26 @@ def test_a_killed_node_leaves_nothing_behind_and_the_next_one_serves_again(divid
     until(lambda: True if divided.predict() == 200 else None, 5, "serving again")
     until(lambda: True if len(divided.replicas()) == 2 else None, 5, "the second replica")
     assert not old & {replica["id"] for replica in divided.replicas()}
+
+
+def test_a_script_is_let_in_by_an_api_in_another_process(divided: Divided) -> None:
+    text = """
+import json, os, urllib.request
+import portside.run
+del os.environ["PORTSIDE_REPORT_FD"]  # so that it goes to the API
+portside.run.log(step=1, loss=0.5)
+(portside.run.outputs / "told.txt").write_text("told")
+"""
+    token = divided.client.post("/api/v1/tokens", json={"name": "scripts"}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    spec = {"name": "told", "kind": "script", "script": {"source": text}}
+    assert divided.client.post("/api/v1/jobs", json=spec, headers=headers).status_code == 201
+    run = divided.client.post("/api/v1/jobs/told:run", headers={**headers, **WAIT}).json()
+    log = divided.client.get("/api/v1/jobs/told/runs/1/logs", headers=headers).text
+    assert run["status"] == "succeeded", (run, log)
+    told = divided.client.get("/api/v1/jobs/told/runs/1/metrics", headers=headers).json()["reports"]
+    assert [each["values"] for each in told] == [{"loss": 0.5}], log
+    assert divided.client.get("/api/v1/jobs/told/runs/1/artifacts/told.txt", headers=headers).text == "told"
 
 
 def test_a_node_that_is_asked_to_stop_ends_its_replicas_in_order(divided: Divided) -> None:

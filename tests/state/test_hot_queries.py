@@ -81,6 +81,10 @@ HOT = {
         "ix_jobs_list",
     ),
     "the jobs of a model": ("SELECT name FROM jobs WHERE model_id = 'mdl_7' AND status <> 'deleted'", "ix_jobs_model"),
+    "the jobs of a script": (
+        "SELECT 1 FROM jobs WHERE script_digest = 'sha256:7' AND status <> 'deleted'",
+        "ix_jobs_script",
+    ),
     "the jobs that follow one": (
         "SELECT name FROM jobs WHERE after_id = 'job_7' AND status <> 'deleted'",
         "ix_jobs_after",
@@ -188,9 +192,10 @@ FILL = [
     "SELECT 'upl_' || n, 1, 'sha256:' || n, 1 FROM numbers",
     "INSERT INTO samples (id, tenant_id, created_at, service_id, replica_id, requests, errors, refused) "
     "SELECT 'smp_' || n, 't', n, 'svc_' || (n % 90), 'rep_' || n, 1, 0, 0 FROM numbers",
-    f"INSERT INTO jobs ({RESOURCE}, name, kind, model_id, spec, env_names, last_number, after_id, schedule_paused) "
+    f"INSERT INTO jobs ({RESOURCE}, name, kind, model_id, spec, env_names, last_number, after_id, schedule_paused, "
+    "script_digest) "
     "SELECT 'job_' || n, 't', n, '[]', 1, 1, 'active', 0, 1, 0, 'j' || n, 'batch', 'mdl_' || n, '{}', '[]', 1, "
-    "'job_' || (n - 1), false FROM numbers",
+    "'job_' || (n - 1), false, 'sha256:' || n FROM numbers",
     f"INSERT INTO runs ({RESOURCE}, job_id, job_name, number, name, kind, trigger, retries, spec, env_names, "
     "running_micros, completed_at, followed_at, deleted_at, version_id) "
     f"SELECT 'run_' || n, 't', n, '[]', 1, 1, {_status('queued', 'running', 'succeeded')}, 0, 1, 0, "

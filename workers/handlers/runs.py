@@ -16,12 +16,14 @@ from state.placements import StaleGeneration
 from state.resolving import InputElsewhere, InputUnderWay, resolve
 from state.runplacing import SeenRun
 from state.runspecs import run_spec
+from state.scripting import pin_script
 from state.settling import stretch
 from state.tables import Operation
 from workers.handlers.runinput import fetch_input
 from workers.outcomes import Canceled, Done, Failed, Outcome, Progress, Wait
 from workers.resources import Held, Resources
 from workers.runoutput import publish
+from workers.scriptoutput import finish_script
 
 # The watcher wakes us when its process changes; this is for a lost signal. Each look leaves two rows of history.
 SOONEST_S, LATEST_S = 1.0, 15.0
@@ -37,6 +39,9 @@ HOPELESS: Final = (
     "not_reproducible",
     "ledger_broken",
     "source_changed",
+    "script_refused",
+    "script_disk_full",
+    "scripts_not_isolated",
 )
 
 
@@ -105,7 +110,7 @@ async def _begin(held: Held, resources: Resources) -> Run:
         work = await lock_held(session, held.claim, held.row)
         run = work.target
         assert isinstance(run, Run)
-        await resolve(session, run)
+        await (pin_script if run.kind == "script" else resolve)(session, run)
         now = now_micros()
         run.started_at, run.resumed_at = run.started_at or now, run.resumed_at or now
         run.edition += 1
@@ -133,20 +138,31 @@ async def _end_late(held: Held, resources: Resources, run: Run) -> Outcome:
 
 
 def _under_way(run: Run, seen: SeenRun) -> Outcome:
-    words = _words(seen)
+    words = _words(run, seen) if run.kind == "batch" else _script_words(seen)
     pause_s = min(LATEST_S, max(SOONEST_S, _ran_s(run) / 10), max(0.05, _left_s(run)))
-    stage = "scoring" if seen.pid is not None else "waiting"
+    stage = ("scoring" if run.kind == "batch" else "running") if seen.pid is not None else "waiting"
     return Wait(timedelta(seconds=pause_s), words, Progress(_percent(seen.progress), stage, words))
 
 
-def _words(seen: SeenRun) -> str:
-    rows, total = int(seen.progress.get("rows") or 0), seen.progress.get("rows_total")
+def _words(run: Run, seen: SeenRun) -> str:
+    pinned: Mapping[str, Any] = (run.resolved or {}).get("input") or {}
+    rows, total = int(seen.progress.get("rows") or 0), seen.progress.get("rows_total") or pinned.get("rows")
     done = f"{rows:,} of {total:,} rows" if total is not None else f"{rows:,} rows"
     if seen.pid is not None:
         return done
     if seen.said:
         return f"{done}; its process ended ({seen.said.splitlines()[0]}), another one will go on"[:500]
     return f"{done}; it waits for its process"
+
+
+def _script_words(seen: SeenRun) -> str:
+    percent, detail = seen.progress.get("percent"), seen.progress.get("detail")
+    told = ": ".join(each for each in (f"{percent:g} %" if percent is not None else "", detail or "") if each)
+    if seen.pid is not None:
+        return told or "it runs"
+    if seen.said:
+        return f"its process was lost ({seen.said.splitlines()[0]}), another one is started"[:500]
+    return "it waits for its process, or its environment is being made"
 
 
 def _percent(progress: Mapping[str, Any]) -> int:
@@ -156,6 +172,8 @@ def _percent(progress: Mapping[str, Any]) -> int:
 
 async def _finish(held: Held, resources: Resources, run: Run, seen: SeenRun) -> Outcome:
     failpoint("run_before_publish")
+    if run.kind == "script":
+        return await finish_script(held, resources, run, seen.progress)
     published = await publish(held, resources, run, seen.progress)
     failpoint("run_after_publish")
     now = now_micros()

@@ -27,10 +27,11 @@ from workers.node.lease import Election, EndlessTerm, LeasedTerm, Term, TermOver
 from workers.node.life import Life, Rhythm
 from workers.node.logs import cap, log_path, prune, run_log_path
 from workers.node.metrics import NodeMetrics
-from workers.node.runlife import RunLife
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, batch_scorer
+from workers.node.runs import Life as RunLife
 from workers.node.runs import RunPremises, RunSupervisor
+from workers.node.scripts import ScriptHouse
 from workers.node.sockets import open_runtime_folder, remove_folder
 from workers.node.supervisor import Premises, Supervisor
 from workers.node.usage import UsageMeter
@@ -186,6 +187,7 @@ class Node:
             self._scratch.path if self._scratch else Path(),
             self._parent_pipe[0],
             self._run_metrics,
+            ScriptHouse(self._settings, self._cache, self._vault, self._parent_pipe[0]),
         )
 
     async def _serve(self) -> None:

@@ -101,6 +101,20 @@ class Desk:
         failpoint("run_before_end")
         await self._written(lambda session: end_process(session, self._run_id, self._epoch, ending))
 
+    @property
+    def database(self) -> Database:
+        """Where rows are."""
+        return self._offices.database
+
+    @property
+    def store(self) -> ArtifactStore:
+        """Where bytes are."""
+        return self._offices.store
+
+    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """One fenced transaction, again while the database is away. Raises what it raises, `TermOver`."""
+        return await self._insist(lambda: self._written(work))
+
     async def _keep(self, report: ChunkDone, folder: Path) -> None:
         failpoint("chunk_before_store")
         output = await self._stored(folder / report.file)

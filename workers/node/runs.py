@@ -8,11 +8,13 @@ start: the rows still want them.
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import cpu_count
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
 
 from core.clock import now_micros
 from core.errors import DatabaseBusy, PlatformError
@@ -20,25 +22,41 @@ from core.logs import log_context
 from core.secrets import Vault
 from core.settings import Settings
 from state.database import Database
-from state.runplacing import ProcessGone, WantedRun, begin_process, end_process, retry_at, see_run, wanted_runs
+from state.runplacing import (
+    ProcessGone,
+    WantedRun,
+    begin_process,
+    end_process,
+    placed_runs,
+    retry_at,
+    see_run,
+    wanted_runs,
+)
 from state.runspecs import RunSpec
 from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
+from workers.node.keeping import is_keeper
 from workers.node.lease import Term, TermOver
 from workers.node.life import Rhythm
 from workers.node.logs import run_log_path
-from workers.node.processes import Identity, Program, sweep
+from workers.node.processes import Identity, Program, start_time, sweep
 from workers.node.rundesk import Desk, Offices
 from workers.node.runlife import GRACE_S, Circumstances, RunLife
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, Beginning, RunPlace, prepare_run
 from workers.node.runprogress import ProgressTeller
+from workers.node.scriptdesk import ScriptDesk
+from workers.node.scriptlife import Background, ScriptLife, Stillborn
+from workers.node.scripts import ScriptHouse
 from workers.node.sockets import SHORT_ID, remove_folder
 
 log = logging.getLogger(__name__)
 AFTER_TROUBLE_S, AFTER_BUG_S = 1.0, 10.0
 READ_WITHIN_S = 10.0
 KILL_S = 2.0
+Life = RunLife | ScriptLife | Stillborn
+KEEPERS_S = 5.0  # keepers of a former life end by themselves, after all that they keep
+CARE_S = 60.0  # between two looks for checkpoints that nobody needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,7 @@ class RunPremises:
     scratch: Path
     parent_fd: int
     metrics: RunMetrics
+    scripts: ScriptHouse
 
     @property
     def at_once(self) -> int:
@@ -73,14 +92,15 @@ class RunSupervisor:
     def __init__(self, premises: RunPremises, term: Term, wake: asyncio.Event) -> None:
         self._premises, self._term, self._wake = premises, term, wake
         self._database, self._rhythm = premises.database, premises.rhythm
-        self._lives: dict[str, tuple[int, RunLife]] = {}
+        self._lives: dict[str, tuple[int, Life]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._in_trouble = False
         self._again_at: dict[str, float] = {}  # runs that a bug keeps from being looked after
+        self._cared_at = 0.0
 
     @property
-    def lives(self) -> Mapping[str, RunLife]:
+    def lives(self) -> Mapping[str, Life]:
         """The processes by their runs' ids."""
         return {run_id: life for run_id, (_, life) in self._lives.items()}
 
@@ -89,11 +109,12 @@ class RunSupervisor:
         async with self._database.read() as session:
             left = [row for row in await wanted_runs(session) if row.pid is not None]
         former = [Identity(row.pid, row.process_started, row.boot_id) for row in left if row.pid is not None]
-        killed = await asyncio.to_thread(sweep, former)
+        killed = await asyncio.to_thread(_sweep, former)
         if killed:
             log.warning("ended processes of runs of a former life: %s", ", ".join(map(str, killed)))
         for row in left:
             await self._forget(row)
+        await asyncio.to_thread(self._premises.scripts.clean)
 
     async def run(self) -> None:
         """Look again and again. Raises `TermOver`."""
@@ -164,6 +185,7 @@ class RunSupervisor:
                 await self._alone(run_id, self._record(run_id, epoch, life))
             elif row is None or row.epoch != epoch or not row.wanted:
                 life.stop()
+        await self._care()
         pause_s, now = self._rhythm.idle_s, now_micros()
         waiting = [
             row for run_id, row in rows.items() if row.wanted and not row.has_verdict and run_id not in self._lives
@@ -202,10 +224,21 @@ class RunSupervisor:
         except TimeoutError as error:
             raise DatabaseBusy(f"the database did not answer within {READ_WITHIN_S:g} s") from error
 
+    async def _care(self) -> None:
+        """Remove checkpoints of runs that have ended."""
+        if monotonic() < self._cared_at + CARE_S:
+            return
+        self._cared_at = monotonic()
+        ids = await asyncio.to_thread(self._premises.scripts.checkpoints)
+        if ids:
+            async with self._database.read() as session:
+                ended = set(ids) - await placed_runs(session, ids)
+            await asyncio.to_thread(self._premises.scripts.forget, ended)
+
     async def _forget(self, row: WantedRun) -> None:
         """Say that the process which the row names is not there."""
         identity = Identity(row.pid or 0, row.process_started, row.boot_id)
-        await asyncio.to_thread(sweep, [identity])
+        await asyncio.to_thread(_sweep, [identity])
         async with self._database.write() as session:
             await self._term.fence(session)
             await end_process(session, row.run_id, row.epoch, None)
@@ -220,11 +253,28 @@ class RunSupervisor:
             self._wake.set()  # a newer wish came meanwhile
             return
         epoch = row.epoch + 1
-        premises = self._premises
+        life = self._life(row, spec, seen.progress, place)
+        self._lives[row.run_id] = epoch, life
+        self._premises.metrics.started()
+        with log_context(resource_type="run", resource_id=row.run_id, resource_name=spec.name):
+            task = asyncio.create_task(self._keep(life, row.run_id, place), name=f"run-{row.run_id}-{epoch}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _life(self, row: WantedRun, spec: RunSpec, before: Mapping[str, Any], place: RunPlace) -> Life:
+        """The process that is to begin under the next epoch."""
+        premises, epoch = self._premises, row.epoch + 1
         offices = Offices(self._database, premises.store, self._term, premises.metrics)
-        teller = ProgressTeller(seen.progress)
+        teller = ProgressTeller(before)
         desk = Desk(offices, row.run_id, epoch, teller)
-        life = RunLife(
+        if spec.script is not None:
+            background = Background(row.ending, self._term.is_certain, self._rhythm.run_again_s)
+            house, told = premises.scripts, ScriptDesk(desk, row.run_id, epoch)
+            try:
+                return ScriptLife(house.stage(), spec, told, house.place(row.run_id, place), background)
+            except (PlatformError, OSError) as error:
+                return Stillborn(told, place.log_path, error)
+        return RunLife(
             desk,
             partial(self._prepare, spec, desk, teller, place),
             place.output,
@@ -232,12 +282,6 @@ class RunSupervisor:
             may_begin=self._term.is_certain,
             named=teller.named,
         )
-        self._lives[row.run_id] = epoch, life
-        premises.metrics.started()
-        with log_context(resource_type="run", resource_id=row.run_id, resource_name=spec.name):
-            task = asyncio.create_task(self._keep(life, row.run_id, place), name=f"run-{row.run_id}-{epoch}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _prepare(self, spec: RunSpec, desk: Desk, teller: ProgressTeller, place: RunPlace) -> Program:
         mark = await desk.mark()
@@ -245,7 +289,7 @@ class RunSupervisor:
         beginning, premises = Beginning(mark, chunk_rows, await desk.inputs()), self._premises
         return await prepare_run(spec, beginning, place, premises.cache, premises.vault, premises.command)
 
-    async def _keep(self, life: RunLife, run_id: str, place: RunPlace) -> None:
+    async def _keep(self, life: Life, run_id: str, place: RunPlace) -> None:
         try:
             await life.run()
         except Exception:
@@ -254,7 +298,7 @@ class RunSupervisor:
         self._wake.set()  # first: a folder of many files takes its time, and a pause waits for us
         await asyncio.to_thread(remove_folder, place.folder)
 
-    async def _record(self, run_id: str, epoch: int, life: RunLife) -> None:
+    async def _record(self, run_id: str, epoch: int, life: Life) -> None:
         """Write how a process ended, unless the run has another one by now."""
         try:
             await life.desk.end(life.ending)
@@ -268,3 +312,12 @@ class RunSupervisor:
         elif "outcome" in ending:
             self._premises.metrics.judged(ending["outcome"])
         self._wake.set()
+
+
+def _sweep(former: Sequence[Identity]) -> list[int]:
+    """End what a former life has left; keepers first get the time to end what they keep."""
+    deadline = monotonic() + KEEPERS_S
+    for each in former:
+        while each.started and is_keeper(each.pid) and start_time(each.pid) == each.started and monotonic() < deadline:
+            sleep(0.02)
+    return sweep(former)

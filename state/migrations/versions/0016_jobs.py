@@ -48,6 +48,7 @@ def _make_jobs() -> None:
         sa.Column("kind", sa.String(10), nullable=False),
         sa.Column("model_id", sa.String(40)),
         sa.Column("dataset_id", sa.String(40)),
+        sa.Column("script_digest", sa.String(71)),
         sa.Column("spec", JSON, nullable=False),
         sa.Column("env_sealed", sa.Text()),
         sa.Column("env_names", JSON, nullable=False),
@@ -62,6 +63,7 @@ def _make_jobs() -> None:
     op.create_index("ix_jobs_dataset", "jobs", ["dataset_id"])
     op.create_index("ix_jobs_list", "jobs", ["tenant_id", "created_at", "id"])
     op.create_index("ix_jobs_model", "jobs", ["model_id"])
+    op.create_index("ix_jobs_script", "jobs", ["script_digest"])
     op.create_index("ix_jobs_schedule", "jobs", ["next_at"], sqlite_where=SCHEDULED, postgresql_where=SCHEDULED)
     op.create_index(
         "uq_jobs_name", "jobs", ["tenant_id", "name"], unique=True, sqlite_where=NAMED, postgresql_where=NAMED
@@ -84,6 +86,7 @@ def _make_runs() -> None:
         sa.Column("resolved", JSON),
         sa.Column("version_id", sa.String(40)),
         sa.Column("dataset_id", sa.String(40)),
+        sa.Column("script_digest", sa.String(71)),
         sa.Column("env_sealed", sa.Text()),
         sa.Column("env_names", JSON, nullable=False),
         sa.Column("started_at", sa.BigInteger()),
@@ -102,6 +105,7 @@ def _make_runs() -> None:
     op.create_index("ix_runs_job", "runs", ["job_id", "created_at", "id"])
     op.create_index("ix_runs_list", "runs", ["tenant_id", "created_at", "id"])
     op.create_index("ix_runs_live", "runs", ["job_id", "status"], sqlite_where=LIVE, postgresql_where=LIVE)
+    op.create_index("ix_runs_script", "runs", ["script_digest"])
     op.create_index(
         "ix_runs_unfollowed", "runs", ["completed_at"], sqlite_where=UNFOLLOWED, postgresql_where=UNFOLLOWED
     )
@@ -124,6 +128,7 @@ def _make_run_processes() -> None:
         sa.Column("began_at", sa.BigInteger()),
         sa.Column("seen_at", sa.BigInteger()),
         sa.Column("progress", JSON),
+        sa.Column("token_hash", sa.String(64)),
         sa.Column("ended_at", sa.BigInteger()),
         sa.Column("ending", JSON),
     )
@@ -167,11 +172,12 @@ def _make_run_artifacts() -> None:
     op.create_table(
         "run_artifacts",
         sa.Column("run_id", sa.String(40), sa.ForeignKey("runs.id"), primary_key=True),
-        sa.Column("path", sa.String(500), primary_key=True),
-        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("role", sa.String(20), primary_key=True),
+        sa.Column("path", sa.String(700), primary_key=True),
         sa.Column("digest", sa.String(71), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("made_id", sa.String(40)),
     )
     op.create_index("ix_run_artifacts_digest", "run_artifacts", ["digest"])
 

@@ -1,0 +1,189 @@
+"""Scripts on a real platform: trained, registered, watched live, and let in by a token of their own."""
+
+import io
+import json
+import signal
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from websockets.sync.client import connect
+
+from portside import Portside, RunFailed
+from tests.e2e.platform import RunningPlatform, until
+from tests.workers.node.scriptworld import processes_with
+
+RUN_S = 60.0
+GOES_ON = """
+import time
+import portside.run
+
+marks = portside.run.checkpoint / "starts"
+starts = marks.read_text() if marks.exists() else ""
+aside = marks.with_suffix(".new")
+aside.write_text(starts + "x")
+aside.replace(marks)
+print("start", len(starts) + 1, flush=True)
+time.sleep(0 if starts else 60)
+"""
+ONNX = Path("examples/iris.onnx")
+TRAIN = """
+import json, os, shutil, sys, urllib.request
+import helper
+import portside.run
+
+lines = open(portside.run.inputs()["train"]).read().splitlines()
+for step in range(3):
+    portside.run.log(step=step, loss=helper.loss(step), rows=len(lines) - 1)
+portside.run.progress(50, "half way")
+request = urllib.request.Request(
+    os.environ["PORTSIDE_API"] + "/api/v1/me", headers={"Authorization": "Bearer " + os.environ["PORTSIDE_TOKEN"]}
+)
+print("I am", json.load(urllib.request.urlopen(request)), flush=True)
+shutil.copy(portside.run.models()["base"], portside.run.outputs / "model.onnx")
+(portside.run.outputs / "rows.csv").write_text("a,b\\n1,2\\n3,4\\n")
+(portside.run.outputs / "token").write_text(os.environ["PORTSIDE_TOKEN"])
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    platform = RunningPlatform.start(tmp_path_factory.mktemp("scripts"))
+    yield platform
+    platform.end()
+
+
+@pytest.fixture(scope="module")
+def token(running: RunningPlatform) -> str:
+    answer = httpx2.post(f"{running.url}/api/v1/tokens", json={"name": "scripts"})
+    return str(answer.json()["token"])
+
+
+@pytest.fixture
+def client(running: RunningPlatform, token: str) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}, timeout=RUN_S) as opened:
+        yield opened
+
+
+def archive() -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as packed:
+        packed.writestr("train.py", TRAIN)
+        packed.writestr("helper.py", "def loss(step):\n    return 1 / (step + 1)\n")
+    return sink.getvalue()
+
+
+def finished(client: httpx2.Client, job: str) -> dict[str, object]:
+    answer = client.post(f"/api/v1/jobs/{job}:run")
+    assert answer.status_code == 202, answer.text
+    while True:
+        run = client.get(f"/api/v1/jobs/{job}/runs/latest:wait", params={"timeout": 30}).json()
+        if run["status"] in ("succeeded", "failed", "stopped"):
+            found: dict[str, object] = run
+            return found
+
+
+def test_a_training_job_registers_its_model_and_leaves_a_dataset(client: httpx2.Client) -> None:
+    with ONNX.open("rb") as model:
+        client.post("/api/v1/models", files={"file": model}, data={"name": "iris"}, headers={"Prefer": "wait=30"})
+    client.post(
+        "/api/v1/datasets", files={"file": ("flowers.csv", b"a,b\n1,2\n3,4\n")}, data={"name": "flowers"},
+        headers={"Prefer": "wait=30"},
+    )  # fmt: skip
+    file = client.post("/api/v1/files", files={"content": ("train.zip", archive())}).json()
+    spec = {
+        "name": "train",
+        "kind": "script",
+        "script": {"file": file["id"], "entry": "train.py"},
+        "inputs": {"datasets": {"train": "flowers"}, "models": {"base": "iris/1"}},
+        "outputs": {
+            "model.onnx": {"register": {"model": "iris", "alias": "trained"}},
+            "rows.csv": {"dataset": "made-{run}"},
+        },
+    }
+    made = client.post("/api/v1/jobs", json=spec)
+    assert made.status_code == 201, made.text
+    run = finished(client, "train")
+    log = client.get("/api/v1/jobs/train/runs/1/logs").text
+    assert run["status"] == "succeeded", (run["error"], log)
+    assert "run:train/1" in log
+    version = client.get("/api/v1/models/iris/versions/@trained").json()
+    assert (version["number"], version["status"]) == (2, "ready")
+    assert client.get("/api/v1/datasets/made-1").json()["rows"] == 2
+    told = client.get("/api/v1/jobs/train/runs/1/metrics").json()["reports"]
+    assert [(each["step"], each["values"]["rows"]) for each in told] == [(0, 2), (1, 2), (2, 2)]
+    assert client.get("/api/v1/jobs/train/runs/1/metrics", params={"after": 2}).json()["reports"] == told[2:]
+    items = client.get("/api/v1/jobs/train/runs/1/artifacts").json()["items"]
+    assert [each["path"] for each in items] == ["model.onnx", "rows.csv", "token"]
+    # The token of the run has ended with it.
+    ended = client.get("/api/v1/jobs/train/runs/1/artifacts/token").text
+    assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {ended}"}).status_code == 401
+
+
+def test_a_script_needs_a_token(running: RunningPlatform, client: httpx2.Client) -> None:
+    spec = {"name": "hello", "kind": "script", "script": {"source": "print('hello')"}}
+    refused = httpx2.post(f"{running.url}/api/v1/jobs", json=spec)
+    assert (refused.status_code, refused.json()["code"]) == (403, "script_needs_token")
+    assert client.post("/api/v1/jobs", json=spec).status_code == 201
+    assert httpx2.post(f"{running.url}/api/v1/jobs/hello:run").json()["code"] == "script_needs_token"
+    assert finished(client, "hello")["status"] == "succeeded"
+    assert client.get("/api/v1/jobs/hello/script").text == "print('hello')"
+
+
+def test_the_python_client_runs_scripts_too(running: RunningPlatform, token: str) -> None:
+    with Portside(running.url, token=token) as platform:
+        job = platform.create_script_job("client", "raise SystemExit(3)")
+        assert job.raw["script"]["entry"] == "main.py"
+        with pytest.raises(RunFailed, match="exit code 3"):
+            job.run().wait()
+        done = job.run(script={"source": "import portside.run\nportside.run.log(step=1, loss=0.5)\n"}).wait()
+        reports = done.metrics()["reports"]
+        assert isinstance(reports, list)
+        assert [each["values"] for each in reports] == [{"loss": 0.5}]
+        assert str(done.result()["artifacts"]).endswith("/api/v1/jobs/client/runs/2/artifacts")
+
+
+def test_a_run_is_watched_over_a_websocket(running: RunningPlatform, client: httpx2.Client, token: str) -> None:
+    text = "import portside.run, time\nfor step in range(3):\n    portside.run.log(step=step)\n"
+    text = text.replace("step=step", "step=step, value=step * 2")
+    client.post("/api/v1/jobs", json={"name": "watched", "kind": "script", "script": {"source": text}})
+    client.post("/api/v1/jobs/watched:run")
+    where = running.url.replace("http", "ws") + "/api/v1/jobs/watched/runs/1/stream"
+    with connect(f"{where}?token={token}", proxy=None) as socket:
+        events = [json.loads(message) for message in socket]
+    assert [each["data"]["values"] for each in events if each["type"] == "report"] == [
+        {"value": 0},
+        {"value": 2},
+        {"value": 4},
+    ]
+    assert events[-1]["type"] == "done"
+    assert events[-1]["data"]["status"] == "succeeded"
+    with pytest.raises(Exception, match="403"), connect(where, origin="https://evil.example", proxy=None):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(Exception, match="401"), connect(f"{where}?token=pst_nothing", proxy=None):
+        pass
+
+
+def test_a_killed_platform_leaves_no_script_and_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    first = RunningPlatform.start(tmp_path)
+    token = httpx2.post(f"{first.url}/api/v1/tokens", json={"name": "scripts"}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    spec = {"name": "on", "kind": "script", "script": {"source": GOES_ON}, "env": {"MARK": "goes-on-script"}}
+    httpx2.post(f"{first.url}/api/v1/jobs", json=spec, headers=headers)
+    httpx2.post(f"{first.url}/api/v1/jobs/on:run", headers=headers)
+    log = "/api/v1/jobs/on/runs/1/logs"
+    until(lambda: "start 1" in httpx2.get(first.url + log, headers=headers).text or None, RUN_S, "the script's start")
+    assert processes_with("goes-on-script")
+    first.end(signal.SIGKILL)
+    until(lambda: not processes_with("goes-on-script") or None, 5, "the end of the script")
+    second = RunningPlatform.start(tmp_path)
+    try:
+        where = f"{second.url}/api/v1/jobs/on/runs/1"
+        run = httpx2.get(f"{where}:wait", params={"timeout": 30}, headers=headers, timeout=RUN_S).json()
+        text = httpx2.get(second.url + log, headers=headers).text
+        assert run["status"] == "succeeded", (run["error"], text)
+        assert "start 2" in text
+    finally:
+        second.end()
