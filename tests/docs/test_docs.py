@@ -20,6 +20,7 @@ import pytest
 
 from cli.child import running_platform
 from core.settings import Settings
+from tests.workers.node.scriptworld import remove_places
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -175,6 +176,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
         environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
         environment["ROWS"] = "20000"  # and not a million
         printed = run_in_bash(script, tmp_path, environment).split(BETWEEN)
+    remove_places(tmp_path / "data")
     for step, output in zip(steps(page), printed, strict=True):
         if step.shown is not None:
             assert is_as_shown(output, step.shown), f"{step.commands}\nprinted\n{output}\nand not\n{step.shown}"

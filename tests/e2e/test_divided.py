@@ -18,6 +18,7 @@ from deploy.stack.postgres import PostgresServer
 from deploy.stack.process import answers
 from deploy.stack.redis import RedisServer
 from tests.e2e.platform import none_is_left, until
+from tests.workers.node.scriptworld import remove_places
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BODY = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
@@ -103,6 +104,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Divided]:
         )
         _deploy(client)
         yield platform
+    remove_places(folder / "node")
 
 
 def _deploy(client: httpx2.Client) -> None:

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from portside import Portside, RunFailed
 from tests.e2e.platform import RunningPlatform, until
-from tests.workers.node.scriptworld import processes_with
+from tests.workers.node.scriptworld import processes_with, remove_places
 
 RUN_S = 60.0
 GOES_ON = """
@@ -53,6 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfor
     platform = RunningPlatform.start(tmp_path_factory.mktemp("scripts"))
     yield platform
     platform.end()
+    remove_places(platform.data)
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,4 @@ def test_a_killed_platform_leaves_no_script_and_goes_on_from_the_checkpoint(tmp_
         assert "start 2" in text
     finally:
         second.end()
+        remove_places(tmp_path)

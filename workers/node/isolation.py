@@ -99,7 +99,7 @@ def lodging(isolation: Isolation, name: str, memory_mb: int | None, most_process
         yield Lodging(uid, lock, cgroup, _limits(isolation, uid, memory_mb, most_processes))
     finally:
         if cgroup is not None:
-            with suppress(OSError):
+            with suppress(OSError):  # its keeper has done that, or whoever ended what was left
                 cgroup.rmdir()
         if lock is not None:
             os.close(lock)
@@ -150,6 +150,18 @@ def _make_cgroup(isolation: Isolation, name: str, memory_mb: int | None, most_pr
             made.rmdir()
         return None
     return made
+
+
+def _remove_cgroup(cgroup: Path) -> None:
+    """Remove a group, also while what was killed in it is still on its way out."""
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        try:
+            cgroup.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(PAUSE_S)
 
 
 def _cgroup(settings: Settings, prepares: bool) -> tuple[Path | None, frozenset[str]]:
@@ -231,6 +243,8 @@ def end_left(lodging: Lodging, mark: bytes) -> None:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(PAUSE_S)
+    if lodging.cgroup is not None:
+        _remove_cgroup(lodging.cgroup)
 
 
 def _left(uid: int | None, mark: bytes) -> list[int]:

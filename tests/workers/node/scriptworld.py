@@ -6,6 +6,7 @@ from typing import Any
 
 from core.clock import now_micros
 from core.ids import new_id
+from core.settings import Settings
 from state.artifacts import files_of_run
 from state.environments import sealed_environment
 from state.history import begin
@@ -13,6 +14,7 @@ from state.jobtables import Job, Run
 from state.reports import reports_of
 from tests.workers.node.runworld import RunWorld
 from tests.workers.runrows import FIELDS, TEST
+from workers.node.isolation import isolation_of, remove
 
 
 class Scripts:
@@ -84,6 +86,13 @@ class Scripts:
         """The figures that it reported."""
         async with self.runs.database.read() as session:
             return [(row.step, row.values) for row in await reports_of(session, run.id)]
+
+
+def remove_places(data: Path) -> None:
+    """Remove what a platform over this data folder has kept for scripts elsewhere, where their users can reach it."""
+    folder = isolation_of(Settings(data=data)).folder
+    if folder.is_dir():
+        remove(folder)
 
 
 def processes_with(mark: str) -> list[int]:

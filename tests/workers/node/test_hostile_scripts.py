@@ -5,14 +5,14 @@ Nothing here is tried without a limit of the kernel that was looked at first, by
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from state.jobtables import Run
 from tests.workers.node.runworld import FINAL, open_run_world
-from tests.workers.node.scriptworld import Scripts, processes_with
+from tests.workers.node.scriptworld import Scripts, processes_with, remove_places
 from tests.workers.node.world import until
 
 MARK = "hostile-script"
@@ -101,6 +101,12 @@ for path in sys.argv[1:]:
         print(path, error.strerror)
 sys.exit(f"could read {seen}" if seen else 0)
 """
+
+
+@pytest.fixture(autouse=True)
+def _cleaned(data: Path) -> Iterator[None]:
+    yield
+    remove_places(data)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """A script from its row to what it leaves: a real worker, a real node, real environments."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.workers.node.runworld import FINAL, open_run_world
-from tests.workers.node.scriptworld import Scripts, processes_with
+from tests.workers.node.scriptworld import Scripts, processes_with, remove_places
 from tests.workers.node.world import until
 from tests.workers.runrows import numbers
 
@@ -22,6 +22,12 @@ portside.run.progress(60, "writing")
 (portside.run.outputs / "deep").mkdir()
 (portside.run.outputs / "deep" / "told.json").write_text(json.dumps([sys.argv[1:], os.environ["COLOUR"], os.getuid()]))
 """
+
+
+@pytest.fixture(autouse=True)
+def _cleaned(data: Path) -> Iterator[None]:
+    yield
+    remove_places(data)
 
 
 @pytest.fixture
