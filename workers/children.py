@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,22 +69,20 @@ async def run_child(
 
     The command receives `--parent-fd N` as its last arguments.
     """
-    read_end, write_end = os.pipe()
-    try:
+    with _held_pipe() as pipe:
         process = await asyncio.create_subprocess_exec(
             *command,
             "--parent-fd",
-            str(read_end),
+            str(pipe.read_end),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
             cwd=ROOMS,
-            pass_fds=(read_end, *pass_fds),
+            pass_fds=(pipe.read_end, *pass_fds),
             start_new_session=True,
         )
-        os.close(read_end)
-        read_end = -1
+        pipe.let_go()
         step_back(process.pid)
         said = _Said()
         try:
@@ -98,10 +96,33 @@ async def run_child(
             if process.returncode is None:
                 _kill_group(process.pid)
                 await process.wait()
+
+
+class _Pipe:
+    """A pipe whose write end we hold for as long as a child shall live; the child has the read end."""
+
+    def __init__(self) -> None:
+        self.read_end, self._write_end = os.pipe()
+
+    def let_go(self) -> None:
+        """Close our copy of the child's end, once."""
+        if self.read_end >= 0:
+            os.close(self.read_end)
+            self.read_end = -1
+
+    def close(self) -> None:
+        """Close both: the child sees its end."""
+        self.let_go()
+        os.close(self._write_end)
+
+
+@contextlib.contextmanager
+def _held_pipe() -> Iterator[_Pipe]:
+    pipe = _Pipe()
+    try:
+        yield pipe
     finally:
-        if read_end >= 0:
-            os.close(read_end)
-        os.close(write_end)
+        pipe.close()
 
 
 async def run_reporting_child(

@@ -132,7 +132,7 @@ async def test_a_tick_of_a_schedule_starts_a_run(client: AsyncClient, context: C
     async with context.database.write() as session:
         job = await lock(session, Job, job_id)
         job.scheduled_since = (job.scheduled_since or 0) - 60_000_000  # so that the anchor itself is a tick to come
-        assert await decide(session, job_id) == 1
+        assert await decide(session, job_id, job.scheduled_since + 61_000_000) == 1
     (run,) = (await client.get(f"{FLOWERS}/runs")).json()["items"]
     assert (run["trigger"], run["status"]) == ("schedule", "queued")
     (tick,) = (await client.get(f"{FLOWERS}/ticks")).json()["items"]
