@@ -86,6 +86,7 @@ def _plan(wanted: Wanted) -> ScriptPlan:
         input_format=format_,
         input_compression=layout.get("compression"),
         delimiter=layout.get("delimiter") or ",",
+        quote=layout.get("quote", '"') or None,
         encoding=layout.get("encoding") or "utf-8",
         has_header=layout.get("has_header", True) is not False,
         null_values=layout.get("null_values") or ("",),

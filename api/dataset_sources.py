@@ -142,7 +142,10 @@ def _check_bucket(uri: str, credentials: S3Credentials | None, settings: Setting
 
 
 def _check_file(uri: str, settings: Settings) -> None:
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:  # a bracket that is no address
+        raise _refused(POINTER, f"this is no URI: {error}", "write it as file:///FOLDER/FILE") from error
     path = posixpath.normpath(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or "\x00" in path:
         raise _refused(POINTER, "this names no file of the platform's machine", "write it as file:///FOLDER/FILE")

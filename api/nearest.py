@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_TOLD = 50
+
 
 def hint(given: str, known: Iterable[str]) -> str:
     """`did you mean 'name'?`, or the known names when none is near; empty when there are none."""
@@ -10,4 +12,5 @@ def hint(given: str, known: Iterable[str]) -> str:
     near = get_close_matches(given[:80], names, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    return f"known: {', '.join(names)}" if names else ""
+    told = [*names[:MOST_TOLD], *(["…"] if len(names) > MOST_TOLD else [])]
+    return f"known: {', '.join(told)}" if names else ""

@@ -121,6 +121,12 @@ class Platform:
         with _as_failures(path):
             yield from self._transport.stream(path, query, self.token, headers or {}, idle_s)
 
+    @contextmanager
+    def receive(self, path: str) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
+        """The headers of an answer and its bytes as they come, for the length of the block."""
+        with _as_failures(path), self._transport.receive(path, self.token, TIMEOUT_S) as received:
+            yield received
+
 
 @contextmanager
 def _as_failures(path: str) -> Iterator[None]:

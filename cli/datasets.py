@@ -1,6 +1,9 @@
 """Datasets as a client: made of a file or a URL, shown with their columns, looked into, downloaded; files of one."""
 
+import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,12 +15,14 @@ from cli.transfer import bytes_watched
 from cli.upload import UPLOAD_TIMEOUT_S, check_file, size_in_words
 from cli.words import age_in_words
 from portside.messages import Answer
-from portside.sources import FileSource
+from portside.sources import FileSource, Watch
 
 DATASETS = "/api/v1/datasets"
-PIECE_BYTES = 8 * 1024 * 1024  # of one request of a download
+ENDING = re.compile(r"filename=\"[^\"]*?((?:\.(?:csv|tsv|jsonl|parquet|arrow|zip))(?:\.(?:gz|zst))?)\"")
 REMOTE = ("https://", "http://", "s3://", "file://")
-CELL_SHOWN = 40
+CELL_SHOWN, COLUMNS_SHOWN = 40, 40
+STDOUT = Path("-")
+DATA_FILE = "a CSV, TSV, JSON lines, Parquet or Arrow file, or a URL"
 LISTED: Columns = {
     "name": lambda dataset: str(dataset["name"]),
     "status": lambda dataset: str(dataset["status"]),
@@ -75,11 +80,24 @@ def make_dataset(
     answer = (
         platform.call("POST", DATASETS, {**said, "source_uri": given})
         if is_remote
-        else _sent(platform, check_file(Path(given)), said, output)
+        else _sent(platform, _new(platform, given, said), said, output)
     )
     if wait_s is not None:
         wait_for(platform, operation_of(platform, answer), wait_s, output)
     return platform.get(dataset_path(str(said["name"])))
+
+
+def _new(platform: Platform, given: str, said: Mapping[str, object]) -> Path:
+    """The file to send. Raises `CommandFailed`, also for a name that is taken: not after gigabytes were sent."""
+    file = check_file(Path(given), DATA_FILE)
+    name = str(said["name"])
+    if platform.find(dataset_path(name)) is not None:
+        raise CommandFailed(
+            f"a dataset named '{name}' exists; nothing was sent.",
+            details=[f"next: say another --name, or: portside datasets delete {name}"],
+            exit_status=Exit.CONFLICT,
+        )
+    return file
 
 
 def _sent(platform: Platform, file: Path, said: Mapping[str, object], output: Output) -> Answer:
@@ -114,10 +132,10 @@ def tell_dataset(dataset: Document, output: Output) -> None:
     output.sheet(dataset, facts)
     if dataset["columns"] and not output.is_for_scripts:
         output.data("")
-        told = dataset["columns"]
+        told = dataset["columns"][:COLUMNS_SHOWN]
         output.table(list(COLUMNS), [[tell(column) for tell in COLUMNS.values()] for column in told])
         if dataset["column_count"] > len(told):
-            output.say(f"{dataset['column_count']} columns in all: -o json of {dataset['urls']['columns']} has them.")
+            output.say(f"{len(told)} of {dataset['column_count']} columns; all: {dataset['urls']['columns']}")
 
 
 def preview(platform: Platform, name: str, rows: int, output: Output) -> None:
@@ -127,54 +145,69 @@ def preview(platform: Platform, name: str, rows: int, output: Output) -> None:
         output.document(found)
         return
     names = [str(each["name"]) if isinstance(each, Mapping) else str(each) for each in found["columns"]]
-    output.table(names, [[_cell(value) for value in row] for row in found["rows"]])
+    cells = [[_cell(value) for value in row] for row in found["rows"]]
+    shown = output.fitting(names, cells)
+    output.table(names[:shown], [row[:shown] for row in cells])
+    if shown < len(names):
+        output.say(f"{shown} of {len(names)} columns fit; -o json has all.")
     total = found["total_rows"]
-    if total is not None and total > len(found["rows"]):
+    if not found["rows"]:
+        output.say("It has no rows.")
+    elif total is not None and total > len(found["rows"]):
         output.say(f"{len(found['rows'])} of {total:,} rows.")
 
 
-def download(platform: Platform, name: str, to: Path | None, output: Output) -> Path:
+def download(platform: Platform, name: str, to: Path | None, output: Output) -> None:
     """Its data into a file, whole or not at all; prints the file. Raises `CommandFailed`."""
-    dataset = platform.get(dataset_path(name))
-    ending = "zip" if dataset["kind"] == "files" else dataset["format"]
-    file = to or Path(f"{name}.{ending}")
-    if to is None and file.exists():
+    write_content(platform, f"{dataset_path(name)}/content", name, to, output)
+
+
+def write_content(platform: Platform, path: str, named: str, to: Path | None, output: Output) -> None:
+    """What the path gives, into a file, or into one named so with the ending that fits; `-` is stdout. Prints which.
+
+    Raises `CommandFailed`.
+    """
+    with platform.receive(path) as (headers, pieces):
+        file = to or not_here(Path(named + _ending(headers)))
+        with bytes_watched("download", int(headers["content-length"]), output) as advance:
+            if file == STDOUT:
+                for piece in pieces:
+                    sys.stdout.buffer.write(piece)
+                    advance(len(piece))
+                sys.stdout.buffer.flush()
+            else:
+                _write(file, pieces, advance)
+    if file != STDOUT:
+        output.data(str(file))
+
+
+def not_here(file: Path) -> Path:
+    """A file that nobody has named. Raises `CommandFailed` where it would take the place of another."""
+    if file.exists():
         raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
-    write_content(platform, f"{dataset_path(name)}/content", file, output)
-    output.data(str(file))
     return file
 
 
-def write_content(platform: Platform, path: str, file: Path, output: Output) -> None:
-    """What the path gives, in pieces, beside its place first. Raises `CommandFailed`."""
+def _write(file: Path, pieces: Iterator[bytes], advance: Watch) -> None:
+    """Beside its place first, so that a file that is there stays until the new one is whole."""
     beside = file.with_name(f"{file.name}.partial")
     try:
         with beside.open("wb") as handle:
-            for piece in _pieces(platform, path, output):
+            for piece in pieces:
                 handle.write(piece)
+                advance(len(piece))
         beside.replace(file)
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written ({error.strerror}).", exit_status=Exit.USAGE) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
-def _pieces(platform: Platform, path: str, output: Output) -> Iterator[bytes]:
-    head = platform.send("GET", path, None, headers={"range": f"bytes=0-{PIECE_BYTES - 1}"})
-    total = int(head.headers.get("content-range", f"/{len(head.body)}").rpartition("/")[2])
-    tag = head.headers.get("etag", "")
-    with bytes_watched("download", total, output) as advance:
-        answer, done = head, 0
-        while True:
-            yield answer.body
-            advance(len(answer.body))
-            done += len(answer.body)
-            if done >= total:
-                return
-            wanted = {"range": f"bytes={done}-{min(done + PIECE_BYTES, total) - 1}", "if-range": tag}
-            answer = platform.send("GET", path, None, headers=wanted)
-            if answer.status != 206:
-                raise CommandFailed("It changed while it was downloaded: try again.", exit_status=Exit.CONFLICT)
+def _ending(headers: Mapping[str, str]) -> str:
+    """What the platform would call the file ends so: several Parquet files come as a zip."""
+    found = ENDING.search(headers.get("content-disposition", ""))
+    return "" if found is None else found.group(1)
 
 
 def delete_dataset(platform: Platform, name: str, output: Output) -> None:
@@ -192,7 +225,7 @@ def list_files(platform: Platform, name: str, prefix: str, output: Output) -> No
 
 def put_file(platform: Platform, name: str, file: Path, path: str | None, output: Output) -> None:
     """Put a file under its path. Raises `CommandFailed`."""
-    checked = check_file(file)
+    checked = check_file(file, "a file")
     where = file_path(name, path or checked.name)
     size_bytes = checked.stat().st_size
     headers = {"content-type": "application/octet-stream", "content-length": str(size_bytes)}
@@ -203,11 +236,8 @@ def put_file(platform: Platform, name: str, file: Path, path: str | None, output
 
 def get_file(platform: Platform, name: str, path: str, to: Path | None, output: Output) -> None:
     """One of its files, into this one. Raises `CommandFailed`."""
-    file = to or Path(Path(path).name)
-    if to is None and file.exists():
-        raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
-    write_content(platform, file_path(name, path), file, output)
-    output.data(str(file))
+    file = to or not_here(Path(Path(path).name))
+    write_content(platform, file_path(name, path), "", file, output)
 
 
 def delete_file(platform: Platform, name: str, path: str, output: Output) -> None:

@@ -55,6 +55,12 @@ def run_wish(said: Said) -> dict[str, object]:
 def _batch(said: Said) -> dict[str, object]:
     wish: dict[str, object] = {}
     if said.data is not None:
+        if "." in said.data and Path(said.data).is_file():
+            raise CommandFailed(
+                f"{said.data} is a file here, and a job reads a dataset.",
+                details=[f"next: portside datasets create {said.data}"],
+                exit_status=Exit.USAGE,
+            )
         wish["input"] = {"uri" if said.data.lower().startswith(REMOTE) else "dataset": said.data}
     if said.pass_through:
         wish["pass_through"] = "*" if "*" in said.pass_through else list(said.pass_through)
@@ -68,7 +74,9 @@ def _batch(said: Said) -> dict[str, object]:
 
 
 def on_error(text: str) -> object:
-    """`skip`, `fail`, or a number: as many bad rows are let pass."""
+    """`skip`, `fail`, or a number: as many bad rows are let pass. Raises `CommandFailed`."""
+    if text not in ("skip", "fail") and not text.isdecimal():
+        raise CommandFailed(f"--on-error {text}: write skip, fail or how many may be bad.", exit_status=Exit.USAGE)
     return {"policy": "limit", "limit": int(text)} if text.isdecimal() else text
 
 

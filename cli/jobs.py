@@ -21,7 +21,7 @@ LISTED: Columns = {
     "age": lambda job: age_in_words(job["created_at"]),
 }
 TICKS: Columns = {
-    "tick": lambda tick: str(tick["at"]) + (f" … {tick['until']}" if tick["until"] else ""),
+    "tick": lambda tick: _time(tick["at"]) + (f" … {_time(tick['until'])}" if tick["until"] else ""),
     "by": lambda tick: str(tick["trigger"]),
     "outcome": lambda tick: str(tick["outcome"]),
     "why": lambda tick: str(tick["reason"] or ""),
@@ -96,6 +96,8 @@ def show_schedule(platform: Platform, name: str, output: Output) -> None:
 
 def set_schedule(platform: Platform, name: str, wish: Mapping[str, object], output: Output) -> None:
     """Give a job a schedule. Raises `CommandFailed`."""
+    if sum(each in wish for each in ("cron", "every", "at")) != 1:
+        raise CommandFailed("Say one of --cron, --every and --at.", exit_status=Exit.USAGE)
     tell_schedule(platform.call("PUT", f"{job_path(name)}/schedule", wish).document, output)
 
 
@@ -145,11 +147,11 @@ def tell_schedule(schedule: Document, output: Output) -> None:
     facts = {
         "ticks": schedule_in_words(schedule),
         "paused": "yes" if schedule["paused"] else "",
-        "between": " … ".join(str(schedule[each] or "") for each in ("start", "end")).strip(" …"),
+        "between": " … ".join(_time(schedule[each]) for each in ("start", "end")).strip(" …"),
         "jitter": f"{schedule['jitter_s']} s" if schedule["jitter_s"] else "",
         "missed ticks": str(schedule["catch_up"]),
         "while one runs": str(schedule["overlap"]),
-        "next": ", ".join(str(tick) for tick in schedule["next"]),
+        "next": ", ".join(_time(tick) for tick in schedule["next"]),
     }
     output.sheet(schedule, facts)
 
@@ -158,7 +160,7 @@ def schedule_in_words(schedule: Document) -> str:
     """`30 2 * * * (Europe/Berlin)`, `every 900 s` or `at 2026-…`."""
     if schedule["cron"]:
         return f"{schedule['cron']} ({schedule['time_zone']})"
-    return f"every {schedule['every_s']} s" if schedule["every_s"] else f"at {schedule['at']}"
+    return f"every {schedule['every_s']} s" if schedule["every_s"] else f"at {_time(schedule['at'])}"
 
 
 def job_path(name: str) -> str:
@@ -175,6 +177,10 @@ def read_pairs(given: Sequence[str], option: str) -> dict[str, str]:
             raise CommandFailed(f"{option} {text}: write NAME=VALUE.", exit_status=Exit.USAGE)
         pairs[name] = value
     return pairs
+
+
+def _time(instant: object) -> str:
+    return str(instant or "").replace(".000000Z", "Z")
 
 
 def _input(job: Document) -> str:

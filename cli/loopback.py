@@ -5,7 +5,7 @@ No TLS, no proxy, and a connection for each request: it costs next to nothing he
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Protocol, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -19,6 +19,9 @@ from portside.sources import Source
 IN_A_PATH = "/:@!$&'()*+,;=~%"  # what may stand there as it is (RFC 3986, 3.3), and what is encoded already
 
 
+Received = AbstractContextManager[tuple[Mapping[str, str], Iterator[bytes]]]
+
+
 class CommandTransport(Transport, Protocol):
     """What the command line needs of a transport."""
 
@@ -26,6 +29,9 @@ class CommandTransport(Transport, Protocol):
         self, path: str, query: Query, token: str | None, headers: Mapping[str, str], idle_s: float | None
     ) -> Iterator[str]:
         """The text of an answer as it comes. Raises `ConnectionFailed` and `ApiError`."""
+
+    def receive(self, path: str, token: str | None, idle_s: float) -> Received:
+        """The headers of an answer, and its bytes as they come. Raises `ConnectionFailed` and `ApiError`."""
 
 
 class LoopbackTransport:
@@ -60,6 +66,10 @@ class LoopbackTransport:
     ) -> Iterator[str]:
         """The text of an answer as it comes. Raises `ConnectionFailed` and `ApiError`."""
         return self._streaming().stream(path, query, token, headers, idle_s)
+
+    def receive(self, path: str, token: str | None, idle_s: float) -> Received:
+        """The headers of an answer, and its bytes as they come. Raises `ConnectionFailed` and `ApiError`."""
+        return self._streaming().receive(path, token, idle_s)
 
     async def pause(self, seconds: float) -> None:
         """Sleep."""

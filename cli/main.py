@@ -97,24 +97,28 @@ def _groups() -> dict[str, typer.Typer]:
 
 
 def _of_data() -> dict[str, typer.Typer]:
-    """What is scored, by what, and each time that it was."""
+    """What is scored, by what, and each time that it was; who types `rm` is understood."""
     of_datasets = _group(help="Datasets: the tables and files that jobs read and write.")
     _listed(of_datasets, datasets.list_)
     _add(of_datasets, None, datasets.show, datasets.create, datasets.preview, datasets.download, datasets.delete)
     _add(of_datasets, None, datasets.files, datasets.put, datasets.get, datasets.remove)
+    of_datasets.command("rm", cls=Verb, hidden=True)(datasets.delete)
     of_jobs = _group(help="Jobs: what scores a dataset, when told to or by itself.")
     _listed(of_jobs, jobs.list_)
     _add(of_jobs, None, jobs.show, jobs.create, jobs.run, jobs.script, jobs.ticks, jobs.delete)
+    of_jobs.command("rm", cls=Verb, hidden=True)(jobs.delete)
     of_schedules = _group(help="When a job runs by itself.")
     for verb in (jobs.schedule_show, jobs.schedule_set, jobs.schedule_pause, jobs.schedule_resume):
         of_schedules.command(verb.__name__.removeprefix("schedule_"), cls=Verb)(verb)
     for verb in (jobs.schedule_backfill, jobs.schedule_remove):
         of_schedules.command(verb.__name__.removeprefix("schedule_"), cls=Verb)(verb)
+    of_schedules.command("rm", cls=Verb, hidden=True)(jobs.schedule_remove)
     of_jobs.add_typer(of_schedules, name="schedule")
     of_runs = _group(help="Runs: each execution of a job.")
     _listed(of_runs, runs.list_)
     _add(of_runs, None, runs.show, runs.watch, runs.logs, runs.pause, runs.resume, runs.stop)
     _add(of_runs, None, runs.metrics, runs.download, runs.delete)
+    of_runs.command("rm", cls=Verb, hidden=True)(runs.delete)
     return {"datasets": of_datasets, "jobs": of_jobs, "runs": of_runs}
 
 

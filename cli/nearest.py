@@ -2,18 +2,22 @@
 
 import re
 from difflib import get_close_matches
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from cli.client import Platform
 from cli.failure import CommandFailed, Exit
 
+LISTED = re.compile(r"named '([^']*)'; GET (/api/v1/(?:models|services|datasets|jobs)) lists them")
 NAMED = re.compile(r"(/api/v1/(?:models|services|datasets|jobs))/([^/:]+)")
 KNOWN_SHOWN = 5
 
 
 def with_nearest(failed: CommandFailed, platform: Platform) -> CommandFailed:
-    """The same failure; where a model or a service was not found, with the name that was meant."""
-    named = NAMED.match(failed.path)
+    """The same failure; where something was not found by its name, with the name that was meant."""
+    if (told := LISTED.search(failed.message)) is not None:  # named by the path, or within what was sent
+        named = NAMED.match(f"{told.group(2)}/{quote(told.group(1), safe='')}")
+    else:
+        named = NAMED.match(failed.path)
     if named is None or failed.exit_status is not Exit.NOT_FOUND:
         return failed
     names = names_in(platform, named.group(1))

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from cli.client import Document
 from cli.format import Format
 
+GAP = 3  # between two columns
 # What stands in a column, told of a document.
 Columns: TypeAlias = Mapping[str, Callable[[Document], str]]
 
@@ -89,16 +91,29 @@ class Output:
         console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000)
         console.print(_table(columns, rows))
 
+    def fitting(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+        """How many of the columns a terminal has room for, one at least; a pipe has room for all."""
+        if not sys.stdout.isatty():
+            return len(columns)
+        left = Console().width + GAP
+        for shown, cells in enumerate(zip(columns, *rows, strict=True)):
+            left -= max(map(cell_len, cells)) + GAP
+            if left < 0:
+                return max(1, shown)
+        return len(columns)
+
     def progress_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows for the person who watches."""
         self.progress.print(_table(columns, rows))
 
 
 def name_of(document: Document) -> str:
-    """What other verbs call it: a name, a version as `model@3`, or an id."""
+    """What other verbs call it: a name, a version as `model@3`, a run as `job/7`, or an id."""
     name = document.get("name") or document.get("id") or ""
     if str(name).startswith("ver_"):
         return f"{document['model']}@{document['version']}"
+    if str(document.get("id") or "").startswith("run_"):
+        return f"{document['job']}/{document['number']}"
     return str(name)
 
 

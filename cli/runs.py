@@ -16,7 +16,7 @@ from cli.words import age_in_words, seconds_in_words
 
 FINAL = ("succeeded", "failed", "stopped")
 RESTING = (*FINAL, "paused")
-HELD_S, LOOK_S = 10.0, 0.3
+HELD_S, LOOK_S, AWAY_S = 10.0, 0.3, 1.0
 LISTED: Columns = {
     "run": lambda run: run_name(run),
     "status": lambda run: str(run["status"]),
@@ -83,7 +83,16 @@ def watch_run(platform: Platform, path: str, output: Output, *, timeout_s: float
 
     Raises `CommandFailed` when it is not at rest in time.
     """
-    deadline, run = time.monotonic() + timeout_s, platform.get(path)
+    run = platform.get(path)
+    try:
+        return _watched(platform, run, output, timeout_s)
+    except KeyboardInterrupt:
+        output.say(f"Run {run_name(run)} goes on. To watch it again: portside runs watch {run_name(run)}")
+        raise
+
+
+def _watched(platform: Platform, run: Document, output: Output, timeout_s: float) -> Document:
+    deadline, is_away = time.monotonic() + timeout_s, False
     path = _path(str(run["job"]), str(run["number"]))  # what `latest` means may change
     with _bar(output) as bar:
         while True:
@@ -97,12 +106,27 @@ def watch_run(platform: Platform, path: str, output: Output, *, timeout_s: float
                     details=[f"next: portside runs watch {run_name(run)}"],
                     exit_status=Exit.TIMEOUT,
                 )
-            held_s = min(left, LOOK_S if output.is_watched else HELD_S)
-            if output.is_watched:
-                time.sleep(held_s)
-                run = platform.get(path)
-            else:
-                run = platform.get(f"{path}:wait", timeout=f"{held_s:.2f}")
+            try:
+                run = _later(platform, path, min(left, LOOK_S if output.is_watched else HELD_S), output)
+            except CommandFailed as failed:
+                if failed.exit_status not in (Exit.FAILED, Exit.TIMEOUT):
+                    raise
+                if not is_away:
+                    output.say(f"{failed.message} The run is in no danger; looking again until the platform is back.")
+                is_away = True
+                time.sleep(min(left, AWAY_S))
+                continue
+            if is_away:
+                output.say("The platform is back.")
+            is_away = False
+
+
+def _later(platform: Platform, path: str, held_s: float, output: Output) -> Document:
+    """The run after a while, or once it rests."""
+    if output.is_watched:
+        time.sleep(held_s)
+        return platform.get(path)
+    return platform.get(f"{path}:wait", timeout=f"{held_s:.2f}")
 
 
 def finish_run(platform: Platform, path: str, output: Output, *, timeout_s: float) -> Document:
@@ -146,20 +170,21 @@ def show_metrics(platform: Platform, named: str, output: Output) -> None:
     output.sheet(metrics, facts)
 
 
-def download_result(platform: Platform, named: str, to: Path | None, output: Output, *, bad_rows: bool) -> Path:
-    """The dataset that it made, or with `bad_rows` the rows that it left out, into a file. Raises `CommandFailed`."""
-    path = run_path(named, platform)
+def download_result(
+    platform: Platform, run: str, to: Path | None, output: Output, *, bad_rows: bool, named: str | None = None
+) -> None:
+    """The dataset that it made, or with `bad_rows` the rows that it left out, into a file, by itself `named` so.
+
+    Raises `CommandFailed`.
+    """
+    path = run_path(run, platform)
     result = platform.get(f"{path}/result")
     dataset = result["bad_rows" if bad_rows else "output"]
     if dataset is None:
         what = "left out no row" if bad_rows else f"has made no dataset: it is {result['status']}"
-        raise CommandFailed(f"run {named} {what}.", exit_status=Exit.NOT_FOUND)
-    file = to or Path(f"{dataset['name']}.{dataset['format']}")
-    if to is None and file.exists():
-        raise CommandFailed(f"{file} is here already: say where to with -o FILE.", exit_status=Exit.USAGE)
-    write_content(platform, f"{dataset_path(str(dataset['name']))}/content", file, output)
-    output.data(str(file))
-    return file
+        raise CommandFailed(f"run {run} {what}.", exit_status=Exit.NOT_FOUND)
+    name = str(dataset["name"])
+    write_content(platform, f"{dataset_path(name)}/content", named or name, to, output)
 
 
 def delete_run(platform: Platform, named: str, output: Output) -> None:
@@ -169,16 +194,29 @@ def delete_run(platform: Platform, named: str, output: Output) -> None:
 
 
 def progress_in_words(progress: Document) -> str:
-    """`1,048,576 of 3,000,000 rows, 520,000 rows/s, 4 s to go`."""
+    """`1,048,576 of 3,000,000 rows, 520,000 rows/s, about 4 s to go`."""
     rows, total = progress["rows"], progress["rows_total"]
     words = [f"{rows:,}" + (f" of {total:,}" if total else "") + " rows"] if rows is not None else []
-    if progress["rows_per_s"]:
+    if (progress["rows_per_s"] or 0) >= 1:
         words.append(f"{progress['rows_per_s']:,.0f} rows/s")
     if progress["eta_s"]:
-        words.append(f"{seconds_in_words(progress['eta_s'])} to go")
-    if progress["detail"]:
-        words.append(str(progress["detail"]))
+        words.append(f"{left_in_words(progress['eta_s'])} to go")
+    detail = str(progress["detail"] or "")
+    if words and detail.startswith(words[0]):  # the platform's own words begin with the rows, too
+        detail = detail.removeprefix(words[0]).lstrip("; ")
+    if detail:
+        words.append(detail)
+    elif total and rows == total:
+        words.append("putting the result together")
     return ", ".join(words)
+
+
+def left_in_words(seconds: float) -> str:
+    """`about 40 s`, `about 6 min`, `about 3 h`: nobody knows it better."""
+    for unit, unit_s in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * unit_s:
+            return f"about {seconds / unit_s:.0f} {unit}"
+    return f"about {max(1, round(seconds))} s"
 
 
 class _Bar:
@@ -195,7 +233,7 @@ class _Bar:
             description=f"{run_name(run)} {run['status']}",
             completed=percent or 0,
             total=100 if percent else None,
-            words=progress_in_words(run["progress"]),
+            words=", ".join(filter(None, [progress_in_words(run["progress"]), _tried_again(run)])),
         )
 
 
@@ -223,7 +261,15 @@ def _rows(run: Document) -> str:
     return "" if not rows else f"{rows:,}" + (f" of {total:,}" if total and total != rows else "")
 
 
+def _tried_again(run: Document) -> str:
+    return f"tried again {run['retries']}x" if run["retries"] else ""
+
+
+def _whole(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def _figure(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_figure(each)}" for name, each in value.items() if each is not None)
-    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else _whole(value)

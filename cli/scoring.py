@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.client import Platform
-from cli.datasets import REMOTE, dataset_path, make_dataset, rows_in_words
+from cli.datasets import REMOTE, dataset_path, make_dataset, not_here, rows_in_words
 from cli.deployment import name_from
 from cli.failure import CommandFailed, Exit
 from cli.job_wishes import Said, job_wish
 from cli.output import Output
+from cli.registry import Reference
 from cli.runs import checked, download_result, run_name, watch_run
 from cli.words import seconds_in_words
 
@@ -28,7 +29,10 @@ def score_file(
     is_file = Path(data).is_file()
     if not is_file and not data.lower().startswith(REMOTE) and platform.find(dataset_path(data)) is None:
         raise CommandFailed(f"{data} is no file here, no URL and no dataset.", exit_status=Exit.NOT_FOUND)
+    platform.get(Reference.read(str(said.model)).version_path)  # before gigabytes are sent for a slip of the pen
     stem = Path(data).name.split(".")[0] or "data"
+    if to is None and is_file:
+        not_here(Path(f"{stem}-scored{Path(data).suffix}"))  # before the work and not after it
     # No two scorings share a name, and none is in the way of another dataset of the same file.
     name = f"{name_from(Path(stem))[:30].rstrip('-')}-{secrets.token_hex(3)}"
     whence = f"dataset {name} of {data}" if is_file else data
@@ -49,7 +53,4 @@ def score_file(
     output.say(
         words + (f", {run['bad']:,} left out: portside runs download {run_name(run)} --bad-rows" if run["bad"] else "")
     )
-    ending = Path(data).name.partition(".")[2].removesuffix(".gz").removesuffix(".zst") if is_file else ""
-    download_result(
-        platform, run_name(run), to or (Path(f"{stem}-scored.{ending}") if ending else None), output, bad_rows=False
-    )
+    download_result(platform, run_name(run), to, output, bad_rows=False, named=f"{stem}-scored")

@@ -69,5 +69,6 @@ def stage_of(operation: Document, output: Output) -> Iterator[Stage]:
 def _words(operation: Document) -> str:
     """`service.deploy of service iris: starting (1 of 2)`."""
     progress = operation["progress"]
-    detail = f" ({progress['detail']})" if progress.get("detail") else ""
+    why = progress.get("detail") or operation.get("waiting_for")
+    detail = f" ({why})" if why else ""
     return f"{operation['kind']} of {target_in_words(operation)}: {progress['stage']}{detail}"

@@ -28,11 +28,11 @@ class Artifact:
         return cls(check_file(Path(given)))
 
 
-def check_file(file: Path) -> Path:
+def check_file(file: Path, wanted: str = "an ONNX or PMML file") -> Path:
     """The file, when it can be read. Raises `CommandFailed`."""
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
-        raise CommandFailed(f"{file} {what}: name an ONNX or PMML file.", exit_status=Exit.USAGE)
+        raise CommandFailed(f"{file} {what}: name {wanted}.", exit_status=Exit.USAGE)
     try:
         with file.open("rb"):
             return file

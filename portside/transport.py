@@ -60,6 +60,24 @@ class BlockingTransport:
                 raise refusal_of(Reply(response.status_code, response.headers, response.read()))
             yield from response.iter_text()
 
+    @contextmanager
+    def receive(
+        self, path: str, token: str | None, idle_s: float
+    ) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
+        """The headers of an answer and its bytes as they come, for the length of the block: for what has no ranges.
+
+        Raises `ConnectionFailed` and `ApiError`.
+        """
+        sent = {"accept-encoding": "identity", **bearer(token)}
+        patience = httpx2.Timeout(CONNECT_S, read=idle_s)
+        with (
+            mapped(self.url, idle_s),
+            self._http.stream("GET", path, headers=sent, timeout=patience) as response,
+        ):
+            if not response.is_success:
+                raise refusal_of(Reply(response.status_code, response.headers, response.read()))
+            yield response.headers, response.iter_raw()
+
     async def pause(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)  # noqa: ASYNC251 - no loop runs this coroutine

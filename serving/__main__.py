@@ -200,7 +200,9 @@ def _runtimes(options: argparse.Namespace) -> int:
 def _data(options: argparse.Namespace) -> int:
     out = _prepare(options)
     if options.memory_mb is not None:
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte at its first use
+        # Its usual one reserves a gigabyte at its first use. The system's has no end of holes where the texts of many
+        # columns are read: for each, Arrow first takes as much memory as all columns have together.
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "jemalloc"
     from serving.data import commands
 
     return commands.unpack(options, out) if options.command == "unpack" else commands.describe(options, out)

@@ -1,7 +1,9 @@
 """The threads that answer one model's requests where the loop must not, and the line before them, which has an end."""
 
 import asyncio
+import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -51,6 +53,10 @@ class _Job:
             response = self._work() if problem is None else self._refused(problem)
         except MemoryError:
             response = None  # not even for a refusal: the loop makes one
+        except BaseException:  # also of what ends a thread: one of few, which nobody would start again
+            traceback.print_exc(file=sys.stderr)
+            bug = "the model server failed at this request"
+            response = self._refused(Problem(500, "internal_error", bug, hint="see its log"))
         finally:
             self._batcher.withdraw(self._ticket)
             current.reset(token)

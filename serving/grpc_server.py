@@ -4,6 +4,7 @@ What is fast runs on the loop and what is slow in the pool, as there; a stream i
 """
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from typing import Final
 
@@ -17,13 +18,13 @@ from serving.grpc_unary import NOT_ONE, OneMessage
 from serving.http2.connection import Connection
 from serving.http2.fields import RequestHead
 from serving.http2.settings import LIST_BYTES
-from serving.http2.stream import Opening
+from serving.http2.stream import Carrier, Opening
 from serving.messages import Request, Response
 from serving.protocols import grpc_status
 from serving.protocols.grpc_standard import HEALTH, REFLECTION
 from serving.protocols.grpc_status import Code, status_of
-from serving.protocols.grpc_stream import StreamAnswers
-from serving.protocols.oip_proto import SERVICE, declare_messages
+from serving.protocols.grpc_stream import answered, failed
+from serving.protocols.oip_proto import SERVICE
 from serving.room import Room
 
 STREAM: Final = f"/{SERVICE}/ModelStreamInfer".encode()
@@ -32,6 +33,7 @@ REFLECTIONS: Final = frozenset(f"/{service}/ServerReflectionInfo".encode() for s
 WORK: Final = INFER.encode()
 SERVICE_UNKNOWN: Final = b"\x08\x03"  # HealthCheckResponse{status: 3}, which ends no watching
 LOOK_S = 0.25  # how often a watched health is looked at
+MOST_WATCHING: Final = 100  # calls of one connection, which need no token and are work as long as they last
 REQUEST_S, IDLE_S, SWEEP_S = 30.0, 600.0, 5.0
 SHORT_GRACE_S = 1.0  # for connections to close once their calls were cut short
 
@@ -42,7 +44,7 @@ class GrpcService:
     def __init__(self, application: Application, max_message_bytes: int, *, reads_metadata: bool) -> None:
         self.application, self.max_message_bytes, self._reads_metadata = application, max_message_bytes, reads_metadata
         self.stopping = asyncio.Event()
-        self._in_stream = StreamAnswers(declare_messages())
+        self._watching = Counter[Carrier]()
 
     def opening(self, head: RequestHead) -> Opening:
         """What a request with this head asks for."""
@@ -53,7 +55,8 @@ class GrpcService:
             return Refused(*no_call(415, text), is_at_once=False)
         if head.method != b"POST":
             return Refused(*no_call(405, "a call of gRPC is a POST"), is_at_once=False)
-        if not grpc_status.is_grpc(head.path):
+        # A query or an escape is part of no method's name, and the application would read on as if it were not there.
+        if not grpc_status.is_grpc(head.path) or b"?" in head.path or b"%" in head.path:
             return Refused(refusal(Code.UNIMPLEMENTED, "there is no such method here"))
         try:
             timeout_s, coding = timeout_of(head), coding_of(head)
@@ -72,13 +75,12 @@ class GrpcService:
 
     async def _infer_stream(self, talk: Talk) -> None:
         """Answer each infer request in its turn; what is wrong with one ends the stream for none."""
-        told = self._in_stream
         while (request := await talk.next()) is not None:
             response = await self._asked(request)
             code, text = status_of(response)
             if code is Code.UNAUTHENTICATED:
                 raise CallRefused(code, text)
-            answer = told.answer(response.body) if code is Code.OK else told.error(text, request.body)
+            answer = answered(response.body) if code is Code.OK else failed(text, request.body)
             del request, response  # and give back their room, before the next one waits for some
             await talk.send(answer)
 
@@ -92,6 +94,18 @@ class GrpcService:
 
     async def _watch(self, talk: Talk) -> None:
         """Tell the health now and whenever it changes."""
+        connection = talk.connection
+        if self._watching[connection] >= MOST_WATCHING:
+            raise CallRefused(Code.RESOURCE_EXHAUSTED, f"{MOST_WATCHING} calls of this connection watch already")
+        self._watching[connection] += 1
+        try:
+            await self._tell_health(talk)
+        finally:
+            self._watching[connection] -= 1
+            if not self._watching[connection]:
+                del self._watching[connection]
+
+    async def _tell_health(self, talk: Talk) -> None:
         request = await talk.next()
         if request is None:
             raise CallRefused(Code.UNIMPLEMENTED, NOT_ONE)

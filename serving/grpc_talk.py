@@ -37,6 +37,7 @@ class Talk(Call):
     __slots__ = (
         "_answered_by",
         "_drained",
+        "_given",
         "_has_begun",
         "_is_stopping",
         "_queue",
@@ -58,11 +59,15 @@ class Talk(Call):
         self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._has_begun = self._is_stopping = False
+        self._given = 0  # messages
 
     # The task calls these.
 
     async def next(self) -> Request | None:
         """The request of the next message; None where there are no more. Raises `CallRefused`."""
+        self._given += 1
+        if not self._given % MOST_WAITING:  # others have their turn, also while nothing has to be waited for
+            await asyncio.sleep(0)
         while not self._queue:
             self.look()
             if self._queue:

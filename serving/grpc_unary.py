@@ -41,9 +41,10 @@ class Unary(Call):
 
     def received(self, data: bytes) -> None:
         """See `Stream`."""
-        # The short way, for a plain message in one frame: nothing of it has to be held or counted.
+        # The short way, for a plain message in one frame that is all: nothing of it has to be held or counted.
         if (
-            self._message is None
+            self.is_ended
+            and self._message is None
             and self._buffer is None
             and len(data) >= PREFIX_BYTES
             and not data[0]

@@ -1,19 +1,25 @@
 """Files of a dataset of files: each change is one of its rows and of its sums, in the caller's one transaction."""
 
 from core.clock import now_micros
-from core.errors import Conflict, InUse
+from core.errors import Conflict, FieldProblem, InUse
 from state.blobs import hold_blob
 from state.creating import NewFile
 from state.database import WriteSession
 from state.datasets import check_ready
 from state.datatables import Dataset, DatasetFile
-from state.queries.datasets import find_file, seek_file, users_of_dataset
+from state.queries.datasets import beside_path, find_file, seek_file, users_of_dataset
 
 
 class NoFiles(Conflict):
     """The dataset is a table."""
 
     code, title = "no_files", "The dataset has rows, not files"
+
+
+class PathTaken(Conflict):
+    """A file would be a folder, too: no disk and no archive can hold both."""
+
+    code, title = "path_taken", "The path is another file's"
 
 
 def check_has_files(row: Dataset) -> None:
@@ -30,6 +36,7 @@ async def put_file(session: WriteSession, row: Dataset, file: NewFile) -> Datase
     found = await seek_file(session, row.id, file.path)
     former_bytes = 0 if found is None else found.size_bytes
     if found is None:
+        await _check_place(session, row, file.path)
         found = DatasetFile(dataset_id=row.id, path=file.path)
         session.add(found)
     found.digest, found.size_bytes, found.content_type = file.digest, file.size_bytes, file.content_type
@@ -47,6 +54,14 @@ async def remove_file(session: WriteSession, row: Dataset, path: str) -> None:
     await session.delete(found)
     _count(session, row, -1, -found.size_bytes)
     await session.flush()
+
+
+async def _check_place(session: WriteSession, row: Dataset, path: str) -> None:
+    beside = await beside_path(session, row.id, path)
+    if beside is not None:
+        detail = f"dataset '{row.name}' has a file '{beside[:200]}': one of them would be a folder, too"
+        hint = "take another path, or delete that file first"
+        raise PathTaken(f"{detail}; {hint}", fields=[FieldProblem("/path", detail, hint)])
 
 
 async def _check_changeable(session: WriteSession, row: Dataset) -> None:

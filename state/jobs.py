@@ -18,7 +18,7 @@ from state.datasets import check_ready
 from state.datatables import Dataset
 from state.environments import NOTHING, Environment
 from state.history import By, begin
-from state.jobtables import Job, Run
+from state.jobtables import Job, Run, Tick
 from state.operations import Who, record, submit
 from state.queries.datasets import find_dataset
 from state.queries.jobs import find_job, followers_of, live_runs, seek_job
@@ -221,6 +221,7 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
         )
     live = await live_runs(session, job.id, MOST_LIVE + 1)
     if not live:
+        await _end_waiting(session, job)
         operation = await record(session, who, "job.delete", job)
         by = By(who.actor, operation_id=operation.id)
         await advance(session, job, "delete", by)
@@ -232,6 +233,7 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
     if len(live) > MOST_LIVE:
         raise TooManyRuns(f"job '{job.name}' has more than {MOST_LIVE} runs under way; stop some of them first")
     await check_all_know(session, KNOWN_SINCE, "deleting a job with its runs")
+    await _end_waiting(session, job)
     ends = []
     for each in live:
         run = await hold_run(session, each)
@@ -240,6 +242,12 @@ async def delete_job(session: WriteSession, who: Who, job: Job, *, with_runs: bo
     operation = await submit(session, who, "job.delete", job, runs=ends)
     await advance(session, job, "delete", By(who.actor, operation_id=operation.id))
     return operation
+
+
+async def _end_waiting(session: WriteSession, job: Job) -> None:
+    """No tick of the job has its turn any more."""
+    waiting = update(Tick).where(Tick.job_id == job.id, Tick.outcome == "waiting")
+    await session.execute(waiting.values(outcome="skipped", reason="job_deleted"))
 
 
 async def forget_runs_of(session: WriteSession, job_id: str) -> None:
@@ -254,7 +262,8 @@ async def _before(session: WriteSession, who: Who, job_id: str, own_name: str, n
     if name is None:
         return None
     with named_by("/after"):
-        found = await find_job(session, who.tenant_id, name)
+        # Every job on the way is held: two that are changed at the same time must not follow each other.
+        found = await lock(session, Job, (await find_job(session, who.tenant_id, name)).id)
         if found.status != "active":
             raise NotFound(f"job '{name}' is being deleted")
         others = [each for each in await followers_of(session, found.id) if each != own_name]
@@ -267,7 +276,7 @@ async def _before(session: WriteSession, who: Who, job_id: str, own_name: str, n
         if at.id == job_id:
             detail = "the job would follow itself" if at is found else f"'{name}' runs after this job, in the end"
             raise InvalidField(detail, fields=[FieldProblem("/after", detail, "name a job that does not wait for it")])
-        at = None if at.after_id is None else await session.get(Job, at.after_id)
+        at = None if at.after_id is None else await lock(session, Job, at.after_id)
     detail = f"more than {LONGEST_CHAIN} jobs would follow each other"
     raise InvalidField(detail, fields=[FieldProblem("/after", detail, "put several of them into one")])
 

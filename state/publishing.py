@@ -49,11 +49,19 @@ async def publish_dataset(session: WriteSession, tenant_id: str, output: Output,
     if written is not None:
         return written
     taken = await seek_dataset(session, tenant_id, output.name)
-    if taken is None:
-        return await _make(session, tenant_id, output, output.name, by)
-    if output.replace and taken.status == "ready" and taken.kind == "table":
-        return await _replace(session, taken.id, output, by)
-    return await _make(session, tenant_id, output, await _free_name(session, tenant_id, output), by)
+    if taken is not None and _may_replace(output, taken):
+        row = await lock(session, Dataset, taken.id)
+        if row.status == "ready":
+            return await _replace(session, row, output, by)
+        taken = await seek_dataset(session, tenant_id, output.name)  # it was just deleted
+    name = output.name if taken is None else await _free_name(session, tenant_id, output)
+    return await _make(session, tenant_id, output, name, by)
+
+
+def _may_replace(output: Output, taken: Dataset) -> bool:
+    """Bad rows have a name that nobody chose: what else is called so is not theirs."""
+    is_known = output.role == "output" or taken.role == output.role
+    return output.replace and is_known and taken.status == "ready" and taken.kind == "table"
 
 
 async def _make(session: WriteSession, tenant_id: str, output: Output, name: str, by: By) -> Dataset:
@@ -76,8 +84,7 @@ async def _make(session: WriteSession, tenant_id: str, output: Output, name: str
     return row
 
 
-async def _replace(session: WriteSession, dataset_id: str, output: Output, by: By) -> Dataset:
-    row = await lock(session, Dataset, dataset_id)
+async def _replace(session: WriteSession, row: Dataset, output: Output, by: By) -> Dataset:
     for name, value in (await _written(session, output)).items():
         setattr(row, name, value)
     row.source_uri = row.source_etag = row.credential_sealed = row.filename = None

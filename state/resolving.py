@@ -99,7 +99,7 @@ async def _input(session: WriteSession, run: Run) -> Mapping[str, Any]:
         "dataset_id": row.id,
         "generation": found.generation,
         "kind": found.kind,
-        "rows": row.files if found.kind == "files" else row.rows,
+        "rows": row.files if found.kind == "files" else None if row.rows_are_estimated else row.rows,
         "parts": parts,
         "layout": dict(found.layout or {}),
     }

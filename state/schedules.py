@@ -6,6 +6,7 @@ the hour that summer time skips ticks when that hour is over, and what falls int
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
@@ -27,6 +28,8 @@ ON_TIME: Final = to_micros(timedelta(seconds=60))
 MOST_CAUGHT_UP: Final = 1000
 MOST_TOLD: Final = 100  # ticks skipped at once that each get a row of their own; what was before them shares one
 FIRST_WINDOW: Final = to_micros(timedelta(hours=1))
+# Between them, an instant has a date in every zone, its jitter included.
+FIRST, LAST = from_rfc3339("0002-01-01T00:00:00Z"), from_rfc3339("9999-12-30T00:00:00Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,10 @@ class Schedule:
 
     def ticks(self, after: Micros) -> Iterator[Micros]:
         """Its ticks later than `after`, in order, each once."""
-        begin = after if self.start is None else max(after, self.start - 1)
-        last = begin
+        begin = max(after, FIRST if self.start is None else self.start - 1)
+        last, end = begin, LAST if self.end is None else min(self.end, LAST)
         for tick in self._all(begin):
-            if self.end is not None and tick > self.end:
+            if tick > end:
                 return
             # Two times of day in the skipped hour mean the same instant; and cronsim, which counts local time, begins
             # before an instant of the second of two equal hours.
@@ -114,9 +117,12 @@ class Schedule:
 
     def _cron(self, after: Micros) -> Iterator[Micros]:
         assert self.cron is not None
+        if not FIRST <= after <= LAST:
+            return
         begin = (EPOCH + timedelta(microseconds=after)).astimezone(ZoneInfo(self.time_zone))
-        for moment in CronSim(self.cron, begin):
-            yield (moment - EPOCH) // timedelta(microseconds=1)
+        with suppress(OverflowError):  # it looks for a date behind the last one that there is
+            for moment in CronSim(self.cron, begin):
+                yield (moment - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +144,8 @@ def due(schedule: Schedule, job_id: str, since: Micros, now: Micros) -> Due:
     """The ticks after `since` whose time has come by `now`, by what is to become of them."""
     kept = {"skip": 0, "last": 1, "all": schedule.catch_up_limit}[schedule.catch_up]
     found = schedule.newest(since, now, kept + MOST_TOLD + _most_fresh(schedule))
-    ripe = [tick for tick in found if schedule.due_at(job_id, tick) <= now]
-    if len(ripe) < len(found):  # in order: a tick waits for the ones before it, whatever its jitter
-        ripe = found[: next(place for place, tick in enumerate(found) if schedule.due_at(job_id, tick) > now)]
+    # In order: a tick waits for the ones before it, whatever its jitter.
+    ripe = list(takewhile(lambda tick: schedule.due_at(job_id, tick) <= now, found))
     if not ripe:
         return Due()
     late = list(takewhile(lambda tick: schedule.due_at(job_id, tick) < now - ON_TIME, ripe))

@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def child_environment(cache: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "HOME": "/nonexistent",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONNOUSERSITE": "1",  # HOME may be the user's word, and a folder of packages there would be run
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime looks at it while it is imported
     }
     inherited = {name: os.environ[name] for name in ("TMPDIR", "PORTSIDE_JAVA_HOME") if name in os.environ}
@@ -68,37 +69,60 @@ async def run_child(
 
     The command receives `--parent-fd N` as its last arguments.
     """
-    read_end, write_end = os.pipe()
-    try:
+    with _held_pipe() as pipe:
         process = await asyncio.create_subprocess_exec(
             *command,
             "--parent-fd",
-            str(read_end),
+            str(pipe.read_end),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
             cwd=ROOMS,
-            pass_fds=(read_end, *pass_fds),
+            pass_fds=(pipe.read_end, *pass_fds),
             start_new_session=True,
         )
-        os.close(read_end)
-        read_end = -1
+        pipe.let_go()
         step_back(process.pid)
+        said = _Said()
         try:
             async with asyncio.timeout(timeout_s):
-                return _end(process, await process.communicate(stdin), timed_out=False)
+                await said.hear(process, stdin)
+                return said.end(await process.wait(), timed_out=False)
         except TimeoutError:
             _kill_group(process.pid)
-            return _end(process, await process.communicate(), timed_out=True)
+            return said.end(await process.wait(), timed_out=True)
         finally:
             if process.returncode is None:
                 _kill_group(process.pid)
                 await process.wait()
+
+
+class _Pipe:
+    """A pipe whose write end we hold for as long as a child shall live; the child has the read end."""
+
+    def __init__(self) -> None:
+        self.read_end, self._write_end = os.pipe()
+
+    def let_go(self) -> None:
+        """Close our copy of the child's end, once."""
+        if self.read_end >= 0:
+            os.close(self.read_end)
+            self.read_end = -1
+
+    def close(self) -> None:
+        """Close both: the child sees its end."""
+        self.let_go()
+        os.close(self._write_end)
+
+
+@contextlib.contextmanager
+def _held_pipe() -> Iterator[_Pipe]:
+    pipe = _Pipe()
+    try:
+        yield pipe
     finally:
-        if read_end >= 0:
-            os.close(read_end)
-        os.close(write_end)
+        pipe.close()
 
 
 async def run_reporting_child(
@@ -114,7 +138,8 @@ async def run_reporting_child(
             end = await run_child(told, environment=environment, stdin=b"", timeout_s=timeout_s, pass_fds=(write_end,))
         finally:
             os.close(write_end)
-        await hearing  # to the end of the pipe, which nobody writes to any more
+        reader.end_when_empty()
+        await hearing
         return end
     finally:
         hearing.cancel()
@@ -127,11 +152,43 @@ async def _hear_all(reader: LineReader, hear: Hear) -> None:
         await hear(line)
 
 
-def _end(process: asyncio.subprocess.Process, streams: tuple[bytes, bytes], *, timed_out: bool) -> ChildEnd:
-    stdout, stderr = streams
-    assert process.returncode is not None  # communicate() returns after the end
-    errors = stderr[-STDERR_KEPT_BYTES:].decode(errors="replace")
-    return ChildEnd(process.returncode, stdout[:STDOUT_KEPT_BYTES], errors, timed_out)
+class _Said:
+    """What a child prints, as much of it as is kept: one that prints without end must not take our memory."""
+
+    def __init__(self) -> None:
+        self._stdout, self._stderr = bytearray(), bytearray()
+
+    async def hear(self, process: asyncio.subprocess.Process, stdin: bytes) -> None:
+        """Talk to the child until it has closed its ends; it is ended where it prints too much."""
+        await asyncio.gather(_tell(process, stdin), self._hear_stdout(process), self._hear_stderr(process))
+
+    def end(self, exit_code: int, *, timed_out: bool) -> ChildEnd:
+        """How the child ended."""
+        errors = self._stderr[-STDERR_KEPT_BYTES:].decode(errors="replace")
+        return ChildEnd(exit_code, bytes(self._stdout), errors, timed_out)
+
+    async def _hear_stdout(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while piece := await process.stdout.read(STDERR_KEPT_BYTES):
+            if len(self._stdout) + len(piece) > STDOUT_KEPT_BYTES:
+                _kill_group(process.pid)
+                self._stderr += b"\nit printed more than %d MiB\n" % (STDOUT_KEPT_BYTES // 2**20)
+                return
+            self._stdout += piece
+
+    async def _hear_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while piece := await process.stderr.read(STDERR_KEPT_BYTES):
+            self._stderr += piece
+            del self._stderr[: -2 * STDERR_KEPT_BYTES]
+
+
+async def _tell(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, or does not want it
+        process.stdin.write(stdin)
+        await process.stdin.drain()
+    process.stdin.close()
 
 
 def step_back(pid: int) -> None:

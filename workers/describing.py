@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from workers.scratch import scratch_folder
 
 REFUSED: Final = 65  # the child's exit code for a file that its owner can mend
 PREVIEW_ROWS: Final = 500
+NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # behind a backslash that is escaped it is none
 WIDEST: Final = 10_000  # columns; what is told of them lies in one row and is shown at once
 POINTER: Final = "/file"
 
@@ -104,7 +106,7 @@ async def describe(
 
 def read_answer(text: bytes) -> dict[str, Json]:
     """The JSON object that a child printed; without NUL characters, which a file may have and PostgreSQL cannot."""
-    found: dict[str, Json] = json.loads(text.replace(b"\\u0000", b"\\ufffd"))
+    found: dict[str, Json] = json.loads(NUL.sub(rb"\1\\ufffd", text))
     return found
 
 

@@ -6,7 +6,6 @@ which may be another thread's new file by then (seen: `rmtree` in a thread found
 
 import asyncio
 import os
-from collections.abc import Callable
 
 PIECE_BYTES = 64 * 1024
 
@@ -21,6 +20,7 @@ class LineReader:
     def __init__(self, descriptor: int, longest: int) -> None:
         self._descriptor, self._longest = descriptor, longest
         self._rest, self._searched = bytearray(), 0
+        self._is_last, self._there = False, asyncio.Event()
         os.set_blocking(descriptor, False)
 
     async def readline(self) -> bytes:
@@ -35,6 +35,11 @@ class LineReader:
                 return self._cut(len(self._rest))
             self._rest += piece
         return self._cut(end + 1)
+
+    def end_when_empty(self) -> None:
+        """Who wrote has ended, so that all of it is there: somebody else may hold their end of the pipe for ever."""
+        self._is_last = True
+        self._there.set()
 
     def close(self) -> None:
         """Give the descriptor back; nobody reads any more."""
@@ -52,21 +57,15 @@ class LineReader:
             try:
                 return os.read(self._descriptor, PIECE_BYTES)
             except BlockingIOError:
+                if self._is_last:
+                    return b""
                 await self._readable()
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
-        there: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._descriptor, _settle(there))
+        self._there.clear()
+        loop.add_reader(self._descriptor, self._there.set)
         try:
-            await there
+            await self._there.wait()
         finally:
             loop.remove_reader(self._descriptor)
-
-
-def _settle(there: "asyncio.Future[None]") -> Callable[[], None]:
-    def settle() -> None:
-        if not there.done():
-            there.set_result(None)
-
-    return settle

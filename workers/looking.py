@@ -3,6 +3,9 @@
 Of plain text that is the beginning; whatever is packed, or has its directory at the end, is looked at as a whole.
 """
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -13,7 +16,7 @@ from core.errors import DiskFull, FieldProblem, TooLarge
 from state.queries.datasets import DatasetFacts
 from workers.describing import Broken, DatasetInvalid, Description, describe
 from workers.fetching import POINTER, SourceRefused, Told, Watch
-from workers.origins import FileOrigin, Origin, poured
+from workers.origins import FileOrigin, Origin, open_file, poured
 from workers.resources import Resources
 from workers.scratch import scratch_folder
 
@@ -46,8 +49,14 @@ async def _in_place(origin: FileOrigin, resources: Resources, facts: DatasetFact
     async def nothing(pieces: AsyncGenerator[bytes, None]) -> None:
         """It is read where it is."""
 
-    _, told = await poured(origin, nothing, resources, watch)
-    return await _described(origin.path, resources, facts, watch, told)
+    await poured(origin, nothing, resources, watch)
+    descriptor, told = await asyncio.to_thread(open_file, origin)
+    try:
+        # By the descriptor: the path may lead to another file by the time at which a child opens it.
+        very = Path(f"/proc/{os.getpid()}/fd/{descriptor}") if sys.platform == "linux" else origin.path
+        return await _described(very, resources, facts, watch, told)
+    finally:
+        os.close(descriptor)
 
 
 async def _fetched(

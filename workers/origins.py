@@ -57,6 +57,7 @@ class FileOrigin:
 
     path: Path
     roots: tuple[Path, ...]
+    closed: tuple[Path, ...] = ()  # the platform's own folders: a root around them does not open them
 
 
 Origin = WebOrigin | FileOrigin
@@ -148,10 +149,19 @@ def _file(uri: str, settings: Settings) -> FileOrigin:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:  # in Python 3.11 a loop of links is a RuntimeError
         raise _not_there(path) from error
-    if not _is_inside(real, roots):
+    origin = FileOrigin(real, roots, _own_folders(settings))
+    if not _is_inside(real, origin):
         # As one that is not there: what lies elsewhere is nobody's business.
         raise _not_there(path)
-    return FileOrigin(real, roots)
+    return origin
+
+
+def _own_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where keys, the database and everybody's data are."""
+    found, own = [settings.data.resolve()], urlsplit(settings.artifacts)
+    if own.scheme == "file":
+        found.append(Path(unquote(own.path)).resolve())
+    return tuple(found)
 
 
 def open_file(origin: FileOrigin) -> tuple[int, Told]:
@@ -164,7 +174,7 @@ def open_file(origin: FileOrigin) -> tuple[int, Told]:
     except OSError as error:
         raise _not_there(origin.path) from error
     found = os.fstat(descriptor)
-    is_here = sys.platform != "linux" or _is_inside(Path(f"/proc/self/fd/{descriptor}").readlink(), origin.roots)
+    is_here = sys.platform != "linux" or _is_inside(Path(f"/proc/self/fd/{descriptor}").readlink(), origin)
     if not stat.S_ISREG(found.st_mode) or not is_here:
         os.close(descriptor)
         raise _not_there(origin.path)
@@ -210,8 +220,13 @@ async def _pieces(descriptor: int, total_bytes: int | None, watch: Watch) -> Asy
         await watch(at, total_bytes)
 
 
-def _is_inside(path: Path, roots: tuple[Path, ...]) -> bool:
-    return any(path.is_relative_to(root) for root in roots)
+def _is_inside(path: Path, origin: FileOrigin) -> bool:
+    return any(path.is_relative_to(root) and not _is_closed(path, root, origin.closed) for root in origin.roots)
+
+
+def _is_closed(path: Path, root: Path, closed: tuple[Path, ...]) -> bool:
+    """A root inside of a closed folder is one that the operator means."""
+    return any(own.is_relative_to(root) and path.is_relative_to(own) for own in closed)
 
 
 def _not_there(path: Path) -> Rejected:

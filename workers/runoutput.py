@@ -63,11 +63,14 @@ async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)
         assert isinstance(work.row, Operation)
+        assert isinstance(work.target, Run)
         await unwant_run(writing, run.id, work.row.generation)
         made = await publish_dataset(writing, run.tenant_id, output, by)
         made_bad = None if bad_rows is None else await publish_dataset(writing, run.tenant_id, bad_rows, by)
+        # Its owner may stop it before it has succeeded: what is there is named all the same.
+        work.target.output_id, work.target.bad_rows_id = made.id, None if made_bad is None else made_bad.id
         done = await summary(writing, run.id, progress, running_micros)
-    return Published(made.name, made.id, None if made_bad is None else made_bad.id, done)
+        return Published(made.name, made.id, work.target.bad_rows_id, done)
 
 
 async def _output(resources: Resources, run: Run, parts: Sequence[StoredPart], progress: Mapping[str, Any]) -> Output:

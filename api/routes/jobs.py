@@ -49,6 +49,7 @@ from state.queries import jobs
 from state.queries.history import list_changes
 from state.queries.lists import View
 from state.running import RunSpec
+from state.schedules import Schedule
 from state.scripting import ScriptNeeds, needs_of_script
 from state.tables import Operation
 from state.ticking import set_schedule
@@ -226,7 +227,12 @@ async def change_schedule(session: WriteSession, job: Job, patch: Json) -> None:
         await set_schedule(session, job, None, paused=False)
         return
     body = read_body({"schedule": patched_schedule(job, patch)}, Scheduled).schedule
-    await set_schedule(session, job, body.read(now_micros()), paused=body.paused)
+    schedule = body.read(now_micros())
+    if job.schedule is not None:
+        kept = Schedule.of(job.schedule)
+        if (kept.every_s, kept.start) == (schedule.every_s, schedule.start):  # its ticks stay where they are
+            schedule = replace(schedule, anchor=kept.anchor)
+    await set_schedule(session, job, schedule, paused=body.paused)
 
 
 def changed_environment(call: Call, job: Job, body: SpecChanges) -> Environment | None:

@@ -107,4 +107,8 @@ async def _script(request: Request, context: Context, session: ReadSession, who:
     service = asked.service or next(iter(services), needs.model.name)
     base = links_for(request, context.settings).base
     wanted = Wanted(asked.name, asked.spec, needs, cast("Either | None", asked.against), service, base)
-    return Response(script_of(wanted), media_type=PYTHON, headers={"Content-Disposition": attachment(asked.file_name)})
+    return Response(
+        script_of(wanted),
+        media_type=PYTHON,
+        headers={"Content-Disposition": attachment(f"{asked.name}.py", asked.file_name)},
+    )

@@ -13,7 +13,11 @@ LARGEST_ENV_VALUE, LARGEST_ENV, MOST_ENV = 32 * 1024, 256 * 1024, 200
 RESERVED_ENV: Final = (
     (re.compile(r"PORTSIDE_.*"), "names that begin with PORTSIDE_ are given by the platform"),
     (re.compile(r"PYTHON.*"), "it would change the interpreter of the model server"),
-    (re.compile(r"(LD|DYLD)_.*"), "it would change which libraries the model server loads"),
+    # OpenSSL and OpenMP load what theirs name, glibc what it converts characters with.
+    (
+        re.compile(r"(LD|DYLD|OPENSSL|OMP_TOOL)_.*|OMP_TOOL|GCONV_PATH|LOCPATH|MALLOC_TRACE"),
+        "it would change which libraries the model server loads, or what it writes",
+    ),
     (re.compile(r"PATH"), "the model server's own programs are found by it"),
     (re.compile(r"_?JAVA_.*|JDK_.*"), "it would change the Java machine and its memory limit"),
 )  # fmt: skip

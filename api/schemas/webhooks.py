@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from api.headers import etag
 from api.nearest import hint
 from api.schemas.base import URL, Body, Instant, at_most, one_of, shown_as, told
-from core.clock import from_rfc3339
+from core.clock import from_rfc3339, rfc3339
 from core.errors import Json
 from state.documents import instant
 from state.queries.events import event_types
@@ -29,7 +29,7 @@ def check_events(types: list[str]) -> list[str]:
 def check_time(text: str) -> str:
     """An RFC 3339 time with an offset."""
     try:
-        from_rfc3339(text)
+        rfc3339(from_rfc3339(text))  # 9999-12-31T23:59:59-01:00 has no year in UTC
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError("time", "an RFC 3339 time such as 2026-01-31T12:00:00Z") from error
     return text

@@ -11,10 +11,16 @@ def read_rows(path):
 '''
 
 READ_CSV = """
+csv.field_size_limit(2**31 - 1)
+
+
 def read_values(path):
     with open_text(path) as text:
-        rows = csv.reader(text, delimiter=DELIMITER)
-        names = next(rows, []) if HAS_HEADER else COLUMNS
+        quoting = csv.QUOTE_MINIMAL if QUOTE else csv.QUOTE_NONE
+        rows = csv.reader(text, delimiter=DELIMITER, quotechar=QUOTE, quoting=quoting)
+        names = [name.strip() for name in next(rows, [])] if HAS_HEADER else COLUMNS
+        if "" in names or len(set(names)) < len(names):
+            names = COLUMNS or names  # columns without a name of their own have got one
         end = rows.line_num
         for row in rows:
             line, end = end + 1, rows.line_num
@@ -79,6 +85,9 @@ def open_text(path):
 }
 
 SCORE_API = '''
+csv.field_size_limit(2**31 - 1)
+
+
 def answers(rows):
     """For each row what the service answers, or in a text why it does not."""
     if not rows:
@@ -135,6 +144,8 @@ def number(value, kind, column):
             return {"true": True, "false": False}[str(value).lower()]
         if kind.startswith(("FP", "BF")):
             return float(value)
+        if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+            return int(value)  # a float has not all of its digits
         if float(value) != int(float(value)):
             raise ValueError
         return int(value) if not isinstance(value, str) else int(float(value))

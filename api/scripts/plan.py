@@ -36,6 +36,7 @@ class ScriptPlan:
     input_format: FileFormat = "csv"
     input_compression: Literal["gzip", "zstd"] | None = None
     delimiter: str = ","
+    quote: str | None = '"'
     encoding: str = "utf-8"
     has_header: bool = True
     null_values: Sequence[str] = ("",)

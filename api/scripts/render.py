@@ -64,7 +64,8 @@ def _head(plan: ScriptPlan) -> str:
 python this_script.py [INPUT [OUTPUT]]{asked}
 Bad rows are left out, and told in OUTPUT.bad.jsonl.
 """
-    return text.replace("\\", "\\\\").replace('"""', "'''")
+    shown = "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in text)  # Python has no NUL
+    return shown.replace("\\", "\\\\").replace('"""', "'''")
 
 
 def _imports(plan: ScriptPlan) -> str:
@@ -106,6 +107,7 @@ def _constants(plan: ScriptPlan) -> str:
     if plan.input_format == "csv":
         constants |= {
             "DELIMITER": plan.delimiter,
+            "QUOTE": plan.quote,
             "HAS_HEADER": plan.has_header,
             "COLUMNS": list(plan.columns),
             "NULL_VALUES": sorted(plan.null_values),

@@ -12,7 +12,9 @@ DatasetName = Annotated[
     str, typer.Argument(metavar="NAME", help="The dataset.", show_default=False, autocompletion=complete_dataset)
 ]
 FilePath = Annotated[str, typer.Argument(metavar="PATH", help="The file's path in the dataset.", show_default=False)]
-To = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="its name")]
+To = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.", show_default="its name")
+]
 
 
 @client_verb()

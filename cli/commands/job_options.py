@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.target import complete_dataset, complete_job
+from cli.commands.target import complete_dataset, complete_job, complete_model
 
 JobName = Annotated[
     str, typer.Argument(metavar="NAME", help="The job.", show_default=False, autocompletion=complete_job)
@@ -15,14 +15,21 @@ Env = Annotated[
     typer.Option("--env", metavar="NAME=VALUE", help="A variable; may be repeated.", show_default=False),
 ]
 Args = Annotated[list[str] | None, typer.Option("--arg", help="An argument; may be repeated.", show_default=False)]
-Instant = Annotated[str | None, typer.Option(metavar="TIME", help="2026-12-24T18:00:00Z", show_default=False)]
 NewJobName = Annotated[str | None, typer.Argument(metavar="NAME", help="Its name.", show_default="what the file says")]
 JobFile = Annotated[
     Path | None,
     typer.Option("--file", "-f", metavar="FILE", help="The job as YAML or JSON; options win.", show_default=False),
 ]
 Scorer = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME[@VERSION]", help="What scores.", show_default=False)
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME[@VERSION]",
+        help="What scores.",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -41,17 +48,30 @@ DataFormat = Annotated[
 ]
 PassThrough = Annotated[
     list[str] | None,
-    typer.Option("--pass", metavar="COLUMN", help="A column that is copied; `*` is all.", show_default=False),
+    typer.Option(
+        "--pass", metavar="COLUMN", help="A column that is copied; may be repeated; `*` is all.", show_default=False
+    ),
 ]
 Maps = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="INPUT=COLUMN", help="What feeds an input.", show_default="the same names"),
+    typer.Option(
+        "--map", metavar="INPUT=COLUMN", help="What feeds an input; may be repeated.", show_default="the same names"
+    ),
 ]
 OnError = Annotated[
-    str | None, typer.Option("--on-error", metavar="skip|fail|N", help="Bad rows: at most N.", show_default="skip")
+    str | None,
+    typer.Option(
+        "--on-error",
+        metavar="skip|fail|N",
+        help="Bad rows: left out, the end of the run, or left out up to N.",
+        show_default="skip",
+    ),
 ]
-Parallelism = Annotated[int | None, typer.Option("--parallelism", min=1, show_default="1")]
+Parallelism = Annotated[int | None, typer.Option("--parallelism", min=1, help="Chunks at a time.", show_default="1")]
 After = Annotated[
-    str | None, typer.Option("--after", metavar="JOB", help="Run when that has succeeded.", show_default=False)
+    str | None,
+    typer.Option(
+        "--after", metavar="JOB", help="Run when that has succeeded.", show_default=False, autocompletion=complete_job
+    ),
 ]
 To = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="stdout")]

@@ -11,7 +11,6 @@ from cli.commands.job_options import (
     Data,
     DataFormat,
     Env,
-    Instant,
     Into,
     JobFile,
     JobName,
@@ -23,7 +22,7 @@ from cli.commands.job_options import (
     Scorer,
     To,
 )
-from cli.commands.target import DryRun, Limit, Yes, confirm
+from cli.commands.target import Limit, Yes, complete_dataset, complete_model, confirm
 from cli.commands.verb import Call, client_verb, filters
 
 
@@ -138,15 +137,30 @@ def schedule_show(call: Call, name: JobName) -> None:
 def schedule_set(
     call: Call,
     name: JobName,
-    cron: Annotated[str | None, typer.Option("--cron", metavar="'30 2 * * *'", show_default=False)] = None,
+    cron: Annotated[
+        str | None,
+        typer.Option("--cron", metavar="'30 2 * * *'", help="Minute, hour, day, month, weekday.", show_default=False),
+    ] = None,
     time_zone: Annotated[
         str | None, typer.Option("--time-zone", metavar="ZONE", help="Of the cron.", show_default="UTC")
     ] = None,
-    every: Annotated[str | None, typer.Option("--every", metavar="15m", show_default=False)] = None,
-    at: Instant = None,
-    start: Instant = None,
-    end: Instant = None,
-    jitter: Annotated[str | None, typer.Option("--jitter", metavar="90s", show_default="none")] = None,
+    every: Annotated[
+        str | None, typer.Option("--every", metavar="15m", help="Or so often: 90s, 15m, 6h, 1d.", show_default=False)
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Or once: 2026-12-24T18:00:00Z.", show_default=False),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="TIME", help="No tick before it.", show_default=False)
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", metavar="TIME", help="No tick after it.", show_default=False)
+    ] = None,
+    jitter: Annotated[
+        str | None,
+        typer.Option("--jitter", metavar="90s", help="So much later at most, by chance.", show_default="none"),
+    ] = None,
     catch_up: Annotated[
         str | None, typer.Option("--catch-up", help="Missed ticks: skip, last or all.", show_default="last")
     ] = None,
@@ -203,20 +217,33 @@ def schedule_remove(call: Call, name: JobName) -> None:
 @client_verb(waits_s=86400, always_waits=True, documents=False)
 def score(
     call: Call,
-    model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="What scores.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[@VERSION]", help="What scores.", show_default=False, autocompletion=complete_model
+        ),
+    ],
     data: Annotated[
-        str, typer.Argument(metavar="FILE|URL|DATASET", help="A file here, a URL, or a dataset.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FILE|URL|DATASET",
+            help="A file here, a URL, or a dataset.",
+            show_default=False,
+            autocompletion=complete_dataset,
+        ),
     ],
     file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="DATA-scored")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.", show_default="DATA-scored"),
     ] = None,
     pass_through: PassThrough = None,
+    maps: Maps = None,
     on_error: OnError = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
 ) -> None:
     """Score a file with a model: a dataset, a job, a run and its result in one step."""
     from cli.job_wishes import Said
     from cli.scoring import score_file
 
-    said = Said(model=model, pass_through=pass_through, on_error=on_error)
+    said = Said(model=model, pass_through=pass_through, maps=maps, on_error=on_error)
     score_file(call.platform, said, data, file, call.output, wait_s=call.timeout_s, dry_run=dry_run)

@@ -14,7 +14,9 @@ RunName = Annotated[
         metavar="JOB[/NUMBER]", help="A run, or a job's newest.", show_default=False, autocompletion=complete_job
     ),
 ]
-To = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="its name")]
+To = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.", show_default="its name")
+]
 BadRows = Annotated[bool, typer.Option("--bad-rows", help="The rows that it left out, each with its reason.")]
 
 

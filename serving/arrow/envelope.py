@@ -91,11 +91,18 @@ def check_sizes(body: bytes) -> int:
 
 
 def end_of_first_batch(body: bytes) -> int | None:
-    """Where a stream's second message ends, if that is a batch: the first is its schema. Raises `struct.error`."""
+    """Where a stream's second message ends, if that is a batch: the first is its schema. Raises `struct.error`.
+
+    Not of one that may be compressed: each buffer says by itself whether it is.
+    """
     whole = memoryview(body)
     schema = message_at(whole, 0)
     second = None if schema is None else message_at(whole, schema.end)
-    return second.end if second is not None and second.table.byte(1) == _RECORD_BATCH else None
+    if second is None or second.table.byte(1) != _RECORD_BATCH:
+        return None
+    batch, _ = _batch(second.table)
+    may_pack = batch is None or batch.field(3) or OLD_COMPRESSION in bytes(second.table.data)
+    return None if may_pack else second.end
 
 
 def malformed(detail: str) -> Problem:

@@ -16,6 +16,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from serving.batch.log import RunLog
 from serving.batch.plan import BatchFailed, Resume, read_plan
 from serving.batch.prepare import prepare
 from serving.batch.run import Acknowledged, Committer, Events, Feeder, Prepared, StopAsked
@@ -47,18 +48,21 @@ def run_batch(options: argparse.Namespace) -> int:
 
 
 def _ended(options: argparse.Namespace, reports: Reports, events: Events) -> int:
+    log = RunLog()
     try:
         with _failures_told():
-            is_done = _run(options, reports, events)
+            is_done = _run(options, reports, events, log)
     except BatchFailed as error:
+        log.failed(error)
         reports.tell("failed", {"problem": error.as_json()})
         return DATA_ERROR
     if not is_done:
+        log.paused()
         reports.tell("paused")
     return 0
 
 
-def _run(options: argparse.Namespace, reports: Reports, events: Events) -> bool:
+def _run(options: argparse.Namespace, reports: Reports, events: Events, log: RunLog) -> bool:
     """Whether all is done; else the run was told to end."""
     plan = read_plan(options.plan)
     resume = plan.resume or Resume(Position())
@@ -70,10 +74,11 @@ def _run(options: argparse.Namespace, reports: Reports, events: Events) -> bool:
         return False
     ready = loading.result()
     threading.Thread(target=_hear, args=(options.ack_fd, events), name="acks", daemon=True).start()
-    reports.tell("started", ready.started)
+    reports.tell("started", ready.as_json())
+    log.begun(plan, resume, ready.rows, ready.chunk_rows)
     feeder = Feeder(ready.source, ready.chunks, plan.parallelism, events, resume.position.chunk)
     feeder.start()
-    return Committer(reports, events, ready.chunks, feeder, plan.on_error, resume).run()
+    return Committer(reports, events, ready.chunks, feeder, plan.on_error, resume, log).run()
 
 
 def _hear(fd: int, events: Events) -> None:

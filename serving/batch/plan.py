@@ -92,7 +92,10 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run. `mapping`: a model's input, or the name of a place of one, and the column that feeds it, or several."""
+    """A run. `mapping`: a model's input, or the name of a place of one, and the column that feeds it, or several.
+
+    `rows`: how many the input has, where the platform has counted them.
+    """
 
     input: Input
     output: Output = Output()
@@ -103,6 +106,7 @@ class Plan:
     parallelism: int = 1
     version: Version = field(default_factory=Version)
     resume: Resume | None = None
+    rows: int | None = None
 
     @property
     def passes_all(self) -> bool:

@@ -1,7 +1,7 @@
 """What a run needs before its first chunk: the model in memory, its inputs bound to columns, the files open."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,17 @@ from serving.signature_json import InvalidSignature, decode_signature
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A run that can begin; `started` is what is reported of it."""
+    """A run that can begin; `rows` of nothing where nobody knows how many there are."""
 
     source: Source
     chunks: Chunks
-    started: Mapping[str, object]
+    rows: int | None
+    chunk_rows: int
+    columns: Sequence[Mapping[str, object]]
+
+    def as_json(self) -> dict[str, object]:
+        """The report of it."""
+        return {"rows": self.rows, "columns": self.columns, "chunk_rows": self.chunk_rows}
 
 
 def prepare(options: argparse.Namespace, plan: Plan, resume: Resume) -> Ready:
@@ -57,7 +63,8 @@ def prepare(options: argparse.Namespace, plan: Plan, resume: Resume) -> Ready:
     lines = lines_of(plan.input.format)
     chunks = Chunks(source, by, binding.pass_through, outputs, plan.output, options.output, lines)
     columns = [{"name": name, "type": kind} for name, kind in schema_of(chunks.schema, plan.output)]
-    return Ready(source, chunks, {"rows": source.rows, "columns": columns, "chunk_rows": chunk_rows})
+    rows = plan.rows if source.rows is None else source.rows
+    return Ready(source, chunks, rows, chunk_rows, columns)
 
 
 def _bind_table(plan: Plan, signature: Signature) -> tuple[Binding, Format, pa.Schema]:

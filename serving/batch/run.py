@@ -5,13 +5,14 @@ Everything that happens arrives at the main thread as an event; it alone talks w
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from serving.batch.chunks import Chunks, Done
+from serving.batch.log import RunLog, told_bad
 from serving.batch.plan import BatchFailed, OnError, Resume
 from serving.batch.prepare import Ready
 from serving.batch.talk import Reports
@@ -74,19 +75,21 @@ class Totals:
     chunks: int = 0
     first_bad: list[BadRow] = field(default_factory=list)
 
-    def add(self, done: Done) -> None:
-        """Count a chunk."""
+    def add(self, done: Done) -> Sequence[BadRow]:
+        """Count a chunk; answers which of its bad rows are among the first of all."""
         self.rows_in += done.rows_in
         self.rows_out += done.rows_out
         self.bad += done.bad
         self.chunks += 1
-        self.first_bad += done.first_bad[: _FIRST_TOLD - len(self.first_bad)]
+        new = done.first_bad[: _FIRST_TOLD - len(self.first_bad)]
+        self.first_bad += new
+        return new
 
     def check(self, on_error: OnError) -> None:
         """Raise `BatchFailed` where more rows are bad than may be."""
         if on_error.most is None or self.bad <= on_error.most:
             return
-        told = "; ".join(map(_told, self.first_bad))
+        told = "; ".join(map(told_bad, self.first_bad))
         allowed = f"{on_error.most} may be" if on_error.most else "none may be"
         raise BatchFailed(
             "too_many_bad_rows",
@@ -98,11 +101,6 @@ class Totals:
                 for each in self.first_bad
             ],
         )
-
-
-def _told(bad: BadRow) -> str:
-    where = f"line {bad.line}" if bad.line is not None else f"row {bad.row}"
-    return f"{where}{f', {bad.column}' if bad.column else ''}: {bad.reason}"
 
 
 class Feeder:
@@ -148,10 +146,17 @@ class Committer:
     """Reports chunks in their order and waits until each is kept."""
 
     def __init__(
-        self, reports: Reports, events: Events, chunks: Chunks, feeder: Feeder, on_error: OnError, resume: Resume
+        self,
+        reports: Reports,
+        events: Events,
+        chunks: Chunks,
+        feeder: Feeder,
+        on_error: OnError,
+        resume: Resume,
+        log: RunLog,
     ) -> None:
         self._reports, self._events, self._chunks, self._feeder = reports, events, chunks, feeder
-        self._on_error = on_error
+        self._on_error, self._log = on_error, log
         self._totals = Totals(resume.rows_in, resume.rows_out, resume.bad, resume.chunks)
         self._next = resume.position.chunk
         self._made: dict[int, Future[Done]] = {}
@@ -208,11 +213,13 @@ class Committer:
             "finished",
             {"rows_in": totals.rows_in, "rows_out": totals.rows_out, "bad": totals.bad, "chunks": totals.chunks},
         )
+        self._log.ended(totals.rows_in, totals.rows_out, totals.bad)
         return True
 
     def _report(self, done: Done) -> None:
         del self._made[self._next]
-        self._totals.add(done)
+        first_bad = self._totals.add(done)
+        self._log.at(self._totals.rows_in, self._totals.bad, first_bad)
         self._totals.check(self._on_error)
         self._unkept[done.chunk] = done
         self._next += 1

@@ -13,6 +13,7 @@ from serving.data.types import word_of
 
 MOST_DISTINCT: Final = 1000
 MOST_EXAMPLES: Final = 5
+LONGEST_TEXT: Final = 200  # characters of an example or an extreme
 _GLANCE: Final = 4096  # rows in which a column of many values shows that it is one
 _ORDERED: Final = {"int64", "float64", "string", "timestamp", "date", "decimal", "time"}
 _COUNTED: Final = _ORDERED | {"bool"}
@@ -69,17 +70,17 @@ class ColumnStatistics:
         self.distinct = None if self.count else set()
         self.examples = [str(example) for example in self.examples]
 
-    def as_json(self, word: str) -> Mapping[str, object]:
-        """What is told of a column of this type."""
+    def as_json(self, word: str, longest: int = LONGEST_TEXT) -> Mapping[str, object]:
+        """What is told of a column of this type, in texts of so many characters."""
         is_ordered = word in _ORDERED and not self.is_partial
         return {
             "nulls": self.nulls,
-            "min": json_value(self.least) if is_ordered else None,
-            "max": json_value(self.greatest) if is_ordered else None,
+            "min": json_value(self.least, longest, longest) if is_ordered else None,
+            "max": json_value(self.greatest, longest, longest) if is_ordered else None,
             "distinct": None if self.distinct is None else len(self.distinct),
             "mean": self.total / self.finite if word in _NUMBERS and self.finite else None,
             "true_count": self.trues if word == "bool" else None,
-            "examples": [json_value(example) for example in self.examples],
+            "examples": [json_value(example, longest, longest) for example in self.examples],
         }
 
     def _exemplify(self, column: pa.ChunkedArray) -> None:

@@ -5,10 +5,9 @@ A column of numbers stays one while at most one cell of a thousand is none: thos
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import compute, csv
 
@@ -66,6 +65,7 @@ class ColumnTypes:
         else:
             self.format = replace(self.format, null_values=("",))
         self._retype(words)
+        self._forgive(text)
         self._keep_names(text)
 
     def begin_again(self) -> None:
@@ -124,7 +124,9 @@ class ColumnTypes:
             places = unfit(column, word)
             if not len(places):
                 continue
-            if self.format.null_values == ("",) and _are_null_words(column.take(places)):
+            others = _without_null_words(column.take(places))
+            is_new = self.format.null_values == ("",) and len(others) < len(places)
+            if is_new and not self._is_spoilt(name, len(others), rows):
                 self.format = replace(self.format, null_values=NULL_VALUES)
                 self._retype({})
                 self._widen(text, rows)
@@ -177,6 +179,18 @@ class ColumnTypes:
             return dict.fromkeys(self._names, "string")
         return {field.name: _guessed(field.type) for field in table.schema}
 
+    def _forgive(self, text: bytes) -> None:
+        """pyarrow takes a column for text over one odd cell; what nearly all of its cells are it is all the same."""
+        names = [name for name, word in self.words.items() if word == "string"]
+        try:
+            cells = self.reader.texts(text, []) if names else None
+        except pa.ArrowInvalid:
+            return
+        found = {name: _nearly(cells.column(name)) for name in names} if cells is not None else {}
+        if self.format.null_values == ("",) and any(each.has_null_words for each in found.values()):
+            self.format = replace(self.format, null_values=NULL_VALUES)
+        self._retype({name: each.word for name, each in found.items()})
+
     def _keep_names(self, text: bytes) -> None:
         """What is written with leading zeros names something, as postal codes do, and so do digits beyond a float's."""
         try:
@@ -206,6 +220,26 @@ class ColumnTypes:
         return next((word for word in words if not len(unfit(cells, word))), "string")
 
 
+@dataclass(frozen=True, slots=True)
+class _Nearly:
+    """What nearly all cells of a column are, and whether some of the others are words for nothing."""
+
+    word: str
+    has_null_words: bool = False
+
+
+def _nearly(column: pa.ChunkedArray) -> _Nearly:
+    cells = column.drop_null()
+    if len(cells) * MOST_INVALID < 1:
+        return _Nearly("string")
+    told = _without_null_words(cells)
+    # No timestamp: what has a time zone is text on purpose, and looks like one.
+    for word in ("int64", "float64", "bool", "date"):
+        if len(told) and len(unfit(told, word)) <= MOST_INVALID * len(told):
+            return _Nearly(word, len(told) < len(cells))
+    return _Nearly("string")
+
+
 def _guessed(kind: pa.DataType) -> str:
     word = word_of(kind)
     if word == "timestamp" and kind.tz is not None:
@@ -213,5 +247,5 @@ def _guessed(kind: pa.DataType) -> str:
     return word if word in _ARROW else "string"
 
 
-def _are_null_words(cells: pa.ChunkedArray) -> bool:
-    return bool(np.isin(cells.unique().cast(pa.string()).to_pylist(), NULL_VALUES).all())
+def _without_null_words(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    return cells.filter(compute.invert(compute.is_in(cells, pa.array(NULL_VALUES, cells.type))))

@@ -8,12 +8,15 @@ import msgspec
 import pyarrow as pa
 
 from serving.data.bad_cells import Fault
-from serving.data.column_statistics import ColumnStatistics
+from serving.data.column_statistics import LONGEST_TEXT, ColumnStatistics
 from serving.data.formats import Column, DatasetInvalid, Format
 from serving.data.preview import Preview
 
 MOST_BAD: Final = 0.1  # of all rows; beyond it the file is read in a wrong way, or is broken
 MOST_NAMED: Final = 5
+MOST_TEXTS: Final = 300_000  # characters of all columns, of which each has up to seven texts
+LEAST_TEXT: Final = 30
+LONGEST_NAME: Final = 1000  # characters of a column's
 Report = Callable[[int, int], None]  # bytes of the file, and rows
 
 
@@ -57,7 +60,11 @@ class Description:
         raise DatasetInvalid(message, hint, line=line, column=column)
 
     def as_json(self, format: Format, size_bytes: int) -> bytes:
-        """The document that `describe` prints."""
+        """The document that `describe` prints. Raises `DatasetInvalid` for a name that is too long to be repeated."""
+        for column in format.columns:
+            if len(column.name) > LONGEST_NAME:
+                message = f"the column {column.name[:60]!r}… has a name of {len(column.name)} characters"
+                raise DatasetInvalid(message, f"A name has at most {LONGEST_NAME}.", column=column.name[:60])
         self._warn()
         return msgspec.json.encode(
             {
@@ -73,8 +80,12 @@ class Description:
         )
 
     def _column(self, column: Column) -> Mapping[str, object]:
-        told = self.column(column.name).as_json(column.type)
+        told = self.column(column.name).as_json(column.type, self._longest())
         return {**msgspec.to_builtins(column), **told, "invalid": self.invalid.get(column.name, 0)}
+
+    def _longest(self) -> int:
+        """Of the texts of one column: those of all of them lie in one row of a database."""
+        return max(LEAST_TEXT, min(LONGEST_TEXT, MOST_TEXTS // max(1, len(self.statistics))))
 
     def _warn(self) -> None:
         if self.bad_rows:

@@ -2,38 +2,38 @@
 
 import base64
 import datetime
-import decimal
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import pyarrow as pa
 
 LONGEST_TEXT: Final = 1000  # characters of a cell
+LARGEST_NESTED: Final = 10_000  # characters of a list or struct, all of its values together
 MOST_ITEMS: Final = 100
+_ITEM: Final = 10  # characters that a value takes at least
 _DEEPEST: Final = 6
 _UNTOLD: Final = (ValueError, OverflowError, pa.ArrowException)  # for times in lists or structs
 _FRACTION: Final = re.compile(r"\.?0+$")
 
 
-def json_value(value: object, depth: int = 0) -> object:
-    """A value as JSON; what is cut ends with an ellipsis, what is no number is null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, str):
-        return value if len(value) <= LONGEST_TEXT else f"{value[: LONGEST_TEXT - 1]}…"
-    if isinstance(value, bytes):
-        return json_value(base64.b64encode(value[:LONGEST_TEXT]).decode())
-    if isinstance(value, Mapping | Sequence):
-        return _nested(value, depth)
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal | datetime.timedelta):
-        return str(value)
-    return json_value(str(value))
+def json_value(value: object, longest: int = LONGEST_TEXT, largest: int = LARGEST_NESTED) -> object:
+    """A value as JSON; what is cut ends with an ellipsis, what is no number is null.
+
+    A text has so many characters, a list or struct as a whole so many: of lists in lists a small file has any number.
+    """
+    return _shown(value, _Room(longest, largest), 0)
+
+
+@dataclass(slots=True)
+class _Room:
+    """For one value: the characters of a text, and those that are left for what is nested."""
+
+    longest: int
+    left: int
 
 
 def values_of(column: pa.ChunkedArray) -> list[object]:
@@ -52,14 +52,44 @@ def is_cut(value: object) -> bool:
     return isinstance(value, str | bytes) and len(value) > LONGEST_TEXT
 
 
-def _nested(value: Mapping[object, object] | Sequence[object], depth: int) -> object:
+def _shown(value: object, room: _Room, depth: int) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        longest = room.longest if depth == 0 else min(room.longest, max(1, room.left))
+        text = value if len(value) <= longest else f"{value[: longest - 1]}…"
+        room.left -= len(text)
+        return text
+    if isinstance(value, bytes):
+        return _shown(base64.b64encode(value[: room.longest]).decode(), room, depth)
+    if isinstance(value, Mapping | Sequence):
+        return _nested(value, room, depth)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return _shown(str(value), room, depth)
+
+
+def _nested(value: Mapping[object, object] | Sequence[object], room: _Room, depth: int) -> object:
     if depth >= _DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        items = list(value.items())[:MOST_ITEMS]
-        return {str(key)[:LONGEST_TEXT]: json_value(each, depth + 1) for key, each in items}
-    shown = [json_value(each, depth + 1) for each in value[:MOST_ITEMS]]
-    return [*shown, "…"] if len(value) > MOST_ITEMS else shown
+        members: dict[str, object] = {}
+        for key, each in islice(value.items(), MOST_ITEMS):
+            if room.left <= 0:
+                break
+            name = str(key)[: room.longest]
+            room.left -= _ITEM + len(name)
+            members[name] = _shown(each, room, depth + 1)
+        return members
+    items: list[object] = []
+    for each in value[:MOST_ITEMS]:
+        if room.left <= 0:
+            break
+        room.left -= _ITEM
+        items.append(_shown(each, room, depth + 1))
+    return items if len(items) == len(value) else [*items, "…"]
 
 
 def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:

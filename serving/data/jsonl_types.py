@@ -113,6 +113,8 @@ def array_of(values: Sequence[object], word: str) -> pa.ChunkedArray:
     """The values of a type as a column; those of another are null."""
     if word in _KINDS:
         kind, types = _KINDS[word]
+        if word == "float64":  # of a whole number beyond 2^53 pyarrow makes none, our reader does
+            values = [float(value) if type(value) is int else value for value in values]
         return pa.chunked_array([pa.array([value if type(value) in types else None for value in values], kind)])
     if word == "null":
         return pa.chunked_array([pa.nulls(len(values))])

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 
-from serving.data.json_values import is_cut, json_value, values_of
+from serving.data.json_values import LARGEST_NESTED, LONGEST_TEXT, is_cut, json_value, values_of
 
 MOST_CELLS: Final = 100_000
-MOST_BYTES: Final = 4 * 2**20  # of texts; a preview is answered in one piece
+MOST_BYTES: Final = 4 * 2**20  # a preview is answered in one piece
+_LEAST_NESTED: Final = 100  # characters of a list or struct, beside however many columns
 
 
 class Preview:
@@ -45,6 +47,7 @@ class Preview:
 
     def _take(self, row: Sequence[object]) -> None:
         self.has_cut_texts |= any(map(is_cut, row))
-        shown = [json_value(value) for value in row]
+        largest = min(LARGEST_NESTED, max(_LEAST_NESTED, MOST_BYTES // max(1, len(row))))
+        shown = [json_value(value, LONGEST_TEXT, largest) for value in row]
         self.rows.append(shown)
-        self._bytes += sum(len(value) for value in shown if isinstance(value, str))
+        self._bytes += len(msgspec.json.encode(shown))

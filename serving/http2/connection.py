@@ -17,6 +17,7 @@ from serving.room import Room
 WINDOW: Final = 4 * 1024 * 1024  # of the connection; what is held of it is bounded by the streams' own
 MOST_REMEMBERED: Final = 256  # header blocks and what they ask for
 MOST_BLOCK_BYTES: Final = 2048  # of one that is remembered
+MOST_REMEMBERED_BYTES: Final = 32 * 1024  # of all: an idle connection keeps them
 WRITE_BYTES: Final = 256 * 1024  # that the transport holds before it asks to wait
 
 
@@ -28,6 +29,7 @@ class Connection(Streams, asyncio.Protocol):
         self._service, self._open = service, all_open
         self._incoming, self._decoder = Incoming(), Decoder(settings.LIST_BYTES)
         self._openings: dict[bytes, tuple[Opening, int | None]] = {}
+        self._openings_bytes = 0
         self._window = WINDOW
         self._handlers: tuple[Callable[[int, int, bytes], None], ...] = (
             self._on_data, self._on_headers, self._on_priority, self._on_reset, self._on_settings, self._on_promise,
@@ -114,6 +116,8 @@ class Connection(Streams, asyncio.Protocol):
             stream.received(payload)
         elif not is_end:
             self._lose_patience()
+            if size:  # padding alone, which nobody holds
+                self.grant(stream, size)
         return self._end(stream) if is_end else None
 
     def _on_headers(self, flags: int, stream_id: int, block: bytes) -> None:
@@ -208,7 +212,7 @@ class Connection(Streams, asyncio.Protocol):
         except (ValueError, IndexError) as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"a header block cannot be read: {error}") from error
         if self._decoder.has_changed:  # the same bytes now mean something else
-            self._openings.clear()
+            self._forget_openings()
         return fields
 
     def _read(self, block: bytes) -> tuple[Opening, int | None]:
@@ -216,7 +220,13 @@ class Connection(Streams, asyncio.Protocol):
         head = request_head(fields, is_oversized=self._decoder.is_oversized)
         found = self._service.opening(head), head.content_length
         if not self._decoder.has_changed and len(block) <= MOST_BLOCK_BYTES:
-            if len(self._openings) >= MOST_REMEMBERED:
-                self._openings.clear()
+            self._openings_bytes += len(block)
+            if len(self._openings) >= MOST_REMEMBERED or self._openings_bytes > MOST_REMEMBERED_BYTES:
+                self._forget_openings()
+                self._openings_bytes = len(block)
             self._openings[block] = found
         return found
+
+    def _forget_openings(self) -> None:
+        self._openings.clear()
+        self._openings_bytes = 0

@@ -3,31 +3,21 @@
 Its first field is an error's text, its second the answer, of which an error has but the third, the request's id.
 """
 
-from google.protobuf.message import DecodeError
-
-from serving.protocols.descriptors import Messages
+from serving.protocols.oip_head import id_asked
 
 _ERROR, _ANSWER, _ID = b"\x0a", b"\x12", b"\x1a"  # fields of the wire type for what has a length
 
 
-class StreamAnswers:
-    """Makes the messages of a stream."""
+def answered(message: bytes) -> bytes:
+    """The answer of one request."""
+    return _field(_ANSWER, message)
 
-    def __init__(self, messages: Messages) -> None:
-        self._request = messages["ModelInferRequest"]
 
-    def answer(self, message: bytes) -> bytes:
-        """The answer of one request."""
-        return _field(_ANSWER, message)
-
-    def error(self, text: str, request: bytes) -> bytes:
-        """What was wrong with one request; whose, its id tells, as Triton's does."""
-        try:
-            name = str(self._request.FromString(request).id).encode()
-        except DecodeError:
-            name = b""
-        told = _field(_ERROR, text.encode("utf-8", "replace"))
-        return told + _field(_ANSWER, _field(_ID, name)) if name else told
+def failed(text: str, request: bytes) -> bytes:
+    """What was wrong with one request; whose, its id tells, as Triton's does. Quick at any size of it."""
+    name = id_asked(request)
+    told = _field(_ERROR, text.encode("utf-8", "replace"))
+    return told + _field(_ANSWER, _field(_ID, name)) if name else told
 
 
 def _field(tag: bytes, data: bytes) -> bytes:

@@ -1,4 +1,5 @@
-"""What an infer message tells before it is parsed: which version it asks for, and whether it has too many fields.
+"""What an infer message tells before it is parsed: which version it asks for, what it is called, and whether it has too
+many fields.
 
 Fields lie one behind the other (https://protobuf.dev/programming-guides/encoding/). The loop wants to know the version
 before a thread parses all of it, and an empty tensor, of two bytes, becomes an object of a hundred.
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-_VERSION, _FIRST_TENSOR = 2, 5  # fields of ModelInferRequest; every library writes those of low numbers first
+_VERSION, _ID, _FIRST_TENSOR = 2, 3, 5  # fields of ModelInferRequest; every library writes those of low numbers first
 _VARINT, _FIXED64, _LENGTH, _BEGIN, _END, _FIXED32 = range(6)  # kinds of fields
 _MOST_BEFORE_TENSORS = 1_000  # three names and the parameters
 MOST_FIELDS: Final = 100_000  # two for each input of the widest table, and more than enough
@@ -16,13 +17,27 @@ MOST_FIELDS: Final = 100_000  # two for each input of the widest table, and more
 
 def version_asked(message: bytes) -> str:
     """The `model_version` of a `ModelInferRequest`; empty where it has none before its tensors, or cannot be read."""
-    version = ""
+    return _before_tensors(message, _VERSION).decode("utf-8", "replace")
+
+
+def id_asked(message: bytes) -> bytes:
+    """Its `id`, which is text; empty likewise."""
+    found = _before_tensors(message, _ID)
+    try:
+        found.decode()
+    except UnicodeDecodeError:
+        return b""
+    return found
+
+
+def _before_tensors(message: bytes, wanted: int) -> bytes:
+    found = b""
     for number, kind, begin, end in islice(_fields(message), _MOST_BEFORE_TENSORS):
         if number >= _FIRST_TENSOR:
             break
-        if number == _VERSION and kind == _LENGTH:
-            version = message[begin:end].decode("utf-8", "replace")  # the last one counts, as for any library
-    return version
+        if number == wanted and kind == _LENGTH:
+            found = message[begin:end]  # the last one counts, as for any library
+    return found
 
 
 def is_crowded(message: bytes) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 
 from core.errors import NotFound
 from state.database import Session
@@ -95,7 +95,7 @@ async def files_of(
     """Files of a dataset in the order of their paths, from behind a path on."""
     query = select(DatasetFile).where(DatasetFile.dataset_id == dataset_id, DatasetFile.path > after)
     if prefix:
-        query = query.where(DatasetFile.path.startswith(prefix, autoescape=True))
+        query = query.where(_begins(prefix))
     return list(await session.scalars(query.order_by(DatasetFile.path).limit(limit)))
 
 
@@ -112,6 +112,19 @@ async def seek_file(session: Session, dataset_id: str, path: str) -> DatasetFile
     """The same, or nothing."""
     query = select(DatasetFile).where(DatasetFile.dataset_id == dataset_id, DatasetFile.path == path)
     return (await session.execute(query)).scalar_one_or_none()
+
+
+async def beside_path(session: Session, dataset_id: str, path: str) -> str | None:
+    """A file of a dataset that keeps a new one from this path: it would have to be a folder, too, or is below it."""
+    steps = path.split("/")
+    above = ["/".join(steps[:count]) for count in range(1, len(steps))]
+    query = select(DatasetFile.path).where(DatasetFile.dataset_id == dataset_id)
+    return (await session.scalars(query.where(DatasetFile.path.in_(above) | _begins(f"{path}/")).limit(1))).first()
+
+
+def _begins(prefix: str) -> ColumnElement[bool]:
+    """Letter by letter: SQLite's LIKE takes `A` for `a`."""
+    return func.substr(DatasetFile.path, 1, len(prefix)) == prefix
 
 
 async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:

@@ -1,8 +1,9 @@
 """What the scheduler looks at: jobs whose tick is due, ticks that wait, and runs that they wait for."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, or_, select
 
 from core.clock import Micros
 from state.database import Session, db_now
@@ -13,18 +14,21 @@ AT_ONCE = 100
 FINAL = ("succeeded", "failed", "stopped")
 
 
-async def due_jobs(session: Session, now: Micros | None = None) -> Sequence[str]:
-    """Jobs with a tick whose time has come, the longest waiting first; at most `AT_ONCE`."""
+async def due_jobs(session: Session, now: Micros | None = None, *, but: Collection[str] = ()) -> Sequence[str]:
+    """Jobs with a tick whose time has come, the longest waiting first, without some; at most `AT_ONCE`."""
     clock = db_now() if now is None else now
     query = select(Job.id).where(Job.next_at.is_not(None), Job.status != "deleted", Job.next_at <= clock)
+    query = query.where(Job.status == "active", Job.id.not_in(but))
     return list(await session.scalars(query.order_by(Job.next_at).limit(AT_ONCE)))
 
 
-async def released_jobs(session: Session) -> Sequence[str]:
-    """Jobs with a tick that waits and no run under way; at most `AT_ONCE`."""
+async def released_jobs(session: Session, *, but: Collection[str] = ()) -> Sequence[str]:
+    """Jobs with a tick that may begin and no run under way, without some; at most `AT_ONCE`."""
     live = exists().where(Run.job_id == Tick.job_id, Run.status.not_in(FINAL), LIVE)
-    query = select(Tick.job_id).where(Tick.outcome == "waiting", ~live).distinct()
-    return list(await session.scalars(query.limit(AT_ONCE)))
+    query = select(Tick.job_id).join(Job, Job.id == Tick.job_id).where(Tick.outcome == "waiting", ~live)
+    query = query.where(Job.status == "active", Job.id.not_in(but))
+    query = query.where(or_(Tick.trigger != "schedule", Job.schedule_paused.is_(False)))
+    return list(await session.scalars(query.distinct().limit(AT_ONCE)))
 
 
 async def has_live_run(session: Session, job_id: str) -> bool:
@@ -36,6 +40,21 @@ async def live_runs(session: Session, job_id: str) -> Sequence[Run]:
     """The runs of the job that are under way, the oldest first."""
     query = select(Run).where(Run.job_id == job_id, Run.status.not_in(FINAL))
     return list(await session.scalars(query.order_by(Run.number)))
+
+
+async def count_waiting(session: Session, job_id: str) -> Counter[str]:
+    """How many ticks of the job wait for their turn, by what they come from."""
+    query = select(Tick.trigger, func.count()).where(Tick.job_id == job_id, Tick.outcome == "waiting")
+    found = await session.execute(query.group_by(Tick.trigger))
+    return Counter({row[0]: row[1] for row in found})
+
+
+async def next_waiting(session: Session, job: Job) -> Tick | None:
+    """The oldest tick of a job that waits and may begin: while its schedule is paused, one of a backfill."""
+    query = select(Tick).where(Tick.job_id == job.id, Tick.outcome == "waiting")
+    if job.schedule_paused:
+        query = query.where(Tick.trigger != "schedule")
+    return (await session.scalars(query.order_by(Tick.at, Tick.id).limit(1))).first()
 
 
 async def waiting_ticks(session: Session, job_id: str, trigger: str | None = None) -> Sequence[Tick]:

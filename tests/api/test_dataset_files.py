@@ -47,6 +47,25 @@ async def test_a_file_is_put_read_replaced_and_deleted(pictures: AsyncClient, co
         assert await doom(session, 2**62) == 2
 
 
+async def test_no_file_is_a_folder_too(pictures: AsyncClient) -> None:
+    for name in ("a/b/c", "a_/x", "A/b"):
+        assert (await put(pictures, name, b"")).status_code == 200, name
+    for name in ("a", "a/b", "a/b/c/d"):
+        problem = is_problem(await put(pictures, name, b""), 409, "path_taken")
+        assert "'a/b/c'" in str(problem["detail"])
+    assert (await put(pictures, "a/b/c", b"again")).status_code == 200
+    assert (await pictures.delete(f"{AT}/a/b/c")).status_code == 204
+    assert (await put(pictures, "a", b"")).status_code == 200
+
+
+async def test_a_prefix_is_taken_letter_by_letter(pictures: AsyncClient) -> None:
+    for name in ("A/1", "a/1", "a_1", "ab1", "ä1"):
+        await put(pictures, name, b"")
+    for prefix, expected in (("a", ["a/1", "a_1", "ab1"]), ("A", ["A/1"]), ("a_", ["a_1"]), ("ä", ["ä1"])):
+        found = (await pictures.get(f"{AT}?prefix={quote(prefix)}")).json()["items"]
+        assert [each["path"] for each in found] == expected
+
+
 async def test_files_are_listed_by_their_paths_page_by_page(pictures: AsyncClient) -> None:
     for name in ("b/2", "a", "b/1", "b%1", "c"):
         await put(pictures, name, name.encode())

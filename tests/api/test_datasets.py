@@ -128,6 +128,12 @@ async def test_what_cannot_be_meant_is_refused_before_a_byte_is_kept(
     assert await left_behind(context) == []
 
 
+async def test_a_file_uri_that_is_none_is_refused(client: AsyncClient) -> None:
+    answer = await client.post(f"{V1}/datasets", json={"name": "a", "source_uri": "file://[x/"})
+    is_problem(answer, 422, "invalid_field")
+    assert answer.json()["errors"][0]["pointer"] == "/source_uri"
+
+
 async def test_a_taken_name_is_told_before_the_bytes_are_kept(client: AsyncClient, context: Context) -> None:
     await upload(client)
     before = await left_behind(context)

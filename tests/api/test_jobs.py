@@ -78,7 +78,7 @@ UNFIT: Sequence[tuple[Mapping[str, object], str, str]] = (
     ({"resources": {"gpu": 1}}, "/resources/gpu", "no field 'gpu'"),
     ({"env": {"PATH": "x"}}, "/env/PATH", "cannot be set"),
     ({"kind": "notebook"}, "/kind", "pattern"),
-    ({"schedule": {"cron": "* * * * *"}}, "/schedule", "not supported yet"),
+    ({"schedule": {"cron": "* * * *"}}, "/schedule/cron", "five fields"),
     ({"name": "Flowers"}, "/name", "lower-case"),
     ({"input": {"dataset": "flowers"}, "mappings": {}}, "/mappings", "no field 'mappings'"),
 )

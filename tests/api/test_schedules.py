@@ -86,6 +86,9 @@ WRONG: Sequence[tuple[Mapping[str, object], str, str]] = (
     ({"every": "1h", "overlap": "allow"}, "/overlap", "pattern"),
     ({"every": "1h", "catch_up_limit": 0}, "/catch_up_limit", "greater"),
     ({"every": "1h", "when": "now"}, "/when", "unknown"),
+    ({"every": "1h", "start": "9999-12-31T23:59:59-01:00"}, "/start", "RFC 3339"),
+    ({"every": "1h", "start": "9999-12-31T00:00:00Z"}, "", "no tick from now on"),
+    ({"cron": "0 0 1 1 *", "time_zone": "Asia/Tokyo", "start": "9999-12-31T00:00:00Z"}, "", "no tick from now on"),
 )
 
 
@@ -128,9 +131,23 @@ async def test_a_tick_of_a_schedule_starts_a_run(client: AsyncClient, context: C
     job_id = (await make_job(client, schedule={"every": 10})).json()["id"]
     async with context.database.write() as session:
         job = await lock(session, Job, job_id)
-        job.scheduled_since = (job.scheduled_since or 0) - 1  # so that the anchor itself is a tick to come
-        assert await decide(session, job_id) == 1
+        job.scheduled_since = (job.scheduled_since or 0) - 60_000_000  # so that the anchor itself is a tick to come
+        assert await decide(session, job_id, job.scheduled_since + 61_000_000) == 1
     (run,) = (await client.get(f"{FLOWERS}/runs")).json()["items"]
     assert (run["trigger"], run["status"]) == ("schedule", "queued")
     (tick,) = (await client.get(f"{FLOWERS}/ticks")).json()["items"]
     assert (tick["outcome"], tick["reason"], tick["run"]) == ("fired", None, run["id"])
+
+
+async def test_a_patch_leaves_the_ticks_of_an_interval_where_they_are(client: AsyncClient) -> None:
+    first = (await make_job(client, schedule={"every": "1d"})).json()["schedule"]["next"]
+    patched = (await client.patch(FLOWERS, json={"schedule": {"overlap": "queue", "jitter": "1m"}})).json()["schedule"]
+    assert (patched["next"], patched["overlap"]) == (first, "queue")
+    assert (await client.put(SCHEDULE, json={"every": "1d"})).json()["next"] != first
+
+
+async def test_what_is_changed_by_a_pause_has_another_etag(client: AsyncClient) -> None:
+    await make_job(client, schedule=NIGHTLY)
+    etag = (await client.get(SCHEDULE)).headers["etag"]
+    assert (await client.post(f"{SCHEDULE}:pause")).headers["etag"] != etag
+    assert (await client.put(SCHEDULE, json=NIGHTLY, headers={"if-match": etag})).status_code == 412

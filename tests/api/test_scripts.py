@@ -2,13 +2,14 @@
 
 import ast
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from httpx2 import AsyncClient, Response
 
 from api.dependencies import Context
 from tests.api.catalogue import running_service
-from tests.api.jobs import FLOWERS, add_dataset, make_job, prepared
+from tests.api.jobs import FLOWERS, JOBS, add_dataset, make_job, prepared
 from tests.api.platform import is_problem
 
 SCRIPT = "/api/v1/models/iris/versions/1:script"
@@ -81,3 +82,18 @@ async def test_what_no_script_does_is_told_with_its_field(client: AsyncClient, c
         assert answer.json()["errors"][0]["pointer"] == pointer, body
     is_problem(await client.post("/api/v1/models/iris/versions/9:script"), 404, "not_found")
     is_problem(await client.get("/api/v1/jobs/nothing/script"), 404, "not_found")
+
+
+async def test_a_script_may_be_saved_under_any_name(client: AsyncClient) -> None:
+    name = 'fl"ör 花.py'
+    await make_job(client, "named", file_name=name)
+    answers = [
+        await client.get(f"{JOBS}/named/script"),
+        await client.post(
+            "/api/v1/models/iris/versions/1:script", json={"file_name": name, "mapping": {"x": list("abcd")}}
+        ),
+    ]
+    for answer, plain in zip(answers, ("named.py", "iris.py"), strict=True):
+        assert answer.status_code == 200, answer.text
+        told = answer.headers["content-disposition"]
+        assert told == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"

@@ -106,6 +106,8 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "a variable of ours": ({"env": {"PORTSIDE_MODEL": "x"}}, "/env/PORTSIDE_MODEL"),
     "a path": ({"env": {"PATH": "/x"}}, "/env/PATH"),
     "a loader's variable": ({"env": {"LD_PRELOAD": "/x"}}, "/env/LD_PRELOAD"),
+    "a library's that loads others": ({"env": {"OPENSSL_CONF": "/x"}}, "/env/OPENSSL_CONF"),
+    "a runtime's that loads tools": ({"env": {"OMP_TOOL_LIBRARIES": "/x"}}, "/env/OMP_TOOL_LIBRARIES"),
     "an interpreter's variable": ({"env": {"PYTHONPATH": "/x"}}, "/env/PYTHONPATH"),
     "Java's variable": ({"env": {"JAVA_TOOL_OPTIONS": "-Xmx9g"}}, "/env/JAVA_TOOL_OPTIONS"),
     "a variable with a space": ({"env": {"A B": "x"}}, "/env/A B"),

@@ -9,6 +9,7 @@ EDGES = (
     "workers/executor.py",  # a handler's bug is a failed attempt
     "workers/recorder.py",  # one outcome that cannot be written is no reason for the others of its transaction
     "workers/rescuer.py",  # likewise one row that cannot be rescued: it must not hold up the rows behind it
+    "workers/scheduler.py",  # nor may one job's ticks hold up those of the others
     "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
     "workers/relay.py",  # a wake-up that cannot be sent is sent again later
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
@@ -23,6 +24,7 @@ EDGES = (
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
     "serving/application.py",  # a bug is a 500 with nothing leaked
+    "serving/crew.py",  # a thread answers many requests, whatever one of them raises
     "cli/main.py",  # a bug is one sentence and a log file
 )
 EVERYTHING = {"Exception", "BaseException"}

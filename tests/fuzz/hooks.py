@@ -74,6 +74,7 @@ CAUSES = (
     Cause(INVALID, "a path has no empty steps and none back", "put_dataset_file", "/path"),
     Cause("digest_mismatch", "the digest must be that of the body", "put_upload_part"),
     Cause("no_files", "a table has rows and no files", ".*_dataset_files?"),
+    Cause("path_taken", "a file of this path would be a folder, too", "put_dataset_file"),
     Cause(INVALID, "how many parts there are, only the dataset tells", "download_dataset", "/part"),
     Cause(INVALID, "a time that is past is one to the schema", "create_token", "/expires_at"),
     Cause(INVALID, "which of two times is the later", "redeliver_range", "/until"),

@@ -98,3 +98,15 @@ async def test_the_threads_go_when_nobody_needs_the_crew_any_more() -> None:
     assert threads() - before
     del by
     await until(lambda: gc.collect() >= 0 and not threads() - before)
+
+
+async def test_a_model_that_raises_what_ends_a_thread_costs_an_answer_and_no_thread() -> None:
+    def leaves() -> Response:
+        raise SystemExit(3)
+
+    by = crew(instances=1)
+    for _ in range(5):
+        response = await answer(by, leaves)
+        assert (response.status, response.body) == (500, b"internal_error")
+    response = await answer(by, lambda: Response(200, b"there"))
+    assert (response.body, by.count) == (b"there", 0)

@@ -21,7 +21,7 @@ from state.queries.datasets import Piece, pieces_of, users_of_dataset
 from state.sweeping import doom, forget_former_parts
 from state.tables import Event, Operation
 from state.uploads import IncompleteUpload, begin_upload, hold_upload, put_part, take_parts
-from tests.state.rows import ME, TEST
+from tests.state.rows import ME, TEST, somebody_waits_for_a_lock
 
 
 async def piece(session: WriteSession, letter: str) -> Piece:
@@ -41,10 +41,12 @@ async def add_run(session: WriteSession, dataset_id: str, number: int = 1) -> Ru
     return run
 
 
-async def publish(database: Database, run_id: str, letters: str, *, replace: bool = False) -> Dataset:
+async def publish(
+    database: Database, run_id: str, letters: str, *, replace: bool = False, role: str = "output"
+) -> Dataset:
     async def work(session: WriteSession) -> Dataset:
         pieces = [await piece(session, letter) for letter in letters]
-        said = {"name": "scored", "number": 4, "role": "output", "format": "csv", "layout": {}, "columns": []}
+        said = {"name": "scored", "number": 4, "role": role, "format": "csv", "layout": {}, "columns": []}
         output = Output(run_id=run_id, pieces=pieces, rows=len(letters), replace=replace, **said)  # type: ignore[arg-type]
         return await publish_dataset(session, ME.tenant_id, output, By("worker"))
 
@@ -135,3 +137,38 @@ async def test_an_upload_is_taken_once_and_only_whole(database: Database) -> Non
     outcomes = await asyncio.gather(*(take(number) for number in range(3)), return_exceptions=True)
     assert sorted(map(str, outcomes))[:1] == ["ab"]
     assert sum(isinstance(each, NotFound) for each in outcomes) == 2
+
+
+async def test_a_dataset_that_is_deleted_while_another_takes_its_place_is_not_written_to(database: Database) -> None:
+    former = await publish(database, "run_1", "a")
+    has_begun = asyncio.Event()
+
+    async def delete() -> None:
+        async with database.write() as session:
+            row = await hold_dataset(session, ME, "scored")
+            has_begun.set()
+            await somebody_waits_for_a_lock(database)
+            await delete_dataset(session, ME, row)
+
+    async def replace() -> Dataset:
+        await has_begun.wait()
+        return await publish(database, "run_2", "b", replace=True)
+
+    _, made = await asyncio.gather(delete(), replace())
+    assert (made.id != former.id, made.status, made.name) == (True, "ready", "scored")
+    async with database.read() as session:
+        assert (await session.get_one(Dataset, former.id)).status in ("deleting", "deleted")
+        assert await pieces_of(session, former.id) == []
+
+
+async def test_bad_rows_take_the_place_of_bad_rows_only(database: Database) -> None:
+    async with database.write() as session:
+        mine, _ = await create_dataset(session, ME, NewDataset("scored", pieces=[await piece(session, "a")]))
+        await advance(session, mine, "ready", TEST)
+    first = await publish(database, "run_1", "b", replace=True, role="bad_rows")
+    assert (first.id != mine.id, first.name) == (True, "scored-4")
+    async with database.write() as session:
+        await delete_dataset(session, ME, await hold_dataset(session, ME, "scored"))
+    second = await publish(database, "run_2", "c", replace=True, role="bad_rows")
+    third = await publish(database, "run_3", "d", replace=True, role="bad_rows")
+    assert (second.name, third.id) == ("scored", second.id)

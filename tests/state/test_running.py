@@ -1,12 +1,13 @@
 """Jobs and runs beneath the API: numbers, successors, what is kept from deletion; the same on both databases."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import func, select
 
 from core.clock import now_micros
-from core.errors import InUse, NotFound
+from core.errors import DatabaseBusy, InUse, InvalidField, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
 from state.cataloguing import Description, create_model, delete_version, hold_model, hold_version
@@ -16,7 +17,18 @@ from state.datatables import Dataset
 from state.endings import lock_held, succeed
 from state.environments import variables_of
 from state.history import By, begin
-from state.jobs import MOST_FOLLOWERS, NewJob, TooManyFollowers, create_job, delete_job, hold_job, needs_of, new_job_id
+from state.jobs import (
+    MOST_FOLLOWERS,
+    JobChange,
+    NewJob,
+    TooManyFollowers,
+    change_job,
+    create_job,
+    delete_job,
+    hold_job,
+    needs_of,
+    new_job_id,
+)
 from state.jobtables import Job, Run, RunArtifact, RunChunk, RunProcess, RunReport, Tick
 from state.naming import output_fault, output_name, run_name
 from state.processes import Presence, Self
@@ -283,3 +295,51 @@ def test_names_are_filled_in_and_stay_names() -> None:
     assert run_name("{job} {what} {date}", "score", 7, OCTOBER) == f"score {{what}} {day}"
     assert output_fault("{job}-{run}-{date}") is None
     assert all(output_fault(wrong) for wrong in ("{run}", "-{job}", "{job}-", "{job}.csv", "{week}", "{job", ""))
+
+
+async def test_jobs_that_are_changed_at_the_same_time_do_not_follow_each_other_in_a_circle(database: Database) -> None:
+    async with database.write() as session:
+        await world(session)
+        for name in ("a", "b"):
+            await make_job(session, name)
+    begun = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def follow_other(name: str, other: str) -> None:
+        async with database.write() as session:
+            job = await hold_job(session, ME, name)
+            begun[name].set()
+            with suppress(TimeoutError):  # a database with one writer has the other one wait for us
+                async with asyncio.timeout(0.5):
+                    await begun[other].wait()
+            await change_job(session, ME, job, JobChange(names_after=True, after=other))
+
+    told = await asyncio.gather(follow_other("a", "b"), follow_other("b", "a"), return_exceptions=True)
+    (refused,) = (each for each in told if each is not None)
+    assert isinstance(refused, (InvalidField, DatabaseBusy))
+    async with database.read() as reading:
+        assert len(list(await reading.scalars(select(Job.id).where(Job.after_id.is_not(None))))) == 1
+
+
+async def test_no_job_follows_one_that_is_deleted_at_the_same_time(database: Database) -> None:
+    async with database.write() as session:
+        await world(session)
+        for name in ("a", "b"):
+            await make_job(session, name)
+    has_begun = asyncio.Event()
+
+    async def follow_it() -> None:
+        await has_begun.wait()
+        async with database.write() as session:
+            job = await hold_job(session, ME, "b")
+            await change_job(session, ME, job, JobChange(names_after=True, after="a"))
+
+    async def delete_it() -> None:
+        async with database.write() as session:
+            job = await hold_job(session, ME, "a")
+            has_begun.set()
+            await somebody_waits_for_a_lock(database)
+            await delete_job(session, ME, job, with_runs=False)
+
+    told = await asyncio.gather(delete_it(), follow_it(), return_exceptions=True)
+    assert told[0] is None
+    assert isinstance(told[1], NotFound)

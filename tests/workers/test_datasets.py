@@ -26,6 +26,7 @@ from tests.storage.streams import pieces_of as stream_of
 from tests.workers.describer import stand_in
 from tests.workers.platform import WHO, Platform, open_platform, wait_for
 from tests.workers.sources import open_source
+from workers.describing import read_answer
 from workers.executor import Handler
 from workers.handlers import datasets
 from workers.origins import CREDENTIALS, FileOrigin, bring, origin_of
@@ -321,6 +322,38 @@ async def test_a_file_is_described_where_it_is_and_pinned_to_its_last_change(
     file.write_bytes(CSV + b"8,cook\n")
     with pytest.raises(Exception, match="is not the file any more"):
         await bring(origin, platform.resources, _unheard, found.source_etag)
+
+
+def test_only_a_nul_character_is_replaced_in_what_a_child_tells() -> None:
+    told = {"nul": "a\0\0b", "backslashes": "\\u0000", "both": "\\\0", "more": "\\\\u0000"}
+    assert read_answer(json.dumps(told).encode()) == {**told, "nul": "a\ufffd\ufffdb", "both": "\\\ufffd"}
+
+
+async def test_a_link_that_comes_before_the_child_opens_the_file_is_not_described(
+    platform: Platform, tmp_path: Path
+) -> None:
+    file, secret = tmp_path / "open" / "a.csv", tmp_path / "secret.csv"
+    file.write_bytes(CSV)
+    secret.write_bytes(b"password\nhunter2\n")
+    describer = tmp_path / "describer"
+    swap = f"import os; os.unlink({str(file)!r}); os.symlink({str(secret)!r}, {str(file)!r})\nimport json,"
+    describer.write_text(describer.read_text().replace("import json,", swap, 1))
+    row, operation = await submitted(platform, source_uri=f"file://{file}", is_reference=True)
+    await platform.start(HANDLERS)
+    await ended(platform, operation, "succeeded")
+    assert [column["name"] for column in (await platform.now(row)).columns or []] == ["age", "job"]
+
+
+async def test_a_root_around_the_platforms_own_folders_does_not_open_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(CSV)
+    async with open_platform(tmp_path, file_roots=str(tmp_path.parent)) as opened:
+        data = opened.resources.settings.data
+        (data / "secret.key").write_bytes(b"k")
+        for path in (data / "secret.key", Path(opened.resources.settings.artifacts.removeprefix("file://")) / "x"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"k")
+            with pytest.raises(Exception, match="there is no file"):
+                origin_of(f"file://{path}", None, opened.resources)
 
 
 async def test_a_large_text_is_described_by_its_beginning(platform: Platform) -> None:

@@ -50,8 +50,21 @@ async def a_line_without_an_end(reader: LineReader, other: int) -> None:
     os.close(other)
 
 
+async def a_pipe_whose_other_end_stays_open(reader: LineReader, other: int) -> None:
+    waiting = asyncio.create_task(reader.readline())
+    await asyncio.sleep(0)
+    os.write(other, b"one\ntwo\nrest")
+    reader.end_when_empty()
+    assert [await waiting, await reader.readline()] == [b"one\n", b"two\n"]
+    assert [await reader.readline(), await reader.readline()] == [b"rest", b""]
+    os.close(other)
+
+
+TESTS = (whole_lines, a_reader_that_gives_up, a_line_without_an_end, a_pipe_whose_other_end_stays_open)
+
+
 @pytest.mark.parametrize("runner", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-@pytest.mark.parametrize("test", [whole_lines, a_reader_that_gives_up, a_line_without_an_end])
+@pytest.mark.parametrize("test", TESTS)
 def test_lines_come_on_both_loops(runner: Callable[[Any], None], test: Test) -> None:
     runner(on_a_pipe(test))
 

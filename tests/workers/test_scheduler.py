@@ -1,6 +1,7 @@
 """The scheduler on a real database: it fires what is due, and nothing while an operator has switched that off."""
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
 from core.clock import now_micros
 from core.ids import new_id
@@ -8,10 +9,12 @@ from state.database import Database
 from state.history import By, begin
 from state.jobtables import Job, Run
 from state.migrate import DEFAULT_TENANT
+from state.queries import schedules
 from state.schedules import Schedule
 from state.signals import Signal
 from state.switches import switch_off, switch_on
 from state.ticking import set_schedule
+from tests.state.test_ticking import HOUR, HOURLY, scheduled
 from tests.workers.platform import Platform
 from workers.scheduler import Scheduler
 
@@ -63,3 +66,24 @@ async def test_the_end_of_a_run_and_a_new_schedule_hurry_it(platform: Platform) 
     assert scheduler.hears(Signal("changed", "run", "run_1"))
     assert scheduler.hears(Signal("changed", "job", "job_1"))
     assert not scheduler.hears(Signal("changed", "service", "svc_1"))
+
+
+async def test_jobs_that_cannot_be_decided_do_not_hold_up_the_others(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "AT_ONCE", 2)
+    database = platform.database
+    since = now_micros() - 2 * HOUR
+    broken = [await scheduled(database, HOURLY, since, f"broken-{number}") for number in range(3)]
+    async with database.write() as session:
+        spoilt = {"cron": "0 * * * *", "time_zone": "Atlantis/Capital"}
+        await session.execute(update(Job).values(schedule=spoilt, next_at=since))
+    healthy = await scheduled(database, HOURLY, since, "healthy")
+    async with database.write() as session:
+        await session.execute(update(Job).where(Job.id == healthy).values(next_at=since + HOUR))
+    scheduler = Scheduler(database)
+    for _ in range(2):
+        await scheduler.look()
+    async with database.read() as session:
+        assert list(await session.scalars(select(Run.job_id))) == [healthy]
+        assert set(await schedules.due_jobs(session, but=broken)) == set()

@@ -138,14 +138,15 @@ async def _end_late(held: Held, resources: Resources, run: Run) -> Outcome:
 
 
 def _under_way(run: Run, seen: SeenRun) -> Outcome:
-    words = _words(seen) if run.kind == "batch" else _script_words(seen)
+    words = _words(run, seen) if run.kind == "batch" else _script_words(seen)
     pause_s = min(LATEST_S, max(SOONEST_S, _ran_s(run) / 10), max(0.05, _left_s(run)))
     stage = ("scoring" if run.kind == "batch" else "running") if seen.pid is not None else "waiting"
     return Wait(timedelta(seconds=pause_s), words, Progress(_percent(seen.progress), stage, words))
 
 
-def _words(seen: SeenRun) -> str:
-    rows, total = int(seen.progress.get("rows") or 0), seen.progress.get("rows_total")
+def _words(run: Run, seen: SeenRun) -> str:
+    pinned: Mapping[str, Any] = (run.resolved or {}).get("input") or {}
+    rows, total = int(seen.progress.get("rows") or 0), seen.progress.get("rows_total") or pinned.get("rows")
     done = f"{rows:,} of {total:,} rows" if total is not None else f"{rows:,} rows"
     if seen.pid is not None:
         return done

@@ -58,5 +58,10 @@ def _refusal(last_lines: str) -> Ending:
         if isinstance(document, dict) and "message" in document:
             reason = OTHER_FAULTS.get(document.get("code", ""), "model_refused")
             hint = f" ({document['hint']})" if document.get("hint") else ""
-            return Ending(reason, f"{document['message']}{hint}")
+            return Ending(reason, _storable(f"{document['message']}{hint}"))
     return Ending("model_refused", with_log("the model was refused", last_lines))
+
+
+def _storable(text: str) -> str:
+    """Without what JSON may say and PostgreSQL does not keep: NUL, and halves of characters."""
+    return text.replace("\0", " ").encode(errors="replace").decode()

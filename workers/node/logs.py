@@ -82,9 +82,9 @@ def read_tail(path: Path, tail_bytes: int) -> tuple[bytes, int]:
 
 
 def last_lines(path: Path, lines: int, most_bytes: int = 4000) -> str:
-    """The last lines as text."""
+    """The last lines as text; PostgreSQL keeps no NUL."""
     text, _ = read_tail(path, most_bytes)
-    return "\n".join(text.decode(errors="replace").rstrip().splitlines()[-lines:])
+    return "\n".join(text.replace(b"\0", b" ").decode(errors="replace").rstrip().splitlines()[-lines:])
 
 
 async def until(pieces: AsyncIterator[bytes], end: Coroutine[None, None, object]) -> AsyncIterator[bytes]:

@@ -4,13 +4,16 @@ A store or a database that is away is waited for: the process waits for its ackn
 """
 
 import asyncio
+import errno
 import logging
+import os
+import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from core.errors import DatabaseBusy, DiskFull, Json, StoreUnavailable, Unavailable
 from core.failpoints import failpoint
@@ -26,7 +29,7 @@ from workers.node.lease import Term
 from workers.node.processes import Identity
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogress import ProgressTeller
-from workers.node.runreports import ChunkDone, Started
+from workers.node.runreports import BrokenReport, ChunkDone, Started
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -196,10 +199,24 @@ class Desk:
 
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    """A file in pieces, read beside the event loop."""
-    file = await asyncio.to_thread(path.open, "rb")
+    """A file in pieces, read beside the event loop. Raises `BrokenReport` where the name is not a plain file's."""
+    file = await asyncio.to_thread(_opened, path)
     try:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             yield piece
     finally:
         file.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A link would be read with our rights, and a named pipe for ever."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise BrokenReport(f"the run's process reports '{path.name}', which is a link") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BrokenReport(f"the run's process reports '{path.name}', which is no file")
+    return os.fdopen(descriptor, "rb")

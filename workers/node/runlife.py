@@ -117,7 +117,7 @@ class RunLife:
         except PlatformError as error:
             self.ending = _failed(error.as_problem())
         except OSError as error:
-            how = Ending("start_failed", f"the run's process cannot be started: {error}")
+            how = Ending("start_failed", f"the run's process cannot be started, or its file not be read: {error}")
             self.ending = self._lost(how, counts=error.errno not in NOT_NOW)
         finally:
             if self._child is not None:
@@ -149,7 +149,7 @@ class RunLife:
     async def _follow(self, child: Child, pipes: RunPipes) -> Verdict | None:
         reading = asyncio.create_task(self._read(pipes))
         try:
-            await self._until_ended(child, reading)
+            await self._until_ended(child, reading, pipes)
             code = await child.ended
             await asyncio.wait({reading}, timeout=REST_S)
             if reading.done() and (error := reading.exception()) is not None:
@@ -159,7 +159,7 @@ class RunLife:
             await asyncio.gather(reading, return_exceptions=True)
         return await self._judged(code)
 
-    async def _until_ended(self, child: Child, reading: asyncio.Task[None]) -> None:
+    async def _until_ended(self, child: Child, reading: asyncio.Task[None], pipes: RunPipes) -> None:
         """Until the process has ended by itself, or was asked to, or what it reports cannot be kept."""
         asked = asyncio.create_task(self._asked.wait())
         turns: set[asyncio.Future[Any]] = {child.ended, reading, asked}
@@ -173,13 +173,14 @@ class RunLife:
             elif not reading.done():
                 # It has ended by itself: what it reported before is as good as ever.
                 child.kill()
+                pipes.reports.end_when_empty()
                 await asyncio.wait({reading, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
             child.kill()  # also what it has left behind in its process group
 
     async def _read(self, pipes: RunPipes) -> None:
-        """Keep what is reported until the process says no more. Raises what cannot be kept."""
+        """Keep what is reported until its last word. Raises what cannot be kept."""
         while line := await _line_of(pipes):
             if not line.endswith(b"\n"):
                 return  # it died over it
@@ -193,6 +194,7 @@ class RunLife:
                 await self.desk.scored(report.rows)
             else:
                 self._word = report
+                return  # its last one: whatever keeps it from ending (a thread, a Java machine) has its time
 
     async def _judged(self, code: int) -> Verdict | None:
         if isinstance(self._word, Finished):

@@ -5,11 +5,11 @@ A descriptor is closed once and by its owner only: its number is another file's 
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import replace
 
 from workers.lines import LineReader
 from workers.node.processes import Program
+from workers.node.runreports import BrokenReport
 
 LONGEST_LINE = 16 * 1024 * 1024  # a report of ten thousand columns has a megabyte
 
@@ -26,6 +26,7 @@ class RunPipes:
         except OSError:
             self.__exit__()
             raise
+        os.set_blocking(self._acks, False)
         self._theirs.append(heard)
 
     def __enter__(self) -> "RunPipes":
@@ -51,7 +52,14 @@ class RunPipes:
             os.close(self._theirs.pop())
 
     def acknowledge(self, chunk: int) -> None:
-        """Tell the process that a chunk is kept. One that has ended need not know."""
+        """Tell the process that a chunk is kept. One that has ended need not know.
+
+        Raises `BrokenReport` for one that reports thousands of chunks and never listens.
+        """
         if self._acks >= 0:
-            with suppress(BrokenPipeError):
+            try:
                 os.write(self._acks, json.dumps({"chunk": chunk}).encode() + b"\n")
+            except BrokenPipeError:
+                return
+            except BlockingIOError as error:
+                raise BrokenReport("the run's process does not read what is acknowledged") from error

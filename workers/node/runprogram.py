@@ -187,6 +187,7 @@ def _plan(spec: RunSpec, beginning: Beginning, source: Mapping[str, Any]) -> dic
         "chunk_rows": beginning.chunk_rows,
         "version": {"model": batch["model"], "version": batch["version"], "part": batch["part"]},
         "resume": resume,
+        "rows": batch["input"].get("rows"),
     }
 
 

@@ -1,12 +1,15 @@
 """What the process of a batch run reports, a JSON object a line; the platform's words for it. Pure."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
 from core.errors import PlatformError
+
+MOST = 2**53  # that JSON keeps exactly
 
 
 class BrokenReport(PlatformError):
@@ -74,32 +77,55 @@ Report = Started | ChunkDone | Rows | Finished | GaveUp | Paused
 def read_report(line: bytes) -> Report:
     """One report. Raises `BrokenReport`."""
     try:
-        told: dict[str, Any] = json.loads(line)
+        told: dict[str, Any] = _storable(json.loads(line))
         return _READERS[told["type"]](told)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokenReport(f"the run's process reports {line[:200]!r} ({type(error).__name__}: {error})") from error
 
 
+def _storable(told: Any) -> Any:
+    """Without what JSON may say and PostgreSQL does not keep, for names and cells have it: NUL, and halves of
+    characters."""
+    text = json.dumps(told, ensure_ascii=False).encode(errors="replace")
+    return json.loads(text.replace(b"\\u0000", b"\\ufffd"))
+
+
 def _started(told: Mapping[str, Any]) -> Report:
-    return Started(told.get("rows"), list(told.get("columns") or ()), told.get("chunk_rows"))
+    columns = [dict(column) for column in told.get("columns") or ()]
+    rows, chunk_rows = told.get("rows"), told.get("chunk_rows")
+    return Started(None if rows is None else _count(rows), columns, None if chunk_rows is None else _count(chunk_rows))
 
 
 def _chunk(told: Mapping[str, Any]) -> Report:
     return ChunkDone(
-        chunk=int(told["chunk"]),
-        first_row=int(told["first_row"]),
-        rows_in=int(told["rows_in"]),
-        rows_out=int(told["rows_out"]),
-        bad=int(told["bad"]),
+        chunk=_count(told["chunk"]),
+        first_row=_count(told["first_row"]),
+        rows_in=_count(told["rows_in"]),
+        rows_out=_count(told["rows_out"]),
+        bad=_count(told["bad"]),
         file=_plain(told["file"]),
         bad_file=None if told.get("bad_file") is None else _plain(told["bad_file"]),
         next=dict(told["next"]),
-        seconds={str(stage): float(took_s) for stage, took_s in (told.get("seconds") or {}).items()},
+        seconds={str(stage): _seconds(took_s) for stage, took_s in (told.get("seconds") or {}).items()},
     )
 
 
 def _finished(told: Mapping[str, Any]) -> Report:
-    return Finished(*(int(told[name]) for name in ("rows_in", "rows_out", "bad", "chunks")))
+    return Finished(*(_count(told[name]) for name in ("rows_in", "rows_out", "bad", "chunks")))
+
+
+def _count(told: object) -> int:
+    """A number of rows or chunks, as a column of the database holds it."""
+    if not isinstance(told, int) or not 0 <= told <= MOST:
+        raise ValueError(f"{told!r:.100} is no count")
+    return told
+
+
+def _seconds(told: float) -> float:
+    took_s = float(told)
+    if not 0 <= took_s < math.inf:
+        raise ValueError(f"{took_s} are no seconds")
+    return took_s
 
 
 def _plain(name: str) -> str:
@@ -112,7 +138,7 @@ def _plain(name: str) -> str:
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Report]] = {
     "started": _started,
     "chunk": _chunk,
-    "progress": lambda told: Rows(int(told["rows"])),
+    "progress": lambda told: Rows(_count(told["rows"])),
     "finished": _finished,
     "failed": lambda told: GaveUp(dict(told["problem"])),
     "paused": lambda told: Paused(),

@@ -7,7 +7,8 @@ start: the rows still want them.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import cpu_count
@@ -50,7 +51,7 @@ from workers.node.scripts import ScriptHouse
 from workers.node.sockets import SHORT_ID, remove_folder
 
 log = logging.getLogger(__name__)
-AFTER_TROUBLE_S = 1.0
+AFTER_TROUBLE_S, AFTER_BUG_S = 1.0, 10.0
 READ_WITHIN_S = 10.0
 KILL_S = 2.0
 Life = RunLife | ScriptLife | Stillborn
@@ -95,6 +96,7 @@ class RunSupervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._in_trouble = False
+        self._again_at: dict[str, float] = {}  # runs that a bug keeps from being looked after
         self._cared_at = 0.0
 
     @property
@@ -180,7 +182,7 @@ class RunSupervisor:
         for run_id, (epoch, life) in list(self._lives.items()):
             row = rows.get(run_id)
             if life.is_over:
-                await self._record(run_id, epoch, life)
+                await self._alone(run_id, self._record(run_id, epoch, life))
             elif row is None or row.epoch != epoch or not row.wanted:
                 life.stop()
         await self._care()
@@ -189,16 +191,30 @@ class RunSupervisor:
             row for run_id, row in rows.items() if row.wanted and not row.has_verdict and run_id not in self._lives
         ]
         for row in waiting:
-            if row.pid is not None:
-                await self._forget(row)  # nobody leads it: what was recorded and what we know went apart
+            if row.pid is not None:  # nobody leads it: what was recorded and what we know went apart
+                await self._alone(row.run_id, self._forget(row))
                 continue
             not_before = retry_at(row.ending)
             if not_before > now:
                 pause_s = min(pause_s, (not_before - now) / 1_000_000)
             elif row.is_startable and len(self._lives) < self._premises.at_once and not self._closing:
-                await self._begin(row)
+                await self._alone(row.run_id, self._begin(row))
         self._premises.metrics.looked(len(self._lives), sum(row.run_id not in self._lives for row in waiting))
         return pause_s
+
+    async def _alone(self, run_id: str, work: Coroutine[None, None, None]) -> None:
+        """Look after one run: what is wrong with it is no reason to leave the others alone."""
+        if self._again_at.get(run_id, 0.0) > time.monotonic():
+            work.close()
+            return
+        try:
+            await work
+            self._again_at.pop(run_id, None)
+        except (TermOver, DatabaseBusy):
+            raise
+        except Exception:
+            log.exception("the node cannot look after %s; it tries again in %g s", run_id, AFTER_BUG_S)
+            self._again_at[run_id] = time.monotonic() + AFTER_BUG_S
 
     async def _wanted(self) -> list[WantedRun]:
         try:

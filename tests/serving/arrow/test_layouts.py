@@ -113,3 +113,16 @@ def test_bytes_that_are_no_stream_are_never_known() -> None:
     layouts = Layouts()
     for body in (b"", b"\xff\xff\xff\xff", END, END * 9, b"\xff\xff\xff\xff\xff\xff\xff\x7f" * 3):
         assert layouts.table(body) is None
+
+
+def test_a_stream_whose_buffers_may_be_packed_is_not_read_by_the_places_of_one_that_has_them_plain() -> None:
+    field, sink = InputField("x", "INT64", (-1,)), pa.BufferOutputStream()
+    numbers = pa.table({"x": DICE.integers(-(2**63), 2**63 - 1, 1001)})
+    with pa.ipc.new_stream(sink, numbers.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_table(numbers)
+    packed = sink.getvalue().to_pybytes()
+    size_at = packed.rindex((8 * 1001).to_bytes(8, "little"))
+    plain = packed[:size_at] + b"\xff" * 8 + packed[size_at + 8 :]  # "what follows is not packed"
+    by = validator(field)
+    read(by, plain)
+    assert is_same(read(by, packed).given[0].array, numbers["x"].to_numpy())

@@ -55,6 +55,7 @@ class Ended:
     status: int
     reports: Sequence[Report]
     seconds: float  # from the signal that it was sent, or from when it could begin
+    log: str  # what it wrote on stderr
 
     def told(self, kind: str) -> Report:
         """The one report of this kind."""
@@ -159,4 +160,4 @@ class Platform:
                     child.process.send_signal(number)
         status, said = child.ended()
         assert status in (0, 65, -signal.SIGKILL), said
-        return Ended(status, told, time.monotonic() - begun)
+        return Ended(status, told, time.monotonic() - begun, said)

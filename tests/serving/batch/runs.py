@@ -41,7 +41,7 @@ def ready(folder: Path, model: Path, plan: Mapping[str, object]) -> tuple[Plan, 
 def made(folder: Path, model: Path, plan: Mapping[str, object]) -> Made:
     """Everything that a run writes."""
     _, run = ready(folder, model, plan)
-    found = Made(run.started)
+    found = Made(run.as_json())
     for piece in run.source.pieces():
         done = run.chunks.make(piece)
         found.parts.append(done.file.read_bytes())

@@ -204,13 +204,13 @@ def test_a_model_that_mixes_rows_is_given_each_alone(tmp_path: Path) -> None:
 
 def test_the_rows_of_a_chunk_follow_from_their_width_and_from_that_of_the_answers(tmp_path: Path, linear: Path) -> None:
     narrow = written(tmp_path, "a,b\n" + "1,2\n" * 1000, "narrow.csv")
-    assert ready(tmp_path / "out", linear, table_plan(narrow, AB))[1].started["chunk_rows"] == 131_072
+    assert ready(tmp_path / "out", linear, table_plan(narrow, AB))[1].as_json()["chunk_rows"] == 131_072
     wide = written(tmp_path, "a,b,c\n" + f"1,2,{'c' * 20_000}\n" * 10, "wide.csv")
     through = table_plan(wide, csv_format(a="float64", b="float64", c="string"), mapping={"x": ["a", "b"]})
-    assert ready(tmp_path / "out", linear, through)[1].started["chunk_rows"] in range(800, 1000)
+    assert ready(tmp_path / "out", linear, through)[1].as_json()["chunk_rows"] in range(800, 1000)
     many = helper.make_tensor("many", TensorProto.INT64, [2], [1, 100_000])
     tiled = model([node("Tile", "x many", "y")], outputs=[tensor("y", [None, 200_000])], weights=[many])
-    answers = ready(tmp_path / "out", saved(tiled, tmp_path), table_plan(narrow, AB))[1].started["chunk_rows"]
+    answers = ready(tmp_path / "out", saved(tiled, tmp_path), table_plan(narrow, AB))[1].as_json()["chunk_rows"]
     assert answers == 20
 
 

@@ -38,7 +38,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def plan(rows: Path) -> dict[str, object]:
     format_ = csv_format(id="string", sl="float64", sw="float64", pl="float64", pw="float64")
-    return table_plan(rows, format_, pass_through=["id"], chunk_rows=CHUNK_ROWS, parallelism=2)
+    return table_plan(rows, format_, pass_through=["id"], chunk_rows=CHUNK_ROWS, parallelism=2, rows=ROWS)
 
 
 @pytest.fixture
@@ -55,6 +55,12 @@ def test_a_run_that_is_killed_again_and_again_writes_the_very_bytes(
     assert ended.told("finished") == sums
     assert not any((platform.folder / "chunks").iterdir())
     assert [each["line"] for each in undisturbed.bad_rows][:3] == [1003, 2005, 3007]
+    lines = [line.partition("Z ")[2] for line in ended.log.splitlines()]
+    assert lines[0] == f"began: model model 1; {ROWS:,} rows, 2,048 in a chunk, 2 at a time"
+    assert lines[1] == "bad row: line 1003, sl: 'none at all' is not a number"
+    tenths = [line.partition("0 %: ")[0] for line in lines if "0 %: " in line]
+    assert tenths == [str(tenth) for tenth in range(1, 11)]
+    assert lines[-1].startswith("ended: 40,000 rows, 39,960 scored, 40 bad, ")
     chance, kills = random.Random(SEED), 0
     while kills < KILLS:
         ledger, last = Ledger(), None
@@ -84,6 +90,8 @@ def test_a_run_ends_soon_after_it_is_told_to_and_goes_on_where_it_was(
     assert 2 <= len(ledger.chunks) < 20
     resumed = platform.run(plan, ledger)
     assert resumed.told("finished")["rows_in"] == ROWS
+    assert "told to end" in paused.log
+    assert "goes on behind row" in resumed.log
     assert b"".join(ledger.parts).count(b'"n') == ROWS - 40
 
 
@@ -150,6 +158,7 @@ def test_too_many_bad_rows_end_a_run_and_the_first_are_told(
     assert isinstance(problem, dict)
     assert problem["code"] == "too_many_bad_rows"
     assert ends in problem["detail"]
+    assert "Z failed (too_many_bad_rows): " in ended.log
     assert problem["first"][0]["line"] == 1003
     kept = sum(int(str(each["bad"])) for each in ledger.chunks)
     assert kept <= int(str(on_error.get("limit", 0)))

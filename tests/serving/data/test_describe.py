@@ -94,6 +94,36 @@ def test_a_column_with_more_than_a_few_other_words_is_text(tmp_path: Path) -> No
     assert found["bad_rows"] == 0
 
 
+@pytest.mark.parametrize("place", [100, 100_000, 199_999])
+def test_a_column_of_numbers_stays_one_over_one_odd_cell_wherever_it_is(tmp_path: Path, place: int) -> None:
+    cells = ["0.5"] * 200_000
+    cells[place] = "oops"
+    cells[150_000] = "NA"
+    found = told(written(tmp_path, "\n".join(["a,b", *(f"{cell},x{cell}" for cell in cells)])))
+    assert types(found) == {"a": "float64", "b": "string"}
+    assert (column(found, "a")["invalid"], column(found, "a")["nulls"], found["bad_rows"]) == (1, 1, 1)
+    assert any(f"line {place + 2}, column 'a': 'oops' is not a number" in each for each in found["warnings"])
+
+
+def test_one_odd_cell_of_a_hundred_makes_a_column_text(tmp_path: Path) -> None:
+    found = told(written(tmp_path, "\n".join(["a", *["0.5"] * 50, "oops", *["0.5"] * 49])))
+    assert (types(found), found["bad_rows"]) == ({"a": "string"}, 0)
+
+
+@pytest.mark.parametrize("cell", ["01234", "12345678901234567890", "2026-01-31T12:00:00+01:00", "2026-99-99"])
+def test_what_names_something_stays_text_over_one_odd_cell(tmp_path: Path, cell: str) -> None:
+    found = told(written(tmp_path, "\n".join(["a", *[cell] * 2000, "oops", *[cell] * 2000])))
+    assert (types(found), found["bad_rows"]) == ({"a": "string"}, 0)
+
+
+def test_numbers_of_json_lines_stay_such_over_one_odd_value(tmp_path: Path) -> None:
+    lines = ['{"a":0.5}'] * 200_000
+    lines[100] = '{"a":"oops"}'
+    found = told(written(tmp_path, "\n".join(lines), "table.jsonl"))
+    assert types(found) == {"a": "float64"}
+    assert column(found, "a")["invalid"] == 1
+
+
 def test_long_digits_are_names_and_not_numbers(tmp_path: Path) -> None:
     found = told(written(tmp_path, "card,n\n12345678901234567890,1\n99999999999999999999,2\n"))
     assert types(found) == {"card": "string", "n": "int64"}
@@ -181,6 +211,14 @@ def test_the_command_prints_a_document_and_reports_its_progress(tmp_path: Path) 
     assert set(json.loads(reports[0])) == {"bytes", "rows"}
 
 
+def test_thousands_of_text_columns_need_no_memory_of_their_own(tmp_path: Path) -> None:
+    lines = [",".join(f"c{place}" for place in range(6000))]
+    lines += [",".join(f"{row}{place}{'x' * 60}" for place in range(6000)) for row in range(6)]
+    done = run(["describe", str(written(tmp_path, "\n".join(lines))), "--memory-mb", "1024"])
+    assert done.returncode == 0, done.stdout[:500]
+    assert len(json.loads(done.stdout)["columns"]) == 6000
+
+
 def test_the_command_refuses_with_a_line_and_a_hint(tmp_path: Path) -> None:
     done = run(["describe", str(written(tmp_path, "a,b\n1,2\n\n4,\x00\n"))])
     assert done.returncode == 65, done.stderr
@@ -223,3 +261,42 @@ def test_days_that_are_none_make_a_column_text(tmp_path: Path, monkeypatch: pyte
     found = told(written(tmp_path, "\n".join(["day,n", *lines])))
     assert types(found) == {"day": "string", "n": "int64"}
     assert found["bad_rows"] == 0
+
+
+def test_whole_numbers_that_no_float_has_stand_beside_floats(tmp_path: Path) -> None:
+    lines = b'{"a":1.5,"b":9007199254740993}\n{"a":9007199254740993,"b":-9223372036854775808}\n{"a":null,"b":null}\n'
+    found = told(written(tmp_path, lines.decode(), "a.jsonl"))
+    assert types(found) == {"a": "float64", "b": "int64"}
+    assert column(found, "a")["max"] == 9007199254740992.0
+    assert column(found, "b")["max"] == 9007199254740993
+
+
+def test_lists_in_lists_are_cut_in_the_preview_and_the_examples(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"a": pa.array([[["x" * 900] * 100] * 100] * 5), "b": pa.array([[1, 2]] * 5)}), file)
+    assert file.stat().st_size < 10_000
+    describer = Describer(file, Said(), "", preview_rows=500, is_quick=False, report=lambda size, rows: None)
+    text = describer.describe()
+    assert len(text) < 100_000
+    found = json.loads(text)
+    assert len(found["preview"]["rows"]) == 5
+    assert found["preview"]["rows"][0][0][0][0] == "x" * 900
+    assert found["preview"]["rows"][0][0][-1] == "…"
+    assert found["preview"]["rows"][0][1] == [1, 2]
+
+
+def test_what_is_told_of_many_columns_together_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    names = [f"c{place}" for place in range(3000)]
+    texts = pa.array([f"{number}{'x' * 990}" for number in range(10)])
+    parquet.write_table(pa.table(dict.fromkeys(names, texts)), file)
+    found = told(file)
+    assert len(json.dumps(found["columns"])) < 3_000_000
+    assert column(found, "c7")["min"].startswith("0xx")
+
+
+def test_a_column_with_an_endless_name_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"n" * 100_000: [1]}), file)
+    with pytest.raises(DatasetInvalid, match="has a name of 100000 characters"):
+        told(file)

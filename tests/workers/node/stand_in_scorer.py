@@ -2,7 +2,9 @@
 
 Standard library only and little of it, so that it starts in some 30 ms. A row is `id,x`; its score is twice x, an x
 that is no number is a bad row. PAUSE_MS is how long a chunk takes. MODE: crash (after its first chunk), die (before
-any), stubborn, hungry, refuse, fickle (another output each time), deaf (says nothing), left (leaves a child behind).
+any), stubborn, hungry, refuse, fickle (another output each time), deaf (says nothing), left (leaves a child behind),
+escaped (the same, in a session of its own and with our pipes, then it crashes once). LIE is what it reports instead of
+anything, after a named pipe, a link and a folder lie beside its output.
 """
 
 import json
@@ -160,7 +162,7 @@ class Run:
 def behave() -> None:
     """As MODE says, before anything is done."""
     if MODE == "die" or os.path.exists(os.environ.get("DIES", "")):  # noqa: PTH110 (likewise)
-        print("a line before the end", flush=True)
+        print("a line before the end\0", flush=True)
         sys.exit(3)
     if MODE == "hungry":
         raise MemoryError
@@ -173,6 +175,24 @@ def behave() -> None:
         os._exit(0)
     if MODE == "deaf":
         time.sleep(60)
+    if MODE == "escaped" and not os.path.exists(os.environ["ESCAPED"]):  # noqa: PTH110 (likewise)
+        if (child := os.fork()) == 0:
+            os.setsid()
+            time.sleep(60)
+            os._exit(0)
+        with open(os.environ["ESCAPED"], "w") as file:  # noqa: PTH123 (likewise)
+            file.write(str(child))
+        os.abort()
+
+
+def lie(given: "dict[str, str]") -> None:
+    """Say it, and then nothing."""
+    output = given["--output"]
+    os.mkfifo(f"{output}/pipe")
+    os.symlink("/etc/hostname", f"{output}/link")  # noqa: PTH211 (likewise)
+    os.mkdir(f"{output}/folder")  # noqa: PTH102 (likewise)
+    os.write(int(given["--report-fd"]), os.environ["LIE"].encode() + b"\n")
+    time.sleep(60)
 
 
 def main() -> None:
@@ -184,6 +204,8 @@ def main() -> None:
     threading.Thread(target=end_with_parent, args=(int(given["--parent-fd"]),), daemon=True).start()
     threading.Thread(target=hear, args=(int(given["--ack-fd"]),), daemon=True).start()
     behave()
+    if "LIE" in os.environ:
+        lie(given)
     Run(given).run()
 
 
