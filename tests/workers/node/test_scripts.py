@@ -128,7 +128,10 @@ assert tries == 3, tries
     assert (ended.status, ended.retries) == ("succeeded", 2)
 
 
-async def test_requirements_that_cannot_be_had_fail_the_run_with_what_uv_says(scripts: Scripts) -> None:
+async def test_requirements_that_cannot_be_had_fail_the_run_with_what_uv_says(
+    scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")  # what an operator says to uv holds here, too
     run = await scripts.begin("print(1)", requirements="six @ https://127.0.0.1:1/six-1.17.0-py2.py3-none-any.whl\n")
     ended = await scripts.runs.until(run, *FINAL)
     assert (ended.status, ended.reason) == ("failed", "environment_failed")
