@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from core.clock import now_micros
-from core.errors import Conflict, FieldProblem, InvalidField, NotFound
+from core.errors import Conflict, FieldProblem, InvalidField, NotFound, TooLarge
 from core.ids import new_id
 from state.blobs import hold_blob
 from state.database import Session, WriteSession
@@ -74,8 +74,14 @@ async def find_part(session: Session, upload_id: str, number: int) -> UploadPart
     return row
 
 
-async def put_part(session: WriteSession, row: Upload, number: int, piece: Piece) -> None:
-    """A part for a locked upload, in place of a former one. Raises `StoreUnavailable` where the sweeper was faster."""
+async def put_part(session: WriteSession, row: Upload, number: int, piece: Piece, most_bytes: int) -> None:
+    """A part for a locked upload, in place of a former one.
+
+    Raises `TooLarge` where all have more than `most_bytes` together, `StoreUnavailable` where the sweeper was faster.
+    """
+    others = select(func.sum(UploadPart.size_bytes)).where(UploadPart.upload_id == row.id, UploadPart.number != number)
+    if int(await session.scalar(others) or 0) + piece.size_bytes > most_bytes:
+        raise TooLarge(f"the parts of upload {row.id} have more than {most_bytes} bytes together, a dataset has not")
     await hold_blob(session, piece.digest)
     former = (UploadPart.upload_id == row.id, UploadPart.number == number)
     await session.execute(delete(UploadPart).where(*former))

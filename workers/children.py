@@ -87,8 +87,7 @@ async def run_child(
         said = _Said()
         try:
             async with asyncio.timeout(timeout_s):
-                await said.hear(process, stdin)
-                return said.end(await process.wait(), timed_out=False)
+                return said.end(await said.hear(process, stdin), timed_out=False)
         except TimeoutError:
             _kill_group(process.pid)
             return said.end(await process.wait(), timed_out=True)
@@ -158,9 +157,10 @@ class _Said:
     def __init__(self) -> None:
         self._stdout, self._stderr = bytearray(), bytearray()
 
-    async def hear(self, process: asyncio.subprocess.Process, stdin: bytes) -> None:
-        """Talk to the child until it has closed its ends; it is ended where it prints too much."""
+    async def hear(self, process: asyncio.subprocess.Process, stdin: bytes) -> int:
+        """Talk to the child until it ends; it is ended where it prints too much. Answers its exit code."""
         await asyncio.gather(_tell(process, stdin), self._hear_stdout(process), self._hear_stderr(process))
+        return await process.wait()
 
     def end(self, exit_code: int, *, timed_out: bool) -> ChildEnd:
         """How the child ended."""

@@ -20,6 +20,8 @@ NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # behind a backslash tha
 WIDEST: Final = 10_000  # columns; what is told of them lies in one row and is shown at once
 POINTER: Final = "/file"
 
+WIDE: Final = 1000  # columns: of more their values are not told, every look at the dataset would read them
+
 Watch = Callable[[Mapping[str, Any]], Awaitable[None]]  # is told {"bytes": n, "rows": n} as the child goes on
 
 
@@ -133,6 +135,15 @@ def broken(end: ChildEnd, limit_s: float, what: str) -> Broken:
     return Broken(f"{what} ended with {how}: {last_lines[-500:]}", problem)
 
 
+def _kept(column: Mapping[str, Json], *, is_wide: bool) -> dict[str, Json]:
+    """What of a column is kept in the dataset's row: nothing that is not known, and of many columns no values."""
+    return {
+        name: value
+        for name, value in column.items()
+        if value is not None and value != [] and not (is_wide and name in ("min", "max", "mean", "examples"))
+    }
+
+
 def _checked(document: dict[str, Any], pointer: str) -> Description:
     columns = document["columns"]
     if len(columns) > WIDEST:
@@ -146,7 +157,7 @@ def _checked(document: dict[str, Any], pointer: str) -> Description:
         rows=int(document["rows"]),
         rows_are_estimated=bool(document["rows_are_estimated"]),
         size_bytes=int(document["size_bytes"]),
-        columns=list(columns),
+        columns=[_kept(each, is_wide=len(columns) > WIDE) for each in columns],
         warnings=list(document.get("warnings") or []),
         preview=dict(document["preview"]),
     )

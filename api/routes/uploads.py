@@ -105,7 +105,7 @@ async def put(call: Calling, upload_id: str, number: Number) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_upload(session, call.who.tenant_id, upload_id)
-        await put_part(session, row, number, piece)
+        await put_part(session, row, number, piece, call.context.settings.max_dataset_bytes)
         return Effect(await record(session, call.who, "upload.put_part", named(row)), upload_id)
 
     async def show(session: ReadSession, upload_id: str) -> Shown:

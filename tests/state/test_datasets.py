@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from core.clock import now_micros
-from core.errors import InUse, NameTaken, NotFound
+from core.errors import InUse, NameTaken, NotFound, TooLarge
 from core.ids import new_id
 from state.advance import advance, lock
 from state.blobs import touch_blob
@@ -115,17 +115,26 @@ async def test_a_deletion_ends_what_makes_it_and_leaves_no_reference(database: D
         assert await doom(session, 2**62) == 1
 
 
+async def test_the_parts_of_an_upload_have_no_more_bytes_than_a_dataset_may(database: Database) -> None:
+    async with database.write() as session:
+        upload = await begin_upload(session, ME, "p.csv", None)
+        for number, letter in ((1, "a"), (2, "b"), (1, "c")):
+            await put_part(session, upload, number, await piece(session, letter), 10)
+        with pytest.raises(TooLarge, match="more than 10 bytes"):
+            await put_part(session, upload, 3, await piece(session, "d"), 10)
+
+
 async def test_an_upload_is_taken_once_and_only_whole(database: Database) -> None:
     async with database.write() as session:
         upload = await begin_upload(session, ME, "p.csv", 10)
-        await put_part(session, upload, 2, await piece(session, "b"))
+        await put_part(session, upload, 2, await piece(session, "b"), 2**40)
     with pytest.raises(IncompleteUpload):
         async with database.write() as session:
             await take_parts(session, await hold_upload(session, ME.tenant_id, upload.id), 100)
     async with database.write() as session:
         held = await hold_upload(session, ME.tenant_id, upload.id)
         for letter in "xa":
-            await put_part(session, held, 1, await piece(session, letter))
+            await put_part(session, held, 1, await piece(session, letter), 2**40)
 
     async def take(number: int) -> str:
         async with database.write() as session:

@@ -329,6 +329,23 @@ def test_only_a_nul_character_is_replaced_in_what_a_child_tells() -> None:
     assert read_answer(json.dumps(told).encode()) == {**told, "nul": "a\ufffd\ufffdb", "both": "\\\ufffd"}
 
 
+def rewritten(file: Path, old: str, new: str) -> None:
+    file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
+
+
+async def test_of_very_many_columns_only_names_and_types_are_kept(platform: Platform) -> None:
+    names = [f"c{place}" for place in range(1001)]
+    more = '"nulls": 0, "min": "a", "examples": ["a"], "mean": None'
+    rewritten(Path(platform.resources.settings.serving_python or ""), '"nulls": 0', more)
+    text = ",".join(names).encode() + b"\n" + b",".join([b"1"] * 1001) + b"\n"
+    row, operation = await submitted(platform, pieces=[await stored(platform, text)])
+    await platform.start(HANDLERS)
+    await ended(platform, operation, "succeeded")
+    found = (await platform.now(row)).columns or []
+    kept = {"name": "c1000", "type": "string", "arrow_type": "string", "nullable": True, "nulls": 0}
+    assert (len(found), found[-1]) == (1001, kept)
+
+
 async def test_a_link_that_comes_before_the_child_opens_the_file_is_not_described(
     platform: Platform, tmp_path: Path
 ) -> None:

@@ -66,14 +66,14 @@ class Ended:
 class Child:
     """A scorer's process with both pipes."""
 
-    def __init__(self, root: Path, model: Path, plan: Mapping[str, object], folder: Path) -> None:
+    def __init__(self, root: Path, model: Path, plan: Mapping[str, object], folder: Path, *options: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder.with_suffix(".plan.json")
         file.write_text(json.dumps(plan), "utf-8")
         self._reports, report_fd = os.pipe()
         ack_fd, self._acks = os.pipe()
         command = [sys.executable, "-m", "serving", "batch", "--model", str(model), "--plan", str(file)]
-        command += ["--output", str(folder), "--report-fd", str(report_fd), "--ack-fd", str(ack_fd)]
+        command += ["--output", str(folder), "--report-fd", str(report_fd), "--ack-fd", str(ack_fd), *options]
         self.process = subprocess.Popen(
             command, cwd=root, pass_fds=(report_fd, ack_fd), stderr=subprocess.PIPE, start_new_session=True
         )

@@ -186,3 +186,21 @@ def _code(report: Report) -> object:
 def _has_mapped(pid: int, library: bytes) -> bool:
     """How far a process' imports have come, from outside."""
     return library in Path(f"/proc/{pid}/maps").read_bytes()
+
+
+def test_hundreds_of_text_columns_pass_through_within_the_memory_limit(platform: Platform, tmp_path: Path) -> None:
+    names = [f"t{place}" for place in range(1000)]
+    file, cells = tmp_path / "wide.csv", ",".join(["abcdefgh"] * len(names))
+    file.write_text(f"sl,sw,pl,pw,{','.join(names)}\n" + f"1,2,3,4,{cells}\n" * 1200, "utf-8")
+    format_ = csv_format(**dict.fromkeys(("sl", "sw", "pl", "pw"), "float64"), **dict.fromkeys(names, "string"))
+    plan = table_plan(file, format_, pass_through="*", mapping={"float_input": ["sl", "sw", "pl", "pw"]})
+    child = Child(platform.root, platform.model, plan, tmp_path / "chunks", "--memory-mb", "2048")
+    told: list[Report] = []
+    while (found := child.reports(time.monotonic() + 60)) is not None:
+        assert found or child.process.poll() is None
+        told += found
+        for each in found:
+            if each["type"] == "chunk":
+                child.acknowledge(each["chunk"])
+    child.ended()
+    assert (told[-1]["type"], told[-1].get("rows_out")) == ("finished", 1200), told[-1]

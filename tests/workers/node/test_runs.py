@@ -98,7 +98,7 @@ async def test_its_dataset_says_what_is_in_it(runs: RunWorld) -> None:
 
 
 async def test_a_paused_run_is_gone_in_two_seconds_and_goes_on_where_it_was(runs: RunWorld) -> None:
-    run = await runs.begin(numbers(ROWS), variables=SLOWER)
+    run = await runs.begin(numbers(ROWS), variables={"PAUSE_MS": "500"})
     await runs.chunks(run, least=3)
     pid, began = await runs.running(run), time.monotonic()
     await runs.ground.act(run, "pause")
