@@ -46,9 +46,18 @@ async def keep_files(
     Raises `ProcessGone`, `StoreUnavailable`.
     """
     await hold_process(session, run_id, epoch)
+    mine = (RunArtifact.run_id == run_id, RunArtifact.role == role)
     if first:
-        await session.execute(delete(RunArtifact).where(RunArtifact.run_id == run_id, RunArtifact.role == role))
-    await _add(session, run_id, role, files)
+        await session.execute(delete(RunArtifact).where(*mine, RunArtifact.made_id.is_(None)))
+    # What something was made of already, and has the same bytes again, is not made again.
+    made = await session.scalars(select(RunArtifact).where(*mine, RunArtifact.path.in_([file.path for file in files])))
+    known = {row.path: row for row in made}
+    for file in files:
+        row = known.get(file.path)
+        if row is not None and row.digest != file.digest:
+            await session.delete(known.pop(file.path))
+    await session.flush()
+    await _add(session, run_id, role, [file for file in files if file.path not in known])
 
 
 async def files_of_run(

@@ -119,6 +119,21 @@ async def test_what_a_try_left_takes_the_place_of_what_was_left_before(database:
         assert [row.path for row in await files_of_run(session, run.id, "output")] == ["b.csv"]
 
 
+async def test_what_was_made_of_a_file_is_remembered_while_a_try_leaves_the_same(database: Database) -> None:
+    run, epoch = await script(database)
+    same, other = await blob(database, "a"), await blob(database, "b")
+
+    async def left(digest: str) -> str | None:
+        async with database.write() as session:
+            await keep_files(session, run.id, epoch, "output", [RunFile("model.onnx", digest, 3)])
+        async with database.write() as session:
+            [row] = await files_of_run(session, run.id, "output")
+            before, row.made_id = row.made_id, "ver_1"
+        return before
+
+    assert [await left(digest) for digest in (same.digest, same.digest, other.digest)] == [None, "ver_1", None]
+
+
 async def test_the_sweeper_leaves_what_jobs_and_runs_of_scripts_have(database: Database) -> None:
     run, epoch = await script(database)
     kept, text, nobodys = [await blob(database, letter) for letter in "def"]
