@@ -170,7 +170,7 @@ class LastRunShown(BaseModel):
     url: str
 
 
-class OutputShown(BaseModel):
+class OutputWish(BaseModel):
     """The dataset that each run makes."""
 
     name: str
@@ -223,7 +223,7 @@ class SpecShown(BaseModel):
     version: str | None
     part: str | None
     input: dict[str, Any] | None
-    output: OutputShown | None
+    output: OutputWish | None
     mapping: dict[str, Any] | None
     pass_through: list[str] | str | None
     on_error: OnErrorShown | None

@@ -22,7 +22,7 @@ COUNTED = ("rows_in", "rows_out", "bad")
 STAGES = ("read", "score", "write")
 
 
-class ProgressShown(BaseModel):
+class RunProgressShown(BaseModel):
     """How far a run is; what cannot be told yet is null."""
 
     rows: int
@@ -75,7 +75,7 @@ class RunShown(BaseModel):
     started_at: Instant | None
     completed_at: Instant | None
     duration_s: float
-    progress: ProgressShown
+    progress: RunProgressShown
     seen_at: Instant | None = Field(description="The last sign of life of its process, while there is one.")
     rows_in: int
     rows_out: int

@@ -93,7 +93,20 @@ def make_one_of_each(api: Platform) -> dict[str, list[str]]:
     inputs: list[object] = [record, [record], {"wrong": 1}]
     form = b'--X\r\nContent-Disposition: form-data; name="content"; filename="a"\r\n\r\na\r\n--X--\r\n'
     multipart = {"content-type": "multipart/form-data; boundary=X"}
+    octets = {"content-type": "application/octet-stream", **WAIT}
+    api.send("POST", "/api/v1/datasets", b"a,b,c,d\n1,2,3,4\n", query={"name": "rows"}, headers=octets)
+    made("/datasets", name="pictures", kind="files")
+    api.send("PUT", "/api/v1/datasets/pictures/files/a.png", b"picture", headers=octets)
+    upload = made("/uploads")
+    made("/jobs", name="scored", model="iris", input={"dataset": "rows"}, schedule={"every": "1d"})
+    run = made("/jobs/scored:run")
     return {
+        "dataset": ["rows", "pictures"],
+        "path": ["a.png"],
+        "upload_id": [upload],
+        "job": ["scored"],
+        "run": ["1"],
+        "run_id": [run],
         "model": ["iris"],
         "version": ["1", "latest", "@best"],
         "part": ["de"],
