@@ -260,6 +260,7 @@ def full_disk(chance: random.Random) -> Fault:
 
 
 EVERYWHERE: Sequence[Chosen] = (by_chance, by_chance, of_model_server, frozen, drained, full_disk)
-# Other campaigns reach these: `runcampaign`, and `ticks`, whose schedulers are killed as they are.
-OF_RUNS: Sequence[str] = tuple(name for name in POINTS if name.startswith(("run_", "chunk_", "tick_")))
-REPEATED: Sequence[str] = tuple(name for name in POINTS if name != ONLY_FIRST and name not in OF_RUNS)
+OF_RUNS: Sequence[str] = tuple(name for name in POINTS if name.startswith(("run_", "chunk_")))  # `runcampaign`
+# Other campaigns reach these; `ticks` kills its schedulers wherever they are.
+ELSEWHERE: Sequence[str] = (*OF_RUNS, "tick_before_commit")
+REPEATED: Sequence[str] = tuple(name for name in POINTS if name != ONLY_FIRST and name not in ELSEWHERE)

@@ -7,6 +7,9 @@ import asyncio
 import os
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +32,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
     rounds = range(len(OF_RUNS))
     order = RunOrder(seed, rounds, rounds_per_site=len(OF_RUNS) // SITES, points=OF_RUNS, faults=(2, 2))
     piece = for_the_stand_in(rows=1000)
-    asyncio.run(
-        run_campaign(order, folder, lambda place, forge: embedded(place, forge, settings), piece, found, silent, SITES)
-    )
+
+    def campaign(wanted: RunOrder, place: Path) -> None:
+        opened = partial(embedded, settings=settings)
+        asyncio.run(run_campaign(wanted, place, lambda at, forge: opened(at, forge), piece, found, silent, SITES))
+
+    campaign(order, folder / "first")
+    # On a machine with other work a point may have been passed before it was armed: once more, for those alone.
+    if missing := tuple(point for point in OF_RUNS if not found.points[point]):
+        again = replace(order, seed=seed + 1, rounds=range(len(missing)), rounds_per_site=1, points=missing)
+        campaign(again, folder / "again")
     yield found
     print(*found.lines(), sep="\n")
 
@@ -42,7 +52,7 @@ def silent(words: str) -> None:
 
 def test_every_run_ended_as_if_nothing_had_been(report: Report) -> None:
     assert not report.violations, "\n".join(map(str, report.violations))
-    assert report.rounds == len(OF_RUNS)
+    assert report.rounds >= len(OF_RUNS)
 
 
 def test_every_failpoint_of_runs_has_killed(report: Report) -> None:
