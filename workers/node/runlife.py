@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from core.clock import now_micros
 from core.errors import DiskFull, PlatformError, Unavailable
@@ -16,6 +16,7 @@ from state.ledger import LedgerBroken
 from state.runplacing import ProcessGone
 from storage.local import NO_ROOM
 from workers.lines import LineTooLong
+from workers.node.asking import unless_asked
 from workers.node.endings import REFUSED, Ending, describe
 from workers.node.lease import TermOver
 from workers.node.logs import last_lines
@@ -39,7 +40,6 @@ NOT_NOW = NO_ROOM | {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
 
 Verdict = Mapping[str, Any]
-T = TypeVar("T")
 
 
 class RunCrashed(PlatformError):
@@ -129,7 +129,7 @@ class RunLife:
         self.ending = self._lost(BUG)
 
     async def _live(self) -> Verdict | None:
-        program = await self._unless_asked(self._prepare())
+        program = await unless_asked(self._asked, self._prepare())
         if program is None or not self._may_begin():
             return None
         failpoint("run_before_spawn")
@@ -138,7 +138,7 @@ class RunLife:
             pipes.close_theirs()
             failpoint("run_after_spawn")
             self._named(child.identity.pid)
-            if await self._unless_asked(self._name(child)) is None:
+            if await unless_asked(self._asked, self._name(child)) is None:
                 return None
             return await self._follow(child, pipes)
 
@@ -236,18 +236,6 @@ class RunLife:
         retry_at = now_micros() + round(pause_s * 1_000_000)
         told = {"deaths": deaths, "retry_at": retry_at, "reason": how.reason, "message": message[-2000:]}
         return {"outcome": "lost", **told}
-
-    async def _unless_asked(self, work: Awaitable[T]) -> T | None:
-        """What it answers, or nothing when we are asked to end before (an artifact may take long to come)."""
-        working = asyncio.ensure_future(work)
-        asked = asyncio.create_task(self._asked.wait())
-        try:
-            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            asked.cancel()
-            working.cancel()
-            await asyncio.gather(working, asked, return_exceptions=True)
 
 
 async def _line_of(pipes: RunPipes) -> bytes:

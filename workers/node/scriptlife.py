@@ -5,11 +5,11 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from core.clock import now_micros
 from core.errors import PlatformError, Unavailable
@@ -19,6 +19,7 @@ from state.reports import Far, NoReport, Report
 from state.runplacing import ProcessGone
 from state.runspecs import RunSpec
 from storage.local import NO_ROOM
+from workers.node.asking import unless_asked
 from workers.node.endings import Ending, describe, with_log
 from workers.node.isolation import Lodging, end_left, lodging
 from workers.node.keeping import End, Kept, KeptChild, keep
@@ -39,7 +40,6 @@ GATHER_S = 0.1
 CLEARED_S = 15.0  # from the end of its time to nothing left of it
 LONGEST_AGAIN_S, MOST_LOST = 30.0, 5
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
-T = TypeVar("T")
 Verdict = Mapping[str, Any]
 
 
@@ -148,7 +148,7 @@ class ScriptLife:
             room = stack.enter_context(lodging(self._stage.isolation, name, self._spec.memory_mb, most))
             reported, reporting = os.pipe()
             reader = stack.enter_context(_Reading(reported, reporting))
-            kept = await self._unless_asked(self._prepare(room, reporting))
+            kept = await unless_asked(self._asked, self._prepare(room, reporting))
             if kept is None or not self._background.may_begin():
                 return None
             failpoint("run_before_spawn")
@@ -293,17 +293,6 @@ class ScriptLife:
             await asyncio.wait({self._kept.child.ended}, timeout=CLEARED_S)
             self._kept.child.kill()
         await asyncio.to_thread(take_away, self._place)
-
-    async def _unless_asked(self, work: Awaitable[T]) -> T | None:
-        working = asyncio.ensure_future(work)
-        asked = asyncio.create_task(self._asked.wait())
-        try:
-            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            asked.cancel()
-            working.cancel()
-            await asyncio.gather(working, asked, return_exceptions=True)
 
 
 class _Reading:
