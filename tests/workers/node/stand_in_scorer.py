@@ -176,10 +176,13 @@ def behave() -> None:
     if MODE == "deaf":
         time.sleep(60)
     if MODE == "escaped" and not os.path.exists(os.environ["ESCAPED"]):  # noqa: PTH110 (likewise)
+        left, gone = os.pipe()
         if (child := os.fork()) == 0:
             os.setsid()
+            os.write(gone, b"x")
             time.sleep(60)
             os._exit(0)
+        os.read(left, 1)  # it is out of our group, so that who ends that does not end it
         with open(os.environ["ESCAPED"], "w") as file:  # noqa: PTH123 (likewise)
             file.write(str(child))
         os.abort()
