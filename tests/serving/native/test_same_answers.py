@@ -47,8 +47,7 @@ async def test_what_a_pmml_field_allows_is_compiled_up_to_its_margins(served: Se
     beyond = (math.nextafter(30, 31), 0, -0.0, -1, 2**53 + 1, 10**30, 1e300, None, "1")
     for length in (5e-324, 0.1, 30, 30.0, 4.7, 1):
         assert await both.compare(_logistic(length))
-    for length in beyond:
-        assert not await both.compare(_logistic(length))
+    assert not any([await both.compare(_logistic(length)) for length in beyond])
     assert not await both.compare(request(b'{"inputs":{"petal_length":1.5}}'))
 
 
