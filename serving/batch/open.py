@@ -7,7 +7,7 @@ from typing import Final
 
 # Arrow's allocator: one arena for all threads, and what is free is kept for the next chunk, which is as large. With an
 # arena for each thread the peak depends on which of them have read a chunk, and creeps up by a tenth in an hour.
-JEMALLOC: Final = "narenas:1,dirty_decay_ms:10000"
+JEMALLOC: Final = "narenas:1,tcache:false,dirty_decay_ms:10000"
 # The C library's likewise, for numpy: see mallopt(3). Else its threshold of what is given back at once grows with each
 # block that is, up to 32 MiB.
 MALLOPT: Final = {"M_TRIM_THRESHOLD": (-1, 2**20), "M_MMAP_THRESHOLD": (-3, 2**18), "M_ARENA_MAX": (-8, 1)}
