@@ -9,12 +9,14 @@ from serving.answer_table import NamedColumn, rows_of
 from serving.answers import Record
 from serving.arrow.open import write_stream
 from serving.csv_text import csv_of
+from serving.heads import is_other_content, is_plain, keeps_going, may_be_fields, refuse_tensors
 from serving.json_text import plain
-from serving.media import ARROW, CSV, LINES, Kind, kind_of, preferred
-from serving.messages import Response
+from serving.media import ARROW, CSV, LINES, Kind, is_arrow, kind_of, may_want_other, preferred
+from serving.messages import Request, Response
 from serving.problems import Problem
 from serving.score import Scorer
 from serving.spellings import Asked, read_body
+from serving.statistics import now
 from serving.validate import Form, Question, Validator
 
 CSV_ANSWER = f"{CSV}; charset=utf-8; header=present"
@@ -33,6 +35,24 @@ class Outcome:
     form: Form
     records: Sequence[Record | None]
     faults: Sequence[Mapping[str, object]] = ()
+
+
+def answer(scorer: Scorer, request: Request) -> Response:
+    """Answer a request for a prediction: the plainest first. Raises `Problem`."""
+    headers, has_query = request.headers, b"?" in request.target
+    if not has_query and is_plain(headers):
+        return Response(200, scorer.predict(request.body))
+    begun = now()
+    response = relayed(scorer, request.body) if not has_query and is_arrow(headers) else None
+    if response is None:
+        goes_on = keeps_going(request.target) if has_query else False
+        may_be_other = is_other_content(headers) or may_be_fields(request)
+        if not goes_on and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
+            return Response(200, scorer.predict(request.body))
+        refuse_tensors(headers)
+        response = predict(scorer, request.body, headers, keeps_going=goes_on)
+    scorer.statistics.answered_whole(begun)
+    return response
 
 
 def predict(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes], *, keeps_going: bool) -> Response:
@@ -57,6 +77,16 @@ def predict(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes], *, keep
     if told_in == "json":
         return Response(200, scorer.in_json(_outputs(scorer, outcome), outcome.faults))
     return _in_columns(scorer, _with_faults(scorer, outcome), told_in)
+
+
+def relayed(scorer: Scorer, body: bytes) -> Response | None:
+    """Arrow for an Arrow stream that is laid out like an earlier one, where no step needs to look at a value; else
+    `None`. Raises `Problem`.
+
+    `predict` answers the same. Behind an engine that has just filled the caches each step that is left out counts.
+    """
+    found = scorer.validator.layouts.inputs(body)
+    return None if found is None else _in_columns(scorer, scorer.table(*found), "arrow")
 
 
 def read(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes]) -> Response:

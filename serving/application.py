@@ -23,11 +23,8 @@ from serving.crew import Crew
 from serving.encodings import answered, is_coded, weight
 from serving.heads import (
     bearer,
-    is_other_content,
     is_plain,
-    keeps_going,
     loading,
-    may_be_fields,
     method_problem,
     package_version,
     path_of,
@@ -37,7 +34,7 @@ from serving.heads import (
     token_problem,
 )
 from serving.loading import Loaded
-from serving.media import may_want_other, wants_arrow
+from serving.media import wants_arrow
 from serving.messages import Request, Response
 from serving.native.way import QuickWay
 from serving.open import open_methods
@@ -307,18 +304,7 @@ class ModelServer:
 
     def _predict_routes(self, part: str) -> dict[bytes, Route]:
         def predict(request: Request) -> Response:
-            scorer, headers = self._loaded(part).scorer, request.headers
-            if b"?" not in request.target and is_plain(headers):
-                return Response(200, scorer.predict(request.body))
-            goes_on = keeps_going(request.target) if b"?" in request.target else False
-            may_be_other = is_other_content(headers) or may_be_fields(request)
-            if not goes_on and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
-                return Response(200, scorer.predict(request.body))
-            begun = now()
-            refuse_tensors(headers)
-            answer = answering.predict(scorer, request.body, headers, keeps_going=goes_on)
-            scorer.statistics.answered_whole(begun)
-            return answer
+            return answering.answer(self._loaded(part).scorer, request)
 
         def read(request: Request) -> Response:
             refuse_tensors(request.headers)

@@ -5,13 +5,14 @@ one, so is the rest. To ask pyarrow again would cost half a millisecond behind a
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.engines.base import Columns
 from serving.typed import TypedColumn, TypedTable
 
 END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # a message of no bytes ends a stream
@@ -27,6 +28,10 @@ class _Place:
     shape: tuple[int, ...]
     size: int  # numbers in all
 
+    def array(self, body: bytes) -> NDArray[np.generic]:
+        """What stands there, over the same memory."""
+        return np.frombuffer(body, self.dtype, self.size, self.at).reshape(self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
@@ -34,6 +39,11 @@ class _Layout:
     places: Sequence[_Place]
     count: int
     end: int
+    inputs: Sequence[tuple[str, _Place]]  # each of the model's, where any numbers in these places are right; or none
+
+    def is_of(self, body: bytes) -> bool:
+        """Whether a body that begins alike ends so, too."""
+        return len(body) >= self.end and body[self.end :] in (b"", END)
 
 
 class Layouts:
@@ -45,16 +55,22 @@ class Layouts:
     def table(self, body: bytes) -> TypedTable | None:
         """The table that a body is, over the same memory; `None` where none like it was there before."""
         layout = self._known.get(_head(body))
-        if layout is None or len(body) < layout.end or body[layout.end :] not in (b"", END):
+        if layout is None or not layout.is_of(body):
             return None
-        given = [
-            TypedColumn(np.frombuffer(body, place.dtype, place.size, place.at).reshape(place.shape))
-            for place in layout.places
-        ]
-        return TypedTable(layout.names, given, layout.count)
+        return TypedTable(layout.names, [TypedColumn(place.array(body)) for place in layout.places], layout.count)
 
-    def learn(self, body: bytes, table: TypedTable, end: int) -> None:
+    def inputs(self, body: bytes) -> tuple[Columns, int] | None:
+        """The checked inputs that a body is, over the same memory, and the number of records; `None` where none like it
+        was there before, or where what it says must be looked at."""
+        layout = self._known.get(_head(body))
+        if layout is None or not layout.inputs or not layout.is_of(body):
+            return None
+        return {name: place.array(body) for name, place in layout.inputs}, layout.count
+
+    def learn(self, body: bytes, table: TypedTable, end: int, unseen: Mapping[str, int] | None = None) -> None:
         """Remember where the columns of this body are, whose one batch ends there.
+
+        `unseen` tells which of them is which input, where whatever they say is right.
 
         For columns only whose place and size nothing but the head decides: not for lists that are as long as they say.
         """
@@ -72,7 +88,8 @@ class Layouts:
             return
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[head] = _Layout(table.columns, places, table.count, end)
+        inputs = [] if unseen is None else [(name, places[at]) for name, at in unseen.items()]
+        self._known[head] = _Layout(table.columns, places, table.count, end, inputs)
 
 
 def _head(body: bytes) -> bytes:

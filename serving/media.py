@@ -13,6 +13,7 @@ LINES: Final = (
     "application/jsonlines",
 )  # fmt: skip
 
+_ARROW: Final = ARROW.encode()
 Kind = Literal["json", "csv", "lines", "arrow"]
 _KINDS: Final[Mapping[str, Kind]] = {
     "application/json": "json",
@@ -32,6 +33,13 @@ def may_want_other(accept: bytes) -> bool:
     """Whether a client may rather have something else than JSON, at a glance."""
     lowered = accept.lower()
     return b"csv" in lowered or b"arrow" in lowered or b"json" in lowered.replace(b"application/json", b"")
+
+
+def is_arrow(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether this is plainly an Arrow stream that wants one."""
+    if headers.get(b"content-type") != _ARROW or b"inference-header-content-length" in headers:
+        return False
+    return headers.get(b"accept", b"*/*") in (_ARROW, b"*/*")
 
 
 def wants_arrow(headers: Mapping[bytes, bytes]) -> bool:

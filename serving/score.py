@@ -108,6 +108,10 @@ class Scorer:
         """The answers to a checked question that is no tensors, as columns. Raises `Problem`."""
         return self._told_columns(question, self._computed(question))
 
+    def table(self, columns: Columns, count: int) -> list[NamedColumn]:
+        """The answers to checked columns of so many records, as columns. Raises `Problem`."""
+        return self._columns(self.run(columns), count)
+
     def columns_of(self, records: Sequence[Record | None]) -> list[NamedColumn]:
         """Answers that there are already, and the gaps between them, as columns."""
         return self._table.of_records(records)

@@ -89,6 +89,16 @@ class Typing:
             return None
         return converted.reshape(-1, 1) if check.shape == (1,) and converted.ndim == 1 else converted
 
+    def takes_unseen(self, check: ColumnCheck, column: TypedColumn) -> bool:
+        """Whether every column of this dtype and shape is the engine's as it is, whatever its numbers are."""
+        array, field = column.array, check.field
+        if array is None or column.missing is not None or array.dtype != DTYPES[field.datatype]:
+            return False
+        if array.ndim != 1 + len(check.shape) or not _fits(array.shape[1:], check.shape):
+            return False
+        has_domain = refuses_invalid(field) and bool(field.values or field.intervals)
+        return not has_domain and (field.datatype not in FLOATS or self.passes_nan)
+
     def joined(self, check: ColumnCheck, places: Sequence[TypedColumn]) -> NDArray[np.generic] | None:
         """A vector from the columns of its places."""
         rows = 0 if places[0].array is None else len(places[0].array)

@@ -290,6 +290,15 @@ class Validator:
         table = _Table(values, "/inputs", assigned.suffixes, assigned.places)
         return self._question("table", count, table, assigned.ready)
 
+    def unseen(self, columns: Sequence[str], given: Sequence[TypedColumn]) -> Mapping[str, int] | None:
+        """Which of these known columns each input is, where `typed` would pass any numbers in them as they are."""
+        sources = self.header.sources(columns)
+        found = {name: at for name, at in sources.items() if isinstance(at, int)}
+        if self._batch != "stack" or len(found) < len(self._names):
+            return None
+        passes = all(self._typing.takes_unseen(self._records[name], given[at]) for name, at in found.items())
+        return found if passes else None
+
     def _from_rows(
         self, form: Form, sources: Sources, data: list[list[object]], prefix: str, called: tuple[str, ...]
     ) -> Question:

@@ -50,7 +50,7 @@ def _read(validator: Validator, body: bytes) -> TypedTable:
     if len(batches) == 1 and all(is_laid_out(field.type) for field in reader.schema):
         end = end_of_first_batch(body)
         if end is not None:
-            validator.layouts.learn(body, table, end)
+            validator.layouts.learn(body, table, end, validator.unseen(names, given))
     return table
 
 

@@ -65,7 +65,8 @@ def _texts(values: NDArray[np.generic]) -> tuple[bytes, bytes] | None:
     return offsets.tobytes(), data
 
 
-@dataclass(frozen=True, slots=True)
+# Compared by identity: there is one of each kind.
+@dataclass(frozen=True, slots=True, eq=False)
 class _Template:
     """The messages of a stream, and where in that of the batch its numbers are."""
 
@@ -79,19 +80,29 @@ class _Template:
 
     def filled(self, rows: int, buffers: Sequence[bytes]) -> bytes:
         """The stream of so many rows, whose columns are these buffers."""
-        batch, at = bytearray(self.batch), 0
-        padded: list[bytes] = []
-        places: list[int] = []
+        pieces = [_begin(self, rows, tuple(map(len, buffers)))]
         for buffer in buffers:
-            padding = _PADDING[-len(buffer) % 8]
-            places += (at, len(buffer))
-            padded += (buffer, padding)
-            at += len(buffer) + len(padding)
+            pieces += (buffer, _PADDING[-len(buffer) % 8])
+        pieces.append(END)
+        return b"".join(pieces)
+
+    def begin(self, rows: int, sizes: Sequence[int]) -> bytes:
+        """What stands before the buffers of these sizes."""
+        batch, at = bytearray(self.batch), 0
+        places: list[int] = []
+        for size in sizes:
+            places += (at, size)
+            at += size + -size % 8
         struct.pack_into("<q", batch, self.body_size_at, at)
         struct.pack_into("<q", batch, self.rows_at, rows)
         struct.pack_into(f"<{2 * self.columns}q", batch, self.nodes_at, *(rows, 0) * self.columns)
         struct.pack_into(f"<{len(places)}q", batch, self.buffers_at, *places)
-        return b"".join((self.schema, batch, *padded, END))
+        return self.schema + bytes(batch)
+
+
+@lru_cache(maxsize=64)
+def _begin(template: _Template, rows: int, sizes: tuple[int, ...]) -> bytes:
+    return template.begin(rows, sizes)
 
 
 @lru_cache(maxsize=16)

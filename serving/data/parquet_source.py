@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,29 +14,34 @@ from serving.data.streams import MIB, damage_told
 from serving.data.table_pieces import cut_tables, read_table, renamed, selected
 
 
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """What is remembered of a file's footer."""
+
+    rows: int
+    unpacked_bytes: int
+
+    @staticmethod
+    def of(footer: parquet.FileMetaData) -> "_Sizes":
+        groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+        return _Sizes(footer.num_rows, sum(int(group.total_byte_size) for group in groups))
+
+
 class ParquetSource:
     """See `source.Source`."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._footers = [footer_of(path) for path in reading.files]
-        self.rows: int = sum(footer.num_rows for footer in self._footers)
+        self.footer = footer_of(reading.files[0])  # of the first file; those of all are not kept
+        self._sizes = [_Sizes.of(footer_of(path)) for path in reading.files]
+        self.rows: int = sum(file.rows for file in self._sizes)
+        # How many bytes a row has, as the footers tell.
+        self.row_bytes = sum(file.unpacked_bytes for file in self._sizes) // max(1, self.rows)
         with damage_told("the Parquet schema"):
-            whole = renamed(self._footers[0].schema.to_arrow_schema())
+            whole = renamed(self.footer.schema.to_arrow_schema())
         self.schema: pa.Schema = selected(whole, reading.columns)
         self._places = [whole.names.index(name) for name in self.schema.names]
         self._width = len(whole)
-
-    @property
-    def footer(self) -> parquet.FileMetaData:
-        """Of the first file."""
-        return self._footers[0]
-
-    @property
-    def row_bytes(self) -> int:
-        """How many bytes a row has, as the footers tell."""
-        groups = [footer.row_group(number) for footer in self._footers for number in range(footer.num_row_groups)]
-        return int(sum(group.total_byte_size for group in groups)) // max(1, self.rows)
 
     def pieces(self) -> Iterator[Piece]:
         """See `Source.pieces`."""
@@ -47,10 +53,8 @@ class ParquetSource:
                 for piece in cut_tables(self._batches(file, position), position, self._reading.chunk_rows):
                     position = piece.next
                     yield piece
-            if position.offset != self._footers[number].num_rows:
-                message = (
-                    f"the footer tells of {self._footers[number].num_rows} rows, of which {position.offset} are there"
-                )
+            if position.offset != self._sizes[number].rows:
+                message = f"the footer tells of {self._sizes[number].rows} rows, of which {position.offset} are there"
                 raise DatasetInvalid(message, "Write the file again.")
 
     def read(self, piece: Piece) -> Chunk:

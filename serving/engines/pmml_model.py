@@ -1,14 +1,15 @@
 """A PMML model in memory: columns in, the signature's outputs out."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jpype
 import numpy as np
 from jpype import JObject
 from numpy.typing import NDArray
 
-from serving.engines.base import Columns, PredictionRefused
+from serving.engines.base import Columns, PredictionRefused, Texts
+from serving.engines.pmml_bound import BoundRow
 from serving.engines.pmml_java import Java, Value, from_java, reason_of, shortest_decimal, shortest_decimals, to_java
 from serving.engines.pmml_plan import OutputPlan
 from serving.engines.pmml_table import NotPlain, Table
@@ -62,6 +63,39 @@ class LoadedPmml:
         except jpype.JException as error:
             raise PredictionRefused(f"the model cannot answer: {reason_of(error)}") from error
         return self._columns(answers)
+
+    def bind(self, inputs: Columns, outputs: Columns, texts: Sequence[str]) -> Callable[[], Texts]:
+        """See `BindableModel.bind`. Raises `PredictionRefused` for a model that is not all floats, or remembers."""
+        floats = [inputs[field.name] for field in self._order if field is not None and field.name in inputs]
+        if self._table is None or not self._all_float or len(floats) != len(self._order):
+            raise PredictionRefused("the model is not asked in memory that stays")
+        if len(floats[0]) > 1:
+            return self._bound_table(inputs, outputs, texts)
+        places = {output.name: place for output, place in zip(self._outputs, self._plan.slices, strict=True)}
+        row = BoundRow(self._table, floats, self._outputs, places)
+        for name, array in outputs.items():
+            row.writes(name, array)
+        returned = row.returns(texts)
+
+        def run() -> Texts:
+            try:
+                row.run()
+            except jpype.JException as error:
+                raise PredictionRefused(reason_of(error)) from error
+            return returned
+
+        return run
+
+    def _bound_table(self, inputs: Columns, outputs: Columns, texts: Sequence[str]) -> Callable[[], Texts]:
+        def run() -> Texts:
+            found = self.predict(inputs)
+            for name, array in outputs.items():
+                array[...] = found[name]
+            if any(None in found[name] for name in texts):
+                raise PredictionRefused("an output is empty")
+            return [found[name] for name in texts]
+
+        return run
 
     def close(self) -> None:
         """Nothing to free here: Java's collector takes the model when this object goes."""

@@ -4,7 +4,8 @@ A call from Python into Java costs microseconds, about as much as a small tree. 
 array of values) is put together from Java's own method handles, and answers come back a column at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import jpype
 import numpy as np
@@ -34,6 +35,8 @@ class Table:
         self._values = jpype.JArray(JObject).class_
         self._readers: dict[tuple[int, str], JObject] = {}
         self._function = self._implement(jpype.JClass("java.util.function.Function").class_, self._way(java, model))
+        # One row's values as Java has them, from its row. Raises Java's exceptions.
+        self.values: Callable[[JObject], JObject] = self._function.apply
 
     def answers(self, rows: JObject) -> JObject:
         """A Java array of an array of values per row, from a Java array of rows. Raises Java's exceptions."""
@@ -41,8 +44,13 @@ class Table:
 
     def answer(self, row: JObject) -> list[JObject]:
         """One row's values. Raises Java's exceptions."""
-        values = self._function.apply(row)
+        values = self.values(row)
         return [values[index] for index in range(len(values))]
+
+    def number(self, index: int) -> Callable[[JObject], float]:
+        """Reads a number from `values`. It raises Java's exceptions where that is missing, or none."""
+        reader = self._reader(index, jpype.JDouble, "java.util.function.ToDoubleFunction").applyAsDouble
+        return cast("Callable[[JObject], float]", reader)
 
     def column(self, output: OutputField, place: tuple[int, int], answers: JObject) -> NDArray[np.generic]:
         """An output's column. Raises `NotPlain`, or Java's exceptions for other types than its own."""

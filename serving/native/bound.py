@@ -1,6 +1,7 @@
 """One model as the library knows it: its buffers, what it may be asked, and how its answers are put together."""
 
 import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from serving.answers import Answers
 from serving.datatypes import DTYPES
+from serving.elements import refuses_invalid
 from serving.engines.base import BindableModel, Columns, LoadedModel, PredictionRefused, Texts
 from serving.native.library import Server
 from serving.native.telling import Told, Untold, encoded, leaves_of, record_of, shapes_of, told
@@ -132,15 +134,16 @@ class BoundModel:
 
     def _input(self, field: InputField) -> NDArray[np.generic]:
         dimensions = _dimensions(field)
-        if field.datatype not in DATATYPES or field.datatype == "BYTES" or field.invalid is not None:
+        if field.datatype not in DATATYPES or field.datatype == "BYTES":
             raise Untold(f"its input {field.name!r} is {field.datatype}")
-        if field.nullable or not field.required or field.values or field.intervals:
-            raise Untold(f"its input {field.name!r} may be missing, or has a domain")
+        span = _span(field)
         array = _aligned((self.most_records, *dimensions), DTYPES[field.datatype])
         name, word = field.name.encode(), field.datatype.encode()
         axes = (ctypes.c_int64 * len(dimensions))(*dimensions)
         about = (DATATYPES[field.datatype], ctypes.addressof(axes), len(dimensions), array.ctypes.data)
-        self._call("input", name, len(name), word, len(word), *about)
+        number = self._call("input", name, len(name), word, len(word), *about)
+        if span is not None:
+            self._call("range", number, *span)
         return array
 
     def _output(self, field: OutputField) -> NDArray[np.generic]:
@@ -202,6 +205,21 @@ def _asked(model: LoadedModel, sample: Columns) -> Columns:
         return model.predict(sample)
     except PredictionRefused as error:
         raise Untold("it refuses its own sample") from error
+
+
+def _span(field: InputField) -> tuple[float, float] | None:
+    """The least and the greatest number that an input takes, where it refuses others. Raises `Untold`."""
+    if not refuses_invalid(field) or not (field.values or field.intervals):
+        return None
+    if field.values or len(field.intervals or ()) != 1 or field.datatype not in ("FP32", "FP64"):
+        raise Untold(f"its input {field.name!r} takes some values only")
+    (interval,) = field.intervals or ()
+    least = -math.inf if interval.min is None else interval.min
+    greatest = math.inf if interval.max is None else interval.max
+    return (
+        least if interval.min_inclusive else math.nextafter(least, math.inf),
+        greatest if interval.max_inclusive else math.nextafter(greatest, -math.inf),
+    )
 
 
 def _dimensions(field: InputField) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ _FUNCTIONS: Final[dict[str, tuple[tuple[type, ...], type | None]]] = {
     "out": ((_POINTER,), _POINTER),
     "model": ((_POINTER, _LONG, _SIZE), _INT),
     "input": ((*_AT, *_NAME, *_NAME, _INT, _POINTER, _SIZE, _POINTER), _INT),
+    "range": ((*_AT, _INT, ctypes.c_double, ctypes.c_double), _INT),
     "key": ((*_AT, *_NAME, _INT, _INT), _INT),
     "output": ((*_AT, _INT, _SIZE, _POINTER, *_NAME, *_NAME), _INT),
     "text": ((*_AT, _INT, *_NAME), _INT),

@@ -49,6 +49,14 @@ bool put(Datatype datatype, const Value& value, char* to) {
     return false;
 }
 
+// What is too long for a double to tell from its neighbours is compared by Python.
+bool is_inside(const Input& input, const Value& value) {
+    constexpr int64_t LARGEST = int64_t{1} << 53;
+    if (value.kind == Kind::whole && (value.whole < -LARGEST || value.whole > LARGEST)) return false;
+    const double number = value.kind == Kind::whole ? static_cast<double>(value.whole) : value.real;
+    return number >= input.least && number <= input.greatest;
+}
+
 }  // namespace
 
 bool validate(const Model& model, const Values& values, int64_t records) {
@@ -59,6 +67,7 @@ bool validate(const Model& model, const Values& values, int64_t records) {
             const Value* from = &values.of[static_cast<size_t>(record) * model.width + input.offset];
             for (size_t at = 0; at < input.width; ++at, to += item) {
                 if (!put(input.datatype, from[at], to)) return false;
+                if (input.has_range && !is_inside(input, from[at])) return false;
             }
         }
     }

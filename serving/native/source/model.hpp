@@ -30,6 +30,8 @@ struct Input {
     size_t width;                     // its values
     size_t offset;                    // where they begin in a record
     char* buffer;                     // of the engine: records behind each other
+    bool has_range = false;           // real numbers only
+    double least = 0, greatest = 0;   // both allowed
 };
 
 // What a record or a table may call a value: an input, or one place of one.

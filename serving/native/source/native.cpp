@@ -190,10 +190,21 @@ int32_t portside_input(Server* server, int32_t model_at, const char* name, size_
     if ((model->width + width) * static_cast<size_t>(model->most_records) > MOST_VALUES) return -1;
     model->inputs.push_back(Input{std::string(name, size), std::string(word, word_size),
                                   static_cast<Datatype>(datatype), std::vector<int64_t>(dimensions, dimensions + rank),
-                                  width, model->width, buffer});
+                                  width, model->width, buffer, false, 0, 0});
     model->width += width;
     if (server->values.seen.size() < model->width) server->values.seen.resize(model->width);
     return static_cast<int32_t>(model->inputs.size() - 1);
+}
+
+int32_t portside_range(Server* server, int32_t model_at, int32_t input, double least, double greatest) {
+    Model* model = model_of(server, model_at);
+    if (!model || input < 0 || static_cast<size_t>(input) >= model->inputs.size()) return -1;
+    Input& of = model->inputs[static_cast<size_t>(input)];
+    if (of.datatype != Datatype::fp32 && of.datatype != Datatype::fp64) return -1;
+    of.has_range = true;
+    of.least = least;
+    of.greatest = greatest;
+    return 0;
 }
 
 int32_t portside_key(Server* server, int32_t model_at, const char* name, size_t size, int32_t input, int32_t place) {
