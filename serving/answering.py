@@ -9,12 +9,16 @@ from serving.answer_table import NamedColumn, rows_of
 from serving.answers import Record
 from serving.arrow.open import write_stream
 from serving.csv_text import csv_of
+from serving.engines.base import Columns
+from serving.heads import is_other_content, is_plain, keeps_going, may_be_fields, refuse_tensors
 from serving.json_text import plain
-from serving.media import ARROW, CSV, LINES, Kind, kind_of, preferred
-from serving.messages import Response
+from serving.media import ARROW, CSV, LINES, Kind, kind_of, may_want_other, preferred
+from serving.messages import Request, Response
 from serving.problems import Problem
+from serving.reading import Reading
 from serving.score import Scorer
 from serving.spellings import Asked, read_body
+from serving.statistics import now
 from serving.validate import Form, Question, Validator
 
 CSV_ANSWER = f"{CSV}; charset=utf-8; header=present"
@@ -33,6 +37,41 @@ class Outcome:
     form: Form
     records: Sequence[Record | None]
     faults: Sequence[Mapping[str, object]] = ()
+
+
+def answer(scorer: Scorer, request: Request) -> Response:
+    """Answer a prediction in any of its kinds. Raises `Problem`."""
+    headers = request.headers
+    if b"?" not in request.target and is_plain(headers):
+        return Response(200, scorer.predict(request.body))
+    goes_on = keeps_going(request.target) if b"?" in request.target else False
+    may_be_other = is_other_content(headers) or may_be_fields(request)
+    if not goes_on and not may_want_other(headers.get(b"accept", b"")) and not may_be_other:
+        return Response(200, scorer.predict(request.body))
+    begun = now()
+    refuse_tensors(headers)
+    response = predict(scorer, request.body, headers, keeps_going=goes_on)
+    scorer.statistics.answered_whole(begun)
+    return response
+
+
+def reading(scorer: Scorer, request: Request) -> Reading | None:
+    """What a prediction in plain JSON asks, in one call of the engine; `None` for any other. Raises `Problem`."""
+    if not is_plain(request.headers, may_be_coded=True):
+        return None
+    begun = now()
+    question, parsed = scorer.question(request.body)
+    validated = now()
+    if len(question.calls) != 1:
+        return None
+
+    def tell(outputs: Columns) -> Response:
+        computed = now()
+        told = scorer.told(question, [outputs])
+        scorer.statistics.answered(begun, parsed, validated, computed)
+        return Response(200, told)
+
+    return Reading(scorer, question.calls[0], tell)
 
 
 def predict(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes], *, keeps_going: bool) -> Response:
