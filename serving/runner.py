@@ -11,6 +11,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final
 
@@ -18,6 +19,7 @@ from serving.batcher import Batcher, Call
 from serving.engines.base import Columns
 from serving.messages import Response
 from serving.problems import Problem
+from serving.score import too_much
 from serving.tickets import Ticket
 
 TURN: Final = 16  # answers that are told before others get the loop
@@ -64,17 +66,12 @@ class Runner:
 
     def lead(self, call: Call) -> None:
         """See `Leader`."""
-        self._turns.put(call)
+        _insist(self._turns.put, call)
 
     def told(self, calls: Sequence[Call]) -> None:
         """See `Leader`."""
-        while not self._loop.is_closed():
-            try:
-                self._loop.call_soon_threadsafe(self._come_back, calls, 0)
-            except MemoryError:  # others will free theirs; whoever waits must not wait for ever
-                time.sleep(_RETRY_S)
-            else:
-                return
+        if not self._loop.is_closed():
+            _insist(self._loop.call_soon_threadsafe, self._come_back, calls, 0)
 
     def _come_back(self, calls: Sequence[Call], start: int) -> None:
         done = start
@@ -89,13 +86,28 @@ class Runner:
                 self._loop.call_soon(self._come_back, calls, done)
 
 
+def _insist(act: Callable[..., object], *arguments: object) -> None:
+    """Do it as soon as there is memory for it: others will free theirs, and nobody may wait for ever."""
+    while True:
+        try:
+            act(*arguments)
+        except MemoryError:
+            time.sleep(_RETRY_S)
+        else:
+            return
+
+
 def _work(batcher: Batcher, turns: "SimpleQueue[Call | None]") -> None:
     """A thread: leads whenever it is the turn of somebody who waits on the loop."""
     while (call := turns.get()) is not None:
         try:
             batcher.lead(call)
-        except BaseException:  # whatever it is, nobody would start another thread
-            traceback.print_exc(file=sys.stderr)
+        except BaseException as error:  # whatever it is, nobody would start another thread
+            if isinstance(error, MemoryError):
+                with suppress(MemoryError):
+                    call.problem = too_much()
+            else:
+                traceback.print_exc(file=sys.stderr)
             if call.by is not None:
                 call.by.told([call])
         del call  # which holds the columns

@@ -139,6 +139,32 @@ async def test_a_bug_below_leaves_nobody_waiting() -> None:
     assert line.batcher.running == 0
 
 
+class Name(str):
+    """The name of a column, to compare which with another there is no memory."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Name):
+            raise MemoryError  # noqa: TRY004 - what fails is not the type
+        return super().__eq__(other)
+
+
+async def test_who_leads_without_memory_to_gather_a_batch_is_told_so_and_nobody_else(engine: Gate) -> None:
+    line, first = await held(engine, Plan(8))
+    behind = []
+    for value in (1.0, 2.0, 3.0):
+        asked = Asked({Name("x"): np.asarray([value])}, 1, None, line.runner, line._tell, _refused)
+        line.batcher.enter(asked)
+        behind.append(asked)
+    engine.gate.set()
+    bodies = [await body(asked) for asked in (first, *behind)]
+    assert bodies == [b"[0.0]", b"memory_limit_exceeded", b"memory_limit_exceeded", b"[6.0]"]
+    assert await body(line.ask(4)) == b"[8.0]"
+    assert line.batcher.running == 0
+
+
 async def test_a_large_batch_leaves_the_loop_to_others_in_between(engine: Gate) -> None:
     line, first = await held(engine, Plan(4 * TURN))
     behind = [line.ask(index) for index in range(1, 4 * TURN + 1)]
