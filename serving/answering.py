@@ -9,11 +9,13 @@ from serving.answer_table import NamedColumn, rows_of
 from serving.answers import Record
 from serving.arrow.open import write_stream
 from serving.csv_text import csv_of
+from serving.engines.base import Columns
 from serving.heads import is_other_content, is_plain, keeps_going, may_be_fields, refuse_tensors
 from serving.json_text import plain
 from serving.media import ARROW, CSV, LINES, Kind, is_arrow, kind_of, may_want_other, preferred
 from serving.messages import Request, Response
 from serving.problems import Problem
+from serving.reading import Reading
 from serving.score import Scorer
 from serving.spellings import Asked, read_body
 from serving.statistics import now
@@ -53,6 +55,25 @@ def answer(scorer: Scorer, request: Request) -> Response:
         response = predict(scorer, request.body, headers, keeps_going=goes_on)
     scorer.statistics.answered_whole(begun)
     return response
+
+
+def reading(scorer: Scorer, request: Request) -> Reading | None:
+    """What a prediction in plain JSON asks, in one call of the engine; `None` for any other. Raises `Problem`."""
+    if not is_plain(request.headers, may_be_coded=True):
+        return None
+    begun = now()
+    question, parsed = scorer.question(request.body)
+    validated = now()
+    if len(question.calls) != 1:
+        return None
+
+    def tell(outputs: Columns) -> Response:
+        computed = now()
+        told = scorer.told(question, [outputs])
+        scorer.statistics.answered(begun, parsed, validated, computed)
+        return Response(200, told)
+
+    return Reading(scorer, question.calls[0], tell)
 
 
 def predict(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes], *, keeps_going: bool) -> Response:

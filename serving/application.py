@@ -5,26 +5,25 @@ Before the model is loaded only the health routes answer; the others say 503.
 
 import asyncio
 import hmac
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from serving import answering, telemetry
-from serving.batcher import Plan
+from serving.batcher import Call, Plan
 from serving.connection import problem_response
 from serving.crew import Crew
-from serving.encodings import answered, is_coded, weight
+from serving.edge import guarded, refused
+from serving.encodings import answered, is_coded, suited, weight
 from serving.heads import (
     bearer,
     is_plain,
     loading,
+    may_be_small,
     method_problem,
     package_version,
     path_of,
@@ -41,38 +40,19 @@ from serving.open import open_methods
 from serving.pace import Pace
 from serving.problems import Problem
 from serving.protocols import grpc_status, v1
-from serving.protocols.oip_admin import EXTENSIONS, MOST_BYTES, OipAdmin
-from serving.protocols.oip_rest import OipModel, error_text
+from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
+from serving.protocols.oip_rest import OipModel
 from serving.protocols.surface import ReplicaSurface
 from serving.protocols.tensors import TensorModel
+from serving.reading import Read, Reading
 from serving.room import Budget, Room
+from serving.routes import Handler, Route, get, read_of, told
 from serving.score import Identity, Scorer, too_much
 from serving.statistics import now
 from serving.targets import DEFAULT, model_paths, predict_paths, prediction_targets
 from serving.tickets import too_late
 from serving.tuning import UNTUNED, Tuning
 from serving.unrouted import unrouted
-
-if TYPE_CHECKING:
-    from serving.grpc_methods import Method
-
-Handler = Callable[[Request], Response]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers one path: a handler per method. `is_open` needs no token, `is_work` of a part may leave the loop.
-
-    `is_counted` work is a prediction, whose failure belongs into the statistics of the part. `part_of` tells the part
-    where only the body names it.
-    """
-
-    handlers: Mapping[bytes, Handler]
-    is_open: bool = False
-    is_work: bool = False
-    is_counted: bool = True
-    part: str = DEFAULT
-    part_of: Callable[[bytes], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +63,7 @@ class Served:
     oip: OipModel
     pace: Pace
     crew: Crew
+    reads: Pace  # how long it takes to read what is run together
 
 
 class ModelServer:
@@ -139,7 +120,8 @@ class ModelServer:
         scorer.belongs_to_loop()
         crews = (served.crew for served in self._served.values() if served.scorer is scorer)
         crew = next(crews, None) or Crew(batcher, self._tuning.max_queue, self._tuning.memory_mb)
-        return Served(scorer, oip, Pace(call_s, may_hold_loop=batcher.plan.max_records == 1), crew)
+        mixes = batcher.plan.max_records > 1
+        return Served(scorer, oip, Pace(call_s, may_hold_loop=not mixes), crew, Pace(0.0, may_hold_loop=mixes))
 
     def stop(self) -> None:
         """Stop being ready; requests that still come are answered."""
@@ -150,28 +132,30 @@ class ModelServer:
         route = self._routes.get(request.target) or self._routed(path_of(request.target))
         if route is None and not self._knows_grpc and grpc_status.is_grpc(request.target):
             if request.target not in grpc_status.OPEN and not self._is_allowed(request):
-                return self._refused(request, token_problem())
+                return refused(request, token_problem())
             return asyncio.ensure_future(self._first_of_grpc(request))
         if route is None:  # which parts there are is nobody else's business
-            return self._refused(request, self._unrouted(request) if self._is_allowed(request) else token_problem())
+            return refused(request, self._unrouted(request) if self._is_allowed(request) else token_problem())
         handler = route.handlers.get(b"GET" if request.method == b"HEAD" else request.method)
         if handler is None:
-            return self._refused(request, method_problem(request, route.handlers))
+            return refused(request, method_problem(request, route.handlers))
         if not route.is_open and not self._is_allowed(request):
-            return self._refused(request, token_problem())
+            return refused(request, token_problem())
         served = self._served.get(route.part if route.part_of is None else route.part_of(request.body))
         if not route.is_work:
-            return self._guarded(handler, request)
+            return guarded(handler, request)
         if served is None:
-            return self._refused(request, loading())
+            return refused(request, loading())
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
+        if route.read is not None and (answer := self._answered_together(served, route, route.read, request)):
+            return answer
         size, pace = len(request.body), served.pace
         # What a query asks for (the answers of the other records) takes ten times as long as a body of its size.
         is_short = b"?" not in request.target and pace.fits_loop(size)
         if is_short and is_plain(request.headers):
             begun = now()
-            response = self._guarded(handler, request)
+            response = guarded(handler, request)
             pace.observe((now() - begun) / 1e9)
             if response.status != 200 and route.is_counted:
                 served.scorer.statistics.failed(begun)
@@ -182,8 +166,52 @@ class ModelServer:
         work = partial(self._counted, served, route, handler, request)
         if is_short and size == len(request.body) and not wants_arrow(request.headers):
             return pace.timed(work, size)
-        refused = partial(self._not_begun, served, request)
-        return served.crew.answer(partial(pace.timed, work, size), refused, request.deadline)
+        not_begun = partial(self._not_begun, served, request)
+        return served.crew.answer(partial(pace.timed, work, size), not_begun, request.deadline)
+
+    def _answered_together(
+        self, served: Served, route: Route, read: Read, request: Request
+    ) -> "Response | asyncio.Future[Response] | None":
+        """Read on the loop, in their order, small requests that are run together; `None` for others.
+
+        The threads that wait for the engine wake one another, and answer in any order.
+        """
+        crew, size, begun = served.crew, len(request.body), now()
+        if not (served.reads.concerns(size) and may_be_small(request)):
+            return None
+        not_begun = partial(self._not_begun, served, request)
+        if not served.reads.fits_loop(size):
+            work = partial(self._counted, served, route, partial(self._read_aside, served, route, read), request)
+            return crew.answer(work, not_begun, request.deadline)
+        if (full := crew.refusal()) is not None:
+            return not_begun(full)
+        reading = served.reads.timed(partial(guarded, read, request), size)
+        if isinstance(reading, Reading) and reading.is_small:
+            return crew.ask(
+                reading, partial(self._told, served, route, request, begun, reading), not_begun, request.deadline
+            )
+        if isinstance(reading, Response) and route.is_counted:
+            served.scorer.statistics.failed(begun)
+        return reading if isinstance(reading, Response) else None
+
+    def _read_aside(self, served: Served, route: Route, read: Read, request: Request) -> Response:
+        """The same in a thread, until reading is quick again."""
+        reading = served.reads.timed(partial(read, request), len(request.body))
+        response = route.handlers[request.method](request) if reading is None else reading.answer()
+        return suited(response, request)
+
+    def _told(
+        self, served: Served, route: Route, request: Request, begun: int, reading: Reading, call: Call
+    ) -> Response:
+        """The answer to what was read, once the engine has been asked."""
+
+        def tell(request: Request) -> Response:
+            return suited(reading.tell(call.result()), request)
+
+        response = guarded(tell, request)
+        if response.status != 200 and route.is_counted:
+            served.scorer.statistics.failed(begun)
+        return response
 
     async def _first_of_grpc(self, request: Request) -> Response:
         """Answer once its libraries are read, beside the loop: they take longer than a health check may."""
@@ -193,7 +221,7 @@ class ModelServer:
                     more = await asyncio.to_thread(self._grpc_routes)
                     self._routes, self._knows_grpc = {**self._routes, **more}, True
         except (MemoryError, RuntimeError):  # the latter where there is none for a thread
-            return self._refused(request, too_much())
+            return refused(request, too_much())
         answer = self.answer(request)
         return answer if isinstance(answer, Response) else await answer
 
@@ -201,7 +229,7 @@ class ModelServer:
         """The refusal of a request that never got as far as to be read."""
         served.scorer.statistics.refused(problem.code)
         served.scorer.statistics.failed(now())
-        return self._refused(request, problem)
+        return refused(request, problem)
 
     def refusal(self, problem: Problem) -> Response:
         """See `connection.Application`."""
@@ -212,36 +240,12 @@ class ModelServer:
             return True
         return hmac.compare_digest(request.headers.get(b"authorization", b""), self._authorization)
 
-    def _guarded(self, handler: Handler, request: Request) -> Response:
-        try:
-            return handler(request)
-        except Problem as problem:
-            return self._refused(request, problem)
-        except MemoryError:
-            return self._refused(request, too_much())
-        except Exception:
-            # A bug of ours: the caller learns nothing of it, the log everything.
-            traceback.print_exc(file=sys.stderr)
-            bug = Problem(500, "internal_error", "the model server failed at this request", hint="see its log")
-            return self._refused(request, bug)
-
     def _counted(self, served: Served, route: Route, handler: Handler, request: Request) -> Response:
         begun = now()
-        response = self._guarded(handler, request)
+        response = guarded(handler, request)
         if response.status != 200 and route.is_counted:
             served.scorer.statistics.failed(begun)
         return response
-
-    def _refused(self, request: Request, problem: Problem) -> Response:
-        path = path_of(request.target)
-        if grpc_status.is_grpc(path):
-            return grpc_status.refused(problem)
-        if path.startswith((b"/v2", b"/v1/")):
-            # The protocol's clients know 400 for every mistake in an input.
-            status = 400 if problem.status == 422 else problem.status
-            return Response(status, msgspec.json.encode({"error": error_text(problem)}), headers=problem.headers)
-        request_id = request.headers.get(b"x-request-id", b"")
-        return problem_response(problem, path.decode("utf-8", "replace"), request_id.decode("ascii", "replace"))
 
     def _unrouted(self, request: Request) -> Problem:
         path = path_of(request.target).decode("utf-8", "replace")
@@ -257,19 +261,19 @@ class ModelServer:
         return served
 
     def _health_routes(self) -> dict[bytes, Route]:
-        live = _get(lambda request: Response(200, b'{"live":true}'), is_open=True)
-        ready = _get(self._ready, is_open=True)
+        live = get(lambda request: Response(200, b'{"live":true}'), is_open=True)
+        ready = get(self._ready, is_open=True)
         about = {"name": "portside", "version": package_version(), "extensions": EXTENSIONS}
         return {
             # Where KServe's client looks whether a server of its V1 protocol lives.
-            b"/": _get(lambda request: Response(200, b'{"status":"alive"}'), is_open=True),
+            b"/": get(lambda request: Response(200, b'{"status":"alive"}'), is_open=True),
             b"/healthz": live,
             b"/readyz": ready,
-            b"/v2": _get(lambda request: Response(200, msgspec.json.encode({**about, **self._runs_on()}))),
+            b"/v2": get(lambda request: Response(200, msgspec.json.encode({**about, **self._runs_on()}))),
             b"/v2/health/live": live,
             b"/v2/health/ready": ready,
-            b"/metrics": _get(self._metrics),
-            b"/v2/models/stats": _get(partial(self._told_statistics, self._served)),
+            b"/metrics": get(self._metrics),
+            b"/v2/models/stats": get(partial(self._told_statistics, self._served)),
         }
 
     def _routed(self, path: bytes) -> Route | None:
@@ -306,11 +310,14 @@ class ModelServer:
         def predict(request: Request) -> Response:
             return answering.answer(self._loaded(part).scorer, request)
 
+        def asked(request: Request) -> Reading | None:
+            return answering.reading(self._loaded(part).scorer, request)
+
         def read(request: Request) -> Response:
             refuse_tensors(request.headers)
             return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
-        route = Route({b"POST": predict}, is_work=True, part=part)
+        route = Route({b"POST": predict}, is_work=True, part=part, read=asked)
         at = "" if part == DEFAULT else f"/parts/{part}"
         # The last is for the workers, who keep what was asked.
         reading = Route({b"POST": read}, is_work=True, is_counted=False, part=part)
@@ -321,6 +328,10 @@ class ModelServer:
             refuse_other_content(request.headers)
             return self._loaded(part).oip.infer(request.body, request.headers)
 
+        def asked(request: Request) -> Reading:
+            refuse_other_content(request.headers)
+            return self._loaded(part).oip.read(request.body, request.headers)
+
         def model_ready(request: Request) -> Response:
             body = msgspec.json.encode({"name": self._identity.name, "ready": self.is_ready})
             return Response(200 if self.is_ready else 503, body)
@@ -328,13 +339,13 @@ class ModelServer:
         routes: dict[bytes, Route] = {}
         paths = model_paths(self._identity.name, self._identity.version, part)
         for path in paths:
-            routes[path.encode()] = _get(lambda request: Response(200, self._loaded(part).oip.metadata()))
-            routes[f"{path}/ready".encode()] = _get(model_ready)
-            routes[f"{path}/config".encode()] = _get(lambda request: Response(200, self._loaded(part).oip.config()))
+            routes[path.encode()] = get(lambda request: Response(200, self._loaded(part).oip.metadata()))
+            routes[f"{path}/ready".encode()] = get(model_ready)
+            routes[f"{path}/config".encode()] = get(lambda request: Response(200, self._loaded(part).oip.config()))
             of_all = len(paths) > 1 and path == paths[0]
             stats = partial(self._told_statistics, self._served if of_all else [part])
-            routes[f"{path}/stats".encode()] = _get(stats)
-            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part)
+            routes[f"{path}/stats".encode()] = get(stats)
+            routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part, read=asked)
         return routes
 
     def _v1_routes(self, part: str) -> dict[bytes, Route]:
@@ -346,8 +357,15 @@ class ModelServer:
             refuse_other_body,
             is_default=part == DEFAULT,
         )
+
+        def asked(request: Request) -> Reading | None:
+            refuse_other_body(request)
+            return v1.V1Model(self._loaded(part).scorer).read(request.body)
+
+        works = {path for path in handlers if path.endswith(":predict")}
         return {
-            path.encode(): Route(each, is_work=path.endswith(":predict"), part=part) for path, each in handlers.items()
+            path.encode(): Route(each, is_work=path in works, part=part, read=asked if path in works else None)
+            for path, each in handlers.items()
         }
 
     def _grpc_routes(self) -> dict[bytes, Route]:
@@ -366,20 +384,11 @@ class ModelServer:
 
         return {
             path.encode(): Route(
-                {b"POST": partial(_told, method)},
+                {b"POST": partial(told, method)},
                 is_open=method.is_open,
                 is_work=method.is_work,
                 part_of=part_of if method.is_work else None,
+                read=read_of(method),
             )
             for path, method in methods.by_path().items()
         }
-
-
-def _told(method: "Method", request: Request) -> Response:
-    if not method.is_work and len(request.body) > MOST_BYTES:  # the loop reads these
-        raise Problem(413, "too_large", f"the message is larger than the {MOST_BYTES} bytes allowed here")
-    return Response(200, method.answer(request.body), grpc_status.PROTOBUF)
-
-
-def _get(handler: Handler, *, is_open: bool = False) -> Route:
-    return Route({b"GET": handler}, is_open=is_open)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ QUICK_S = 0.000_25
 _SIZES = (2, 4, 8, 16, 32, 64)
 # What the trials of all models of a replica may take together, and as many calls of each in any case.
 _TRIAL_S, _TRIAL_CALLS = 0.5, 4
-_TRIES, _TRY_AGAIN_S = 3, 0.05  # a slow call is measured once
+_TRIES, _TRY_AGAIN_S = 5, 0.05  # other work on the machine slows some; a slow call is measured once
 _WORTH = 0.1  # the least share of its time that a record must save,
 HOP_S = 0.000_15  # and the time that it loses on the way through a thread
 _WORTH_DOUBLING = 0.95  # the most time of a record as against that in a smaller batch
@@ -122,22 +122,27 @@ def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
     alone = _some_alone(scorer)
     largest = max(_bytes_of(alone[0].columns), _bytes_of(alone[0].outputs), 1)
     best = start = Found(1, alone[0].took_s, alone[0].took_s)
-    is_exact = True
+    tried, is_exact = [start], True
     for size in _SIZES if wanted is None else (wanted,):
         fits = size * largest <= _MOST_BYTES
         if wanted is None and (not fits or time.perf_counter() + best.each_s * size > deadline):
             break
-        tried = size if fits else max(2, _MOST_BYTES // largest)
-        expected = [alone[index % len(alone)] for index in range(tried)]
+        given = size if fits else max(2, _MOST_BYTES // largest)
+        expected = [alone[index % len(alone)] for index in range(given)]
         together = _timed(scorer, _stacked([each.columns for each in expected]))
         is_exact &= _compared(together.outputs, [each.outputs for each in expected])
-        each_s = together.took_s / tried
+        each_s = together.took_s / given
+        tried.append(Found(size, each_s, start.each_s, is_exact))
         if wanted is not None or each_s < best.each_s * _WORTH_DOUBLING:
-            best = Found(size, each_s, start.each_s, is_exact)
+            best = tried[-1]
         elif size > 2 * best.size:
             break  # one size that is no better may be followed by one that is
     saved_s = start.each_s - best.each_s
-    return best if wanted is not None or saved_s > max(start.each_s * _WORTH, HOP_S) else Found()
+    if wanted is None and saved_s <= max(start.each_s * _WORTH, HOP_S):
+        return Found()
+    # A batch takes no more than what is there, so room for more costs nothing, and leaves nobody for the next one.
+    as_good = [found for found in tried if found.each_s * _WORTH_DOUBLING <= best.each_s]
+    return best if wanted is not None else replace(as_good[-1], is_exact=is_exact)
 
 
 def _timed(scorer: Scorer, columns: Columns) -> _Answered:

@@ -1,14 +1,15 @@
 """Puts requests that wait for a model together into one call of its engine, and bounds how many calls run at once.
 
-There is no thread of its own: each request waits in the thread that answers it, and the first in line *leads*. It takes
-those behind it that fit, runs them together, hands out the answers and passes the lead on (flat combining, Hendler et
-al. 2010).
+The first in line *leads*: it takes those behind it that fit, runs them together, hands out the answers and passes the
+lead on (flat combining, Hendler et al. 2010). Who waits in a thread of its own leads there; who waits on the loop has a
+`Runner` that leads for it. Both stand in one line, in the order in which they came.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -31,39 +32,68 @@ class Plan:
     instances: int = 1  # calls of the engine at once
 
 
-class _Call:
+class Leader(Protocol):
+    """Who acts for calls that no thread waits for. Called from any thread."""
+
+    def lead(self, call: "Call") -> None:
+        """It is this call's turn: let a thread give it to `Batcher.lead`."""
+        ...
+
+    def told(self, calls: "Sequence[Call]") -> None:
+        """These have been answered, those among them that are others' as well."""
+        ...
+
+
+class Call:
     """One request's columns on their way through the engine."""
 
-    __slots__ = ("asked", "columns", "key", "leads", "outputs", "problem", "records", "ticket", "woken")
+    __slots__ = ("asked", "by", "columns", "key", "leads", "outputs", "problem", "records", "ticket", "woken")
 
-    def __init__(self, columns: Columns, records: int, key: object, ticket: Ticket) -> None:
-        self.columns, self.records, self.key, self.ticket = columns, records, key, ticket
+    def __init__(self, columns: Columns, records: int, ticket: Ticket, by: Leader | None = None) -> None:
+        """`by` acts for it where no thread waits."""
+        self.columns, self.records, self.ticket, self.by = columns, records, ticket, by
+        self.key: object = ()
         self.asked, self.leads = now(), False
         self.outputs: Columns | None = None
         self.problem: Problem | None = None
         self.woken: threading.Lock | None = None  # of who stands in line
 
     def stand_in_line(self) -> threading.Lock:
-        """What to wait for."""
+        """What its thread waits for."""
         woken = self.woken = threading.Lock()
         woken.acquire()
         return woken
 
+    def result(self) -> Columns:
+        """The answer, once it is there. Raises `Problem`."""
+        problem, self.problem = self.problem, None
+        if problem is not None:
+            try:
+                raise problem
+            finally:
+                # Its traceback leads to this frame, and so to the body, which a circle would keep until a collection.
+                del problem
+        if self.outputs is None:  # its leader, who may have had no memory left to say so, failed
+            raise Problem(500, "internal_error", "the model server failed at this request")
+        return self.outputs
+
     def wake(self) -> None:
-        """Let the thread go on, if it waits."""
+        """Let the thread go on, if it waits; or whoever acts for it lead."""
         if self.woken is not None:
             self.woken.release()
+        elif self.leads and self.by is not None:
+            self.by.lead(self)
 
 
 class Batcher:
-    """The one way to a model's engine for threads. Thread-safe."""
+    """The one way to the engine of a model that is not answered at once. Thread-safe."""
 
     def __init__(self, compute: Compute, plan: Plan, statistics: Statistics) -> None:
         """`compute` asks the engine and raises nothing but `Problem`."""
         self._compute, self._statistics, self.plan = compute, statistics, plan
         self._lock = threading.Lock()
         self._arrival = threading.Condition(self._lock)
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[Call] = deque()
         self._free = plan.instances
         self.running = 0  # requests that the engine is answering
         self._coming = 0  # requests that have begun and are not here yet
@@ -94,41 +124,49 @@ class Batcher:
 
         Checked columns only: what one of them may spoil, its neighbours pay for with a second call.
         """
-        call = _Call(columns, records, _key_of(columns) if self._mixes else (), ticket)
+        call = Call(columns, records, ticket)
+        woken = call.stand_in_line()
+        if not self._leads_at_once(call):
+            woken.acquire()
+        if call.leads:
+            self.lead(call)
+        return call.result()
+
+    def enter(self, call: Call) -> None:
+        """Let a call that no thread waits for stand in line; who acts for it is told once it is answered."""
+        if self._leads_at_once(call):
+            call.wake()
+
+    def _leads_at_once(self, call: Call) -> bool:
+        """Whether the engine is free; else the call stands in line now."""
+        if self._mixes:
+            call.key = _key_of(call.columns)
         with self._lock:
-            self._has_come(ticket)
+            self._has_come(call.ticket)
             call.leads = self._free > 0  # so nobody else waits
             if call.leads:
                 self._free -= 1
             else:
-                woken = call.stand_in_line()
                 self._waiting.append(call)
-        if not call.leads:
-            woken.acquire()
-        if call.leads:
-            self._lead(call)
-        problem, call.problem = call.problem, None
-        if problem is not None:
-            try:
-                raise problem
-            finally:
-                # Its traceback leads to this frame, and so to the body, which a circle would keep until a collection.
-                del problem
-        if call.outputs is None:  # its leader, who may have had no memory left to say so, failed
-            raise Problem(500, "internal_error", "the model server failed at this request")
-        return call.outputs
+                if self._coming:  # who leads may wait for just this one
+                    self._arrival.notify_all()
+            return call.leads
 
-    def _lead(self, first: _Call) -> None:
+    def lead(self, first: Call) -> None:
         """Answer the first in line with those that go with it, then pass the lead on."""
-        batch: list[_Call] = []
+        batch: list[Call] = []
         try:
             batch = self._gathered(first)
             self._answer(batch)
         finally:  # whatever happened, and without asking for memory: nobody else wakes those who wait
             self._pass_on(len(batch))
+            by: Leader | None = None
             for call in batch:
                 call.leads = False
                 call.wake()
+                by = by or call.by
+            if by is not None:
+                by.told(batch)
 
     def _pass_on(self, answered: int) -> None:
         with self._lock:
@@ -140,14 +178,14 @@ class Batcher:
             first.leads = True
         first.wake()
 
-    def _gathered(self, first: _Call) -> list[_Call]:
+    def _gathered(self, first: Call) -> list[Call]:
         """The first, which has left the line, and those in it that fit, after a wait for those that are just coming."""
         batch, left = [first], self.plan.max_records - first.records
         with self._lock:
             if self._mixes and left > 0:
                 if self.plan.max_delay_s > 0 and self._coming:
                     self._arrival.wait_for(lambda: self._is_enough(left), self.plan.max_delay_s)
-                behind: list[_Call] = []
+                behind: list[Call] = []
                 for call in self._waiting:
                     if call.key == first.key and call.records <= left:
                         batch.append(call)
@@ -163,7 +201,7 @@ class Batcher:
     def _is_enough(self, left: int) -> bool:
         return self._coming <= 0 or sum(call.records for call in self._waiting) >= left
 
-    def _answer(self, batch: Sequence[_Call]) -> None:
+    def _answer(self, batch: Sequence[Call]) -> None:
         if len(batch) == 1:
             if self._is_wanted(batch[0]):
                 self._alone(batch[0])
@@ -175,13 +213,13 @@ class Batcher:
             if self._is_wanted(call):  # also after the others, who may have taken long
                 self._alone(call)
 
-    def _is_wanted(self, call: _Call) -> bool:
+    def _is_wanted(self, call: Call) -> bool:
         call.problem = call.ticket.refusal()
         if call.problem is not None:
             self._statistics.refused(call.problem.code)
         return call.problem is None
 
-    def _together(self, calls: Sequence[_Call]) -> bool:
+    def _together(self, calls: Sequence[Call]) -> bool:
         """Answer all in one call of the engine; whether that went well. Where it did not, nobody is answered."""
         began = now()
         try:
@@ -205,7 +243,7 @@ class Batcher:
         self._statistics.executed(records, before - began, after - before, now() - after)
         return True
 
-    def _alone(self, call: _Call) -> None:
+    def _alone(self, call: Call) -> None:
         begun = now()
         try:
             call.outputs = self._compute(call.columns)

@@ -6,11 +6,14 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 
-from serving.batcher import Batcher
+from serving.batcher import Batcher, Call
 from serving.messages import Response
 from serving.problems import Problem
+from serving.reading import Reading, is_soon_told
+from serving.runner import Asked, Runner
 from serving.tickets import Ticket, current
 
 # The usual 8 MiB count against a memory limit, and a hundred threads wait at a time.
@@ -38,11 +41,12 @@ class _Job:
         work: Callable[[], Response],
         refused: Refused,
         ended: "Callable[[_Job, Response | None], None]",
+        answer: "asyncio.Future[Response] | None" = None,
     ) -> None:
-        """`ended` is called on the loop, with what came of it."""
+        """`ended` is called on the loop, with what came of it; `answer` is what waits for that already."""
         self._batcher, self._ticket, self._work, self._refused, self._ended = batcher, ticket, work, refused, ended
         self._loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Response] = self._loop.create_future()
+        self.answer: asyncio.Future[Response] = self._loop.create_future() if answer is None else answer
 
     def do(self) -> None:
         """Do it in this thread, and let the loop know."""
@@ -86,6 +90,7 @@ class Crew:
         self._line: SimpleQueue[_Job | None] = SimpleQueue()
         self._start_thread()  # one for sure, also where there is no memory for more later
         weakref.finalize(self, self._line.put, None)  # to let the threads go
+        self._runner = Runner(batcher, self._came_back) if batcher.plan.max_records > 1 else None
         self.count = 0  # requests that have begun and are not answered
 
     @property
@@ -97,8 +102,8 @@ class Crew:
         self, work: Callable[[], Response], refused: Refused, deadline: float | None
     ) -> "Response | asyncio.Future[Response]":
         """Let a thread do the work; `refused` tells why it is not done."""
-        if self.count >= self._max_queue:
-            return refused(overloaded(f"{self.count} requests wait for this model already"))
+        if (full := self.refusal()) is not None:
+            return refused(full)
         ticket = Ticket(deadline)
         job = _Job(self.batcher, ticket, work, refused, self._ended)
         job.answer.add_done_callback(job.left)
@@ -112,6 +117,35 @@ class Crew:
                 job.answer.cancel()
                 return refused(_no_room())
         return job.answer
+
+    def refusal(self) -> Problem | None:
+        """Why one more request may not wait here, if so."""
+        if self.count < self._max_queue:
+            return None
+        return overloaded(f"{self.count} requests wait for this model already")
+
+    def ask(
+        self, reading: Reading, tell: Callable[[Call], Response], refused: Refused, deadline: float | None
+    ) -> "asyncio.Future[Response]":
+        """Ask the engine together with others, without a thread; `tell` makes the response of what comes of it.
+
+        Only where requests are run together, and there is no `refusal`.
+        """
+        assert self._runner is not None
+        asked = Asked(reading.columns, reading.records, deadline, self._runner, tell, refused)
+        self.count += 1
+        self.batcher.enter(asked)
+        return asked.answer
+
+    def _came_back(self, asked: Asked) -> None:
+        if asked.outputs is not None and not is_soon_told(asked.outputs):
+            tell = partial(asked.tell, asked)
+            self._line.put(_Job(self.batcher, Ticket(), tell, asked.refused, self._ended, asked.answer))
+            return
+        self.count -= 1
+        response = asked.tell(asked)
+        if not asked.answer.done():
+            asked.answer.set_result(response)
 
     def _ended(self, job: _Job, response: Response | None) -> None:
         self.count -= 1

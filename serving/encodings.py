@@ -44,7 +44,12 @@ def answered(handler: Callable[[Request], Response], request: Request, max_bytes
             response = handler(decoded(request, max_bytes, take))
     else:
         response = handler(request)
-    accept = headers.get(b"accept-encoding")
+    return suited(response, request)
+
+
+def suited(response: Response, request: Request) -> Response:
+    """The response in a coding that its request accepts, where that pays."""
+    accept = request.headers.get(b"accept-encoding")
     return response if accept is None else encoded(response, accept)
 
 

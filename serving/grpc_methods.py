@@ -16,17 +16,19 @@ from serving.protocols.oip_grpc import InferenceService
 from serving.protocols.oip_proto import SERVICE
 from serving.protocols.reflection import Reflection
 from serving.protocols.surface import ReplicaSurface
+from serving.reading import Reading
 
 INFER: Final = f"/{SERVICE}/ModelInfer"
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: `answer` raises `Problem`. `is_open` needs no token, `is_work` may take long."""
+    """One method: `answer` and `read` raise `Problem`. `is_open` needs no token, `is_work` may take long."""
 
     answer: Callable[[bytes], bytes]
     is_open: bool = False
     is_work: bool = False
+    read: Callable[[bytes], Reading] | None = None  # what it asks the engine, if it does
 
 
 class Methods:
@@ -42,9 +44,10 @@ class Methods:
     def by_path(self) -> Mapping[str, Method]:
         """Every method that answers one message with one."""
         found = {
-            path: Method(self._inference(path.rpartition("/")[2]), path.encode() in OPEN, path == INFER)
+            path: Method(self._inference(path.rpartition("/")[2]), path.encode() in OPEN)
             for path in self._service.paths
         }
+        found[INFER] = Method(self._service.infer, is_work=True, read=self._service.read)
         found[f"/{HEALTH}/Check"] = Method(self.health, is_open=True)
         return found | {f"/{service}/ServerReflectionInfo": Method(self._reflection.answer) for service in REFLECTION}
 

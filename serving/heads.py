@@ -71,15 +71,23 @@ def keeps_going(target: bytes) -> bool:
     return values == {"record"}
 
 
-def is_plain(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether this is JSON that wants JSON and no more, as most requests are; others are looked at more closely."""
+def is_plain(headers: Mapping[bytes, bytes], *, may_be_coded: bool = False) -> bool:
+    """Whether this is JSON that wants JSON and no more, as most requests are; others are looked at more closely.
+
+    `may_be_coded` lets pass what takes the answer in a coding, too.
+    """
     return (
         headers.get(b"content-type", _JSON) == _JSON
         and headers.get(b"accept", _ANY) in _PLAIN_ANSWERS
         and b"content-encoding" not in headers
-        and b"accept-encoding" not in headers
+        and (may_be_coded or b"accept-encoding" not in headers)
         and b"inference-header-content-length" not in headers
     )
+
+
+def may_be_small(request: Request) -> bool:
+    """Whether the body is all that is to be read: it does not inflate, and no query makes it take ten times as long."""
+    return b"?" not in request.target and b"content-encoding" not in request.headers
 
 
 def is_other_content(headers: Mapping[bytes, bytes]) -> bool:

@@ -5,9 +5,9 @@ The loop must stay free for health checks, so only calls that take less than a m
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from serving.messages import Response
-
+T = TypeVar("T")
 INLINE_S = 0.001  # a hop to a thread and back costs about 0.1 ms, ten times the work of a small model
 INLINE_BODY_BYTES = 32 * 1024
 # A moving median and not a mean: on a busy machine a quick call is now and then held up for long.
@@ -30,7 +30,11 @@ class Pace:
         """Whether a request of this size may run on the loop."""
         return self._may_hold_loop and not self._is_slow and body_bytes <= INLINE_BODY_BYTES
 
-    def timed(self, work: Callable[[], Response], body_bytes: int) -> Response:
+    def concerns(self, body_bytes: int) -> bool:
+        """Whether such a request would run on the loop if it were quick there, so that it is worth to be timed."""
+        return self._may_hold_loop and body_bytes <= INLINE_BODY_BYTES
+
+    def timed(self, work: Callable[[], T], body_bytes: int) -> T:
         """Do the work and learn from it, if it is small enough to compare."""
         if body_bytes > INLINE_BODY_BYTES:
             return work()

@@ -74,22 +74,35 @@ class Scorer:
     def predict(self, body: bytes) -> bytes:
         """The response body for a prediction body in JSON. Raises `Problem`."""
         begun = now()
-        question, parsed = question_of(self.validator, body), now()
-        if question is None:
-            value, parsed = parse(body), now()
-            question = self.validator.question(value)
+        question, parsed = self.question(body)
         validated = now()
         is_at_once = len(question.calls) == 1 and (self.batcher is None or get_ident() == self._loop_thread)
         # The shortest way, for what is answered on the loop: one row of statistics, and no step in between.
         columns = [self._compute(question.calls[0])] if is_at_once else self._computed(question)
         computed = now()
-        told = self.in_json(self._told(question, columns))
+        told = self.told(question, columns)
         if is_at_once:
             records = question.records if self._counts_records else 1
             self.statistics.answered_at_once(records, begun, parsed, validated, computed)
         else:
             self.statistics.answered(begun, parsed, validated, computed)
         return told
+
+    def question(self, body: bytes) -> tuple[Question, int]:
+        """What a prediction body in JSON asks, and when that was parsed, before it was checked. Raises `Problem`."""
+        question, parsed = question_of(self.validator, body), now()
+        if question is None:
+            value, parsed = parse(body), now()
+            question = self.validator.question(value)
+        return question, parsed
+
+    def told(self, question: Question, columns: Sequence[Columns]) -> bytes:
+        """The response body to a question of which the engine has answered each call. Raises `Problem`."""
+        return self.in_json(self._told(question, columns))
+
+    def count(self, columns: Columns) -> int:
+        """How many records the engine is asked about."""
+        return records_of(columns) if self._counts_records else 1
 
     def in_json(self, outputs: object, faults: Sequence[Mapping[str, object]] = ()) -> bytes:
         """The response body that tells these outputs, and what was wrong with the records that have none."""
@@ -121,7 +134,7 @@ class Scorer:
 
         A thread waits for its turn here, perhaps until others are answered with it; the loop does not.
         """
-        records = records_of(columns) if self._counts_records else 1
+        records = self.count(columns)
         if self.batcher is not None and get_ident() != self._loop_thread:
             return self.batcher.compute(columns, records, current.get())
         begun = now()

@@ -13,7 +13,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
+from serving.engines.base import Columns
+from serving.messages import Response
 from serving.problems import Problem, shorten
+from serving.protocols.grpc_status import PROTOBUF
 from serving.protocols.model_config import config_of
 from serving.protocols.oip_admin import EXTENSIONS, LOGGING, NO_TRACE
 from serving.protocols.oip_head import is_crowded, version_asked
@@ -21,6 +24,7 @@ from serving.protocols.oip_plain import PlainMessages, model_fields
 from serving.protocols.oip_proto import METHODS, SERVICE, declare_messages
 from serving.protocols.surface import Surface
 from serving.protocols.tensors import Given, TensorModel, Wanted, metadata, mistake
+from serving.reading import Reading
 from serving.statistics import now
 
 # Where the typed contents of a datatype stand, and how numpy reads them there; FP16 and BF16 come raw only.
@@ -108,17 +112,24 @@ class InferenceService:
 
     def infer(self, message: bytes) -> bytes:
         """The infer response. Raises `Problem`."""
+        return self.read(message).answer().body
+
+    def read(self, message: bytes) -> Reading:
+        """What an infer request asks the engine. Raises `Problem`."""
         begun = now()
         asked = self._asked(message)
         model, parsed = asked.model, now()
         columns, wanted = model.columns(asked.given), model.wanted(asked.wanted)
-        validated = now()
-        outputs = model.scorer.run(columns)
-        computed = now()
-        named = model_fields(model.name, model.version)
-        told = self._plain.write(named, asked.id, model.tensors(outputs, wanted), is_final=asked.is_final)
-        model.scorer.statistics.answered(begun, parsed, validated, computed)
-        return told
+        validated, asked_id, is_final = now(), asked.id, asked.is_final  # and no more of it, which may be large
+
+        def tell(outputs: Columns) -> Response:
+            computed = now()
+            named = model_fields(model.name, model.version)
+            told = self._plain.write(named, asked_id, model.tensors(outputs, wanted), is_final=is_final)
+            model.scorer.statistics.answered(begun, parsed, validated, computed)
+            return Response(200, told, PROTOBUF)
+
+        return Reading(model.scorer, columns, tell)
 
     def _asked(self, message: bytes) -> "Asked":
         plain = self._plain.read(message)

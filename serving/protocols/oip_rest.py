@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from serving.engines.base import Columns
 from serving.json_text import plain
 from serving.messages import Response
 from serving.problems import Problem
@@ -14,6 +15,7 @@ from serving.protocols.model_config import config_of
 from serving.protocols.oip_request import HEADER, asked_of
 from serving.protocols.raw import Buffer
 from serving.protocols.tensors import Tensor, TensorModel, metadata
+from serving.reading import Reading
 from serving.score import Scorer
 from serving.statistics import now
 
@@ -49,17 +51,24 @@ class OipModel:
 
     def infer(self, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
         """The infer response. Raises `Problem`, to be told as `{"error": …}`."""
+        return self.read(body, headers).answer()
+
+    def read(self, body: bytes, headers: Mapping[bytes, bytes]) -> Reading:
+        """What an infer request asks the engine. Raises `Problem`."""
         begun, tensors = now(), self.tensors
         statistics = tensors.scorer.statistics
         asked = asked_of(tensors, body, headers.get(HEADER))
         parsed = now()
         columns, wanted = tensors.columns(asked.given), tensors.wanted(asked.wanted)
-        validated = now()
-        outputs = tensors.scorer.run(columns)
-        computed = now()
-        response = self._encoded(tensors.tensors(outputs, wanted), asked.id)
-        statistics.answered(begun, parsed, validated, computed)
-        return response
+        validated, asked_id = now(), asked.id  # and no more of it, which may be large
+
+        def tell(outputs: Columns) -> Response:
+            computed = now()
+            response = self._encoded(tensors.tensors(outputs, wanted), asked_id)
+            statistics.answered(begun, parsed, validated, computed)
+            return response
+
+        return Reading(tensors.scorer, columns, tell)
 
     def _encoded(self, told: Sequence[Tensor], asked_id: str | None) -> Response:
         raws: list[Buffer] = []

@@ -17,6 +17,7 @@ from serving.engines.base import Columns
 from serving.json_text import parse, plain
 from serving.messages import Request, Response
 from serving.problems import FieldError, Problem, shorten
+from serving.reading import Reading
 from serving.score import Identity, Scorer, indistinct
 from serving.statistics import now
 from serving.validate import Question
@@ -34,6 +35,18 @@ class V1Model:
 
     def predict(self, body: bytes) -> bytes:
         """The response to a predict request. Raises `Problem`, to be told as `{"error": …}`."""
+        calls, tell = self._asked(body)
+        return tell([self._scorer.run(columns) for columns in calls])
+
+    def read(self, body: bytes) -> Reading | None:
+        """What a predict request asks the engine, where that is one call. Raises `Problem`."""
+        calls, tell = self._asked(body)
+        if len(calls) != 1:
+            return None
+        return Reading(self._scorer, calls[0], lambda outputs: Response(200, tell([outputs])))
+
+    def _asked(self, body: bytes) -> tuple[Sequence[Columns], Callable[[Sequence[Columns]], bytes]]:
+        """The calls of the engine, and what makes the response of what it answers to them. Raises `Problem`."""
         begun = now()
         request, parsed = parse(body), now()
         if not isinstance(request, dict):
@@ -46,12 +59,15 @@ class V1Model:
         is_columnar = given == ["inputs"] and isinstance(value, dict)
         question = self._tensors(value) if is_columnar else self._records(value, given[0])
         validated = now()
-        outputs = [self._scorer.run(call) for call in question.calls]
-        computed = now()
-        answer = {"outputs": _in_columns(outputs[0])} if is_columnar else {"predictions": self._each(question, outputs)}
-        encoded = msgspec.json.encode(answer, enc_hook=plain)
-        self._scorer.statistics.answered(begun, parsed, validated, computed)
-        return encoded
+
+        def tell(outputs: Sequence[Columns]) -> bytes:
+            computed = now()
+            told = _in_columns(outputs[0]) if is_columnar else self._each(question, outputs)
+            encoded = msgspec.json.encode({"outputs" if is_columnar else "predictions": told}, enc_hook=plain)
+            self._scorer.statistics.answered(begun, parsed, validated, computed)
+            return encoded
+
+        return question.calls, tell
 
     def _records(self, instances: object, called: str) -> Question:
         if not isinstance(instances, list):

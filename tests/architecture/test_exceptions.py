@@ -23,8 +23,9 @@ EDGES = (
     "state/sampling.py",  # without the loop every service would seem to rest
     "api/edge.py",  # a bug is a 500 with nothing leaked
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
-    "serving/application.py",  # a bug is a 500 with nothing leaked
+    "serving/edge.py",  # a bug is a 500 with nothing leaked
     "serving/crew.py",  # a thread answers many requests, whatever one of them raises
+    "serving/runner.py",  # likewise a thread of the batcher
     "cli/main.py",  # a bug is one sentence and a log file
 )
 EVERYTHING = {"Exception", "BaseException"}

@@ -46,6 +46,16 @@ def test_a_model_that_is_quicker_with_many_records_gets_many() -> None:
     assert (plan.instances, plan.max_delay_s) == (1, UNTUNED.max_delay_s)
 
 
+def test_room_is_left_for_more_where_they_are_no_slower() -> None:
+    def steps(columns: Columns) -> Columns:
+        """The time for each falls to that of four at once, and rises again where there are more than sixteen."""
+        count = len(columns["x"])
+        time.sleep(CALL_S * max(count / 4, 1) * (1 if count <= 16 else 1.5))
+        return double(columns)
+
+    assert plan_for(loaded(steps), UNTUNED, 1).max_records in (8, 16)
+
+
 def test_a_model_that_gains_nothing_is_asked_for_each_request() -> None:
     assert plan_for(loaded(slower_double), UNTUNED, 1) == ALONE
 
