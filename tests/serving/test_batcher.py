@@ -252,3 +252,25 @@ def test_a_batch_is_counted_as_one_execution_and_its_requests_each(asking: Askin
         answer.result(DEADLINE_S)
     entry = asking.statistics.entry("iris", "1")
     assert (entry["inference_count"], entry["execution_count"]) == (5, 2)
+
+
+@pytest.mark.parametrize("why", ["gone", "late"])
+def test_who_is_too_late_or_gone_never_reaches_a_free_engine_and_keeps_nothing(why: str) -> None:
+    engine, statistics = Engine(), Statistics()
+    batcher = Batcher(engine, Plan(), statistics)
+    ticket = Ticket(deadline=time.monotonic() if why == "late" else None)
+    ticket.is_gone = why == "gone"
+    columns = rows(1.0)
+    kept = weakref.ref(columns["x"])
+    gc.disable()
+    try:
+        with pytest.raises(Problem, match="its time was over" if why == "late" else "closed its connection"):
+            batcher.compute(columns, 1, ticket)
+        del columns
+        assert kept() is None  # nor does the traceback lead back to it in a circle
+    finally:
+        gc.enable()
+    assert engine.sizes == []
+    assert batcher.running == 0
+    assert batcher.compute(rows(2.0), 1, Ticket())["y"].tolist() == [4.0]
+    assert engine.sizes == [1]
