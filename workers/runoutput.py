@@ -58,7 +58,7 @@ async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[
         parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
     output = await _output(resources, run, parts, progress)
     bad_rows = await _bad_rows(resources, run, bad) if bad else None
-    running_micros = stretch(run).get("running_micros") or run.running_micros
+    running_micros = stretch(run, progress)["running_micros"] or 0
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)

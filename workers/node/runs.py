@@ -241,7 +241,7 @@ class RunSupervisor:
         await asyncio.to_thread(_sweep, [identity])
         async with self._database.write() as session:
             await self._term.fence(session)
-            await end_process(session, row.run_id, row.epoch, None)
+            await end_process(session, row.run_id, row.epoch, None, is_found_dead=True)
 
     async def _begin(self, row: WantedRun) -> None:
         place = self._premises.place(row.run_id, row.epoch + 1)
