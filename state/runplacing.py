@@ -35,6 +35,7 @@ class WantedRun:
     """A row as the node compares it, ten times a second: without the spec, which may be large."""
 
     run_id: str
+    tenant_id: str
     generation: int
     wanted: bool
     epoch: int
@@ -101,7 +102,7 @@ async def unwant_run(session: WriteSession, run_id: str, generation: int) -> Non
 async def wanted_runs(session: Session) -> Sequence[WantedRun]:
     """Every run that wants a process or has one, in the order in which they came."""
     columns = (
-        *(RunProcess.run_id, RunProcess.generation, RunProcess.wanted, RunProcess.epoch),
+        *(RunProcess.run_id, RunProcess.tenant_id, RunProcess.generation, RunProcess.wanted, RunProcess.epoch),
         *(RunProcess.pid, RunProcess.process_started, RunProcess.boot_id, RunProcess.ending),
     )
     # The index's condition word for word: neither database proves it of bound values.
