@@ -12,6 +12,7 @@ from core.errors import Json
 from state.advance import lock
 from state.artifacts import forget_inputs
 from state.database import Session, WriteSession
+from state.inputcopies import forget_older_copies
 from state.inputs import let_go
 from state.jobtables import LIVE, Run, RunProcess
 from state.ledger import close_ledger, tally
@@ -62,10 +63,9 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if not is_final or process.pid is not None:
         return
     if run.summary is None:
-        told = process.progress or {}
-        run.summary = await summary(session, run_id, told, run.running_micros)
-        if run.kind == "script":
-            run.summary |= {name: told[name] for name in ("percent", "detail") if told.get(name) is not None}
+        run.summary = (await summed_up(session, run, process.progress or {}))["summary"]
+    if run.status == "succeeded":
+        await forget_older_copies(session, run)
     await close_ledger(session, run_id)
     await forget_inputs(session, run_id)
     await let_go(session, run_id)
