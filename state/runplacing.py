@@ -135,8 +135,8 @@ async def name_process(
     values = {"pid": pid, "process_started": started, "boot_id": boot_id, "began_at": now, "seen_at": now}
     same = (RunProcess.epoch == epoch, RunProcess.pid.is_(None), RunProcess.wanted.is_(True))
     await _change(session, run_id, same, values)
-
     session.tell("changed", "run_process", run_id)  # who waits for it knows from now on how long it may work
+
 
 async def note_progress(session: WriteSession, run_id: str, epoch: int, progress: Mapping[str, Json]) -> None:
     """Remember how far the process is. Raises `ProcessGone`."""
@@ -195,8 +195,8 @@ class SeenRun:
     progress: Mapping[str, Any]
     ending: Mapping[str, Any] | None
     said: str | None = None  # of the last process that ended without a verdict
-
     worked_s: float = 0.0
+
 
 NOTHING_SEEN: Final = SeenRun(0, wanted=False, pid=None, progress={}, ending=None)
 
@@ -214,17 +214,17 @@ async def see_run(session: Session, run_id: str) -> SeenRun:
         progress=row.progress or {},
         ending=row.ending if ending.get("outcome") in VERDICTS else None,
         said=ending.get("message"),
-    )
         worked_s=worked_s(row.progress, row.began_at if row.pid is not None else None, now_micros()),
+    )
 
 
-def retry_at(ending: Mapping[str, Json] | None) -> Micros:
 def worked_s(progress: Mapping[str, Any] | None, began_at: Micros | None, until: Micros) -> float:
     """How long the processes of a run have worked: those that have ended, and one that began then and still works."""
     before = float((progress or {}).get(WORKED) or 0.0)
     return round(before + (0.0 if began_at is None else max(0, until - began_at) / 1_000_000), 3)
 
 
+def retry_at(ending: Mapping[str, Json] | None) -> Micros:
     """Not to be started again before this instant; 0: at once."""
     return int(str((ending or {}).get("retry_at", 0)))
 

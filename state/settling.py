@@ -34,12 +34,6 @@ async def unsettled(session: Session) -> Sequence[str]:
     return list(await session.scalars(query.order_by(Run.id).limit(MOST)))
 
 
-async def unsummed(session: Session, run_ids: Collection[str]) -> Sequence[str]:
-    """Those of these runs that have ended before anybody could say when: canceled while they were queued."""
-    query = select(Run.id).where(Run.id.in_(run_ids), Run.status.in_(FINAL), Run.completed_at.is_(None))
-    return list(await session.scalars(query))
-
-
 async def readers(session: Session, dataset_ids: Collection[str]) -> Sequence[str]:
     """The runs that have not ended and read one of these datasets."""
     return list(await session.scalars(select(Run.id).where(Run.dataset_id.in_(dataset_ids), LIVE)))
