@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 from pydantic import TypeAdapter
 
-from api.filters import SCHEMAS, Kind, in_64_bits, read_condition
+from api.filters import Kind, in_64_bits, read_condition, schema_of
 from api.nearest import hint
 from core.errors import FieldProblem, InvalidField, Json
 from state.queries.lists import Condition, Cursor, Page, Row, View
@@ -65,7 +65,7 @@ class Listing:
         return {
             "parameters": [
                 _described("order_by", order_by, "A field, `-` before it for descending."),
-                *(_described(name, SCHEMAS[kind], text) for name, kind in self._fields.items()),
+                *(_described(name, schema_of(kind), text) for name, kind in self._fields.items()),
             ]
         }
 

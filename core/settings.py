@@ -139,6 +139,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Processes of runs that the node has at a time; the others wait. Default: as many as cores.",
     )
+    run_stall_s: float = Field(
+        300,
+        gt=0,
+        description="A batch's process that reports nothing and hardly computes for so long is ended, and another one "
+        "goes on from what is stored; one that computes may be silent 24 times as long.",
+    )
     script_python: Path | None = Field(
         None,
         description="Interpreter that scripts' environments are made with; default our own, or, where scripts have "

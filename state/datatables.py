@@ -26,7 +26,7 @@ class Dataset(Base, Resource):
     credential_sealed: Mapped[str | None] = mapped_column(Text)
     upload_id: Mapped[str | None] = mapped_column(String(40))  # while its parts are put together
     run_id: Mapped[str | None] = mapped_column(String(40))  # that wrote it
-    role: Mapped[str | None] = mapped_column(String(20))  # for its run: output | bad_rows
+    role: Mapped[str | None] = mapped_column(String(20))  # for its run: output | bad_rows | input, a copy of its URI
     filename: Mapped[str | None] = mapped_column(Text)
     digest: Mapped[str | None] = mapped_column(String(71))  # of the file, where it is one
     size_bytes: Mapped[int | None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from core.clock import now_micros
 from core.errors import Json
 from state.advance import advance, lock
 from state.claims import TARGETS, Claim, end, held
@@ -150,8 +151,11 @@ async def _move_target(session: Writer, work: Locked, move: str | None, by: By, 
         log.info("%s ends, but %s is %s: no '%s'", work.row.id, work.target.id, work.target.status, move)
         return
     reverted = _live_wish(work.target) if move in REVERTING and isinstance(work.target, Service) else NOTHING
+    # Also where work ends that nobody had begun, which no handler tells when.
+    ends_run = isinstance(work.target, Run) and machine.moves[move].to in machine.final
+    ended = {"completed_at": now_micros()} if ends_run else NOTHING
     why = By(by.actor, by.reason, by.message, work.row.id)
-    await advance(session, work.target, move, why, **{**reverted, **values})
+    await advance(session, work.target, move, why, **{**reverted, **ended, **values})
 
 
 def _live_wish(service: Service) -> Values:

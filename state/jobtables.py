@@ -65,8 +65,8 @@ class Run(Base, Resource):
     env_names: Mapped[list[Any]]
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
-    running_micros: Mapped[int] = mapped_column(default=0)  # of finished stretches: pauses do not count
-    resumed_at: Mapped[int | None]  # when the present stretch began
+    running_micros: Mapped[int] = mapped_column(default=0)  # of its processes, as summed up when it rested last
+    resumed_at: Mapped[int | None]  # since when a process is wanted for it
     error: Mapped[dict[str, Any] | None]
     summary: Mapped[dict[str, Any] | None]  # rows_in, rows_out, bad …, at its end
     output_id: Mapped[str | None] = mapped_column(String(40))  # datasets
@@ -104,7 +104,7 @@ class RunProcess(Base):
     log_path: Mapped[str | None] = mapped_column(Text)
     began_at: Mapped[int | None]
     seen_at: Mapped[int | None]  # its last sign of life
-    progress: Mapped[dict[str, Any] | None]  # rows, rows_total, rows_per_s, percent, detail
+    progress: Mapped[dict[str, Any] | None]  # rows, rows_total, rows_per_s, percent, detail; worked_s of former ones
     token_hash: Mapped[str | None] = mapped_column(String(64))  # of what a script calls us with, while it lives
     ended_at: Mapped[int | None]
     ending: Mapped[dict[str, Any] | None]  # {"outcome": finished | failed | left | lost, …} of this generation

@@ -1,9 +1,11 @@
-"""Removes runs that nobody sees any more, with all that they kept of their own; what they made are datasets."""
+"""Removes runs that nobody sees any more, with all that they kept of their own and what they copied of a URI; what they
+made are datasets that stay."""
 
 from sqlalchemy import delete, exists, or_, select
 
 from core.clock import Micros
 from state.database import WriteSession
+from state.inputcopies import forget_copies_of
 from state.jobtables import Run, RunArtifact, RunChunk, RunProcess, RunReport, Tick
 from state.machines import RUN
 from state.tables import History, Tenant
@@ -24,6 +26,7 @@ async def forget_runs(session: WriteSession, before: Micros, limit: int) -> int:
         old = (Run.tenant_id.in_(select(Tenant.id)), Run.created_at < before, Run.completed_at < before)
         ended = select(Run.id).where(*old, Run.status.in_(sorted(RUN.final)), ~working).limit(limit - len(ids))
         ids += await session.scalars(ended.with_for_update(of=Run, skip_locked=True))
+    await forget_copies_of(session, ids)
     for table in KEPT:
         await session.execute(delete(table).where(table.run_id.in_(ids)))
     await session.execute(delete(Tick).where(Tick.run_id.in_(ids)))

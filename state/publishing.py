@@ -1,20 +1,23 @@
 """Datasets that a run leaves: made ready in the transaction that ends it, once, whoever tries again."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from core.clock import now_micros
+from core.errors import InUse
 from core.ids import new_id
 from state.advance import advance, lock
 from state.blobs import hold_blob
 from state.database import WriteSession
-from state.datasets import replace_parts
+from state.datasets import delete_dataset, replace_parts
 from state.datatables import Dataset
 from state.events import emit
 from state.history import By, begin
+from state.operations import Who
 from state.queries.datasets import Piece, seek_dataset
 
 LONGEST_NAME = 48
@@ -56,6 +59,20 @@ async def publish_dataset(session: WriteSession, tenant_id: str, output: Output,
         taken = await seek_dataset(session, tenant_id, output.name)  # it was just deleted
     name = output.name if taken is None else await _free_name(session, tenant_id, output)
     return await _make(session, tenant_id, output, name, by)
+
+
+async def withdraw_bad_rows(session: WriteSession, who: Who, name: str) -> None:
+    """Delete what a former run has left out, now that its output is replaced by that of a run which left out nothing.
+
+    What else has the name stays, and so does what a run reads.
+    """
+    former = await seek_dataset(session, who.tenant_id, name)
+    if former is None or former.role != "bad_rows":
+        return
+    row = await lock(session, Dataset, former.id)
+    if row.status == "ready" and row.role == "bad_rows":
+        with suppress(InUse):
+            await delete_dataset(session, who, row)
 
 
 def _may_replace(output: Output, taken: Dataset) -> bool:

@@ -20,6 +20,7 @@ from state.runspecs import RunSpec
 from state.tables import JsonColumn
 
 Outcome = Literal["finished", "failed", "left", "lost"]
+WORKED: Final = "worked_s"  # of `run_processes.progress`: seconds of the processes that have ended
 VERDICTS: Final = ("finished", "failed")  # after these nothing is started again, unless somebody wants another try
 
 
@@ -34,6 +35,7 @@ class WantedRun:
     """A row as the node compares it, ten times a second: without the spec, which may be large."""
 
     run_id: str
+    tenant_id: str
     generation: int
     wanted: bool
     epoch: int
@@ -100,7 +102,7 @@ async def unwant_run(session: WriteSession, run_id: str, generation: int) -> Non
 async def wanted_runs(session: Session) -> Sequence[WantedRun]:
     """Every run that wants a process or has one, in the order in which they came."""
     columns = (
-        *(RunProcess.run_id, RunProcess.generation, RunProcess.wanted, RunProcess.epoch),
+        *(RunProcess.run_id, RunProcess.tenant_id, RunProcess.generation, RunProcess.wanted, RunProcess.epoch),
         *(RunProcess.pid, RunProcess.process_started, RunProcess.boot_id, RunProcess.ending),
     )
     # The index's condition word for word: neither database proves it of bound values.
@@ -129,9 +131,11 @@ async def name_process(
     session: WriteSession, run_id: str, epoch: int, pid: int, started: str | None, boot_id: str | None
 ) -> None:
     """Say which process it is. Raises `ProcessGone` when it is not wanted any more, or another start came meanwhile."""
-    values = {"pid": pid, "process_started": started, "boot_id": boot_id, "seen_at": now_micros()}
+    now = now_micros()
+    values = {"pid": pid, "process_started": started, "boot_id": boot_id, "began_at": now, "seen_at": now}
     same = (RunProcess.epoch == epoch, RunProcess.pid.is_(None), RunProcess.wanted.is_(True))
     await _change(session, run_id, same, values)
+    session.tell("changed", "run_process", run_id)  # who waits for it knows from now on how long it may work
 
 
 async def note_progress(session: WriteSession, run_id: str, epoch: int, progress: Mapping[str, Json]) -> None:
@@ -146,16 +150,26 @@ async def give_token(session: WriteSession, run_id: str, epoch: int, token_hash:
     session.tell("changed", "token", run_id)
 
 
-async def end_process(session: WriteSession, run_id: str, epoch: int, ending: Mapping[str, Json] | None) -> None:
+async def end_process(
+    session: WriteSession, run_id: str, epoch: int, ending: Mapping[str, Json] | None, *, is_found_dead: bool = False
+) -> None:
     """Say that the process of this epoch is gone, and what it left as its word. Raises `ProcessGone`.
 
-    Without a word the former one stands: who was asked to end says nothing of how often others died.
+    Without a word the former one stands: who was asked to end says nothing of how often others died. One that
+    `is_found_dead` worked until its last sign of life: nobody knows for how long the platform was off since.
     """
-    values: dict[str, Any] = {"pid": None, "process_started": None, "boot_id": None, "ended_at": now_micros()}
-    values["token_hash"] = None
+    row = await _locked(session, run_id)
+    if row is None or row.epoch != epoch:
+        raise _gone(run_id)
+    now = now_micros()
+    if row.pid is not None:
+        until = (row.seen_at or now) if is_found_dead else now
+        row.progress = {**(row.progress or {}), WORKED: worked_s(row.progress, row.began_at, until)}
+    row.pid = row.process_started = row.boot_id = row.token_hash = None
+    row.ended_at = now
     if ending is not None:
-        values["ending"] = dict(ending)
-    await _change(session, run_id, (RunProcess.epoch == epoch,), values)
+        row.ending = dict(ending)
+    await session.flush()
     session.tell("changed", "run_process", run_id)
     session.tell("changed", "token", run_id)
 
@@ -170,7 +184,10 @@ async def hold_process(session: WriteSession, run_id: str, epoch: int) -> RunPro
 
 @dataclass(frozen=True, slots=True)
 class SeenRun:
-    """What the target sees of a run: whether it has a process, how far it is, and the verdict of its last try."""
+    """What the target sees of a run: whether it has a process, how far it is, and the verdict of its last try.
+
+    `worked_s` is how long its processes have worked in all: without pauses, without waiting for their turn.
+    """
 
     generation: int
     wanted: bool
@@ -178,6 +195,7 @@ class SeenRun:
     progress: Mapping[str, Any]
     ending: Mapping[str, Any] | None
     said: str | None = None  # of the last process that ended without a verdict
+    worked_s: float = 0.0
 
 
 NOTHING_SEEN: Final = SeenRun(0, wanted=False, pid=None, progress={}, ending=None)
@@ -196,7 +214,14 @@ async def see_run(session: Session, run_id: str) -> SeenRun:
         progress=row.progress or {},
         ending=row.ending if ending.get("outcome") in VERDICTS else None,
         said=ending.get("message"),
+        worked_s=worked_s(row.progress, row.began_at if row.pid is not None else None, now_micros()),
     )
+
+
+def worked_s(progress: Mapping[str, Any] | None, began_at: Micros | None, until: Micros) -> float:
+    """How long the processes of a run have worked: those that have ended, and one that began then and still works."""
+    before = float((progress or {}).get(WORKED) or 0.0)
+    return round(before + (0.0 if began_at is None else max(0, until - began_at) / 1_000_000), 3)
 
 
 def retry_at(ending: Mapping[str, Json] | None) -> Micros:
@@ -214,7 +239,11 @@ async def _change(
     statement = update(RunProcess).where(RunProcess.run_id == run_id, *same).values(**values)
     statement = statement.returning(RunProcess.run_id).execution_options(synchronize_session=False)
     if (await session.execute(statement)).scalar_one_or_none() is None:
-        raise ProcessGone(f"the process that says this of {run_id} is not the run's any more")
+        raise _gone(run_id)
+
+
+def _gone(run_id: str) -> ProcessGone:
+    return ProcessGone(f"the process that says this of {run_id} is not the run's any more")
 
 
 async def _locked(session: WriteSession, run_id: str) -> RunProcess | None:

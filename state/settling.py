@@ -4,20 +4,20 @@ Work that ends by itself leaves nothing; an operation that its owner cancels, or
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import and_, delete, or_, select
 
-from core.clock import Micros, now_micros
 from core.errors import Json
 from state.advance import lock
 from state.artifacts import forget_inputs
 from state.database import Session, WriteSession
+from state.inputcopies import forget_older_copies
 from state.inputs import let_go
 from state.jobtables import LIVE, Run, RunProcess
 from state.ledger import close_ledger, tally
 from state.machines import RUN
-from state.runplacing import unwant_run
+from state.runplacing import unwant_run, worked_s
 
 FINAL: Final = tuple(sorted(RUN.final))
 MOST = 100  # of one look
@@ -34,12 +34,6 @@ async def unsettled(session: Session) -> Sequence[str]:
     return list(await session.scalars(query.order_by(Run.id).limit(MOST)))
 
 
-async def unsummed(session: Session, run_ids: Collection[str]) -> Sequence[str]:
-    """Those of these runs that have ended before anybody could say when: canceled while they were queued."""
-    query = select(Run.id).where(Run.id.in_(run_ids), Run.status.in_(FINAL), Run.completed_at.is_(None))
-    return list(await session.scalars(query))
-
-
 async def readers(session: Session, dataset_ids: Collection[str]) -> Sequence[str]:
     """The runs that have not ended and read one of these datasets."""
     return list(await session.scalars(select(Run.id).where(Run.dataset_id.in_(dataset_ids), LIVE)))
@@ -52,7 +46,7 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if not is_final and run.status != "paused":
         return  # it goes on meanwhile
     process = await session.get(RunProcess, run_id, with_for_update=True)
-    for name, value in stretch(run, run.since).items():
+    for name, value in stretch(run, {} if process is None else process.progress or {}).items():
         setattr(run, name, value)
     if is_final:
         run.completed_at = run.completed_at or run.since
@@ -63,10 +57,9 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if not is_final or process.pid is not None:
         return
     if run.summary is None:
-        told = process.progress or {}
-        run.summary = await summary(session, run_id, told, run.running_micros)
-        if run.kind == "script":
-            run.summary |= {name: told[name] for name in ("percent", "detail") if told.get(name) is not None}
+        run.summary = (await summed_up(session, run, process.progress or {}))["summary"]
+    if run.status == "succeeded":
+        await forget_older_copies(session, run)
     await close_ledger(session, run_id)
     await forget_inputs(session, run_id)
     await let_go(session, run_id)
@@ -74,12 +67,22 @@ async def settle(session: WriteSession, run_id: str) -> None:
     session.tell("changed", "run", run_id)
 
 
-def stretch(run: Run, until: Micros | None = None) -> dict[str, int | None]:
-    """The columns that end the present stretch of a run; nothing where there is none."""
-    if run.resumed_at is None:
-        return {}
-    ran = max(0, (until or now_micros()) - run.resumed_at)
-    return {"running_micros": run.running_micros + ran, "resumed_at": None}
+def stretch(run: Run, progress: Mapping[str, Json]) -> dict[str, int | None]:
+    """The columns that end the present stretch of a run, from what is known of its processes when the last has ended.
+
+    Its time is that in which they worked: a run that waits for its turn, or for a platform that is off, is not slow.
+    """
+    worked = round(worked_s(progress, None, 0) * 1_000_000)
+    return {"running_micros": max(run.running_micros, worked), "resumed_at": None}
+
+
+async def summed_up(session: Session, run: Run, progress: Mapping[str, Json]) -> dict[str, Any]:
+    """The columns of a run that ends without having done everything: who stops it sees at once what was done."""
+    ended = stretch(run, progress)
+    done = await summary(session, run.id, progress, ended["running_micros"] or 0)
+    if run.kind == "script":
+        done |= {name: progress[name] for name in ("percent", "detail") if progress.get(name) is not None}
+    return {**ended, "summary": done}
 
 
 async def summary(session: Session, run_id: str, progress: Mapping[str, Json], running_micros: int) -> dict[str, Json]:

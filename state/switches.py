@@ -15,7 +15,7 @@ from state.installation import Switch
 
 # What each of them does while it is off.
 SWITCHES: Final[Mapping[str, str]] = {
-    "schedules": "no run is started by its schedule; starting one by hand is possible",
+    "schedules": "no run is started by its schedule or a backfill, which wait; starting one by hand is possible",
     "webhooks": "no delivery is attempted; what is to be told waits, and goes out afterwards",
     "deploys": "no deploy, update, resume or restart is accepted, and none that waits begins",
     "read_only": "every change is refused but those of switches; immediate predictions are answered",

@@ -22,9 +22,11 @@ from state.operations import Who
 from state.queries.schedules import count_waiting, has_live_run, live_runs, next_waiting, waiting_ticks
 from state.running import Trigger, act_on_run, begin_run
 from state.schedules import Schedule, due, next_due, upcoming
+from state.switches import read_switches
 
 log = logging.getLogger(__name__)
 ACTOR = "schedule"  # who starts such a run, as its history names it
+BACKFILLS = "schedules"  # the switch that keeps them from beginning, as it keeps ticks
 MOST_BACKFILLED = 1000
 MOST_QUEUED = 1000  # ticks that wait for their turn: a job that falls behind its schedule does so for ever
 MOST_REFUSED = 20  # waiting ticks that are skipped in one transaction because their runs are refused
@@ -109,7 +111,8 @@ async def backfill(
     """Queue a run for each tick of a locked job's schedule from `start` to `end` (both included), in order.
 
     Those that ran already are left out, or with `again` run once more; so are those that are yet to be decided, which
-    come by themselves. They run one after another. Raises `InvalidField`, `NoSchedule`.
+    come by themselves. They run one after another, and none while schedules are switched off. Raises `InvalidField`,
+    `NoSchedule`.
     """
     schedule, now = _schedule_of(job), await _now(session)
     end = min(end, now if job.schedule_paused or job.scheduled_since is None else job.scheduled_since)
@@ -126,7 +129,8 @@ async def backfill(
             rows.append(_row(job, "backfill", key, tick, "waiting", who.actor[:80]))
     session.add_all(rows)
     await session.flush()
-    await _release(session, job)
+    if BACKFILLS not in await read_switches(session):  # what waits begins once the switch is on, by the scheduler
+        await _release(session, job)
     return rows
 
 

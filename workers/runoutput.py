@@ -15,7 +15,8 @@ from state.jobtables import Run
 from state.kinds import LOOK_S
 from state.ledger import StoredPart, bad_parts, output_parts
 from state.naming import LONGEST_NAME
-from state.publishing import Output, publish_dataset
+from state.operations import Who
+from state.publishing import Output, publish_dataset, withdraw_bad_rows
 from state.queries.datasets import Piece
 from state.runplacing import unwant_run
 from state.settling import stretch, summary
@@ -58,7 +59,7 @@ async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[
         parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
     output = await _output(resources, run, parts, progress)
     bad_rows = await _bad_rows(resources, run, bad) if bad else None
-    running_micros = stretch(run).get("running_micros") or run.running_micros
+    running_micros = stretch(run, progress)["running_micros"] or 0
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)
@@ -67,6 +68,9 @@ async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[
         await unwant_run(writing, run.id, work.row.generation)
         made = await publish_dataset(writing, run.tenant_id, output, by)
         made_bad = None if bad_rows is None else await publish_dataset(writing, run.tenant_id, bad_rows, by)
+        if made_bad is None and output.replace:
+            who = Who(run.tenant_id, f"run:{run.job_name}/{run.number}", "member")
+            await withdraw_bad_rows(writing, who, _bad_name(run))
         # Its owner may stop it before it has succeeded: what is there is named all the same.
         work.target.output_id, work.target.bad_rows_id = made.id, None if made_bad is None else made_bad.id
         done = await summary(writing, run.id, progress, running_micros)
@@ -106,7 +110,7 @@ async def _bad_rows(resources: Resources, run: Run, parts: Sequence[StoredPart])
         run_id=run.id,
         number=run.number,
         role="bad_rows",
-        name=wanted["name"][: LONGEST_NAME - len(BAD)].rstrip("-") + BAD,
+        name=_bad_name(run),
         format="jsonl",
         pieces=_pieces(parts),
         layout=_layout("jsonl", None, BAD_COLUMNS),
@@ -115,6 +119,11 @@ async def _bad_rows(resources: Resources, run: Run, parts: Sequence[StoredPart])
         preview_digest=await _first_bad_rows(resources, parts[0]),
         replace=wanted["replace"],
     )
+
+
+def _bad_name(run: Run) -> str:
+    name: str = (run.resolved or {})["output"]["name"]
+    return name[: LONGEST_NAME - len(BAD)].rstrip("-") + BAD
 
 
 def _pieces(parts: Sequence[StoredPart]) -> list[Piece]:

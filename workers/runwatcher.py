@@ -14,12 +14,11 @@ from state.database import Database
 from state.jobtables import Run
 from state.queries.runs import unfollowed
 from state.running import begin_successors
-from state.settling import readers, settle, unsettled, unsummed
+from state.settling import readers, settle, unsettled
 from state.signals import Signal
+from workers.hearing import Heard
 
 log = logging.getLogger(__name__)
-
-MOST_REMEMBERED = 10_000
 
 
 class RunWatcher:
@@ -27,34 +26,31 @@ class RunWatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._changed: dict[str, set[str]] = {"run": set(), "run_process": set(), "dataset": set()}
+        self._heard = Heard("run", "run_process", "dataset")
 
     def hears(self, signal: Signal) -> bool:
         """Remember a run, its process, or a dataset that changed; answers whether to look now."""
-        if signal.kind != "changed" or signal.name not in self._changed:
-            return False
-        changed = self._changed[signal.name]
-        if len(changed) < MOST_REMEMBERED:
-            changed.add(signal.id)
-        return True
+        return self._heard.hears(signal)
 
     async def look(self) -> None:
         """Wake what waits, then settle what rests, then follow what succeeded."""
-        changed, self._changed = self._changed, {name: set() for name in self._changed}
-        async with self._database.read() as session:
-            waited_for = sorted(changed["run_process"])
-            waited_for += await readers(session, changed["dataset"]) if changed["dataset"] else []
-            left, successes = list(await unsettled(session)), await unfollowed(session)
-            left += await unsummed(session, changed["run"]) if changed["run"] else []
-        if waited_for:
-            async with self._database.write() as session:
-                await wake(session, waited_for)
-        for run_id in left:
-            async with self._database.write() as session:
-                await settle(session, run_id)
-                failpoint("run_before_settle")
+        with self._heard.taken() as changed:
+            async with self._database.read() as session:
+                waited_for = sorted(changed["run_process"])
+                waited_for += await readers(session, changed["dataset"]) if changed["dataset"] else []
+                left, successes = await unsettled(session), await unfollowed(session)
+            if waited_for:
+                async with self._database.write() as session:
+                    await wake(session, waited_for)
+            for run_id in left:
+                await self._settle(run_id)
         for run_id in successes:
             await self._follow(run_id)
+
+    async def _settle(self, run_id: str) -> None:
+        async with self._database.write() as session:
+            await settle(session, run_id)
+            failpoint("run_before_settle")
 
     async def _follow(self, run_id: str) -> None:
         try:

@@ -66,7 +66,7 @@ async def finish_script(held: Held, resources: Resources, run: Run, progress: Ma
             for each in made:
                 await _alias(session, run, each)
     except (OutputMissing, OutputRefused, NameTaken, NotFound) as error:
-        return _failed(run, error)
+        return _failed(run, error, progress)
     waiting = [each for each in made if each.row.status in UNDER_WAY]
     if waiting:
         words = f"{waiting[0].path} is being read"
@@ -74,7 +74,7 @@ async def finish_script(held: Held, resources: Resources, run: Run, progress: Ma
     bad = [each for each in made if each.row.status != "ready"]
     if bad:
         what = "is no model that can be served" if isinstance(bad[0].row, Version) else "cannot be read as a dataset"
-        return _failed(run, OutputRefused(f"'{bad[0].path}' {what}: {bad[0].row.message}"))
+        return _failed(run, OutputRefused(f"'{bad[0].path}' {what}: {bad[0].row.message}"), progress)
     return _done(run, made, progress)
 
 
@@ -89,13 +89,13 @@ def _done(run: Run, made: list[Made], progress: Mapping[str, Json]) -> Done:
     datasets = [{"path": each.path, "dataset": each.row.name} for each in made if isinstance(each.row, Dataset)]
     summary = {**told, "registered": registered, "datasets": datasets}
     first = next((each.row.id for each in made if isinstance(each.row, Dataset)), None)
-    ended = {**stretch(run, now), "completed_at": now, "error": None, "summary": summary, "output_id": first}
+    ended = {**stretch(run, progress), "completed_at": now, "error": None, "summary": summary, "output_id": first}
     return Done(result={"registered": registered, "datasets": datasets}, target=ended)
 
 
-def _failed(run: Run, error: PlatformError) -> Failed:
+def _failed(run: Run, error: PlatformError, progress: Mapping[str, Json]) -> Failed:
     now, problem = now_micros(), error.as_problem()
-    return Failed(problem, target={**stretch(run, now), "completed_at": now, "error": problem})
+    return Failed(problem, target={**stretch(run, progress), "completed_at": now, "error": problem})
 
 
 async def _make(session: WriteSession, run: Run, path: str, rule: Mapping[str, Any]) -> Made:

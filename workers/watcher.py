@@ -26,9 +26,9 @@ from state.queries.watching import (
 from state.signals import Signal
 from state.specs import live_spec
 from state.tables import Service
+from workers.hearing import Heard
 from workers.targets.base import Target
 
-MOST_REMEMBERED = 10_000
 EXPIRY = "expiry"  # who deletes a service whose time is over, as its history names it
 
 
@@ -37,30 +37,25 @@ class Watcher:
 
     def __init__(self, database: Database, target: Target) -> None:
         self._database, self._target = database, target
-        self._changed: dict[str, set[str]] = {"replica": set(), "service": set()}
+        self._heard = Heard("replica", "service")
 
     def hears(self, signal: Signal) -> bool:
         """Remember a replica or a service that changed; answers whether to look now."""
-        if signal.kind != "changed" or signal.name not in self._changed:
-            return False
-        changed = self._changed[signal.name]
-        if len(changed) < MOST_REMEMBERED:  # a worker that is not elected hears and never looks
-            changed.add(signal.id)
-        return True
+        return self._heard.hears(signal)
 
     async def look(self) -> None:
         """Wake what waits for changed replicas and deleted services, then put services right."""
-        changed, self._changed = self._changed, {name: set() for name in self._changed}
-        async with self._database.read() as session:
-            waited_for = await services_of(session, changed["replica"]) if changed["replica"] else []
-            waited_for += await deleted_with(session, changed["service"]) if changed["service"] else []
-            wrong = await out_of_step(session)
-            strays = await misplaced(session)
-            expired = await expired_services(session)
-        if waited_for:
-            async with self._database.write() as session:
-                await wake(session, waited_for)
-                failpoint("watch_before_commit")
+        with self._heard.taken() as changed:
+            async with self._database.read() as session:
+                waited_for = await services_of(session, changed["replica"]) if changed["replica"] else []
+                waited_for += await deleted_with(session, changed["service"]) if changed["service"] else []
+                wrong = await out_of_step(session)
+                strays = await misplaced(session)
+                expired = await expired_services(session)
+            if waited_for:
+                async with self._database.write() as session:
+                    await wake(session, waited_for)
+                    failpoint("watch_before_commit")
         for each in wrong:
             await self._put_right(each.service_id)
         for stray in strays:

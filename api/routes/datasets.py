@@ -11,6 +11,7 @@ from api.dataset_intake import FORM_CONTENT, RAW_CONTENT, RawFields, receive_dat
 from api.dataset_sources import create_from_source
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.downloads import BYTES
+from api.filters import one_of, statuses
 from api.headers import etag, is_not_modified
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
@@ -36,6 +37,7 @@ from state.cataloguing import amend
 from state.database import ReadSession, WriteSession
 from state.datasets import ByReference, DatasetNotReady, NewDataset, create_dataset, delete_dataset, hold_dataset
 from state.datatables import Dataset
+from state.machines import DATASET
 from state.operations import record
 from state.queries import datasets
 from state.queries.datasets import Piece
@@ -49,12 +51,12 @@ LIST = Listing(
     {
         "name": "text",
         "display_name": "text",
-        "status": "text",
-        "kind": "text",
+        "status": statuses(DATASET),
+        "kind": one_of(("table", "files")),
         "format": "text",
         "digest": "text",
         "filename": "text",
-        "role": "text",
+        "role": one_of(("input", "output", "bad_rows")),
         "rows": "number",
         "size_bytes": "number",
         "created_at": "time",

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import Reading, WhoAsks
+from api.filters import statuses
 from api.headers import etag
 from api.mutations import Calling, Effect
 from api.pages import Listing, listed
@@ -16,13 +17,14 @@ from api.schemas.webhooks import DeliveryPage, DeliveryShown, Redelivery, delive
 from core.clock import from_rfc3339
 from core.errors import FieldProblem, InvalidField
 from state.database import WriteSession
+from state.machines import DELIVERY
 from state.operations import record
 from state.queries import webhooks
 from state.queries.lists import View
 from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=PlatformRoute)
-LIST = Listing({"status": "text", "event_type": "text", "event_id": "text", "created_at": "time"})
+LIST = Listing({"status": statuses(DELIVERY), "event_type": "text", "event_id": "text", "created_at": "time"})
 SHOWN: dict[int | str, dict[str, object]] = {200: {"model": DeliveryShown}}
 
 

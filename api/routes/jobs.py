@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dataset_sources import check_place
 from api.dependencies import ContextOf, Reading, WhoAsks
+from api.filters import one_of, statuses
 from api.fitting import check_fit
 from api.headers import etag
 from api.links import links_for
@@ -44,6 +45,7 @@ from state.jobs import (
     new_job_id,
 )
 from state.jobtables import Job
+from state.machines import JOB
 from state.operations import Who
 from state.queries import jobs
 from state.queries.history import list_changes
@@ -60,8 +62,8 @@ LIST = Listing(
     {
         "name": "text",
         "display_name": "text",
-        "kind": "text",
-        "status": "text",
+        "kind": one_of(("batch", "script")),
+        "status": statuses(JOB),
         "model": "text",
         "created_at": "time",
         "updated_at": "time",

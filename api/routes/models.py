@@ -7,6 +7,7 @@ from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
+from api.filters import statuses
 from api.headers import etag, is_not_modified
 from api.intake import FORM_CONTENT, upload_version, version_from_source
 from api.links import links_for
@@ -43,6 +44,7 @@ from state.cataloguing import (
 )
 from state.database import ReadSession, WriteSession
 from state.following import AT_ONCE, roll_on
+from state.machines import MODEL
 from state.operations import record
 from state.queries import models
 from state.queries.following import hold_followers
@@ -51,7 +53,7 @@ from state.tables import Model, Operation
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=PlatformRoute)
 LIST = Listing(
-    {"name": "text", "display_name": "text", "status": "text", "created_at": "time", "updated_at": "time"},
+    {"name": "text", "display_name": "text", "status": statuses(MODEL), "created_at": "time", "updated_at": "time"},
     orders=("created_at", "name", "updated_at"),
 )
 SHOWN = {"model": ModelShown}

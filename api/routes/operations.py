@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import ContextOf, Reading, WhoAsks
+from api.filters import statuses
 from api.headers import is_not_modified
 from api.links import links_for
 from api.mutations import Call, Calling, Effect
@@ -16,6 +17,7 @@ from api.routing import PlatformRoute
 from api.schemas.operations import FINAL, OperationPage, OperationShown, operation_document
 from api.streams import EVENT_STREAM, changes_of, event_stream, last_event_id
 from state.database import WriteSession
+from state.machines import OPERATION
 from state.queries import operations
 from state.queries.lists import View
 from state.tables import Operation
@@ -24,7 +26,7 @@ router = APIRouter(prefix="/api/v1/operations", tags=["operations"], route_class
 LIST = Listing(
     {
         "kind": "text",
-        "status": "text",
+        "status": statuses(OPERATION),
         "target_type": "text",
         "target_id": "text",
         "target_name": "text",

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 
 from api.bodies import read_given
 from api.dependencies import ContextOf, Reading, WhoAsks
+from api.filters import statuses
 from api.links import links_for
 from api.mutations import Call, Calling, Effect
 from api.pages import Listing, listed_with_links
@@ -19,6 +20,7 @@ from api.submissions import FINAL, Wishes, preferred, submit
 from core.errors import FieldProblem, InvalidField, named_by
 from state.database import WriteSession
 from state.documents import prediction_document
+from state.machines import PREDICTION
 from state.predicting import cancel_prediction, find_prediction, list_predictions
 from state.queries.lists import View
 from state.tables import Prediction
@@ -26,7 +28,9 @@ from state.tables import Prediction
 router = APIRouter(prefix="/api/v1", tags=["predictions"], route_class=SubmissionRoute)
 CLIENT_ID = re.compile(r"prd_[A-Za-z0-9_-]{1,36}")
 ClientId = Annotated[str, Path(json_schema_extra={"pattern": f"^{CLIENT_ID.pattern}$"})]
-LIST = Listing({"service": "text", "model": "text", "version": "text", "status": "text", "created_at": "time"})
+LIST = Listing(
+    {"service": "text", "model": "text", "version": "text", "status": statuses(PREDICTION), "created_at": "time"}
+)
 COLUMNS = {"service": "service_name", "model": "model_name"}
 LISTED_AT = "/api/v1/predictions"
 SHOWN = {"model": PredictionShown}

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dependencies import ContextOf, Reading, WhoAsks, is_operator
+from api.filters import statuses
 from api.headers import etag
 from api.links import links_for
 from api.mutations import Calling, Effect
@@ -16,12 +17,13 @@ from api.schemas.services import ReplicaPage, replica_documents
 from api.streams import live
 from state.database import WriteSession
 from state.deploying import hold_service, restart_replica
+from state.machines import REPLICA
 from state.queries import services
 from state.queries.lists import View
 from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1/services/{service}/replicas", tags=["services"], route_class=PlatformRoute)
-LIST = Listing({"status": "text", "created_at": "time"})
+LIST = Listing({"status": statuses(REPLICA), "created_at": "time"})
 Follow = Annotated[bool, Query(description="Go on with what is written from now on.")]
 TailBytes = Annotated[int, Query(ge=0, le=16 * 1024 * 1024, description="How much of the end to begin with.")]
 

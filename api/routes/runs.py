@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from api.dependencies import Context, ContextOf, Reading, WhoAsks
-from api.filters import Kind
+from api.filters import Kind, one_of, statuses
 from api.headers import etag
 from api.links import Links, links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
@@ -46,15 +46,15 @@ from state.queries.jobs import find_job
 from state.queries.lists import Page, View
 from state.reports import SHOWN as SHOWN_REPORTS
 from state.reports import reports_of
-from state.running import Overrides, Verb, act_on_run, begin_run, delete_run, hold_run
+from state.running import Overrides, Trigger, Verb, act_on_run, begin_run, delete_run, hold_run
 from state.tables import Operation
 
 router = APIRouter(prefix="/api/v1", tags=["runs"], route_class=PlatformRoute)
 FIELDS: Final[Mapping[str, Kind]] = {
     "name": "text",
-    "status": "text",
-    "trigger": "text",
-    "kind": "text",
+    "status": statuses(RUN),
+    "trigger": one_of(get_args(Trigger)),
+    "kind": one_of(("batch", "script")),
     "number": "number",
     "created_at": "time",
     "started_at": "time",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.dependencies import Reading, WhoAsks
+from api.filters import one_of
 from api.headers import etag
 from api.mutations import Calling, Effect, Show, Shown, answer
 from api.pages import Listing, listed
@@ -33,7 +34,14 @@ from state.ticking import backfill, pause_schedule, resume_schedule, set_schedul
 
 router = APIRouter(prefix="/api/v1/jobs/{job}", tags=["jobs"], route_class=PlatformRoute)
 TICKS = Listing(
-    {"trigger": "text", "outcome": "text", "reason": "text", "at": "time", "created_at": "time"}, ("created_at", "at")
+    {
+        "trigger": one_of(("schedule", "backfill", "after")),
+        "outcome": one_of(("waiting", "fired", "skipped")),
+        "reason": "text",
+        "at": "time",
+        "created_at": "time",
+    },
+    ("created_at", "at"),
 )
 SHOWN_AT_ONCE = 500
 SHOWN: Final[dict[int | str, dict[str, Any]]] = {200: {"model": ScheduleShown}}

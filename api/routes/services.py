@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.dependencies import ContextOf, Reading, WhoAsks
+from api.filters import statuses
 from api.headers import etag
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
@@ -47,6 +48,7 @@ from state.deploying import (
     roll_back,
     seek_held_service,
 )
+from state.machines import SERVICE
 from state.queries import services
 from state.queries.history import list_changes
 from state.queries.lists import Condition, View
@@ -60,7 +62,7 @@ LIST = Listing(
     {
         "name": "text",
         "display_name": "text",
-        "status": "text",
+        "status": statuses(SERVICE),
         "model": "text",
         "created_at": "time",
         "updated_at": "time",

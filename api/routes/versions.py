@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.dependencies import ContextOf, Reading, WhoAsks
 from api.downloads import BYTES, attachment, send_blob
+from api.filters import statuses
 from api.headers import etag, is_not_modified
 from api.intake import (
     FORM_CONTENT,
@@ -30,6 +31,7 @@ from core.errors import Conflict, InvalidField
 from state.cataloguing import amend, delete_version, hold_model, hold_version
 from state.database import WriteSession
 from state.features import features_fault
+from state.machines import VERSION
 from state.operations import record
 from state.parts import FORMAT as PARTS
 from state.queries import versions
@@ -41,7 +43,7 @@ router = APIRouter(prefix="/api/v1/models/{model}/versions", tags=["versions"], 
 LIST = Listing(
     {
         "number": "number",
-        "status": "text",
+        "status": statuses(VERSION),
         "format": "text",
         "task": "text",
         "digest": "text",

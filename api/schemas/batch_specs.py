@@ -112,7 +112,15 @@ RunName = Annotated[str, Field(min_length=1, max_length=LONGEST_RUN_NAME, descri
 FileName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file_name)]
 ChunkRows = Annotated[int, Field(ge=1, le=MOST_CHUNK_ROWS)]
 Parallelism = Annotated[int, Field(ge=1, le=MOST_PARALLEL, description="Chunks that are scored at the same time.")]
-TimeoutS = Annotated[int, Field(ge=1, le=LONGEST_RUN_S, description="Pauses do not count.")]
+TimeoutS = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=LONGEST_RUN_S,
+        description="How long its processes may work, over all attempts. Pauses and waiting do not count: for a turn, "
+        "for another attempt, for a platform that is off.",
+    ),
+]
 Policy = Annotated[str, Field(pattern=one_of("skip", "fail", "limit"))]
 Limit = Annotated[int, Field(ge=1, le=MOST_LIMIT)]
 Count = Annotated[int, Field(ge=0, le=MOST_RETRIES)]

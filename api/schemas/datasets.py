@@ -161,7 +161,7 @@ class DatasetShown(BaseModel):
     reference: bool = Field(description="Read at its source whenever it is used, never copied.")
     source_etag: str | None = Field(description="What a reference is pinned to.")
     run: str | None = Field(description="The id of the run that wrote it.")
-    role: str | None = Field(description="Of a run's: `output` or `bad_rows`.")
+    role: str | None = Field(description="Of a run's: `output`, `bad_rows`, or `input`, a copy of its URI.")
     filename: str | None
     digest: str | None = Field(description="Of its file, where it is one.")
     size_bytes: int | None

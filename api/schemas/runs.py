@@ -11,7 +11,6 @@ from api.schemas.datasets import DatasetShown, dataset_document
 from api.schemas.jobs import SpecShown, shown_spec
 from api.schemas.resource import about
 from api.schemas.run_reports import ReportShown, report_document
-from core.clock import now_micros
 from core.errors import Json
 from state.datatables import Dataset
 from state.documents import instant
@@ -55,7 +54,10 @@ class RunUrls(BaseModel):
 
 
 class RunShown(BaseModel):
-    """One execution of a job: how far it is, what it reads and what it made. `duration_s` is without its pauses."""
+    """One execution of a job: how far it is, what it reads and what it made.
+
+    `duration_s` is how long its processes have worked: neither pauses count nor waiting for their turn.
+    """
 
     id: str
     job: str
@@ -172,7 +174,7 @@ def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
         "scheduled_for": instant(row.scheduled_for),
         "started_at": instant(row.started_at),
         "completed_at": instant(row.completed_at),
-        "duration_s": _duration_s(row),
+        "duration_s": round(facts.worked_s, 3),
         "progress": _progress(facts),
         "seen_at": instant(facts.seen_at),
         **_counts(facts),
@@ -219,7 +221,7 @@ def run_metrics_document(facts: RunFacts, reports: Sequence[RunReport] = ()) -> 
     return {
         "run": row.id,
         "status": str(row.status),
-        "duration_s": _duration_s(row),
+        "duration_s": round(facts.worked_s, 3),
         **_counts(facts),
         "rows_per_s": told.get("rows_per_s"),
         "chunks": chunks,
@@ -264,13 +266,6 @@ def _progress(facts: RunFacts) -> dict[str, Json]:
         "percent": 100.0 if row.status == "succeeded" else percent,
         "detail": told.get("detail") or waits_for,
     }
-
-
-def _duration_s(row: Run) -> float:
-    """How long its processes worked, and that of now."""
-    is_under_way = row.resumed_at is not None and row.status == "running"
-    present = max(0, now_micros() - (row.resumed_at or 0)) if is_under_way else 0
-    return round((row.running_micros + present) / 1_000_000, 3)
 
 
 def _error(row: Run) -> dict[str, Any] | None:

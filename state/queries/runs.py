@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from core.clock import Micros
+from core.clock import Micros, now_micros
 from core.errors import NotFound
 from state.database import Session
 from state.datatables import Dataset
@@ -14,6 +14,7 @@ from state.jobtables import UNFOLLOWED, Job, Run, RunChunk, RunProcess
 from state.machines import RUN
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids, nowhere, owned
+from state.runplacing import worked_s
 from state.tables import Model, Operation, Version
 
 LONGEST_NUMBER = 15  # digits; a number beyond is no run and would not fit the column
@@ -23,7 +24,7 @@ AT_ONCE = 50  # of one look
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What the ledger of a live run has: rows that were read, that were scored, and that were bad."""
+    """What the ledger has of a run that nobody has summed up yet: rows read, scored, and bad ones."""
 
     chunks: int
     rows_in: int
@@ -43,7 +44,7 @@ class UnderWay:
 class RunFacts:
     """A run with the names of what it reads, runs and made, how far it is, and what happens to it now.
 
-    `input_rows` are those of its dataset, where they were counted.
+    `input_rows` are those of its dataset, where they were counted; `worked_s` is how long its processes have worked.
     """
 
     row: Run
@@ -57,6 +58,19 @@ class RunFacts:
     tally: Tally | None
     operation: UnderWay | None
     seen_at: Micros | None = None
+    worked_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What the row of a run's process tells."""
+
+    progress: Mapping[str, Any] | None
+    seen_at: Micros | None
+    worked_s: float
+
+
+NO_PROCESS: Final = _Process(None, None, 0.0)
 
 
 async def find_run(session: Session, job: Job, given: str) -> Run:
@@ -96,12 +110,8 @@ async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]
     under_way = [run.id for run in runs if run.status not in RUN.final]
     datasets = await _datasets(session, runs)
     versions = await _versions(session, [run.version_id for run in runs if run.version_id])
-    columns = (RunProcess.run_id, RunProcess.progress, RunProcess.seen_at)
-    processes = select(*columns).where(among_ids(session, RunProcess.run_id, ids))
-    told: dict[str, tuple[Mapping[str, Any] | None, Micros | None]] = {
-        run_id: (progress, seen_at) for run_id, progress, seen_at in await session.execute(processes)
-    }
-    tallies = await _tallies(session, under_way)
+    told = await _processes(session, ids)
+    tallies = await _tallies(session, [run.id for run in runs if run.summary is None])
     busy = select(Operation.target_id, Operation.id, Operation.waiting_for).where(
         among_ids(session, Operation.target_id, under_way), Operation.status.in_(["queued", "running"])
     )
@@ -113,9 +123,10 @@ async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]
         read, made, bad = (
             datasets.get(id or "", (None, None)) for id in (run.dataset_id, run.output_id, run.bad_rows_id)
         )
-        far, seen_at = told.get(run.id, (None, None))
-        tally, holder = tallies.get(run.id), holders.get(run.id)
-        facts.append(RunFacts(run, model, version, *read, made[0], bad[0], far, tally, holder, seen_at))
+        process, tally, holder = told.get(run.id, NO_PROCESS), tallies.get(run.id), holders.get(run.id)
+        worked_s = max(run.running_micros / 1_000_000, process.worked_s)
+        far, seen_at = process.progress, process.seen_at
+        facts.append(RunFacts(run, model, version, *read, made[0], bad[0], far, tally, holder, seen_at, worked_s))
     return facts
 
 
@@ -127,6 +138,16 @@ async def unfollowed(session: Session, limit: int = AT_ONCE) -> Sequence[str]:
 async def living_of(session: Session, run_id: str) -> Run | None:
     """A run by its id, if it is not deleted."""
     return (await session.scalars(select(Run).where(Run.id == run_id, Run.deleted_at.is_(None)))).first()
+
+
+async def _processes(session: Session, ids: Sequence[str]) -> Mapping[str, _Process]:
+    columns = (RunProcess.run_id, RunProcess.progress, RunProcess.seen_at, RunProcess.pid, RunProcess.began_at)
+    found = await session.execute(select(*columns).where(among_ids(session, RunProcess.run_id, ids)))
+    now = now_micros()
+    return {
+        run_id: _Process(progress, seen_at, worked_s(progress, None if pid is None else began_at, now))
+        for run_id, progress, seen_at, pid, began_at in found
+    }
 
 
 async def _datasets(session: Session, runs: Sequence[Run]) -> Mapping[str, tuple[str | None, int | None]]:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from api.dependencies import Context
 from api.pages import PageAnswer
 from tests.api.catalogue import add_ready_versions, running_service
+from tests.api.platform import is_problem
 
 V1 = "/api/v1"
 # Each list, where its things are found one by one, and by which of their members.
@@ -86,3 +87,24 @@ def test_a_page_is_written_as_any_other_answer(content: dict[str, Any]) -> None:
     assert json.loads(bytes(page.body)) == json.loads(bytes(usual.body))
     assert page.headers["content-type"] == usual.headers["content-type"]
     assert len(page.body) <= len(usual.body)
+
+
+@pytest.mark.parametrize("path", [*LISTS, "/runs", "/jobs"])
+async def test_a_status_that_there_is_not_is_refused_by_each_list_that_has_one(
+    client: AsyncClient, context: Context, path: str
+) -> None:
+    await add_ready_versions(context, 1)
+    described = (await client.get(f"{V1}/openapi.json")).json()["paths"][V1 + path.replace("iris", "{model}")]["get"]
+    if "status" not in [parameter["name"] for parameter in described["parameters"]]:
+        return
+    for query in ("status=nonsense", "status.not=nonsense", "status.in=running,,deletd"):
+        problem = is_problem(await client.get(f"{V1}{path}?{query}"), 422, "invalid_field")
+        assert "has no value" in str(problem["detail"])
+    assert (await client.get(f"{V1}{path}?status.prefix=dele")).status_code == 200
+
+
+async def test_what_was_mistyped_is_told_with_the_nearest(client: AsyncClient) -> None:
+    problem = is_problem(await client.get(f"{V1}/runs?status=runing"), 422, "invalid_field")
+    assert problem["errors"] == [
+        {"pointer": "/status", "detail": "'status' has no value 'runing'", "hint": "did you mean 'running'?"}
+    ]

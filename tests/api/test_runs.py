@@ -194,13 +194,12 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
     now = now_micros()
     async with context.database.write() as session:
         run = await lock(session, Run, run_id)
-        run.started_at = run.resumed_at = now - 5_000_000
-        run.running_micros = 60_000_000
+        run.started_at = run.resumed_at = now - 500_000_000
         told = {"rows": 290, "rows_total": 1000, "rows_per_s": 58.0, "eta_s": 12.2, "percent": 29.0, "detail": None}
         assert (await client.get(RUN)).json()["progress"]["rows_total"] == 150, "those of its dataset"
-        session.add(
-            RunProcess(run_id=run_id, tenant_id=run.tenant_id, generation=1, wanted=True, spec={}, progress=told)
-        )
+        process = RunProcess(run_id=run_id, tenant_id=run.tenant_id, generation=1, wanted=True, spec={}, pid=4711)
+        process.progress, process.began_at = {**told, "worked_s": 60.0}, now - 5_000_000
+        session.add(process)
         for ordinal, bad in enumerate((0, 2)):
             row = RunChunk(run_id=run_id, ordinal=ordinal, first_row=100 * ordinal, rows_in=100, rows_out=100 - bad)
             row.bad, row.digest, row.size_bytes, row.next, row.committed_at = bad, "sha256:0", 1, {}, now
@@ -218,6 +217,7 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
     async with context.database.write() as session:
         run = await lock(session, Run, run_id)
         run.summary, run.output_id, run.bad_rows_id, run.resumed_at = summary, output.id, bad_rows.id, None
+        (await session.get_one(RunProcess, run_id)).pid = None
         run.completed_at = now
     await client.post(f"{RUN}:stop")
     await end_work(context, "control")
@@ -229,6 +229,23 @@ async def test_a_live_run_is_shown_from_its_ledger_and_an_ended_one_from_its_sum
     assert result["bad_rows"]["urls"]["preview"].endswith("/api/v1/datasets/flowers-1-bad/preview")
     figures = (await client.get(f"{RUN}/metrics")).json()
     assert (figures["chunks"], figures["seconds"]["read"], figures["seconds"]["score"]) == (10, 1.5, None)
+
+
+async def test_a_stopped_run_shows_what_it_has_done_before_anybody_has_summed_it_up(
+    client: AsyncClient, context: Context
+) -> None:
+    await make_run(client)
+    await claim(context)
+    run_id, now = (await found(context)).id, now_micros()
+    async with context.database.write() as session:
+        row = RunChunk(run_id=run_id, ordinal=0, first_row=0, rows_in=100, rows_out=98, bad=2, digest="sha256:0")
+        row.size_bytes, row.next, row.committed_at = 1, {}, now
+        session.add(row)
+    await client.post(f"{RUN}:stop")
+    await end_work(context, "control")
+    shown = (await client.get(RUN)).json()
+    assert shown["status"] == "stopped"
+    assert (shown["rows_in"], shown["rows_out"], shown["bad"], shown["progress"]["rows"]) == (100, 98, 2, 100)
 
 
 async def test_a_failed_run_says_why(client: AsyncClient, context: Context) -> None:

@@ -16,7 +16,7 @@ from state.datasets import NewDataset, create_dataset, delete_dataset, hold_data
 from state.datatables import Dataset, DatasetPart
 from state.history import By, begin
 from state.jobtables import Job, Run
-from state.publishing import Output, publish_dataset
+from state.publishing import Output, publish_dataset, withdraw_bad_rows
 from state.queries.datasets import Piece, pieces_of, users_of_dataset
 from state.sweeping import doom, forget_former_parts
 from state.tables import Event, Operation
@@ -181,3 +181,20 @@ async def test_bad_rows_take_the_place_of_bad_rows_only(database: Database) -> N
     second = await publish(database, "run_2", "c", replace=True, role="bad_rows")
     third = await publish(database, "run_3", "d", replace=True, role="bad_rows")
     assert (second.name, third.id) == ("scored", second.id)
+
+
+async def test_bad_rows_go_when_the_output_is_replaced_by_one_without_any(database: Database) -> None:
+    output = await publish(database, "run_1", "a", replace=True)
+    async with database.write() as session:
+        await withdraw_bad_rows(session, ME, output.name)  # that is no dataset of bad rows
+        await withdraw_bad_rows(session, ME, "nothing")
+        assert (await session.get_one(Dataset, output.id)).status == "ready"
+        output.role = "bad_rows"
+        await session.merge(output)
+        run = await add_run(session, output.id)
+        await withdraw_bad_rows(session, ME, output.name)  # a run reads it
+        assert (await session.get_one(Dataset, output.id)).status == "ready"
+        await advance(session, await lock(session, Run, run.id), "stop", TEST)
+        await advance(session, await lock(session, Run, run.id), "stopped", TEST)
+        await withdraw_bad_rows(session, ME, output.name)
+        assert (await session.get_one(Dataset, output.id)).status == "deleted"

@@ -17,6 +17,7 @@ from state.placements import StaleGeneration
 from state.running import begin_run
 from state.runplacing import (
     ProcessGone,
+    SeenRun,
     WantedRun,
     begin_process,
     end_process,
@@ -96,6 +97,19 @@ async def started(database: Database, run: Run) -> int:
 async def ended(database: Database, run: Run, epoch: int, ending: dict[str, Any] | None) -> None:
     async with database.write() as session:
         await end_process(session, run.id, epoch, ending)
+
+
+async def began(database: Database, run: Run, s_ago: int, seen_s_ago: int = 0) -> None:
+    """Its process is so old."""
+    now = now_micros()
+    async with database.write() as session:
+        row = await session.get_one(RunProcess, run.id)
+        row.began_at, row.seen_at = now - s_ago * 1_000_000, now - seen_s_ago * 1_000_000
+
+
+async def seen(database: Database, run: Run) -> SeenRun:
+    async with database.read() as session:
+        return await see_run(session, run.id)
 
 
 def chunk(ordinal: int, digest: str = "a", bad: str | None = None) -> Chunk:
@@ -234,6 +248,22 @@ async def test_the_ledger_takes_chunks_in_their_order_and_each_once(database: Da
     assert found.position == chunk(1).next
     assert [(part.digest[7], part.rows) for part in outputs] == [("a", 9), ("c", 10)]
     assert [(part.digest[7], part.rows) for part in bad] == [("b", 1)]
+
+
+async def test_a_run_has_worked_as_long_as_all_of_its_processes(database: Database) -> None:
+    run = await make_run(database)
+    await want(database, run)
+    for least_s in (100, 200):
+        epoch = await started(database, run)
+        await began(database, run, 100)
+        assert least_s <= (await seen(database, run)).worked_s < least_s + 50
+        await ended(database, run, epoch, None)
+        assert least_s <= (await seen(database, run)).worked_s < least_s + 50
+    epoch = await started(database, run)
+    await began(database, run, 3600, seen_s_ago=3500)
+    async with database.write() as session:
+        await end_process(session, run.id, epoch, None, is_found_dead=True)  # the platform was off since
+    assert 300 <= (await seen(database, run)).worked_s < 350
 
 
 async def test_what_a_canceled_run_left_is_taken_back_and_its_ledger_closed(database: Database) -> None:

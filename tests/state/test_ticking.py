@@ -18,6 +18,7 @@ from state.migrate import DEFAULT_TENANT
 from state.queries.schedules import due_jobs, released_jobs
 from state.schedules import Schedule, upcoming
 from state.sweeping import forget_old
+from state.switches import switch_off, switch_on
 from state.ticking import NoSchedule, backfill, decide, pause_schedule, resume_schedule, set_schedule
 from tests.state.rows import ME, TEST
 
@@ -211,6 +212,20 @@ async def test_a_backfill_runs_each_tick_of_the_range_that_has_not_run(database:
         assert await backfill(session, ME, job, ticks[0], ticks[3], again=False) == []
         again = await backfill(session, ME, job, ticks[0], ticks[0], again=True)
         assert [row.key for row in again] == [f"{rfc3339(ticks[0])} 2"]
+
+
+async def test_a_backfill_waits_while_schedules_are_switched_off(database: Database) -> None:
+    since = now_micros() - 5 * HOUR
+    ticks = hours(since, 2)
+    job_id = await scheduled(database, HOURLY, ticks[1])
+    async with database.write() as session:
+        await switch_off(session, "schedules", "ops", "maintenance", None)
+        job = await lock(session, Job, job_id)
+        assert len(await backfill(session, ME, job, ticks[0], ticks[1], again=False)) == 2
+    assert await runs(database, job_id) == []
+    async with database.write() as session:
+        await switch_on(session, "schedules")
+    assert await decide_at(database, job_id, ticks[1]) == 1
 
 
 async def test_a_schedule_without_a_tick_to_come_and_a_backfill_without_a_schedule_are_refused(

@@ -17,7 +17,7 @@ from state.resolving import InputElsewhere, InputUnderWay, resolve
 from state.runplacing import SeenRun
 from state.runspecs import run_spec
 from state.scripting import pin_script
-from state.settling import stretch
+from state.settling import stretch, summed_up
 from state.tables import Operation
 from workers.handlers.runinput import fetch_input
 from workers.outcomes import Canceled, Done, Failed, Outcome, Progress, Wait
@@ -26,9 +26,10 @@ from workers.runoutput import publish
 from workers.scriptoutput import finish_script
 
 # The watcher wakes us when its process changes; this is for a lost signal. Each look leaves two rows of history.
-SOONEST_S, LATEST_S = 1.0, 15.0
-LONGEST_BACKOFF_S = 3600.0
+SOONEST_S, LATEST_S, LATEST_IN_LINE_S = 1.0, 15.0, 60.0
+LONGEST_BACKOFF_S = 86_400.0  # as long as a job may ask for
 AWAY = timedelta(seconds=2)
+CLOCKS_DIFFER = timedelta(seconds=30)  # of two workers, at most
 # Another try with the same model, data and plan ends the same.
 HOPELESS: Final = (
     "dataset_invalid",
@@ -46,7 +47,7 @@ HOPELESS: Final = (
 
 
 class RunTimeout(Rejected):
-    """The run took longer than its job allows."""
+    """The processes of the run worked longer than its job allows."""
 
     code, title = "run_timeout", "The run took too long"
 
@@ -66,12 +67,12 @@ async def execute(held: Held, resources: Resources) -> Outcome:
 
 async def pause(held: Held, resources: Resources) -> Outcome:
     """Free its process; the ledger has what is done."""
-    return await _take_down(held, resources, {})
+    return await _take_down(held, resources)
 
 
 async def stop(held: Held, resources: Resources) -> Outcome:
     """Free its process for good."""
-    return await _take_down(held, resources, {"completed_at": now_micros()})
+    return await _take_down(held, resources, is_for_good=True)
 
 
 async def _see_to(held: Held, resources: Resources) -> Outcome:
@@ -87,10 +88,10 @@ async def _see_to(held: Held, resources: Resources) -> Outcome:
             raise
         except PlatformError as error:
             return Failed(error.as_problem(), target={"completed_at": now_micros(), "error": error.as_problem()})
-    not_before = int((operation.checkpoint or {}).get("retry_at", 0))
-    if not_before > now_micros():
-        return Wait(timedelta(microseconds=not_before - now_micros()), f"attempt {run.retries + 1} waits for its time")
-    if _left_s(run) <= 0:
+    if (pause := _pause_left(run, operation)) > timedelta(0):
+        return Wait(pause, f"attempt {run.retries + 1} waits for its time")
+    seen = await resources.target.observe_run(run.id)
+    if seen.ending is None and _left_s(run, seen) <= 0:
         return await _end_late(held, resources, run)
     failpoint("before_effect")
     await resources.target.apply_run(run_spec(run, operation.generation), held.claim)
@@ -100,7 +101,7 @@ async def _see_to(held: Held, resources: Resources) -> Outcome:
         return _under_way(run, seen)
     if seen.ending["outcome"] == "finished":
         return await _finish(held, resources, run, seen)
-    return await _fail(held, resources, run, seen.ending["problem"])
+    return await _fail(held, resources, run, seen, seen.ending["problem"])
 
 
 async def _begin(held: Held, resources: Resources) -> Run:
@@ -118,29 +119,41 @@ async def _begin(held: Held, resources: Resources) -> Run:
     return run
 
 
-def _ran_s(run: Run) -> float:
-    """How long it has been running, without its pauses."""
-    return float(stretch(run).get("running_micros") or run.running_micros) / 1_000_000
+def _pause_left(run: Run, operation: Operation) -> timedelta:
+    """How long until the next attempt. Much more than the pause itself is a clock that was set back: nothing."""
+    left = timedelta(microseconds=int((operation.checkpoint or {}).get("retry_at", 0)) - now_micros())
+    return left if left <= _backoff(run, run.retries - 1) + CLOCKS_DIFFER else timedelta(0)
 
 
-def _left_s(run: Run) -> float:
-    """How long it may still run."""
+def _backoff(run: Run, failed_before: int) -> timedelta:
+    """The pause after an attempt failed, and so many before it: as the policy says, and twice as long each time."""
+    first_s = float((run.spec.get("retries") or {}).get("backoff_s") or 0.0)
+    return timedelta(seconds=min(LONGEST_BACKOFF_S, first_s * 2**failed_before))
+
+
+def _left_s(run: Run, seen: SeenRun) -> float:
+    """How long it may still work. Not from when it was begun: behind a hundred others it would be too late."""
     limit_s = run.spec.get("timeout_s")
-    return math.inf if limit_s is None else float(limit_s) - _ran_s(run)
+    return math.inf if limit_s is None else float(limit_s) - seen.worked_s
 
 
 async def _end_late(held: Held, resources: Resources, run: Run) -> Outcome:
     await resources.target.remove_run(run.id, _operation(held).generation, held.claim)
-    if (await resources.target.observe_run(run.id)).pid is not None:
+    seen = await resources.target.observe_run(run.id)
+    if seen.pid is not None:
         return Wait(timedelta(seconds=SOONEST_S), "its time is over; its process is still ending")
-    detail = f"the run was not done within {run.spec['timeout_s']:g} s; raise timeout_s, or give it less to do"
-    return _failed(run, RunTimeout(detail).as_problem())
+    worked = f"the run was not done after {run.spec['timeout_s']:g} s of work"
+    return await _failed(resources, run, RunTimeout(f"{worked}; raise timeout_s, or give it less to do").as_problem())
 
 
 def _under_way(run: Run, seen: SeenRun) -> Outcome:
     words = _words(run, seen) if run.kind == "batch" else _script_words(seen)
-    pause_s = min(LATEST_S, max(SOONEST_S, _ran_s(run) / 10), max(0.05, _left_s(run)))
-    stage = ("scoring" if run.kind == "batch" else "running") if seen.pid is not None else "waiting"
+    since_s = max(0, now_micros() - (run.resumed_at or 0)) / 1_000_000
+    is_at_work = seen.pid is not None
+    pause_s = min(LATEST_S if is_at_work else LATEST_IN_LINE_S, max(SOONEST_S, since_s / 10))
+    if is_at_work:
+        pause_s = min(pause_s, max(0.05, _left_s(run, seen)))
+    stage = ("scoring" if run.kind == "batch" else "running") if is_at_work else "waiting"
     return Wait(timedelta(seconds=pause_s), words, Progress(_percent(seen.progress), stage, words))
 
 
@@ -177,19 +190,17 @@ async def _finish(held: Held, resources: Resources, run: Run, seen: SeenRun) -> 
     published = await publish(held, resources, run, seen.progress)
     failpoint("run_after_publish")
     now = now_micros()
-    ended = {**stretch(run, now), "completed_at": now, "error": None, "summary": published.summary}
+    ended = {**stretch(run, seen.progress), "completed_at": now, "error": None, "summary": published.summary}
     made = {"output_id": published.output_id, "bad_rows_id": published.bad_rows_id}
     return Done(result={"output": published.output, **published.summary}, target={**ended, **made})
 
 
-async def _fail(held: Held, resources: Resources, run: Run, problem: Mapping[str, Any]) -> Outcome:
-    policy: Mapping[str, Any] = run.spec.get("retries") or {}
-    allowed = int(policy.get("count") or 0)
-    if run.retries >= allowed or problem.get("code") in HOPELESS:
+async def _fail(held: Held, resources: Resources, run: Run, seen: SeenRun, problem: Mapping[str, Any]) -> Outcome:
+    allowed = int((run.spec.get("retries") or {}).get("count") or 0)
+    if run.retries >= allowed or problem.get("code") in HOPELESS or _left_s(run, seen) <= 0:
         await resources.target.remove_run(run.id, _operation(held).generation, held.claim)
-        return _failed(run, problem)
-    backoff_s = min(LONGEST_BACKOFF_S, float(policy.get("backoff_s") or 0.0) * 2**run.retries)
-    after = timedelta(seconds=backoff_s)
+        return await _failed(resources, run, problem)
+    after = _backoff(run, run.retries)
     async with resources.database.write() as session:
         work = await lock_held(session, held.claim, held.row)
         assert isinstance(work.target, Run)
@@ -201,12 +212,19 @@ async def _fail(held: Held, resources: Resources, run: Run, problem: Mapping[str
     return Wait(after, said[:500])
 
 
-def _failed(run: Run, problem: Mapping[str, Any]) -> Failed:
-    now = now_micros()
-    return Failed(dict(problem), target={**stretch(run, now), "completed_at": now, "error": dict(problem)})
+async def _failed(resources: Resources, run: Run, problem: Mapping[str, Any]) -> Failed:
+    ended = {**await _summed_up(resources, run), "completed_at": now_micros(), "error": dict(problem)}
+    return Failed(dict(problem), target=ended)
 
 
-async def _take_down(held: Held, resources: Resources, ended: Mapping[str, Any]) -> Outcome:
+async def _summed_up(resources: Resources, run: Run) -> dict[str, Any]:
+    """What a run that has no process any more has done."""
+    seen = await resources.target.observe_run(run.id)
+    async with resources.database.read() as session:
+        return await summed_up(session, run, seen.progress)
+
+
+async def _take_down(held: Held, resources: Resources, *, is_for_good: bool = False) -> Outcome:
     operation = _operation(held)
     try:
         failpoint("before_effect")
@@ -219,7 +237,9 @@ async def _take_down(held: Held, resources: Resources, ended: Mapping[str, Any])
         return Wait(timedelta(seconds=SOONEST_S), "its process is still ending", Progress(50, "stopping"))
     async with resources.database.read() as session:
         run = await _run(session, operation.target_id)
-    return Done(result={}, target={**stretch(run), **ended})
+    if not is_for_good:
+        return Done(result={}, target=stretch(run, seen.progress))
+    return Done(result={}, target={**await _summed_up(resources, run), "completed_at": now_micros()})
 
 
 async def _run(session: Session, run_id: str) -> Run:

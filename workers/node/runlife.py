@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from workers.node.processes import Child, Program, spawn
 from workers.node.rundesk import Desk
 from workers.node.runpipes import RunPipes
 from workers.node.runreports import BrokenReport, ChunkDone, Finished, GaveUp, Paused, Rows, Started, read_report
+from workers.node.runturns import LONGEST_PAUSE_S
+from workers.node.runwatch import Patience, ProgressWatch, RunStalled
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ REST_S = 0.3  # for the chunk that is just being kept when the process has ended
 FAREWELL_S = 5.0  # for a process that has said its last word
 LINES_KEPT = 20
 MOST_DEATHS = 5  # in a row, of processes that brought no chunk
-LONGEST_PAUSE_S = 30.0
+MOST_STALLS = 3  # the same where the last was ended because it got nowhere: each takes minutes
 AWAY_DOUBLINGS = 3  # of the first pause, while something is away
 # The machine has no room, process, memory or descriptor left for now: nothing that the run has done.
 NOT_NOW = NO_ROOM | {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -61,6 +64,7 @@ class Circumstances:
     former: Mapping[str, Any] | None  # `run_processes.ending`
     memory_mb: int | None
     log_path: Path
+    patience: Patience
     again_s: float = 0.5  # the pause after a first death
 
 
@@ -114,6 +118,8 @@ class RunLife:
             log.info("a run's process is given up: %s", error)
         except Unavailable as error:
             self.ending = self._lost(Ending(error.code, error.message), counts=False)
+        except RunStalled as error:
+            self.ending = self._lost(Ending(error.code, error.message))
         except PlatformError as error:
             self.ending = _failed(error.as_problem())
         except OSError as error:
@@ -147,7 +153,8 @@ class RunLife:
         return True
 
     async def _follow(self, child: Child, pipes: RunPipes) -> Verdict | None:
-        reading = asyncio.create_task(self._read(pipes))
+        watch = ProgressWatch(child.identity.pid, self._circumstances.patience)
+        reading = asyncio.create_task(self._read(pipes, watch))
         try:
             await self._until_ended(child, reading, pipes)
             code = await child.ended
@@ -179,9 +186,9 @@ class RunLife:
             asked.cancel()
             child.kill()  # also what it has left behind in its process group
 
-    async def _read(self, pipes: RunPipes) -> None:
-        """Keep what is reported until its last word. Raises what cannot be kept."""
-        while line := await _line_of(pipes):
+    async def _read(self, pipes: RunPipes, watch: ProgressWatch) -> None:
+        """Keep what is reported until its last word. Raises what cannot be kept, `RunStalled`."""
+        while line := await watch.unless_stalled(partial(_line_of, pipes)):
             if not line.endswith(b"\n"):
                 return  # it died over it
             report = read_report(line)
@@ -225,12 +232,12 @@ class RunLife:
         former = self._circumstances.former or {}
         deaths = (0 if self.desk.kept else int(former.get("deaths", 0))) + counts
         message = how.message or how.reason
-        if deaths >= MOST_DEATHS:
-            kind = RunOutOfMemory if how.reason == "out_of_memory" else RunCrashed
-            said = (
-                f"{deaths} processes of the run died one after the other without another chunk; the last one {message}"
-            )
-            return _failed(kind(said, reason=how.reason, last_lines=message).as_problem())
+        is_stalled = how.reason == RunStalled.code
+        if deaths >= (MOST_STALLS if is_stalled else MOST_DEATHS):
+            kind = RunStalled if is_stalled else RunOutOfMemory if how.reason == "out_of_memory" else RunCrashed
+            what = "got nowhere or died" if is_stalled else "died"
+            said = f"{deaths} processes of the run {what} one after the other without another chunk; the last one "
+            return _failed(kind(said + message, reason=how.reason, last_lines=message).as_problem())
         doublings = max(0, deaths - 1) if counts else AWAY_DOUBLINGS
         pause_s = min(LONGEST_PAUSE_S, self._circumstances.again_s * 2**doublings)
         retry_at = now_micros() + round(pause_s * 1_000_000)

@@ -1,8 +1,8 @@
 """The node's work for runs in one term: compares what is wanted with the processes, level-triggered.
 
 A start is committed, as the run's next epoch, before there is a process; what the process does is kept by its `Desk`.
-Several run at once; who is beyond that waits for its turn. When the platform stops they end, and go on at its next
-start: the rows still want them.
+Several run at once; who is beyond that waits for its turn (`workers.node.runturns`). When the platform stops they end,
+and go on at its next start: the rows still want them.
 """
 
 import asyncio
@@ -28,7 +28,6 @@ from state.runplacing import (
     begin_process,
     end_process,
     placed_runs,
-    retry_at,
     see_run,
     wanted_runs,
 )
@@ -45,6 +44,8 @@ from workers.node.runlife import GRACE_S, Circumstances, RunLife
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, Beginning, RunPlace, prepare_run
 from workers.node.runprogress import ProgressTeller
+from workers.node.runturns import RunTurns, pause_left_s
+from workers.node.runwatch import Patience
 from workers.node.scriptdesk import ScriptDesk
 from workers.node.scriptlife import Background, ScriptLife, Stillborn
 from workers.node.scripts import ScriptHouse
@@ -96,6 +97,7 @@ class RunSupervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._in_trouble = False
+        self._turns = RunTurns()
         self._again_at: dict[str, float] = {}  # runs that a bug keeps from being looked after
         self._cared_at = 0.0
 
@@ -190,15 +192,18 @@ class RunSupervisor:
         waiting = [
             row for run_id, row in rows.items() if row.wanted and not row.has_verdict and run_id not in self._lives
         ]
+        startable = []
         for row in waiting:
             if row.pid is not None:  # nobody leads it: what was recorded and what we know went apart
                 await self._alone(row.run_id, self._forget(row))
-                continue
-            not_before = retry_at(row.ending)
-            if not_before > now:
-                pause_s = min(pause_s, (not_before - now) / 1_000_000)
-            elif row.is_startable and len(self._lives) < self._premises.at_once and not self._closing:
-                await self._alone(row.run_id, self._begin(row))
+            elif left_s := pause_left_s(row, now):
+                pause_s = min(pause_s, left_s)
+            else:
+                startable.append(row)
+        for row in self._turns.among(startable, [rows[run_id] for run_id in self._lives if run_id in rows]):
+            if len(self._lives) >= self._premises.at_once or self._closing:
+                break
+            await self._alone(row.run_id, self._begin(row))
         self._premises.metrics.looked(len(self._lives), sum(row.run_id not in self._lives for row in waiting))
         return pause_s
 
@@ -241,7 +246,7 @@ class RunSupervisor:
         await asyncio.to_thread(_sweep, [identity])
         async with self._database.write() as session:
             await self._term.fence(session)
-            await end_process(session, row.run_id, row.epoch, None)
+            await end_process(session, row.run_id, row.epoch, None, is_found_dead=True)
 
     async def _begin(self, row: WantedRun) -> None:
         place = self._premises.place(row.run_id, row.epoch + 1)
@@ -252,6 +257,7 @@ class RunSupervisor:
         if spec is None:
             self._wake.set()  # a newer wish came meanwhile
             return
+        self._turns.began(row.tenant_id)
         epoch = row.epoch + 1
         life = self._life(row, spec, seen.progress, place)
         self._lives[row.run_id] = epoch, life
@@ -278,7 +284,13 @@ class RunSupervisor:
             desk,
             partial(self._prepare, spec, desk, teller, place),
             place.output,
-            Circumstances(row.ending, spec.memory_mb, place.log_path, self._rhythm.run_again_s),
+            Circumstances(
+                row.ending,
+                spec.memory_mb,
+                place.log_path,
+                Patience.of(premises.settings.run_stall_s),
+                self._rhythm.run_again_s,
+            ),
             may_begin=self._term.is_certain,
             named=teller.named,
         )

@@ -25,6 +25,7 @@ from workers.node.isolation import Lodging, end_left, lodging
 from workers.node.keeping import End, Kept, KeptChild, keep
 from workers.node.lease import TermOver
 from workers.node.logs import cap, last_lines
+from workers.node.runturns import LONGEST_PAUSE_S
 from workers.node.scriptdesk import ScriptDesk, last_word
 from workers.node.scriptfiles import MOST_ENTRIES, ScriptPlace, measure, take_away
 from workers.node.scriptprogram import Script, Stage, prepare_script
@@ -38,7 +39,7 @@ TELL_S = 1.0
 KEPT_AT_ONCE = 500  # reports of one transaction
 GATHER_S = 0.1
 CLEARED_S = 15.0  # from the end of its time to nothing left of it
-LONGEST_AGAIN_S, MOST_LOST = 30.0, 5
+MOST_LOST = 5
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
 Verdict = Mapping[str, Any]
 
@@ -281,7 +282,7 @@ class ScriptLife:
         message = how.message or how.reason
         if deaths >= MOST_LOST:
             return last_word(ScriptLost(f"{deaths} times in a row; the last time: {message}", reason=how.reason))
-        pause_s = min(LONGEST_AGAIN_S, self._background.again_s * 2 ** max(0, deaths - 1))
+        pause_s = min(LONGEST_PAUSE_S, self._background.again_s * 2 ** max(0, deaths - 1))
         retry_at = now_micros() + round(pause_s * 1_000_000)
         told = {"deaths": deaths, "retry_at": retry_at, "reason": how.reason, "message": message[-2000:]}
         return {"outcome": "lost", **told}

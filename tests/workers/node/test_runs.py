@@ -136,10 +136,12 @@ async def test_a_process_that_ignores_the_request_is_killed_in_two_seconds(runs:
     await runs.chunks(run, least=1)
     pid, began = await runs.running(run), time.monotonic()
     await runs.ground.act(run, "stop")
-    await runs.until(run, "stopped")
+    stopped = await runs.until(run, "stopped")
     assert not is_running(pid)
     assert time.monotonic() - began < 4  # two seconds on a machine of one's own
-    assert (await settled(runs, run)).summary is not None
+    assert stopped.summary is not None
+    assert stopped.summary["rows_in"] >= 100
+    assert (await settled(runs, run)).summary == stopped.summary
 
 
 async def test_a_run_is_paused_and_resumed_before_it_has_begun(data: Path) -> None:
