@@ -43,7 +43,11 @@ class Wanted:
 
 def script_of(wanted: Wanted) -> str:
     """The script. Raises `InvalidField` for what no script does."""
-    if wanted.needs.dataset is not None:
+    dataset = wanted.needs.dataset
+    if dataset is not None and dataset.kind == "files":
+        detail, hint = f"'{dataset.name}' is a dataset of files, and scripts read tables", "score it with a run"
+        raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/input/dataset", detail, hint)])
+    if dataset is not None:
         check_fit(wanted.spec, wanted.needs)
     plan = _plan(wanted)
     if wanted.against is not None:

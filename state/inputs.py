@@ -27,11 +27,11 @@ class InputFile:
     size_bytes: int
 
 
-async def keep_copy(session: WriteSession, run_id: str, digest: str, size_bytes: int) -> None:
+async def keep_copy(session: WriteSession, run_id: str, digest: str, size_bytes: int, path: str = COPY) -> None:
     """Hold the bytes that a reference named. Raises `StoreUnavailable` where the sweeper was faster."""
     await hold_blob(session, digest)
     at = now_micros()
-    session.add(RunArtifact(run_id=run_id, path=COPY, role=INPUT, digest=digest, size_bytes=size_bytes, created_at=at))
+    session.add(RunArtifact(run_id=run_id, path=path, role=INPUT, digest=digest, size_bytes=size_bytes, created_at=at))
     await session.flush()
 
 

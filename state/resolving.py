@@ -13,7 +13,7 @@ from state.database import WriteSession
 from state.datasets import check_ready, pinned
 from state.datatables import Dataset
 from state.features import with_features
-from state.inputs import inputs_of, keep_files
+from state.inputs import COPY, inputs_of, keep_files
 from state.jobtables import Run
 from state.naming import DEFAULT, output_name
 from state.parts import check_part
@@ -30,11 +30,17 @@ class InputUnderWay(Unavailable):
 
 
 class InputElsewhere(Exception):
-    """The dataset is a reference, and its bytes are to be fetched first."""
+    """The dataset is a reference, and its bytes are to be fetched first.
 
-    def __init__(self, uri: str, credential_sealed: str | None, etag: str | None) -> None:
+    `held_as` is the path by which they are held, `name` what a script that reads several calls this one.
+    """
+
+    def __init__(
+        self, uri: str, credential_sealed: str | None, etag: str | None, held_as: str = COPY, name: str = ""
+    ) -> None:
         super().__init__(uri)
         self.uri, self.credential_sealed, self.etag = uri, credential_sealed, etag
+        self.held_as, self.name = held_as, name
 
 
 async def resolve(session: WriteSession, run: Run) -> None:

@@ -1,11 +1,12 @@
 """What a script needs and what becomes of it: names are checked when the job is written, pinned when the run starts."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from core.errors import FieldProblem, InvalidField, Json, NotFound, Rejected, named_by
+from core.errors import FieldProblem, InvalidField, Json, NotFound, named_by
 from state.advance import lock
 from state.artifacts import RunFile, add_inputs
 from state.blobs import hold_blob
@@ -13,23 +14,18 @@ from state.cataloguing import hold_ready_version
 from state.database import Session, WriteSession
 from state.datasets import check_ready
 from state.datatables import Dataset
+from state.inputs import COPY, InputFile, inputs_of, let_go
 from state.jobtables import Run
 from state.queries.datasets import files_of, pieces_of, seek_dataset
 from state.queries.files import find
 from state.queries.models import find_model
-from state.resolving import InputUnderWay
+from state.resolving import InputElsewhere, InputUnderWay
 from state.tables import Model, Version
 
 Spec = Mapping[str, Any]
 MOST_FILES: Final = 20_000  # that one script reads
 PAGE: Final = 500
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
-
-
-class ReferenceNotRead(Rejected):
-    """A dataset whose bytes are at its source is not mounted for scripts."""
-
-    code, title = "input_not_read", "A script cannot read this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +92,16 @@ def read_reference(reference: str) -> tuple[str, str]:
 async def pin_script(session: WriteSession, run: Run) -> None:
     """Pin what a locked run of a script reads; nothing where that is done already.
 
-    Raises `InputUnderWay`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `ReferenceNotRead`, `InvalidField`.
+    Raises `InputUnderWay`, `InputElsewhere`, `NotFound`, `VersionNotReady`, `DatasetNotReady`, `InvalidField`.
     """
     if run.resolved is not None:
         return
     spec, files = run.spec, []
+    held = {each.path: each for each in await inputs_of(session, run.id)}  # copies of what references name
     datasets: dict[str, Any] = {}
     for name, dataset in spec["inputs"]["datasets"].items():
-        row, found = await _dataset(session, run.tenant_id, dataset)
+        row = await _dataset(session, run.tenant_id, dataset)
+        found = [_copy(row, held, name)] if row.is_reference else await _bytes(session, row)
         datasets[name] = {"dataset": row.name, "dataset_id": row.id, "format": row.format, "rows": row.rows}
         files += [RunFile(f"inputs/{name}/{each.path}", each.digest, each.size_bytes) for each in found]
     models: dict[str, Any] = {}
@@ -115,6 +113,8 @@ async def pin_script(session: WriteSession, run: Run) -> None:
         files.append(RunFile(path, version.digest, version.size_bytes))
     if len(files) > MOST_FILES:
         raise InvalidField(f"a script reads at most {MOST_FILES} files, and these would be {len(files)}")
+    if held:
+        await let_go(session, run.id)  # from here on by the paths that they have for the script
     await add_inputs(session, run.id, files)
     script = {name: spec["script"][name] for name in ("digest", "kind", "name", "entry", "requirements", "python")}
     run.resolved = {
@@ -125,7 +125,7 @@ async def pin_script(session: WriteSession, run: Run) -> None:
     }
 
 
-async def _dataset(session: WriteSession, tenant_id: str, name: str) -> tuple[Dataset, Sequence[RunFile]]:
+async def _dataset(session: WriteSession, tenant_id: str, name: str) -> Dataset:
     found = await seek_dataset(session, tenant_id, name)
     if found is None:
         raise NotFound(f"no dataset is named '{name}'; GET /api/v1/datasets lists them")
@@ -133,15 +133,29 @@ async def _dataset(session: WriteSession, tenant_id: str, name: str) -> tuple[Da
     if row.status == "creating":
         raise InputUnderWay(f"dataset '{row.name}' is still being made")
     await check_ready(session, row)
-    if row.is_reference:
-        raise ReferenceNotRead(f"dataset '{row.name}' is only a reference to its source; make one with the data itself")
+    return row
+
+
+def _copy(row: Dataset, held: Mapping[str, InputFile], name: str) -> RunFile:
+    """The copy of a locked reference that was fetched for this run: of this dataset, pinned to what it is pinned to.
+
+    Raises `InputElsewhere` where there is none yet.
+    """
+    pinned = hashlib.sha256((row.source_etag or "").encode()).hexdigest()[:16]
+    held_as = f"{COPY}/{row.id}/{pinned}"
+    if held_as not in held:
+        raise InputElsewhere(str(row.source_uri), row.credential_sealed, row.source_etag, held_as, name)
+    return RunFile(_data_name(row), held[held_as].digest, held[held_as].size_bytes)
+
+
+async def _bytes(session: WriteSession, row: Dataset) -> Sequence[RunFile]:
     if row.kind == "files":
-        return row, await _files(session, row)
+        return await _files(session, row)
     pieces = await pieces_of(session, row.id)
     if len(pieces) == 1:
-        return row, [RunFile(_data_name(row), pieces[0].digest, pieces[0].size_bytes)]
+        return [RunFile(_data_name(row), pieces[0].digest, pieces[0].size_bytes)]
     ending = _ending(row)
-    return row, [RunFile(f"part-{at:05}{ending}", each.digest, each.size_bytes) for at, each in enumerate(pieces)]
+    return [RunFile(f"part-{at:05}{ending}", each.digest, each.size_bytes) for at, each in enumerate(pieces)]
 
 
 async def _files(session: WriteSession, row: Dataset) -> list[RunFile]:

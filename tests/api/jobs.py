@@ -25,7 +25,11 @@ FITTING: Mapping[str, object] = {**FIRST, "pass_through": ["id"]}
 
 
 async def add_dataset(
-    context: Context, name: str = "flowers", columns: Sequence[str] = COLUMNS, move: str | None = "ready"
+    context: Context,
+    name: str = "flowers",
+    columns: Sequence[str] = COLUMNS,
+    move: str | None = "ready",
+    kind: str = "table",
 ) -> Dataset:
     """A table with these columns, ready or still being made; its bytes are nowhere."""
     now = now_micros()
@@ -36,7 +40,7 @@ async def add_dataset(
         updated_at=now,
         tags=[],
         name=name,
-        kind="table",
+        kind=kind,
         hints={},
         format="csv",
         columns=[{"name": column, "type": "float64"} for column in columns],

@@ -1,8 +1,12 @@
 """Rendered scripts as the Python that they are: what stands in them is data, and rows are read as runs read them."""
 
 import ast
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from api.scripts.plan import ScriptPlan
 from api.scripts.render import render
@@ -57,8 +61,24 @@ def test_nothing_that_somebody_has_named_is_executed() -> None:
     )
     found = names_of(said)
     assert (found["INPUT"], found["FEEDS"], found["PASS_THROUGH"]) == (HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE])
-    assert found["NUMBERS"] == [HOSTILE]
-    ast.parse(render(plan(model=HOSTILE, model_file=HOSTILE, against="file", outputs=said.outputs, args=[HOSTILE])))
+    for format_ in ("onnx", "pmml"):
+        field = {"name": HOSTILE, "datatype": "FP32", "shape": [-1], "role": "label", "labels": [HOSTILE, "b"]}
+        hostile = {"model": HOSTILE, "model_file": HOSTILE, "args": [HOSTILE], "model_format": format_}
+        score = {**field, "role": "probability", "target": HOSTILE, "shape": [-1, 2]}
+        local = ast.parse(render(plan(**hostile, against="file", outputs=[field, score], task="classification")))
+        constants = {
+            node.targets[0].id: ast.literal_eval(node.value)
+            for node in local.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == "ANSWERS"
+        }
+        assert constants["ANSWERS"][1] == (
+            "each",
+            "probability(",
+            [HOSTILE],
+            [f"probability({HOSTILE})", "probability(b)"],
+        )
 
 
 def test_quotes_are_those_of_the_dataset(tmp_path: Path) -> None:
@@ -78,10 +98,30 @@ def test_a_cell_may_be_long(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_keep_their_digits() -> None:
-    scope: dict[str, Any] = {"NULLABLE": ()}
+    number = _number()
+    assert number("9007199254740993", "x", "INT64", "a") == 9007199254740993
+    assert number(" -9007199254740993 ", "x", "INT64", "a") == -9007199254740993
+    assert number("2.0", "x", "INT64", "a") == 2
+
+
+@pytest.mark.parametrize("value", ["1_0", "inf", "nan", None, "2.5", "", [1], {}])
+def test_what_no_run_takes_for_a_number_is_none_in_a_script(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^a: "):
+        _number()(value, "x", "INT64", "a")
+
+
+def test_values_outside_of_what_the_model_takes_are_refused() -> None:
+    number = _number({"x": ([1, 2], []), "y": ([], [(0.0, 1.0, True, False)])}, ["y"])
+    assert (number("2", "x", "INT64", "a"), number("0", "y", "FP64", "b")) == (2, 0.0)
+    for value, name, kind in (("3", "x", "INT64"), ("1", "y", "FP64"), ("-0.1", "y", "FP64"), (None, "x", "INT64")):
+        with pytest.raises(ValueError, match=r"^c: "):
+            number(value, name, kind, "c")
+    assert math.isnan(number(None, "y", "FP64", "b"))
+
+
+def _number(domains: object = None, nullable: object = ()) -> Callable[..., Any]:
+    scope: dict[str, Any] = {"NULLABLE": nullable, "DOMAINS": domains or {}, "math": math}
     text = render(plan(against="file"))
-    exec(text[text.index("def number(") : text.index("def answers(")], scope)
-    number = scope["number"]
-    assert number("9007199254740993", "INT64", "a") == 9007199254740993
-    assert number(" -9007199254740993 ", "INT64", "a") == -9007199254740993
-    assert number("2.0", "INT64", "a") == 2
+    exec(text[text.index("def number(") : text.index("def told(")], scope)
+    found: Callable[..., Any] = scope["number"]
+    return found

@@ -62,14 +62,17 @@ async def test_a_version_has_one_before_there_is_any_job(client: AsyncClient, co
     await client.patch("/api/v1/models/iris/versions/1", json={"features": {"x": ["a", "b", "c", "d"]}})
     found = constants(await client.post(SCRIPT))
     assert found["INPUTS"] == [("x", "FP32", ["a", "b", "c", "d"], [4])]
+    whole = {"input": {"dataset": "flowers"}, "mapping": {"x": "id"}, "against": "file"}
+    assert constants(await client.post(SCRIPT, json=whole))["INPUTS"] == [("x", "FP32", "id", [4])]
 
 
 async def test_what_no_script_does_is_told_with_its_field(client: AsyncClient, context: Context) -> None:
     await add_dataset(context, "coming", move=None)
+    await add_dataset(context, "pictures", kind="files")
     for body, status, pointer in (
         ({}, 422, "/mapping"),
         ({"pass_through": "*", "mapping": {"x": ["a", "b", "c", "d"]}}, 422, "/pass_through"),
-        ({"input": {"dataset": "flowers"}, "mapping": {"x": "id"}, "against": "file"}, 422, "/against"),
+        ({"input": {"dataset": "pictures"}}, 422, "/input/dataset"),
         ({"input": {"dataset": "flowers"}, "mapping": {"y": "id"}}, 422, "/mapping/y"),
         ({"input": {"dataset": "coming"}}, 409, "/input/dataset"),
         ({"input": {"dataset": "nothing"}}, 404, "/input/dataset"),

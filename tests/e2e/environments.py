@@ -21,7 +21,7 @@ def make_environment(folder: Path, lock: str) -> Path:
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True, cwd=folder.parent)
     locked = ["--require-hashes", "--requirement", str(ROOT / "requirements" / f"{lock}.txt")]
     command = [uv, "pip", "install", "--quiet", "--python", str(python), *locked]
-    environment = {**os.environ, **dict(_handed_over(os.environ)), "UV_SYSTEM_CERTS": "1"}
+    environment = {**os.environ, **dict(handed_over())}
     # What the cache holds needs no network.
     for options in (["--offline"], []):
         done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
@@ -52,7 +52,9 @@ def _succeed(command: list[str], path: Path | None) -> str:
     return done.stdout
 
 
-def _handed_over(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def handed_over(given: Mapping[str, str] = os.environ) -> Iterator[tuple[str, str]]:
+    """What says uv where packages are, where pip has been told so."""
+    yield "UV_SYSTEM_CERTS", "1"
     for ours, theirs in HANDED_OVER.items():
         if ours in given and theirs not in given:
             yield theirs, given[ours]

@@ -32,15 +32,15 @@ async def runs(data: Path, tmp_path: Path) -> AsyncIterator[RunWorld]:
         yield opened
 
 
-async def refer(runs: RunWorld, file: Path, etag: str) -> Dataset:
-    """A dataset that is only a reference to a file."""
+async def refer(runs: RunWorld, source: Path | str, etag: str, name: str = "numbers") -> Dataset:
+    """A dataset that is only a reference to a file, or to what a URL gives."""
     now = now_micros()
     row = Dataset(
         id=new_id("dts"),
-        name="numbers",
+        name=name,
         kind="table",
         hints={},
-        source_uri=f"file://{file}",
+        source_uri=source if isinstance(source, str) else f"file://{source}",
         source_etag=etag,
         is_reference=True,
         format="csv",
