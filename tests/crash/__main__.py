@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--stack", action="store_true", help="over PostgreSQL, Redis and MinIO")
     parser.add_argument("--runs", action="store_true", help="kill runs: each must end as the undisturbed one")
     parser.add_argument("--store", choices=("directory", "s3"), help="where runs' bytes are; default as is usual")
+    parser.add_argument("--faults", type=int, default=3, help="at most so many in a round of runs")
     parser.add_argument("--everywhere", action="store_true", help="runs on either database with either store, in turn")
     parser.add_argument("--stand-in", action="store_true", help="with a stand-in for the scorer, which starts fast")
     parser.add_argument("--recovery", action="store_true", help="only kill who works, at the product's own lease")
@@ -67,7 +68,8 @@ def kill_runs(given: argparse.Namespace, folder: Path, report: Report, began: fl
     if given.stand_in:
         settings = {"PORTSIDE_SERVING_PYTHON": str(stand_in_interpreter(folder))}
     shapes = SHAPES if given.everywhere else shapes_of(with_servers=given.stack, store=given.store)
-    order = RunOrder(given.seed, range(given.first, given.first + given.rounds), shapes=shapes)
+    rounds = range(given.first, given.first + given.rounds)
+    order = RunOrder(given.seed, rounds, faults=(1, given.faults), shapes=shapes)
     try:
         asyncio.run(RunCampaign(order, folder, piece, settings, report, say, given.at_once).run())
     except KeyboardInterrupt:

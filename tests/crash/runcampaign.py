@@ -84,7 +84,7 @@ async def open_trial(site: Installation, shape: Shape, piece: Workpiece, seed: i
     """A site at work on which one run has ended undisturbed."""
     chance = random.Random(seed)
     client = Client(site.urls, Ledger(), chance, site.token)
-    scene = Scene(site, client, chance)
+    scene = Scene(site, client, chance, start_s=DONE_S / 2)
     if site.migration is not None:
         site.migration.start()
         await scene.meets(lambda: site.migration is None or not site.migration.is_alive, HIT_S)

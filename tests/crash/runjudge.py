@@ -17,7 +17,7 @@ from tests.crash.runsites import leftovers, scorers
 from tests.crash.runtrial import DONE_S, FINAL, LOOK_S, Trial
 from tests.workers.runrows import WHO
 
-GONE_S = 15.0
+GONE_S = 60.0
 SWEPT_S = CONDEMNED_FOR.total_seconds() + 30.0  # a sweeper that died over a blob keeps it for so long
 
 

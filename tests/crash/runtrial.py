@@ -16,7 +16,7 @@ from tests.crash.runshapes import Shape
 from tests.workers.runrows import Ground
 
 FINAL = ("succeeded", "failed", "stopped")
-DONE_S = 180.0  # long: beside other work a round has taken a minute
+DONE_S = 300.0  # long: beside other work a round has taken two minutes
 LOOK_S = 0.03
 
 
