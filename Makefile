@@ -2,7 +2,7 @@
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
-#   RUNS=1 STORE=s3 EVERYWHERE=1 FAULTS=6                       its campaign of runs: likewise
+#   RUNS=1 STORE=s3 EVERYWHERE=1 FAULTS=6                     its campaign of runs: likewise
 #   SECONDS= FILES= SEED=  the fuzz campaign: docs/reliability.md
 #   BARS="peers"       what to measure, all by default: docs/benchmarks.md
 #   STACK=1            the demo on the production shape, as `make stack` starts it

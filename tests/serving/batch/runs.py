@@ -42,7 +42,7 @@ def made(folder: Path, model: Path, plan: Mapping[str, object]) -> Made:
     """Everything that a run writes."""
     read, run = ready(folder, model, plan)
     found = Made(run.as_json())
-    before = 0 if read.resume is None else read.resume.rows_in
+    before = 0 if read.resume is None else read.resume.position.row
     for piece in run.source.pieces():
         done = run.chunks.make(piece)
         assert done.first_row == before + sum(found.rows_in), "a chunk begins where the one before it ended"
