@@ -2,6 +2,7 @@
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
+#   RUNS=1 STORE=s3 EVERYWHERE=1 FAULTS=6                     its campaign of runs: likewise
 #   SECONDS= FILES= SEED=  the fuzz campaign: docs/reliability.md
 #   BARS="peers"       what to measure, all by default: docs/benchmarks.md
 #   STACK=1            the demo on the production shape, as `make stack` starts it
@@ -74,7 +75,8 @@ wheel: .venv/.ready-to-test ## Build dist/portside-*.whl
 
 crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK=1 RUNS=1 (a sample is in `make test`)
 	$(IN)/python -m tests.crash --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) \
-	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(filter-out 0,$(RUNS)),--runs) $(if $(AT_ONCE),--at-once $(AT_ONCE))
+	  $(if $(filter-out 0,$(STACK)),--stack) $(if $(filter-out 0,$(RECOVERY)),--recovery) $(if $(filter-out 0,$(RUNS)),--runs) \
+	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(STORE),--store $(STORE)) $(if $(filter-out 0,$(EVERYWHERE)),--everywhere) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 ticks: .venv/.ready-to-test ## A year of schedules in twelve zones, its two schedulers killed at random: SEED=7
 	$(IN)/python -m tests.crash.ticks $(if $(SEED),--seed $(SEED))

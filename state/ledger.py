@@ -96,9 +96,7 @@ async def commit_chunk(session: WriteSession, run_id: str, epoch: int, chunk: Ch
     if known is not None:
         _must_be_same(known, chunk)
         return False
-    last = await session.scalar(select(func.max(RunChunk.ordinal)).where(RunChunk.run_id == run_id))
-    if chunk.ordinal != (0 if last is None else last + 1):
-        raise LedgerBroken(f"chunk {chunk.ordinal} of {run_id} does not follow chunk {last}")
+    await _must_follow(session, run_id, chunk)
     for file in chunk.files:
         await hold_blob(session, file.digest)
     session.add(_row(run_id, chunk))
@@ -142,6 +140,23 @@ async def close_ledger(session: WriteSession, run_id: str) -> None:
     await session.execute(
         delete(RunChunk).where(RunChunk.run_id == run_id).execution_options(synchronize_session=False)
     )
+
+
+async def _must_follow(session: Session, run_id: str, chunk: Chunk) -> None:
+    """The chunk is the next one, begins with the row behind the last one's, and says of each of its rows what became
+    of it: then every row is in the ledger once, whatever a process reports."""
+    columns = (RunChunk.ordinal, RunChunk.first_row, RunChunk.rows_in)
+    query = select(*columns).where(RunChunk.run_id == run_id).order_by(RunChunk.ordinal.desc()).limit(1)
+    last = (await session.execute(query)).one_or_none()
+    wanted = (0, 0) if last is None else (last.ordinal + 1, last.first_row + last.rows_in)
+    if (chunk.ordinal, chunk.first_row) != wanted:
+        told = f"chunk {chunk.ordinal} of {run_id} begins with row {chunk.first_row}"
+        raise LedgerBroken(f"{told}, and chunk {wanted[0]} with row {wanted[1]} is to come")
+    if chunk.rows_out + chunk.bad != chunk.rows_in:
+        raise LedgerBroken(
+            f"chunk {chunk.ordinal} of {run_id} has {chunk.rows_in} rows, of which {chunk.rows_out} are in its output "
+            f"and {chunk.bad} are bad"
+        )
 
 
 def _must_be_same(known: RunChunk, chunk: Chunk) -> None:

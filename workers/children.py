@@ -194,7 +194,8 @@ async def _tell(process: asyncio.subprocess.Process, stdin: bytes) -> None:
 def step_back(pid: int) -> None:
     """Let predictions go first where there are fewer cores than work; its threads inherit what is set this early."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.setpriority(os.PRIO_PROCESS, pid, SHORT_CHILD_NICENESS)
+        if os.getpriority(os.PRIO_PROCESS, pid) < SHORT_CHILD_NICENESS:  # we may step back further than that ourselves
+            os.setpriority(os.PRIO_PROCESS, pid, SHORT_CHILD_NICENESS)
     # Linux may schedule sessions as groups, where niceness counts only within one, and the child has its own: sched(7).
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(SHORT_CHILD_NICENESS), "ascii")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.errors import Json, Rejected
+from state.datatables import Dataset
 from state.endings import lock_held
 from state.history import By
 from state.jobtables import Run
@@ -54,27 +55,37 @@ class Published:
 
 async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[str, Json]) -> Published:
     """Make the datasets, once whoever asks again, and want no process of the run any more. Raises `ClaimLost`."""
-    assert run.resolved is not None
-    async with resources.database.read() as session:
-        parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
-    output = await _output(resources, run, parts, progress)
-    bad_rows = await _bad_rows(resources, run, bad) if bad else None
-    running_micros = stretch(run, progress)["running_micros"] or 0
+    # Whoever published it may have died since, and another run may have replaced it, or somebody deleted it.
+    outputs = [] if run.output_id is not None else await _outputs(resources, run, progress)
+    running_micros = stretch(run, progress)["running_micros"] or run.running_micros or 0
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)
         assert isinstance(work.row, Operation)
         assert isinstance(work.target, Run)
         await unwant_run(writing, run.id, work.row.generation)
-        made = await publish_dataset(writing, run.tenant_id, output, by)
-        made_bad = None if bad_rows is None else await publish_dataset(writing, run.tenant_id, bad_rows, by)
-        if made_bad is None and output.replace:
+        made = [await publish_dataset(writing, run.tenant_id, output, by) for output in outputs]
+        if len(outputs) == 1 and outputs[0].replace:
             who = Who(run.tenant_id, f"run:{run.job_name}/{run.number}", "member")
             await withdraw_bad_rows(writing, who, _bad_name(run))
         # Its owner may stop it before it has succeeded: what is there is named all the same.
-        work.target.output_id, work.target.bad_rows_id = made.id, None if made_bad is None else made_bad.id
+        for row in made:
+            if row.role == "output":
+                work.target.output_id = row.id
+            else:
+                work.target.bad_rows_id = row.id
+        output_id = str(work.target.output_id)
+        named = await writing.get(Dataset, output_id)
         done = await summary(writing, run.id, progress, running_micros)
-        return Published(made.name, made.id, work.target.bad_rows_id, done)
+        return Published("" if named is None else named.name, output_id, work.target.bad_rows_id, done)
+
+
+async def _outputs(resources: Resources, run: Run, progress: Mapping[str, Json]) -> list[Output]:
+    """What the ledger holds, as it is to be published."""
+    async with resources.database.read() as session:
+        parts, bad = await output_parts(session, run.id), await bad_parts(session, run.id)
+    output = await _output(resources, run, parts, progress)
+    return [output, await _bad_rows(resources, run, bad)] if bad else [output]
 
 
 async def _output(resources: Resources, run: Run, parts: Sequence[StoredPart], progress: Mapping[str, Any]) -> Output:

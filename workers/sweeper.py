@@ -46,10 +46,12 @@ class Sweeper:
         idle: timedelta = timedelta(hours=1),
         doomed_for: timedelta = timedelta(minutes=10),
         walk_every: timedelta = timedelta(hours=6),
+        first_walk: timedelta = timedelta(minutes=10),
     ) -> None:
+        """`first_walk` is soon: a process may not live until the second one, nor any other that sweeps after it."""
         self._resources = resources
         self._idle, self._doomed_for, self._walk_every = idle, doomed_for, walk_every
-        self._walk_at = time.monotonic() + walk_every.total_seconds()
+        self._walk_at = time.monotonic() + first_walk.total_seconds()
 
     async def look(self) -> None:
         """Rows first: a prediction or a file that goes may leave its bytes unreferenced."""

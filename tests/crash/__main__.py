@@ -15,7 +15,8 @@ from tests.crash.faults import EVERYWHERE
 from tests.crash.installation import embedded
 from tests.crash.outages import WITH_SERVERS
 from tests.crash.report import Report
-from tests.crash.runcampaign import RunOrder, run_campaign
+from tests.crash.runcampaign import RunCampaign, RunOrder
+from tests.crash.runshapes import SHAPES, shapes_of
 from tests.crash.runsites import for_the_scorer, for_the_stand_in, stand_in_interpreter
 from tests.crash.stack import stack
 
@@ -31,6 +32,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--stack", action="store_true", help="over PostgreSQL, Redis and MinIO")
     parser.add_argument("--runs", action="store_true", help="kill runs: each must end as the undisturbed one")
+    parser.add_argument("--store", choices=("directory", "s3"), help="where runs' bytes are; default as is usual")
+    parser.add_argument("--faults", type=int, default=3, help="at most so many in a round of runs")
+    parser.add_argument("--everywhere", action="store_true", help="runs on either database with either store, in turn")
     parser.add_argument("--stand-in", action="store_true", help="with a stand-in for the scorer, which starts fast")
     parser.add_argument("--recovery", action="store_true", help="only kill who works, at the product's own lease")
     parser.add_argument("--at-once", type=int, default=1, help="how many installations work at the same time")
@@ -63,14 +67,11 @@ def kill_runs(given: argparse.Namespace, folder: Path, report: Report, began: fl
     settings, piece = {}, for_the_stand_in() if given.stand_in else for_the_scorer()
     if given.stand_in:
         settings = {"PORTSIDE_SERVING_PYTHON": str(stand_in_interpreter(folder))}
-    opened = stack if given.stack else embedded
-    order = RunOrder(given.seed, range(given.first, given.first + given.rounds))
+    shapes = SHAPES if given.everywhere else shapes_of(with_servers=given.stack, store=given.store)
+    rounds = range(given.first, given.first + given.rounds)
+    order = RunOrder(given.seed, rounds, faults=(1, given.faults), shapes=shapes)
     try:
-        asyncio.run(
-            run_campaign(
-                order, folder, lambda place, forge: opened(place, forge, settings), piece, report, say, given.at_once
-            )
-        )
+        asyncio.run(RunCampaign(order, folder, piece, settings, report, say, given.at_once).run())
     except KeyboardInterrupt:
         say("interrupted")
     print(f"seed {given.seed}, {time.monotonic() - began:.0f} s", *report.lines(), sep="\n")

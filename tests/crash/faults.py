@@ -65,6 +65,7 @@ class Scene:
     faults: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     down_s: list[float] = field(default_factory=list)
+    start_s: float = START_S
 
     def kill(self, member: Member, how: str) -> None:
         self.note(member, how)
@@ -97,9 +98,9 @@ class Scene:
             self.start_dead()
             if not self.site.dead() and await self._answers():
                 break
-            if time.monotonic() > began + START_S:
+            if time.monotonic() > began + self.start_s:
                 names = [member.name for member in self.site.dead()]
-                raise NeverBack(f"no answer {START_S:g} s after the last death; dead: {names}")
+                raise NeverBack(f"no answer {self.start_s:g} s after the last death; dead: {names}")
             await asyncio.sleep(LOOK_S)
         if any(member.role in ("platform", "api") for member in dead):
             self.down_s.append(time.monotonic() - began)

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import psutil
 
 from deploy.stack.child import free_port
+from deploy.stack.minio import REGION, MinioServer
 from storage.access import S3Access
 from tests.crash.forge import Forge
 from workers.node.processes import start_time
@@ -29,6 +30,7 @@ QUICK = {
 
 
 DEAD_S = 5.0
+Store = Literal["directory", "s3"]
 
 
 class Server(Protocol):
@@ -180,12 +182,17 @@ def environment_of(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "NO_COLOR": "1", **QUICK, **traps, **settings}
 
 
-def embedded(folder: Path, forge: Forge, settings: Mapping[str, str] | None = None) -> Installation:
-    """`portside up` on a folder: one process over SQLite and a directory. Not started yet."""
-    data, port = folder / "data", free_port()
+def embedded(
+    folder: Path, forge: Forge, settings: Mapping[str, str] | None = None, *, store: Store = "directory"
+) -> Installation:
+    """`portside up` on a folder: one process over SQLite and a directory, or MinIO, which runs. Not started yet."""
+    data, port, ending = folder / "data", free_port(), ExitStack()
     data.mkdir(parents=True, exist_ok=True)
+    minio = MinioServer.start(folder / "minio") if store == "s3" else None
+    if minio is not None:
+        ending.callback(minio.stop)
     arguments = ["up", "--data", str(data), "--port", str(port)]
-    environment = environment_of(folder, settings or {})
+    environment = environment_of(folder, {**(minio.environment if minio else {}), **(settings or {})})
     member = Member("platform", "platform", arguments, environment, folder / "platform.err", forge)
     return Installation(
         kind="embedded",
@@ -193,6 +200,9 @@ def embedded(folder: Path, forge: Forge, settings: Mapping[str, str] | None = No
         members=[member],
         urls=[f"http://127.0.0.1:{port}"],
         database_url=f"sqlite:///{data / 'portside.db'}",
-        artifacts_url=f"file://{data / 'artifacts'}",
+        artifacts_url=minio.url if minio else f"file://{data / 'artifacts'}",
+        access=S3Access(minio.endpoint, REGION, minio.access_key, minio.secret_key) if minio else None,
+        servers={"minio": minio} if minio else {},
         lease_s=float(environment["PORTSIDE_LEASE_S"]),
+        ending=ending,
     )

@@ -40,6 +40,7 @@ class Report:
     down_s: list[float] = field(default_factory=list)
     settled_s: list[float] = field(default_factory=list)
     running_again_s: list[float] = field(default_factory=list)
+    of_sites: dict[str, Counter[str]] = field(default_factory=dict)  # what campaigns over several count for each
 
     @property
     def killed(self) -> int:
@@ -66,6 +67,7 @@ class Report:
             by_role[f"{role}, {'at a failpoint' if how.startswith('at ') else how}"] += count
         yield from (f"| {name} | {count} |" for name, count in sorted(by_role.items()))
         yield ""
+        yield from self._of_sites()
         yield "| failpoint | acted | missed |"
         yield "|---|---|---|"
         yield from (f"| {name} | {self.points[name]} | {self.missed[name]} |" for name in POINTS)
@@ -82,6 +84,16 @@ class Report:
         yield _times("from the last fault to rest", self.settled_s)
         yield ""
         yield from (f"VIOLATION {each}" for each in self.violations)
+
+    def _of_sites(self) -> Iterator[str]:
+        if not self.of_sites:
+            return
+        names = sorted({name for counts in self.of_sites.values() for name in counts})
+        yield f"| site | {' | '.join(names)} |"
+        yield "|---" * (len(names) + 1) + "|"
+        for site, counts in self.of_sites.items():
+            yield f"| {site} | {' | '.join(str(counts[name]) for name in names)} |"
+        yield ""
 
 
 def _times(what: str, seconds: Sequence[float]) -> str:

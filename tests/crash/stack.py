@@ -15,15 +15,18 @@ from deploy.stack.recipes import EVERY_ROLE, Addresses, Plan
 from deploy.stack.topology import Options, Topology
 from storage.access import S3Access
 from tests.crash.forge import Forge
-from tests.crash.installation import QUICK, Installation, Member
+from tests.crash.installation import QUICK, Installation, Member, Server, Store
 
 DRIVE_BYTES = 96 * 1024 * 1024  # MinIO refuses to write to a drive that is nearly full: small, so that it is soon
 
 
-def stack(folder: Path, forge: Forge, settings: Mapping[str, str] | None = None) -> Installation:
-    """The servers run; the members are not started yet."""
+def stack(
+    folder: Path, forge: Forge, settings: Mapping[str, str] | None = None, *, store: Store = "s3"
+) -> Installation:
+    """The servers run; the members are not started yet. With a directory for a store nobody can reach MinIO."""
     traps = {"PORTSIDE_FAILPOINTS": f"@{folder / 'trap'}", "PORTSIDE_FAILPOINTS_LOG": str(folder / "sprung")}
-    extra = {EVERY_ROLE: {**QUICK, **traps, **(settings or {})}}
+    shared = {"PORTSIDE_ARTIFACTS_URL": f"file://{folder / 'artifacts'}"} if store == "directory" else {}
+    extra = {EVERY_ROLE: {**QUICK, **traps, **shared, **(settings or {})}}
     ending = ExitStack()
     drive = _small_drive(folder / "minio" / "drive", ending)
     topology = Topology(folder, Options(durable=False, supervised=False, extra=extra), ending)
@@ -31,6 +34,10 @@ def stack(folder: Path, forge: Forge, settings: Mapping[str, str] | None = None)
     migration = Plan(read_compose(topology.variables), folder, addresses, extra).migration()
     members = [_member(process.recipe, forge) for process in topology.processes]
     access = S3Access(topology.minio.endpoint, "us-east-1", topology.minio.access_key, topology.minio.secret_key)
+    servers: dict[str, Server] = {"postgres": topology.postgres, "redis": topology.redis, "minio": topology.minio}
+    if store == "directory":
+        topology.minio.stop()
+        del servers["minio"]
     return Installation(
         kind="stack",
         folder=folder,
@@ -38,11 +45,11 @@ def stack(folder: Path, forge: Forge, settings: Mapping[str, str] | None = None)
         urls=list(topology.api_urls),
         database_url=topology.postgres.url,
         artifacts_url=members[0].environment["PORTSIDE_ARTIFACTS_URL"],
-        access=access,
+        access=access if store == "s3" else None,
         token=topology.token,
-        servers={"postgres": topology.postgres, "redis": topology.redis, "minio": topology.minio},
+        servers=servers,
         migration=_member(migration, forge),
-        drive=drive,
+        drive=drive if store == "s3" else None,
         lease_s=float(members[0].environment["PORTSIDE_LEASE_S"]),
         ending=ending,
     )

@@ -8,15 +8,13 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.crash.faults import OF_RUNS
-from tests.crash.installation import embedded
 from tests.crash.report import Report
-from tests.crash.runcampaign import RunOrder, run_campaign
+from tests.crash.runcampaign import RunCampaign, RunOrder
 from tests.crash.runsites import for_the_stand_in, stand_in_interpreter
 
 SITES = 2
@@ -34,8 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
     piece = for_the_stand_in(rows=1000)
 
     def campaign(wanted: RunOrder, place: Path) -> None:
-        opened = partial(embedded, settings=settings)
-        asyncio.run(run_campaign(wanted, place, lambda at, forge: opened(at, forge), piece, found, silent, SITES))
+        asyncio.run(RunCampaign(wanted, place, piece, settings, found, silent, SITES).run())
 
     campaign(order, folder / "first")
     # On a machine with other work a point may have been passed before it was armed: once more, for those alone.

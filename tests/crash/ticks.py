@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from core.clock import Micros, from_rfc3339, now_micros, rfc3339
+from core.errors import DatabaseBusy
 from core.ids import new_id
 from state.advance import advance, lock
 from state.database import Database, open_database
@@ -189,9 +191,10 @@ async def _schedule(url: str) -> None:
         async with database.read() as session:
             found = {*await due_jobs(session, int(now)), *await released_jobs(session)}
         for job_id in sorted(found):
-            async with database.write() as session:
-                await decide(session, job_id, int(now))
-                await asyncio.sleep(float(pause_s))
+            with suppress(DatabaseBusy):  # the other one is at work, and the next look comes
+                async with database.write() as session:
+                    await decide(session, job_id, int(now))
+                    await asyncio.sleep(float(pause_s))
         print("done", flush=True)
 
 

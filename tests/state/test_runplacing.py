@@ -1,5 +1,6 @@
 """The wish for a run's process and its two fences, on both databases."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -237,7 +238,17 @@ async def test_the_ledger_takes_chunks_in_their_order_and_each_once(database: Da
     assert not await commit(database, run, epoch, chunk(0, "a", bad="b"))
     with pytest.raises(LedgerBroken):
         await commit(database, run, epoch, chunk(2))
-    assert await commit(database, run, epoch, chunk(1, "c"))
+    second = chunk(1, "c")
+    for wrong in (
+        replace(second, first_row=11),
+        replace(second, first_row=9),
+        replace(second, rows_out=9),
+        replace(second, rows_in=11),
+        replace(second, bad=1),
+    ):
+        with pytest.raises(LedgerBroken):  # a row twice, or not at all
+            await commit(database, run, epoch, wrong)
+    assert await commit(database, run, epoch, second)
     with pytest.raises(NotReproducible):
         await commit(database, run, epoch, chunk(1, "d"))
     async with database.read() as session:

@@ -111,6 +111,14 @@ async def test_a_blob_of_a_version_stays_and_one_touched_just_now_too(platform: 
     assert await is_stored(platform, fresh)
 
 
+async def test_a_sweeper_that_is_young_has_looked_for_bytes_without_a_row(platform: Platform) -> None:
+    digest = await stored(platform, b"orphan of a platform that runs for an hour a day", row=False)
+    young = Sweeper(platform.resources, idle=NOW, doomed_for=NOW, first_walk=NOW)
+    for _ in range(3):
+        await young.look()
+    assert not await is_stored(platform, digest)
+
+
 async def test_bytes_without_a_row_are_adopted_and_can_go_later(platform: Platform) -> None:
     digest = await stored(platform, b"orphan", row=False)
     sweeper = Sweeper(platform.resources, idle=NOW, doomed_for=NOW)

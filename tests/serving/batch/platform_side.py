@@ -42,6 +42,8 @@ class Ledger:
     def keep(self, report: Report, folder: Path) -> None:
         """Keep a chunk."""
         assert report["chunk"] == len(self.chunks), "chunks are reported in order, each once"
+        rows = sum(int(str(each["rows_in"])) for each in self.chunks)
+        assert report["first_row"] == rows, "a chunk begins where the one before it ended"
         self.parts.append((folder / str(report["file"])).read_bytes())
         bad_file = report["bad_file"]
         self.bad.append(b"" if bad_file is None else (folder / str(bad_file)).read_bytes())

@@ -40,10 +40,13 @@ def ready(folder: Path, model: Path, plan: Mapping[str, object]) -> tuple[Plan, 
 
 def made(folder: Path, model: Path, plan: Mapping[str, object]) -> Made:
     """Everything that a run writes."""
-    _, run = ready(folder, model, plan)
+    read, run = ready(folder, model, plan)
     found = Made(run.as_json())
+    before = 0 if read.resume is None else read.resume.position.row
     for piece in run.source.pieces():
         done = run.chunks.make(piece)
+        assert done.first_row == before + sum(found.rows_in), "a chunk begins where the one before it ended"
+        assert done.rows_out + done.bad == done.rows_in, "each row is in the output or bad"
         found.parts.append(done.file.read_bytes())
         found.names.append(done.file.name)
         found.rows_in.append(done.rows_in)
