@@ -21,7 +21,7 @@ SIZE_MIB = int(os.environ.get("PORTSIDE_BENCH_PREVIEW_MIB", "256"))
 TRIES = 100
 LIMIT_MS, LIST_LIMIT_MS = 200.0, 100.0
 COLUMNS, ROWS = 40, 50_000  # of a block that the large ones repeat
-WIDE_COLUMNS, WIDE_ROWS, COPIES = 10_000, 60, 500
+WIDE_COLUMNS, WIDE_ROWS, COPIES = 10_000, 60, 200
 DATASETS = "/api/v1/datasets"
 MAKE_S = 600.0
 

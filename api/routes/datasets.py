@@ -207,7 +207,8 @@ async def preview_dataset(
     if found.preview_digest is None:
         return JSONResponse({"columns": [each["name"] for each in columns], "rows": [], **told})
     content = await first_rows(context.store, Digest.parse(found.preview_digest), rows)
-    return Response(content + b"," + json.dumps(told).encode()[1:], media_type="application/json")
+    more = json.dumps(told, separators=(",", ":")).encode().removeprefix(b"{")
+    return Response(content + b"," + more, media_type="application/json")
 
 
 @router.get("/{dataset}/columns", operation_id="list_columns", responses={200: {"model": ColumnList}})
