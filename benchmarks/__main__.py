@@ -17,6 +17,7 @@ from benchmarks import (
     listing,
     pmml,
     predictions,
+    preview,
     recovery,
     rolling,
     rows,
@@ -53,6 +54,7 @@ BARS: Mapping[str, Callable[[], list[Figure]]] = {
     "rows": rows.measure,
     "pmml": pmml.measure,
     "batch": batch.measure,
+    "preview": preview.measure,
     "cycles": cycles.measure,
     "soak": soak.measure,
 }

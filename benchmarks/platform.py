@@ -118,10 +118,12 @@ def fresh_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running(data: Path, program: Sequence[str] = PROGRAM) -> Iterator[OneProcess]:
+def running(
+    data: Path, program: Sequence[str] = PROGRAM, settings: Mapping[str, str] | None = None
+) -> Iterator[OneProcess]:
     """A platform on this folder for the length of the block."""
     port = _free_port()
-    with _started([*program, "up", "--data", str(data), "--port", str(port)], port, {}) as platform:
+    with _started([*program, "up", "--data", str(data), "--port", str(port)], port, settings or {}) as platform:
         yield platform
 
 

@@ -19,6 +19,12 @@ from state.operations import Who, record, submit, supersede, unfinished
 from state.queries.datasets import Piece, creation_of, find_dataset, pieces_of, seek_dataset, users_of_dataset
 from state.tables import Operation
 
+# What a description finds, and a copy has, too.
+FOUND = (
+    *("format", "layout", "rows", "rows_are_estimated", "column_count", "columns", "warnings", "preview_digest"),
+    "files",
+)
+
 
 class DatasetNotReady(Conflict):
     """Only a ready dataset can be read; this one is still being made, or has failed."""
@@ -72,7 +78,7 @@ async def copy_dataset(session: WriteSession, who: Who, new: NewDataset, source:
     await _copy_files(session, source, row)
     if new.hints:
         return row, await submit(session, who, "dataset.create", row)
-    for name in ("format", "layout", "rows", "rows_are_estimated", "columns", "warnings", "preview_digest", "files"):
+    for name in FOUND:
         setattr(row, name, getattr(source, name))
     if row.preview_digest is not None:
         await hold_blob(session, row.preview_digest)
@@ -180,7 +186,7 @@ async def pinned(session: WriteSession, row: Dataset) -> Pinned:
     The parts stay until no live run has the dataset as its own (`Run.dataset_id`), also where they are replaced.
     """
     source, etag = (row.source_uri, row.source_etag) if row.is_reference else (None, None)
-    return Pinned(row.id, row.generation, row.kind, await pieces_of(session, row.id), row.layout, source, etag)
+    return Pinned(row.id, row.generation, row.kind, await pieces_of(session, row.id), row.reading, source, etag)
 
 
 async def delete_dataset(session: WriteSession, who: Who, row: Dataset) -> Operation:

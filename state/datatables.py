@@ -12,6 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from state.tables import NAMED, Base, Owned, Resource
 
 FORMER = text("ordinal < 0")
+LARGE = ("columns",)  # up to megabytes: only who needs them reads them
+READ_BY = ("name", "type", "arrow_type", "nullable")  # what a reader needs to know of a column
 
 
 class Dataset(Base, Resource):
@@ -32,13 +34,15 @@ class Dataset(Base, Resource):
     size_bytes: Mapped[int | None]
     hints: Mapped[dict[str, Any]]  # what its owner said of the format
     format: Mapped[str | None] = mapped_column(String(20))  # csv | jsonl | parquet | arrow
-    layout: Mapped[dict[str, Any] | None]  # how it is read: serving.data's Format
+    layout: Mapped[dict[str, Any] | None]  # how it is read: serving.data's Format without its columns
     rows: Mapped[int | None]
     rows_are_estimated: Mapped[bool] = mapped_column(default=False)
-    columns: Mapped[list[Any] | None]  # with types and statistics
     warnings: Mapped[list[Any] | None]
     preview_digest: Mapped[str | None] = mapped_column(String(71))  # a JSON document with its first rows
     files: Mapped[int | None]  # how many, of kind `files`
+    column_count: Mapped[int | None]
+    # With types and statistics; the last one: SQLite reads through what stands before a column (see `LARGE`).
+    columns: Mapped[list[Any] | None]
     __table_args__ = (
         Index("uq_datasets_name", "tenant_id", "name", unique=True, sqlite_where=NAMED, postgresql_where=NAMED),
         Index("ix_datasets_list", "tenant_id", "created_at", "id"),
@@ -46,6 +50,14 @@ class Dataset(Base, Resource):
         Index("ix_datasets_preview", "preview_digest"),
         Index("ix_datasets_run", "run_id", "role"),
     )
+
+    @property
+    def reading(self) -> dict[str, Any] | None:
+        """How it is read, as `serving.data` has it: its layout with its columns."""
+        if self.layout is None:
+            return None
+        columns = [{name: each[name] for name in READ_BY if name in each} for each in self.columns or ()]
+        return {"columns": columns, **self.layout}
 
 
 class DatasetPart(Base):

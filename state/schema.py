@@ -15,7 +15,7 @@ from core.errors import PlatformError, Unavailable
 from state.database import Database
 from state.installation import Counter
 
-OLDEST_SERVED = "0016"  # the tables and columns that this release cannot do without
+OLDEST_SERVED = "0017"  # the tables and columns that this release cannot do without
 FLOOR = "schema_floor"
 
 

@@ -54,9 +54,10 @@ class Description:
         """The dataset's columns, without its size, which its bytes tell, and its preview, which is a blob."""
         return {
             "format": self.format,
-            "layout": self.layout,
+            "layout": {name: value for name, value in self.layout.items() if name != "columns"},
             "rows": self.rows,
             "rows_are_estimated": self.rows_are_estimated,
+            "column_count": len(self.columns),
             "columns": self.columns,
             "warnings": self.warnings,
         }

@@ -1,6 +1,6 @@
 """Datasets: list, create by upload or from a source, read, describe, delete; their data, first rows and columns."""
 
-from collections.abc import Mapping
+import json
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,7 +15,8 @@ from api.filters import one_of, statuses
 from api.headers import etag, is_not_modified
 from api.links import links_for
 from api.mutations import Call, Calling, Effect, Show, Shown, answer
-from api.pages import Listing, listed
+from api.pages import Listing, PageAnswer, listed
+from api.previews import first_rows
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute, read_json
 from api.schemas.dataset_sources import DatasetFromSource
@@ -32,7 +33,7 @@ from api.schemas.operations import OperationShown
 from api.uploads import is_json
 from api.validation import read_body
 from api.zips import Entry
-from core.errors import FieldProblem, InvalidField, NotFound
+from core.errors import FieldProblem, InvalidField, Json, NotFound
 from state.cataloguing import amend
 from state.database import ReadSession, WriteSession
 from state.datasets import ByReference, DatasetNotReady, NewDataset, create_dataset, delete_dataset, hold_dataset
@@ -40,7 +41,7 @@ from state.datatables import Dataset
 from state.machines import DATASET
 from state.operations import record
 from state.queries import datasets
-from state.queries.datasets import Piece
+from state.queries.datasets import Beginning, Piece
 from state.queries.lists import View
 from state.releases import check_all_know
 from state.tables import Operation
@@ -200,21 +201,25 @@ async def preview_dataset(
 ) -> Response:
     """Its first rows, which are kept when it is made: as fast for any size."""
     async with context.database.read() as session:
-        row = await datasets.find_dataset(session, who.tenant_id, dataset)
-    kept: Mapping[str, Any] = {"columns": [each["name"] for each in _columns(row)], "rows": []}
-    if row.preview_digest is not None:
-        content = b"".join([piece async for piece in context.store.open(Digest.parse(row.preview_digest))])
-        kept = read_json(content)  # type: ignore[assignment]  # as `workers.previews` writes it
-    told = {"columns": kept["columns"], "rows": kept["rows"][:rows]}
-    return JSONResponse({**told, "total_rows": row.rows, "rows_are_estimated": row.rows_are_estimated})
+        found = await datasets.find_beginning(session, who.tenant_id, dataset)
+        _check_described(found)
+        if found.preview_digest is None:
+            columns = (await datasets.find_dataset(session, who.tenant_id, dataset)).columns or []
+    told = {"total_rows": found.rows, "rows_are_estimated": found.rows_are_estimated}
+    if found.preview_digest is None:
+        return JSONResponse({"columns": [each["name"] for each in columns], "rows": [], **told})
+    content = await first_rows(context.store, Digest.parse(found.preview_digest), rows)
+    more = json.dumps(told, separators=(",", ":")).encode().removeprefix(b"{")
+    return Response(content + b"," + more, media_type="application/json")
 
 
 @router.get("/{dataset}/columns", operation_id="list_columns", responses={200: {"model": ColumnList}})
 async def list_columns(session: Reading, who: WhoAsks, dataset: str) -> Response:
     """All its columns with their types and what was counted in them."""
     row = await datasets.find_dataset(session, who.tenant_id, dataset)
-    items = [column_document(each) for each in _columns(row)]
-    return JSONResponse({"items": items, "rows": row.rows, "rows_are_estimated": row.rows_are_estimated})
+    _check_described(row)
+    items: list[Json] = [column_document(each) for each in row.columns or ()]
+    return PageAnswer({"items": items, "rows": row.rows, "rows_are_estimated": row.rows_are_estimated})
 
 
 def show_dataset(call: Call, status: int = 200) -> Show:
@@ -228,14 +233,13 @@ def show_dataset(call: Call, status: int = 200) -> Show:
     return show
 
 
-def _columns(row: Dataset) -> list[Any]:
+def _check_described(row: Dataset | Beginning) -> None:
     """Raises `DatasetNotReady`, and `NotFound` for a dataset of files."""
     if row.kind == "files":
         raise NotFound(f"dataset '{row.name}' has files and no columns; GET /api/v1/datasets/{row.name}/files")
-    if row.columns is None:
+    if row.status != "ready":
         why = f": {row.message}" if row.status == "failed" else "; its columns are found when it is ready"
         raise DatasetNotReady(f"dataset '{row.name}' is {row.status}{why}", current_status=row.status)
-    return row.columns
 
 
 def _chosen(row: Dataset, pieces: list[Piece], part: int | None) -> list[Piece]:

@@ -1,6 +1,6 @@
 """Datasets: what a request may say, and how a row is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
@@ -171,7 +171,7 @@ class DatasetShown(BaseModel):
     rows_are_estimated: bool
     column_count: int | None
     columns: list[ColumnShown] | None = Field(
-        description=f"The first {SHOWN_COLUMNS} of them; `urls.columns` tells all."
+        description=f"The first {SHOWN_COLUMNS} of them, and null in a list; `urls.columns` tells all."
     )
     warnings: list[Any]
     files: int | None = Field(description="How many, of the kind `files`.")
@@ -197,10 +197,10 @@ def read_dataset_fields(given: Mapping[str, str]) -> DatasetFields:
 
 
 def dataset_document(row: Dataset, links: Links) -> dict[str, Json]:
-    """The dataset object."""
+    """The dataset object; one of a list, which is read without its columns, tells only how many there are."""
     url = links.to(f"/api/v1/datasets/{row.name}")
     below = ("files",) if row.kind == "files" else ("preview", "columns")
-    layout = None if row.layout is None else {name: value for name, value in row.layout.items() if name != "columns"}
+    columns: Sequence[Mapping[str, Json]] | None = getattr(row, "columns", None)
     return {
         "id": row.id,
         "name": row.name,
@@ -217,11 +217,11 @@ def dataset_document(row: Dataset, links: Links) -> dict[str, Json]:
         "digest": row.digest,
         "size_bytes": row.size_bytes,
         "format": row.format,
-        "layout": layout,
+        "layout": row.layout,
         "rows": row.rows,
         "rows_are_estimated": row.rows_are_estimated,
-        "column_count": None if row.columns is None else len(row.columns),
-        "columns": None if row.columns is None else [column_document(each) for each in row.columns[:SHOWN_COLUMNS]],
+        "column_count": row.column_count,
+        "columns": None if columns is None else [column_document(each) for each in columns[:SHOWN_COLUMNS]],
         "warnings": row.warnings or [],
         "files": row.files,
     }

@@ -1,4 +1,4 @@
-"""YAML files with documents of models and services, read and checked as a whole before anything is asked or done."""
+"""YAML files with documents of resources, read and checked as a whole before anything is asked or done."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from cli.failure import CommandFailed, Exit
 
 SHOWN = 80  # characters of a wrong value
 ENDINGS = (".yaml", ".yml")
+ONLY_OF_BATCHES = ("model", "version", "part", "input", "output", "mapping", "pass_through", "on_error", "chunk_rows")
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One document that is right by itself. `place` is where it stands, `file` is a model's artifact where it is no
-    source."""
+    """One document that is right by itself. `place` is where it stands, `file` a file beside it: a model's artifact or
+    a dataset's data where these are no source, or a job's script."""
 
     kind: str
     name: str
@@ -64,7 +65,9 @@ def read_documents(given: Path) -> list[Declared]:
         what = "one mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
         raise CommandFailed(f"{given} has {what}; nothing was changed.", details=faults, exit_status=Exit.USAGE)
     if not found:
-        raise CommandFailed(f"{given} has no documents: a model or a service is one.", exit_status=Exit.USAGE)
+        raise CommandFailed(
+            f"{given} has no documents: a model, a dataset, a service or a job is one.", exit_status=Exit.USAGE
+        )
     return found
 
 
@@ -111,11 +114,11 @@ def _faults(document: _Document) -> Iterator[str]:
     if value is None:  # nothing between two lines of dashes
         return
     if not isinstance(value, dict):
-        yield document.fault("must be fields with values, `kind: model` or `kind: service` first")
+        yield document.fault("must be fields with values, `kind: model` or another first")
         return
     kind = str(value.get("kind"))
     if kind not in FIELDS:
-        yield document.fault(f"must be model or service, not {value.get('kind')!r}", "kind")
+        yield document.fault(f"must be model, dataset, service or job, not {value.get('kind')!r}", "kind")
         return
     for field in document.twice:
         yield document.fault("stands there twice", field)
@@ -127,6 +130,10 @@ def _faults(document: _Document) -> Iterator[str]:
             yield document.fault(f"is missing: every {kind} has one", field)
     if kind == "model":
         yield from _artifact_faults(document, value)
+    if kind == "dataset":
+        yield from _data_faults(document, value)
+    if kind == "job":
+        yield from _work_faults(document, value)
 
 
 def _artifact_faults(document: _Document, model: Mapping[str, object]) -> Iterator[str]:
@@ -136,8 +143,35 @@ def _artifact_faults(document: _Document, model: Mapping[str, object]) -> Iterat
         yield document.fault("a model has either a file, beside its document, or a source with its sha256", "file")
     elif ("source" in model) != ("sha256" in model):
         yield document.fault("stands beside a source, and tells without fetching whether it has changed", "sha256")
-    elif isinstance(file, str) and not (document.path.parent / file).is_file():
-        yield document.fault(f"there is no file {document.path.parent / file}", "file")
+    else:
+        yield from _missing_file(document, file, "file")
+
+
+def _data_faults(document: _Document, dataset: Mapping[str, object]) -> Iterator[str]:
+    """A dataset's data: a file beside the document, or a source that the platform reads."""
+    if ("file" in dataset) == ("source" in dataset):
+        yield document.fault("a dataset has either a file, beside its document, or a source", "file")
+    if "reference" in dataset and "source" not in dataset:
+        yield document.fault("only a source can stay where it is", "reference")
+    yield from _missing_file(document, dataset.get("file"), "file")
+
+
+def _work_faults(document: _Document, job: Mapping[str, object]) -> Iterator[str]:
+    """What a job does: a model with an input, or a script."""
+    if "script" not in job:
+        for field in ("model", "input"):
+            if field not in job:
+                yield document.fault("is missing: a job has a model and an input, or a script", field)
+        return
+    for field in (each for each in ONLY_OF_BATCHES if each in job):
+        yield document.fault("is for jobs with a model; this one has a script", field)
+    script = job["script"]
+    yield from _missing_file(document, script.get("file") if isinstance(script, dict) else None, "script")
+
+
+def _missing_file(document: _Document, file: object, field: str) -> Iterator[str]:
+    if isinstance(file, str) and not (document.path.parent / file).is_file():
+        yield document.fault(f"there is no file {document.path.parent / file}", field)
 
 
 def _wrong(kind: str, field: str, given: object) -> str | None:
@@ -157,5 +191,6 @@ def _declared(document: _Document) -> Declared:
     fields = {name: given for name, given in value.items() if name not in ("kind", "name", "file")}
     if "version" in fields:
         fields["version"] = str(fields["version"])
-    file = document.path.parent / value["file"] if "file" in value else None
+    beside = (value.get("script") or value).get("file")
+    file = None if beside is None else document.path.parent / beside
     return Declared(value["kind"], value["name"], fields, f"{document.path}, document {document.number}", file)

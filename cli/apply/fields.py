@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from cli.operating import DURATION, UNIT_S
+
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
 # What is wrong with a value, or nothing.
 Check: TypeAlias = Callable[[object], str | None]
@@ -102,6 +104,12 @@ def cores(given: object) -> float:
     return float(written[:-1]) / 1000 if written.endswith("m") else float(written)
 
 
+def seconds(given: object) -> object:
+    """A duration such as `15m` as a number; anything else as it is, for the platform to refuse."""
+    found = DURATION.fullmatch(given) if isinstance(given, str) else None
+    return given if found is None else int(found[1]) * UNIT_S[found[2]]
+
+
 def memory(given: object) -> str:
     """A checked `memory` as the platform shows it: MiB, rounded up."""
     found = MEMORY.fullmatch(str(given))
@@ -110,9 +118,57 @@ def memory(given: object) -> str:
     return f"{int(-(-size_bytes // MIB))}Mi"
 
 
+def character(given: object) -> str | None:
+    """What stands between cells, or around them."""
+    return None if isinstance(given, str) and given else "must be a character in quotes, or 'tab'"
+
+
+def plain(given: object) -> str | None:
+    """What JSON has, too; the platform knows what is right."""
+    if isinstance(given, dict):
+        inside = [None if isinstance(key, str) else "must have names: put them in quotes" for key in given]
+        return next((wrong for wrong in [*inside, *map(plain, given.values())] if wrong), None)
+    if isinstance(given, list):
+        return next((wrong for wrong in map(plain, given) if wrong), None)
+    is_plain = given is None or isinstance(given, str | int | float)
+    return None if is_plain else "must have its dates and times in quotes"
+
+
+def fields(given: object) -> str | None:
+    """An object of the platform's."""
+    return plain(given) if isinstance(given, dict) else "must be fields with values"
+
+
+def schedule(given: object) -> str | None:
+    """When a job runs by itself; nothing takes that away."""
+    return None if given is None else fields(given)
+
+
+def script(given: object) -> str | None:
+    """A file beside the document, and what it needs."""
+    parts = ("file", "entry", "requirements", "python")
+    if isinstance(given, dict) and isinstance(given.get("file"), str) and set(given) <= set(parts):
+        return plain(given)
+    return f"must have a file, beside its document, and perhaps {', '.join(parts[1:])}"
+
+
 ABOUT: Mapping[str, Check] = {"display_name": text, "description": text, "tags": texts}
 FIELDS: Mapping[str, Mapping[str, Check]] = {
     "model": {"name": name, "file": text, "source": address, "sha256": digest, **ABOUT},
+    "dataset": {
+        "name": name,
+        "file": text,
+        "source": text,
+        "reference": truth,
+        "format": text,
+        "compression": text,
+        "delimiter": character,
+        "quote": character,
+        "encoding": text,
+        "has_header": truth,
+        "null_values": texts,
+        **ABOUT,
+    },
     "service": {
         "name": name,
         "model": name,
@@ -125,7 +181,40 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "config_files": variables,
         **ABOUT,
     },
+    "job": {
+        "name": name,
+        "model": name,
+        "version": version,
+        "part": text,
+        "input": fields,
+        "output": fields,
+        "mapping": fields,
+        "pass_through": plain,
+        "on_error": plain,
+        "chunk_rows": count,
+        "parallelism": count,
+        "file_name": text,
+        "script": script,
+        "inputs": fields,
+        "outputs": fields,
+        "resources": resources,
+        "env": variables,
+        "args": texts,
+        "run_name": text,
+        "retries": fields,
+        "timeout_s": count,
+        "after": name,
+        "schedule": schedule,
+        **ABOUT,
+    },
 }
+# How a dataset is read, where it is not to be found.
+READ_AS = ("format", "compression", "delimiter", "quote", "encoding", "has_header", "null_values")
 # What they say is never shown: it may be secret.
 SEALED = ("env", "config_files")
-REQUIRED: Mapping[str, tuple[str, ...]] = {"model": ("name",), "service": ("name", "model")}
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "model": ("name",),
+    "dataset": ("name",),
+    "service": ("name", "model"),
+    "job": ("name",),
+}

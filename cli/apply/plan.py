@@ -1,53 +1,37 @@
-"""What an apply would do: each declared model and service compared with the platform's. Changes nothing."""
+"""What an apply would do: each declared resource compared with the platform's. Changes nothing."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
+from cli.apply.change import COLLECTIONS, MARK, Change, about, change_of
+from cli.apply.dataset_plan import plan_dataset
 from cli.apply.documents import Declared
 from cli.apply.fields import SEALED, cores, memory
+from cli.apply.job_plan import after_each_other, plan_job
 from cli.apply.sources import artifact_digest
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 
-MARK = "managed-by=portside-apply"
-# What they say is never shown: so it is known whether it has changed.
-DIGEST_MARKS = {"env": "portside-apply-env=", "config_files": "portside-apply-config="}
 NAMES = {"env": "env_names", "config_files": "config_file_names"}
 NEW = "the new one"
+TOLD = {"service": ("model", "version"), "job": ("kind", "model", "version"), "dataset": ("rows",)}
 SPELL: Mapping[str, Callable[[Any], object]] = {"cpu": cores, "memory": memory, "gpu": int}
-COLLECTIONS = {"model": "/api/v1/models", "service": "/api/v1/services"}
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One model or service: what is said of it now and what shall be; `wish` is what is sent. Equal is no change."""
-
-    action: Literal["create", "change", "delete", "none"]
-    kind: str
-    name: str
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
-    wish: Mapping[str, Any] = field(default_factory=dict)
-    declared: Declared | None = None
-    uploads: bool = False
-
-    @property
-    def path(self) -> str:
-        """The resource."""
-        return f"{COLLECTIONS[self.kind]}/{quote(self.name, safe='')}"
 
 
 def make_plan(platform: Platform, declared: Sequence[Declared], *, prune: bool) -> list[Change]:
-    """Models, then services, then what is to be deleted, services first. Raises `CommandFailed`."""
+    """Models, datasets, services, jobs, each after what it names; then what is to be deleted, in the opposite order.
+
+    Raises `CommandFailed`.
+    """
     models = {one.name: one for one in declared if one.kind == "model"}
     of_models = {name: _model(platform, one) for name, one in models.items()}
+    of_datasets = [plan_dataset(platform, one) for one in declared if one.kind == "dataset"]
     of_services = [_service(platform, one, of_models) for one in declared if one.kind == "service"]
+    jobs = after_each_other([one for one in declared if one.kind == "job"])
+    of_jobs = [plan_job(platform, one, declared) for one in jobs]
     gone = list(_gone(platform, declared)) if prune else []
-    return [*of_models.values(), *of_services, *gone]
+    return [*of_models.values(), *of_datasets, *of_services, *of_jobs, *gone]
 
 
 def _model(platform: Platform, one: Declared) -> Change:
@@ -57,13 +41,13 @@ def _model(platform: Platform, one: Declared) -> Change:
     uploads = known is None or known["status"] != "ready"
     before: dict[str, Any] = {}
     after: dict[str, Any] = {"artifact": digest}
-    wish = _about(one, model)
+    wish = about(one, model)
     if model is not None:
         latest = platform.find(f"{path}/versions/latest") if uploads else known
         before = {"artifact": latest["digest"]} if latest else {}
         before |= {name: model[name] for name in wish if name in one.fields}
     after |= {name: given for name, given in wish.items() if model is None or name in one.fields}
-    return _change(one, model, before, after, wish, uploads=uploads)
+    return change_of(one, model, before, after, wish, uploads=uploads)
 
 
 def _service(platform: Platform, one: Declared, models: Mapping[str, Change]) -> Change:
@@ -75,34 +59,15 @@ def _service(platform: Platform, one: Declared, models: Mapping[str, Change]) ->
     wish: dict[str, Any] = {"model": one.fields["model"], **({} if version is None else {"version": version})}
     given = ("follow", "replicas", "resources", "runtime", *SEALED)
     wish |= {name: one.fields[name] for name in given if name in one.fields}
-    wish |= _about(one, service)
+    wish |= about(one, service)
     if service is None:
         after = {**wish, **{name: sorted(wish[name]) for name in SEALED if name in wish}}
-        return _change(one, None, {}, after, wish)
+        return change_of(one, None, {}, after, wish)
     before: dict[str, Any] = {}
     after = {}
     for name in wish:
         before[name], after[name] = _both(name, service, wish)
-    return _change(one, service, before, after, _patch(service, wish, before, after))
-
-
-def _about(one: Declared, found: Document | None) -> dict[str, Any]:
-    """Names and tags to send: what is made now gets the mark; an old mark stays, whatever tags are given."""
-    about = {name: one.fields[name] for name in ("display_name", "description") if name in one.fields}
-    kept = [MARK] if found is None or MARK in found["tags"] else []
-    kept += [mark + _digest(one, name) for name, mark in DIGEST_MARKS.items() if one.fields.get(name)]
-    given = one.fields.get("tags")
-    if given is None:
-        given = [] if found is None else [tag for tag in found["tags"] if not _is_mark(tag)]
-    return {**about, "tags": [*given, *(tag for tag in kept if tag not in given)]}
-
-
-def _digest(one: Declared, name: str) -> str:
-    return hashlib.sha256(json.dumps([one.name, one.fields[name]], sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _is_mark(tag: str) -> bool:
-    return tag == MARK or tag.startswith(tuple(DIGEST_MARKS.values()))
+    return change_of(one, service, before, after, _patch(service, wish, before, after))
 
 
 def _version(platform: Platform, one: Declared, models: Mapping[str, Change], *, is_new: bool) -> str | None:
@@ -158,26 +123,27 @@ def _patch(
     return changed
 
 
-def _change(
-    one: Declared,
-    found: Document | None,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    wish: Mapping[str, Any],
-    *,
-    uploads: bool = False,
-) -> Change:
-    is_same = found is not None and before == after
-    action: Literal["create", "change", "none"] = "create" if found is None else "none" if is_same else "change"
-    return Change(action, one.kind, one.name, before, after, wish, one, uploads)
-
-
 def _gone(platform: Platform, declared: Sequence[Declared]) -> Iterator[Change]:
     """What an apply has made and nobody declares any more."""
     kept = {(one.kind, one.name) for one in declared}
-    for kind in ("service", "model"):
-        for found in platform.items(COLLECTIONS[kind], page_size=500):
-            is_ours = MARK in found["tags"] and found["status"] != "deleting"
-            if is_ours and (kind, found["name"]) not in kept:
-                before = {"model": found["model"], "version": found["version"]} if kind == "service" else {}
+    for kind in ("service", "job", "dataset", "model"):
+        listed = platform.items(COLLECTIONS[kind], page_size=500)
+        ours = [each for each in listed if MARK in each["tags"] and each["status"] != "deleting"]
+        for found in _followers_first(ours) if kind == "job" else ours:
+            if (kind, found["name"]) not in kept:
+                before = {name: found[name] for name in TOLD.get(kind, ()) if found[name]}
                 yield Change("delete", kind, found["name"], before)
+
+
+def _followers_first(jobs: Sequence[Document]) -> list[Document]:
+    """A job that others run after can only be deleted after them."""
+    named = {job["name"]: job for job in jobs}
+    return sorted(jobs, key=lambda job: -_depth(job, named))
+
+
+def _depth(job: Document, named: Mapping[str, Document]) -> int:
+    """How many jobs there are before it; the platform lets no job run after itself."""
+    depth = 0
+    while job["after"] in named and depth < len(named):
+        depth, job = depth + 1, named[job["after"]]
+    return depth

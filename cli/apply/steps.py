@@ -1,5 +1,6 @@
 """An apply as a user sees it: the plan as a diff, and then, step by step, what it says."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from difflib import ndiff
@@ -8,9 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.apply.plan import COLLECTIONS, NEW, Change
+from cli.apply.change import COLLECTIONS, Change
+from cli.apply.plan import NEW
 from cli.apply.sources import artifact_of
 from cli.client import Document, Platform
+from cli.datasets import make_dataset
 from cli.failure import CommandFailed
 from cli.operations import operation_of, wait_for
 from cli.output import Output
@@ -64,7 +67,7 @@ def _document(change: Change) -> Document:
 
 
 def carry_out(changes: Sequence[Change], platform: Platform, output: Output, *, waits: bool, timeout_s: float) -> None:
-    """Do what the plan says: models, services, deletions. Raises `CommandFailed` naming the document."""
+    """Do what the plan says, in its order. Raises `CommandFailed` naming the document."""
     versions: dict[str, str] = {}
     waiting: list[tuple[Change, Document]] = []
     for change in changes:
@@ -75,6 +78,10 @@ def carry_out(changes: Sequence[Change], platform: Platform, output: Output, *, 
                 _delete(change, platform, output, timeout_s)
             elif change.kind == "model":
                 versions[change.name] = _put_model(change, platform, output, timeout_s)
+            elif change.kind == "dataset":
+                _put_dataset(change, platform, output, timeout_s)
+            elif change.kind == "job":
+                _put_job(change, platform, output)
             else:
                 waiting.append((change, _put_service(change, platform, versions)))
         except CommandFailed as failed:
@@ -104,6 +111,35 @@ def _put_model(change: Change, platform: Platform, output: Output, timeout_s: fl
         version = platform.get(f"{change.path}/versions/{change.after['artifact']}")
     output.say(f"model {change.name} is {DONE[change.action]}: version {version['version']} is ready.")
     return str(version["version"])
+
+
+def _put_dataset(change: Change, platform: Platform, output: Output, timeout_s: float) -> None:
+    """The dataset, once it is ready: a job that reads it is checked against its columns."""
+    one = change.declared
+    assert one is not None
+    if not change.uploads:
+        platform.call("PATCH", change.path, change.wish)
+        output.say(f"dataset {change.name} is changed.")
+        return
+    if change.action == "change":
+        wait_for(platform, operation_of(platform, platform.call("DELETE", change.path)), timeout_s, output)
+    wish = {"name": change.name, **change.wish}
+    if one.file is not None:
+        lists = {name: json.dumps(given) for name, given in wish.items() if isinstance(given, list)}
+        make_dataset(platform, str(one.file), {**wish, **lists}, output, wait_s=timeout_s)
+    else:
+        said = {"source_uri": one.fields["source"], "reference": bool(one.fields.get("reference"))}
+        made = platform.call("POST", COLLECTIONS["dataset"], {**wish, **said})
+        wait_for(platform, operation_of(platform, made), timeout_s, output)
+    output.say(f"dataset {change.name} is {DONE[change.action]} and ready.")
+
+
+def _put_job(change: Change, platform: Platform, output: Output) -> None:
+    if change.action == "create":
+        platform.call("POST", COLLECTIONS["job"], {"name": change.name, **change.wish})
+    else:
+        platform.call("PATCH", change.path, change.wish)
+    output.say(f"job {change.name} is {DONE[change.action]}.")
 
 
 def _put_service(change: Change, platform: Platform, versions: Mapping[str, str]) -> Document:

@@ -22,10 +22,10 @@ def apply(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Make models and services as YAML documents say: show the difference, then do it. Again it changes nothing.
+    """Make a platform as YAML documents say: show the difference, then do it. Again it changes nothing.
 
-    A document is `kind: model` with a name and a file, or `kind: service` with a name and a model; what it does not
-    say is left as it is. See docs/how-to/keep-services-in-git.md.
+    A document is `kind: model`, `dataset`, `service` or `job` with a name and what it is to be; what it does not say is
+    left as it is. See docs/how-to/keep-services-in-git.md.
     """
     from cli.apply.documents import read_documents
     from cli.apply.plan import make_plan

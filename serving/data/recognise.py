@@ -14,6 +14,7 @@ from serving.data.formats import NULL_VALUES, Compression, DatasetInvalid, FileF
 from serving.data.streams import MIB, UTF8_BOM, Unpacked
 
 HEAD_BYTES: Final = MIB
+LONG_HEAD_BYTES: Final = 16 * MIB  # where a first line is longer: that of ten thousand names of a thousand characters
 _ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _PARQUET: Final = b"PAR1"
 _COMPRESSIONS: Final[tuple[tuple[bytes, Compression], ...]] = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -75,12 +76,20 @@ def recognise(path: Path, said: Said, name: str = "") -> Recognised:
     compression = said.compression or next((each for magic, each in _COMPRESSIONS if start.startswith(magic)), None)
     with closing(Unpacked(path, compression)) as unpacked:
         head = bytes(unpacked.read(HEAD_BYTES))
+        is_whole = len(head) < HEAD_BYTES
+        if not is_whole and _binary_format(head) is None and _has_one_line(head):
+            head += bytes(unpacked.read(LONG_HEAD_BYTES - HEAD_BYTES))
+            is_whole = len(head) < LONG_HEAD_BYTES
     if not head:
         raise DatasetInvalid("the file is empty once it is unpacked", "Upload a file with at least one row.")
-    return _of_head(head, compression, said, name)
+    return _of_head(head, compression, said, name, is_whole=is_whole)
 
 
-def _of_head(head: bytes, compression: Compression | None, said: Said, name: str) -> Recognised:
+def _has_one_line(head: bytes) -> bool:
+    return b"\n" not in head and b"\r" not in head
+
+
+def _of_head(head: bytes, compression: Compression | None, said: Said, name: str, *, is_whole: bool) -> Recognised:
     binary = _binary_format(head)
     if said.format is not None and (binary or "csv") != said.format and (binary or said.format not in _TEXT_ONLY):
         is_what = f"looks like {binary}" if binary else "begins with text"
@@ -99,7 +108,9 @@ def _of_head(head: bytes, compression: Compression | None, said: Said, name: str
     null_values = NULL_VALUES if said.null_values is None else said.null_values
     if kind == "jsonl":
         return Recognised(Format(kind, compression, encoding=encoding), (), warnings)
-    is_whole = len(head) < HEAD_BYTES
+    if not is_whole and _has_one_line(head):
+        message = f"line 1 has no end within {len(head) // MIB} MiB"
+        raise DatasetInvalid(message, "Check the line ends, and whether this is a table.", line=1)
     found = dialect_of(text, is_whole=is_whole, delimiter=said.delimiter, quote=said.quote, has_header=said.has_header)
     format = Format(
         kind, compression, found.delimiter, found.quote, encoding, found.has_header, null_values=null_values
@@ -122,9 +133,11 @@ def _encoding(head: bytes, said: Said, warnings: list[str]) -> str:
         if head.startswith(mark):
             return encoding
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    if odd > len(head) // 8 and even * 10 < odd:
+    # A line end lies in the half that has no NULs; where it lies in both, these are NULs in a text of bytes.
+    ends_even, ends_odd = head[0::2].count(b"\n"), head[1::2].count(b"\n")
+    if odd > len(head) // 8 and even * 10 < odd and ends_odd <= ends_even // 8:
         return "utf-16-le"
-    if even > len(head) // 8 and odd * 10 < even:
+    if even > len(head) // 8 and odd * 10 < even and ends_even <= ends_odd // 8:
         return "utf-16-be"
     _refuse_binary(head)
     try:

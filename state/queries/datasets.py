@@ -1,14 +1,14 @@
 """Datasets: finding and listing them, what is in one, who reads it, and what the workers need to know of one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
 from core.errors import NotFound
 from state.database import Session
-from state.datatables import Dataset, DatasetFile, DatasetPart
+from state.datatables import LARGE, Dataset, DatasetFile, DatasetPart
 from state.jobtables import LIVE, Run
 from state.queries.lists import Page, View, page
 from state.tables import Operation
@@ -47,8 +47,12 @@ async def find_dataset(session: Session, tenant_id: str, name: str) -> Dataset:
     """The tenant's dataset of this name. Raises `NotFound`."""
     dataset = await seek_dataset(session, tenant_id, name)
     if dataset is None:
-        raise NotFound(f"no dataset is named '{name[:60]}'; GET /api/v1/datasets lists them")
+        raise _no_dataset(name)
     return dataset
+
+
+def _no_dataset(name: str) -> NotFound:
+    return NotFound(f"no dataset is named '{name[:60]}'; GET /api/v1/datasets lists them")
 
 
 async def seek_dataset(session: Session, tenant_id: str, name: str) -> Dataset | None:
@@ -57,10 +61,33 @@ async def seek_dataset(session: Session, tenant_id: str, name: str) -> Dataset |
     return (await session.execute(query)).scalar_one_or_none()
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a look at a dataset's first rows needs of it."""
+
+    name: str
+    kind: str
+    status: str
+    message: str | None
+    rows: int | None
+    rows_are_estimated: bool
+    preview_digest: str | None
+
+
+async def find_beginning(session: Session, tenant_id: str, name: str) -> Beginning:
+    """Of the tenant's dataset of this name. Raises `NotFound`."""
+    wanted = [getattr(Dataset, each.name) for each in fields(Beginning)]
+    query = select(*wanted).where(Dataset.tenant_id == tenant_id, Dataset.name == name, Dataset.status != "deleted")
+    found = (await session.execute(query)).one_or_none()
+    if found is None:
+        raise _no_dataset(name)
+    return Beginning(*found)
+
+
 async def list_datasets(session: Session, tenant_id: str, view: View) -> Page[Dataset]:
-    """The tenant's datasets."""
+    """The tenant's datasets, without what is known of their columns."""
     query = select(Dataset).where(Dataset.tenant_id == tenant_id, Dataset.status != "deleted")
-    return await page(session, query, Dataset, view)
+    return await page(session, query, Dataset, view, without=LARGE)
 
 
 async def dataset_facts(session: Session, dataset_id: str) -> DatasetFacts:

@@ -35,7 +35,7 @@ COLUMNS = [
     {"name": "age", "type": "int64", "arrow_type": "int64", "nullable": True, "nulls": 0, "min": 7, "max": 41},
     {"name": "job", "type": "string", "arrow_type": "string", "nullable": True, "nulls": 1, "min": "clerk"},
 ]
-LAYOUT: dict[str, Any] = {"format": "csv", "compression": None, "delimiter": ",", "columns": []}
+LAYOUT: dict[str, Any] = {"format": "csv", "compression": None, "delimiter": ","}
 
 
 async def upload(client: AsyncClient, name: str = "people", content: bytes = CSV, disposition: str = "") -> Response:
@@ -60,18 +60,20 @@ async def touched(context: Context, content: bytes) -> Piece:
     return Piece(digest, len(content), 1)
 
 
-async def describe(context: Context, rows: int = 2, problem: dict[str, Any] | None = None) -> None:
+async def describe(
+    context: Context, rows: int = 2, problem: dict[str, Any] | None = None, preview: bytes | None = None
+) -> None:
     """End the creation that is due as the worker would."""
     taken = await take(context.database, "fetch", "worker", 10_000_000)
     assert taken is not None
-    preview = await touched(context, cut_preview(["age", "job"], [[41, "clerk"], [7, None]]))
+    kept = await touched(context, preview or cut_preview(["age", "job"], [[41, "clerk"], [7, None]]))
 
     async def end(session: WriteSession, work: Locked) -> None:
         if problem is not None:
             await fail(session, work, By("worker"), problem)
             return
         found = {"format": "csv", "layout": LAYOUT, "rows": rows, "rows_are_estimated": False, "columns": COLUMNS}
-        found |= {"warnings": [], "preview_digest": preview.digest}
+        found |= {"column_count": len(COLUMNS), "warnings": [], "preview_digest": kept.digest}
         await succeed(session, work, By("worker"), result={}, row={}, target=found)
 
     async with context.database.write() as session:
@@ -202,6 +204,35 @@ async def test_the_first_rows_and_the_columns_are_told(client: AsyncClient, cont
     columns = (await client.get(f"{V1}/datasets/people/columns")).json()["items"]
     assert [(each["name"], each["min"], each["max"]) for each in columns] == [("age", 7, 41), ("job", "clerk", None)]
     is_problem(await client.get(f"{V1}/datasets/people/preview?rows=501"), 422, "invalid_field")
+
+
+async def test_as_many_first_rows_are_told_as_are_asked_for(client: AsyncClient, context: Context) -> None:
+    await upload(client)
+    rows: list[list[Json]] = [[number, "]}\n,\u0000 \u2028ü"] for number in range(3)]
+    await describe(context, preview=cut_preview(["age", "job"], rows))
+    for asked in (1, 2, 3, 500):
+        answer = await client.get(f"{V1}/datasets/people/preview?rows={asked}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+        assert answer.json()["rows"] == rows[:asked]
+
+
+async def test_a_preview_without_rows_has_its_columns(client: AsyncClient, context: Context) -> None:
+    await upload(client)
+    await describe(context, rows=0, preview=cut_preview(["age", "job"], []))
+    preview = (await client.get(f"{V1}/datasets/people/preview")).json()
+    assert (preview["columns"], preview["rows"], preview["total_rows"]) == (["age", "job"], [], 0)
+
+
+async def test_a_list_tells_how_many_columns_there_are_and_reads_none(client: AsyncClient, context: Context) -> None:
+    await ready(client, context)
+    await upload(client, "others")
+    shown = {each["name"]: each for each in (await client.get(f"{V1}/datasets")).json()["items"]}
+    assert (shown["people"]["column_count"], shown["people"]["columns"]) == (2, None)
+    assert shown["people"]["layout"] == LAYOUT
+    assert shown["others"]["column_count"] is None
+    alone = (await client.get(f"{V1}/datasets/people")).json()
+    assert alone["columns"][0]["name"] == "age"
+    assert {**alone, "columns": None} == shown["people"]
 
 
 async def test_lists_are_filtered_and_a_patch_changes_what_is_said(client: AsyncClient, context: Context) -> None:

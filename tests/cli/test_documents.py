@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from cli.apply.change import Change
 from cli.apply.documents import read_documents
 from cli.apply.fields import cores, memory
-from cli.apply.plan import Change
 from cli.apply.steps import diff_lines
 from cli.failure import CommandFailed, Exit
 
 SERVICE = "kind: service\nname: iris\nmodel: iris\n"
+JOB = "kind: job\nname: j\nmodel: iris\ninput: {dataset: d}\n"
 MISTAKES = [
-    ("kind: job\nname: x\n", "x.yaml:1: document 1, field 'kind': must be model or service, not 'job'"),
+    ("kind: run\nname: x\n", "x.yaml:1: document 1, field 'kind': must be model, dataset, service or job, not 'run'"),
     ("kind: service\nmodel: iris\n", "field 'name': is missing"),
     (SERVICE + "replica: 2\n", "x.yaml:4: document 1, field 'replica': a service has no such field; did you mean 'rep"),
     (SERVICE + "replicas: two\n", "x.yaml:4: document 1, field 'replicas': must be a whole number"),
@@ -35,6 +36,18 @@ MISTAKES = [
     ("kind: model\nname: iris\nsource: https://x/m.onnx\n", "field 'sha256': stands beside a source"),
     ("kind: model\nname: iris\nsource: m.onnx\nsha256: x\n", "must be an address that begins with https://"),
     ("- a\n", "document 1: must be fields with values"),
+    ("kind: dataset\nname: d\n", "a dataset has either a file, beside its document, or a source"),
+    ("kind: dataset\nname: d\nfile: none.csv\n", "there is no file"),
+    ("kind: dataset\nname: d\nfile: x.yaml\nreference: true\n", "only a source can stay where it is"),
+    ("kind: dataset\nname: d\nfile: x.yaml\ndelimiter: 1\n", "must be a character in quotes, or 'tab'"),
+    ("kind: job\nname: j\nmodel: iris\n", "field 'input': is missing: a job has a model and an input, or a script"),
+    (JOB + "script: {file: x.yaml}\n", "field 'model': is for jobs with a model; this one has a script"),
+    (JOB + "schedule: nightly\n", "must be fields with values"),
+    (JOB + "schedule: {at: 2026-12-24T18:00:00Z}\n", "must have its dates and times in quotes"),
+    (JOB + "mapping: {1: a}\n", "must have names: put them in quotes"),
+    (JOB + "kind_of: batch\n", "a job has no such field"),
+    ("kind: job\nname: j\nscript: {file: none.py}\n", "there is no file"),
+    ("kind: job\nname: j\nscript: print(1)\n", "must have a file, beside its document"),
 ]
 
 

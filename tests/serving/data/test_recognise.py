@@ -81,6 +81,12 @@ def test_encodings_are_found(tmp_path: Path, encoding: str) -> None:
     assert bool(recognised.warnings) is (encoding == "cp1252")
 
 
+def test_a_first_line_of_megabytes_is_read_as_a_whole(tmp_path: Path) -> None:
+    names = [f"{'n' * 500}{number}" for number in range(5000)]
+    recognised = found(tmp_path, f"{','.join(names)}\n{','.join('1' for _ in names)}\n")
+    assert recognised.names == tuple(names)
+
+
 def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
     assert "decimal comma" in found(tmp_path, "a;b\n1;2,5\n2;3,5\n").warnings[0]
 
@@ -97,6 +103,8 @@ def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
         (b'[{"a": 1}, {"a": 2}]', "JSON array"),
         (b"<!DOCTYPE html><html>", "HTML"),
         (b"a,b\n1,\x002\n", "NUL"),
+        (b"a,c\n1\x00,2\n\x00,\n", "NUL"),
+        (b"x" * 17 * 2**20, "line 1 has no end within 16 MiB"),
         (bytes(range(1, 32)) * 50, "no text"),
         (b"a,b\n" + b"1," * 20_000 + b"1\n", "no"),
         (",".join(map(str, range(100_000))).encode() + b"\n", "100000 columns"),
