@@ -16,7 +16,15 @@ from state.database import Session, WriteSession
 from state.datatables import Dataset, DatasetFile, DatasetPart
 from state.history import By, begin
 from state.operations import Who, record, submit, supersede, unfinished
-from state.queries.datasets import Piece, creation_of, find_dataset, pieces_of, seek_dataset, users_of_dataset
+from state.queries.datasets import (
+    Piece,
+    creation_of,
+    find_dataset,
+    pieces_of,
+    scripts_waiting_for,
+    seek_dataset,
+    users_of_dataset,
+)
 from state.tables import Operation
 
 
@@ -188,7 +196,7 @@ async def delete_dataset(session: WriteSession, who: Who, row: Dataset) -> Opera
 
     Its rows of parts and files go now, their bytes when the sweeper finds that nothing else refers to them.
     """
-    users = await users_of_dataset(session, row.id)
+    users = await users_of_dataset(session, row.id) or await scripts_waiting_for(session, row)
     if users:
         shown = ", ".join(users[:5])
         raise InUse(
