@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 
 from core.errors import NotFound
 from state.database import Session
 from state.datatables import Dataset, DatasetFile, DatasetPart
 from state.jobtables import LIVE, Run
 from state.queries.lists import Page, View, page
+from state.queries.rows import begins_with
 from state.tables import Operation
 
 SHOWN_USERS = 50
@@ -95,7 +96,7 @@ async def files_of(
     """Files of a dataset in the order of their paths, from behind a path on."""
     query = select(DatasetFile).where(DatasetFile.dataset_id == dataset_id, DatasetFile.path > after)
     if prefix:
-        query = query.where(_begins(prefix))
+        query = query.where(begins_with(DatasetFile.path, prefix))
     return list(await session.scalars(query.order_by(DatasetFile.path).limit(limit)))
 
 
@@ -119,12 +120,8 @@ async def beside_path(session: Session, dataset_id: str, path: str) -> str | Non
     steps = path.split("/")
     above = ["/".join(steps[:count]) for count in range(1, len(steps))]
     query = select(DatasetFile.path).where(DatasetFile.dataset_id == dataset_id)
-    return (await session.scalars(query.where(DatasetFile.path.in_(above) | _begins(f"{path}/")).limit(1))).first()
-
-
-def _begins(prefix: str) -> ColumnElement[bool]:
-    """Letter by letter: SQLite's LIKE takes `A` for `a`."""
-    return func.substr(DatasetFile.path, 1, len(prefix)) == prefix
+    in_the_way = DatasetFile.path.in_(above) | begins_with(DatasetFile.path, f"{path}/")
+    return (await session.scalars(query.where(in_the_way).limit(1))).first()
 
 
 async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:
