@@ -239,7 +239,8 @@ def _columns(row: Dataset) -> list[Any]:
 def _chosen(row: Dataset, pieces: list[Piece], part: int | None) -> list[Piece]:
     """The parts that are asked for. Raises what keeps them from being sent as one."""
     if row.is_reference:
-        raise ByReference(f"dataset '{row.name}' is only a reference: its data are at {row.source_uri}")
+        # Not the URL itself: what stands behind its `?` may be a secret, and problems are kept and logged.
+        raise ByReference(f"dataset '{row.name}' is only a reference: its data are where its source_uri says")
     if row.upload_id is not None or not pieces:
         raise DatasetNotReady(f"dataset '{row.name}' has no data here yet", current_status=row.status)
     if part is not None:
