@@ -217,14 +217,14 @@ async def delete_dataset(session: WriteSession, who: Who, row: Dataset) -> Opera
 
 async def _add_parts(session: WriteSession, row: Dataset, pieces: Sequence[Piece]) -> None:
     await hold_blobs(session, [piece.digest for piece in pieces])
+    names = ("dataset_id", "ordinal", "digest", "size_bytes", "rows")
     parts = [
-        DatasetPart(
-            dataset_id=row.id, ordinal=ordinal, digest=piece.digest, size_bytes=piece.size_bytes, rows=piece.rows
-        )
+        dict(zip(names, (row.id, ordinal, piece.digest, piece.size_bytes, piece.rows), strict=True))
         for ordinal, piece in enumerate(pieces)
     ]
-    session.add_all(parts)
     await session.flush()
+    if parts:  # a long run leaves thousands: as objects they would take a second
+        await session.execute(insert(DatasetPart), parts)
 
 
 async def replace_parts(session: WriteSession, row: Dataset, pieces: Sequence[Piece]) -> None:

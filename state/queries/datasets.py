@@ -15,6 +15,7 @@ from state.queries.rows import begins_with
 from state.tables import Operation
 
 SHOWN_USERS = 50
+AT_ONCE = 1000  # files of one page
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class Piece:
     digest: str
     size_bytes: int
     rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a dataset of files: its path, and the blob that it is."""
+
+    path: str
+    digest: str
+    size_bytes: int
 
 
 async def find_dataset(session: Session, tenant_id: str, name: str) -> Dataset:
@@ -85,9 +95,9 @@ async def dataset_facts(session: Session, dataset_id: str) -> DatasetFacts:
 
 async def pieces_of(session: Session, dataset_id: str) -> list[Piece]:
     """The present parts of a dataset, in order."""
-    query = select(DatasetPart).where(DatasetPart.dataset_id == dataset_id, DatasetPart.ordinal >= 0)
-    rows = await session.scalars(query.order_by(DatasetPart.ordinal))
-    return [Piece(row.digest, row.size_bytes, row.rows) for row in rows]
+    columns = (DatasetPart.digest, DatasetPart.size_bytes, DatasetPart.rows)
+    query = select(*columns).where(DatasetPart.dataset_id == dataset_id, DatasetPart.ordinal >= 0)
+    return [Piece(*row) for row in await session.execute(query.order_by(DatasetPart.ordinal))]
 
 
 async def files_of(
@@ -98,6 +108,22 @@ async def files_of(
     if prefix:
         query = query.where(begins_with(DatasetFile.path, prefix))
     return list(await session.scalars(query.order_by(DatasetFile.path).limit(limit)))
+
+
+async def all_files(session: Session, dataset_id: str, most: int) -> list[StoredFile]:
+    """All files of a dataset in the order of their paths, at most so many; others of this process have their turns
+    between two pages of them."""
+    columns = (DatasetFile.path, DatasetFile.digest, DatasetFile.size_bytes)
+    query = select(*columns).where(DatasetFile.dataset_id == dataset_id).order_by(DatasetFile.path).limit(AT_ONCE)
+    found: list[StoredFile] = []
+    after = ""
+    while len(found) < most:
+        some = [StoredFile(*row) for row in await session.execute(query.where(DatasetFile.path > after))]
+        found += some
+        if len(some) < AT_ONCE:
+            break
+        after = some[-1].path
+    return found[:most]
 
 
 async def find_file(session: Session, dataset: Dataset, path: str) -> DatasetFile:
@@ -131,14 +157,6 @@ async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:
     return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in found]
 
 
-async def creation_of(session: Session, dataset_id: str) -> str | None:
-    """The id of the dataset's creation that is not finished."""
-    query = select(Operation.id).where(
-        Operation.target_id == dataset_id,
-        Operation.kind == "dataset.create",
-        Operation.status.in_(["queued", "running"]),
-    )
-    return (await session.scalars(query.limit(1))).first()
 async def scripts_waiting_for(session: Session, row: Dataset) -> Sequence[str]:
     """The paths of the runs of scripts that name a dataset and have not begun: once they have, its bytes are theirs."""
     named = Run.spec["inputs"]["datasets"]
@@ -148,3 +166,11 @@ async def scripts_waiting_for(session: Session, row: Dataset) -> Sequence[str]:
     return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in found[:SHOWN_USERS]]
 
 
+async def creation_of(session: Session, dataset_id: str) -> str | None:
+    """The id of the dataset's creation that is not finished."""
+    query = select(Operation.id).where(
+        Operation.target_id == dataset_id,
+        Operation.kind == "dataset.create",
+        Operation.status.in_(["queued", "running"]),
+    )
+    return (await session.scalars(query.limit(1))).first()
