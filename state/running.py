@@ -78,7 +78,7 @@ async def begin_run(
         job_id=job.id,
         job_name=job.name,
         number=job.last_number,
-        name=run_name(overrides.name or spec.get("run_name"), job.name, job.last_number, now),
+        name=run_name(overrides.name or spec.get("run_name"), job.name, job.last_number, scheduled_for or now),
         kind=job.kind,
         trigger=trigger,
         scheduled_for=scheduled_for,

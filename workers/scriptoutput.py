@@ -136,7 +136,7 @@ async def _register(session: WriteSession, who: Who, run: Run, file: RunArtifact
 
 
 async def _dataset(session: WriteSession, who: Who, run: Run, file: RunArtifact, template: str) -> Dataset:
-    name = output_name(template, run.job_name, run.number, run.created_at)
+    name = output_name(template, run.job_name, run.number, run.is_for)
     if await seek_dataset(session, who.tenant_id, name) is not None:
         name = await free_name(session, who.tenant_id, name, run.number)
     about = Description(description=f"Of run {run.number} of job '{run.job_name}'.")
