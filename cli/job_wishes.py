@@ -35,7 +35,7 @@ def job_wish(file: Path | None, said: Said) -> dict[str, object]:
     """A job from a file, from options, or from both; options win. Raises `CommandFailed`."""
     wish: dict[str, object] = read_document(file) if file is not None else {}
     wish |= _script(wish, said)
-    wish.setdefault("kind", "batch")
+    wish.setdefault("kind", "script" if "script" in wish else "batch")
     plain = {"name": said.name, "after": said.after, "parallelism": said.parallelism}
     wish |= {name: value for name, value in plain.items() if value is not None} | _model(said.model)
     output = {name: value for name, value in (("name", said.into), ("format", said.format)) if value is not None}

@@ -115,6 +115,7 @@ def test_a_script_is_a_text_with_what_it_needs_and_reads(tmp_path: Path) -> None
     assert wish["script"] == {"entry": "main.py", "source": "print(1)\n"}
     assert (wish["name"], wish["kind"], wish["outputs"]) == ("f", "script", {"a.csv": {"dataset": "d"}})
     assert wish["inputs"] == {"models": {"base": "iris"}, "datasets": {"train": "flats"}}
+    assert job_wish(file, Said())["kind"] == "script"
 
 
 def test_what_no_script_has_is_wrong_usage(tmp_path: Path) -> None:
