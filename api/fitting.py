@@ -4,8 +4,9 @@ A run looks again, at what is there then; here mistakes are told while somebody 
 input is fed by what the mapping says, else by the column of its name or those of its places, else by position.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from api.nearest import hint
 from api.validation import escaped
@@ -33,13 +34,17 @@ def check_fit(spec: RunSpec, needs: Needs) -> None:
     """Raises `InvalidField` naming each member of the spec that does not fit the model or the dataset."""
     inputs = inputs_of(signature_of(needs.version, spec["part"]))
     columns = columns_of(needs)
-    problems = [*_mapping_faults(spec, inputs, columns), *_pass_through_faults(spec, columns)]
+    known = None if columns is None else frozenset(columns)  # both may be thousands
+    # No more than are told: for each the nearest name is looked for.
+    problems = list(
+        islice(chain(_mapping_faults(spec, inputs, known), _pass_through_faults(spec, known)), MOST_PROBLEMS)
+    )
     if not problems and columns is not None:
         problems = _unfed_faults(spec, inputs, columns)
     if problems:
         first = problems[0]
         message = f"'{first.pointer}' does not fit: {first.detail}" + (f"; {first.hint}" if first.hint else "")
-        raise InvalidField(message, fields=problems[:MOST_PROBLEMS])
+        raise InvalidField(message, fields=problems)
 
 
 def signature_of(version: Version, part: str | None) -> Signature:
@@ -71,22 +76,21 @@ def columns_of(needs: Needs) -> Sequence[str] | None:
     return [str(column["name"]) for column in dataset.columns]
 
 
-def _mapping_faults(spec: RunSpec, inputs: Mapping[str, Input], columns: Sequence[str] | None) -> list[FieldProblem]:
-    known = [*inputs, *(place for each in inputs.values() for place in each.places)]
-    problems = []
+def _mapping_faults(
+    spec: RunSpec, inputs: Mapping[str, Input], columns: Collection[str] | None
+) -> Iterator[FieldProblem]:
+    known = {*inputs, *(place for each in inputs.values() for place in each.places)}
     for name, wanted in (spec["mapping"] or {}).items():
         pointer = f"/mapping/{escaped(name[:100])}"
         if name not in known:
-            problems.append(FieldProblem(pointer, f"'{name[:60]}' is not an input of the model", hint(name, known)))
+            yield FieldProblem(pointer, f"'{name[:60]}' is not an input of the model", hint(name, known))
             continue
         given = [wanted] if isinstance(wanted, str) else wanted
-        missing = [each for each in given if columns is not None and each not in columns]
-        if missing:
-            detail = f"the dataset has no column '{missing[0][:60]}'"
-            problems.append(FieldProblem(pointer, detail, hint(missing[0], columns or ())))
+        missing = next((each for each in given if columns is not None and each not in columns), None)
+        if missing is not None:
+            yield FieldProblem(pointer, f"the dataset has no column '{missing[:60]}'", hint(missing, columns or ()))
         elif not isinstance(wanted, str) and (fault := _width_fault(inputs.get(name), len(wanted))) is not None:
-            problems.append(FieldProblem(pointer, fault, "map one column to an input, or one to each of its places"))
-    return problems
+            yield FieldProblem(pointer, fault, "map one column to an input, or one to each of its places")
 
 
 def _width_fault(target: Input | None, count: int) -> str | None:
@@ -97,26 +101,24 @@ def _width_fault(target: Input | None, count: int) -> str | None:
     return None
 
 
-def _pass_through_faults(spec: RunSpec, columns: Sequence[str] | None) -> list[FieldProblem]:
+def _pass_through_faults(spec: RunSpec, columns: Collection[str] | None) -> Iterator[FieldProblem]:
     named = spec["pass_through"]
     if columns is None or not isinstance(named, list):
-        return []
-    return [
-        FieldProblem(f"/pass_through/{at}", f"the dataset has no column '{name[:60]}'", hint(name, columns))
-        for at, name in enumerate(named)
-        if name not in columns
-    ]
+        return
+    for at, name in enumerate(named):
+        if name not in columns:
+            yield FieldProblem(f"/pass_through/{at}", f"the dataset has no column '{name[:60]}'", hint(name, columns))
 
 
 def _unfed_faults(spec: RunSpec, inputs: Mapping[str, Input], columns: Sequence[str]) -> list[FieldProblem]:
     """What the model needs and no column feeds."""
-    mapping = spec["mapping"] or {}
+    mapping, known = spec["mapping"] or {}, frozenset(columns)
     lacking, is_fed = [], False
     for each in inputs.values():
-        if each.name in mapping or (each.name in columns and not any(place in mapping for place in each.places)):
+        if each.name in mapping or (each.name in known and not any(place in mapping for place in each.places)):
             is_fed = True
             continue
-        absent = [place for place in each.places if place not in mapping and place not in columns]
+        absent = [place for place in each.places if place not in mapping and place not in known]
         is_begun = len(absent) < len(each.places)
         is_fed |= is_begun
         if (each.is_required or is_begun) and (absent or not each.places):
@@ -134,6 +136,6 @@ def fills_by_position(spec: RunSpec, inputs: Mapping[str, Input], columns: Seque
     if len(inputs) != 1 or spec["mapping"]:
         return False
     (only,) = inputs.values()
-    through = spec["pass_through"]
-    others = [name for name in columns if name not in through] if isinstance(through, list) else columns
-    return not only.places and only.width in (len(columns), len(others))
+    named = spec["pass_through"]
+    through = frozenset(named) if isinstance(named, list) else frozenset()
+    return not only.places and only.width in (len(columns), sum(name not in through for name in columns))

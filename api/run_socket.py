@@ -6,6 +6,7 @@ pages of other sites are refused, also with a token.
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -17,13 +18,15 @@ from api.auth import ForeignOrigin, host_name
 from api.dependencies import Context
 from api.errors import problem
 from api.links import Links
-from api.run_streams import run_news
+from api.run_streams import LAST, News, run_news
 from core.errors import Forbidden, PlatformError, Unauthenticated
 from state.jobtables import Run
 from state.operations import Who
 
+log = logging.getLogger(__name__)
+
 Find = Callable[[Context, Who], Awaitable[Run]]
-DONE, GOING_AWAY, POLICY = 1000, 1001, 1008
+DONE, GOING_AWAY, POLICY, FAILED = 1000, 1001, 1008, 1011
 LOOK_S = 2.0  # how long a silent stream outlives what the snapshot of tokens says
 
 
@@ -47,13 +50,27 @@ async def serve_socket(websocket: WebSocket, find: Find) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         has_left = hearing.done()
-        code = POLICY if admitted.done() else DONE if telling.done() else GOING_AWAY
+        code = POLICY if admitted.done() else _code(telling)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     if websocket.application_state is WebSocketState.CONNECTED and not has_left:
         with suppress(RuntimeError, WebSocketDisconnect):
             await websocket.close(code)
+
+
+def _code(telling: asyncio.Task[bool]) -> int:
+    """Why it ends: a reader that is told DONE does not come again."""
+    if not telling.done() or telling.cancelled():
+        return GOING_AWAY
+    error = telling.exception()
+    if error is None:
+        return DONE if telling.result() else GOING_AWAY
+    if isinstance(error, WebSocketDisconnect):
+        return GOING_AWAY
+    is_bug = not isinstance(error, PlatformError)
+    log.warning("a run cannot be told over a WebSocket any more: %s", error, exc_info=error if is_bug else None)
+    return FAILED
 
 
 def check_origin(websocket: WebSocket, context: Context) -> None:
@@ -78,11 +95,14 @@ def _headers(websocket: WebSocket) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def _tell(websocket: WebSocket, context: Context, run_id: str, links: Links) -> None:
+async def _tell(websocket: WebSocket, context: Context, run_id: str, links: Links) -> bool:
+    """Tell all there is to tell; whether the run has ended, else it is gone or this process ends."""
+    news = News(0)
     async for news in run_news(context, run_id, 0, links):
         if news.name:
             message = {"type": news.name, "sequence": news.sequence, "data": news.document}
             await websocket.send_text(json.dumps(message, ensure_ascii=False))
+    return news.name == LAST
 
 
 async def _until_gone(websocket: WebSocket) -> None:

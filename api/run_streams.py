@@ -19,6 +19,7 @@ from state.tables import History
 
 WORKING_S = 1.0  # its process tells how far it is once a second
 AGAIN = 1000  # reports that were there before
+LAST = "done"  # the name of the event behind which none comes
 RESTING_S = 5.0  # what a change does not tell at once: what it waits for
 
 
@@ -62,7 +63,7 @@ async def run_news(context: Context, run_id: str, after: int, links: Links) -> A
                 yield News(seen, "report", report_document(report))
             reported = reports[-1].sequence
         if look.has_ended:
-            yield News(look.sequence, "done", look.document)
+            yield News(look.sequence, LAST, look.document)
             return
         progress = look.document["progress"]
         has_news = bool(look.changes) or progress != told

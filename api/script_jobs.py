@@ -29,8 +29,9 @@ def require_token(who: Who) -> None:
     """Raises `ScriptNeedsToken` for callers of this machine without one: any of its pages and users might be one."""
     if not who.has_token:
         raise ScriptNeedsToken(
-            "a script runs code, and this request came without a token; make one with `portside tokens create` (or "
-            "POST /api/v1/tokens) and send it as 'Authorization: Bearer pst_…'"
+            "a script runs code, and this request came without a token; make one with `export "
+            "PORTSIDE_TOKEN=$(portside tokens create scripts)` (or POST /api/v1/tokens, and send it as 'Authorization: "
+            "Bearer pst_…')"
         )
 
 

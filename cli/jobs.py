@@ -11,6 +11,7 @@ from cli.runs import finish_run, run_name, tell_run
 from cli.words import age_in_words
 
 JOBS = "/api/v1/jobs"
+NO_CONTENT = 204
 LISTED: Columns = {
     "name": lambda job: str(job["name"]),
     "kind": lambda job: str(job["kind"]),
@@ -71,8 +72,9 @@ def delete_job(platform: Platform, name: str, output: Output, *, cascade: bool, 
     """Delete a job with its runs; what they made stays. Raises `CommandFailed`."""
     query = {"cascade": "true"} if cascade else {}
     headers = {"prefer": f"wait={max(1, min(60, int(wait_s)))}"} if wait_s else {}
-    platform.call("DELETE", job_path(name), query=query, headers=headers, timeout_s=wait_s + 10)
-    output.say(f"The job {name} is deleted; what its runs made stays.")
+    answer = platform.call("DELETE", job_path(name), query=query, headers=headers, timeout_s=wait_s + 10)
+    is_over = answer.status == NO_CONTENT  # else it waits for the end of its runs
+    output.say(f"The job {name} is {'deleted' if is_over else 'being deleted'}; what its runs made stays.")
 
 
 def show_script(platform: Platform, name: str, to: Path | None, against: str | None, output: Output) -> None:
@@ -130,6 +132,10 @@ def tell_job(job: Document, output: Output) -> None:
         "job": f"{job['name']} ({job['kind']})",
         "model": f"{job['model']} {job['version']}" if job.get("model") else "",
         "input": _input(job),
+        "script": str((job.get("script") or {}).get("entry") or ""),
+        "reads": ", ".join(
+            f"{name}={each}" for name, each in ((job.get("inputs") or {}).get("datasets") or {}).items()
+        ),
         "output": _output(job),
         "bad rows": _policy(job),
         "passes on": _passed(job.get("pass_through")),

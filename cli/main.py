@@ -117,7 +117,7 @@ def _of_data() -> dict[str, typer.Typer]:
     of_runs = _group(help="Runs: each execution of a job.")
     _listed(of_runs, runs.list_)
     _add(of_runs, None, runs.show, runs.watch, runs.logs, runs.pause, runs.resume, runs.stop)
-    _add(of_runs, None, runs.metrics, runs.download, runs.delete)
+    _add(of_runs, None, runs.metrics, runs.download, runs.files, runs.get, runs.delete)
     of_runs.command("rm", cls=Verb, hidden=True)(runs.delete)
     return {"datasets": of_datasets, "jobs": of_jobs, "runs": of_runs}
 

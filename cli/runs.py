@@ -9,9 +9,10 @@ from urllib.parse import quote
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.client import Document, Platform, refusal
-from cli.datasets import dataset_path, write_content
+from cli.datasets import dataset_path, not_here, write_content
 from cli.failure import CommandFailed, Exit
 from cli.output import Columns, Output
+from cli.upload import size_in_words
 from cli.words import age_in_words, seconds_in_words
 
 FINAL = ("succeeded", "failed", "stopped")
@@ -25,6 +26,12 @@ LISTED: Columns = {
     "took": lambda run: seconds_in_words(run["duration_s"]),
     "by": lambda run: str(run["trigger"]),
     "age": lambda run: age_in_words(run["created_at"]),
+}
+
+
+FILES: Columns = {
+    "path": lambda file: str(file["path"]),
+    "size": lambda file: size_in_words(file["size_bytes"]),
 }
 
 
@@ -185,6 +192,18 @@ def download_result(
         raise CommandFailed(f"run {run} {what}.", exit_status=Exit.NOT_FOUND)
     name = str(dataset["name"])
     write_content(platform, f"{dataset_path(name)}/content", named or name, to, output)
+
+
+def list_files(platform: Platform, named: str, output: Output) -> None:
+    """The files that a script left, in the order of their paths. Raises `CommandFailed`."""
+    found = list(platform.items(f"{run_path(named, platform)}/artifacts", page_size=500))
+    output.rows(found, FILES, "It left no files.")
+
+
+def get_file(platform: Platform, named: str, path: str, to: Path | None, output: Output) -> None:
+    """One of them, into this file. Raises `CommandFailed`."""
+    file = to or not_here(Path(Path(path).name))
+    write_content(platform, f"{run_path(named, platform)}/artifacts/{quote(path)}", "", file, output)
 
 
 def delete_run(platform: Platform, named: str, output: Output) -> None:

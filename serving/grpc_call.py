@@ -4,6 +4,7 @@ A client may send no more than a window beyond what is of use now: a large messa
 a further one once those before it were answered.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -90,13 +91,13 @@ class Call(Stream):
         self._began_at = self.seen_at
         self._is_over = False  # what still comes is of no use
 
+    @abstractmethod
     def came(self, message: Message) -> None:
         """A message is complete. Raises `CallRefused`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, code: Code, text: str) -> None:
         """End the call with this status."""
-        raise NotImplementedError
 
     def received(self, data: bytes) -> None:
         """See `Stream`."""

@@ -152,10 +152,6 @@ class Validator:
             errors.add(prefix, f"the inputs have different numbers of records: {told}", "send equally many of each")
         errors.raise_if_any()
 
-    def shape_of(self, name: str) -> tuple[int, ...]:
-        """The shape of one record's value of an input."""
-        return self._records[name].shape
-
     def takes_scalar(self, name: str) -> bool:
         """Whether one record's value is a plain value, with or without its list."""
         return self._records[name].shape in ((), (1,))

@@ -14,6 +14,7 @@ from core.errors import NotFound
 from state.blobs import hold_blobs
 from state.database import Session, WriteSession
 from state.jobtables import Run, RunArtifact
+from state.queries.rows import begins_with
 from state.runplacing import hold_process
 
 Role = Literal["input", "output", "checkpoint"]
@@ -66,7 +67,7 @@ async def files_of_run(
     """Files of one role in the order of their paths, from behind a path on."""
     query = select(RunArtifact).where(RunArtifact.run_id == run_id, RunArtifact.role == role, RunArtifact.path > after)
     if prefix:
-        query = query.where(RunArtifact.path.startswith(prefix, autoescape=True))
+        query = query.where(begins_with(RunArtifact.path, prefix))
     return list(await session.scalars(query.order_by(RunArtifact.path).limit(limit)))
 
 

@@ -16,7 +16,15 @@ from state.database import Session, WriteSession
 from state.datatables import Dataset, DatasetFile, DatasetPart
 from state.history import By, begin
 from state.operations import Who, record, submit, supersede, unfinished
-from state.queries.datasets import Piece, creation_of, find_dataset, pieces_of, seek_dataset, users_of_dataset
+from state.queries.datasets import (
+    Piece,
+    creation_of,
+    find_dataset,
+    pieces_of,
+    scripts_waiting_for,
+    seek_dataset,
+    users_of_dataset,
+)
 from state.tables import Operation
 
 # What a description finds, and a copy has, too.
@@ -194,7 +202,7 @@ async def delete_dataset(session: WriteSession, who: Who, row: Dataset) -> Opera
 
     Its rows of parts and files go now, their bytes when the sweeper finds that nothing else refers to them.
     """
-    users = await users_of_dataset(session, row.id)
+    users = await users_of_dataset(session, row.id) or await scripts_waiting_for(session, row)
     if users:
         shown = ", ".join(users[:5])
         raise InUse(
@@ -215,14 +223,14 @@ async def delete_dataset(session: WriteSession, who: Who, row: Dataset) -> Opera
 
 async def _add_parts(session: WriteSession, row: Dataset, pieces: Sequence[Piece]) -> None:
     await hold_blobs(session, [piece.digest for piece in pieces])
+    names = ("dataset_id", "ordinal", "digest", "size_bytes", "rows")
     parts = [
-        DatasetPart(
-            dataset_id=row.id, ordinal=ordinal, digest=piece.digest, size_bytes=piece.size_bytes, rows=piece.rows
-        )
+        dict(zip(names, (row.id, ordinal, piece.digest, piece.size_bytes, piece.rows), strict=True))
         for ordinal, piece in enumerate(pieces)
     ]
-    session.add_all(parts)
     await session.flush()
+    if parts:  # a long run leaves thousands: as objects they would take a second
+        await session.execute(insert(DatasetPart), parts)
 
 
 async def replace_parts(session: WriteSession, row: Dataset, pieces: Sequence[Piece]) -> None:

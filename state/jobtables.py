@@ -84,6 +84,11 @@ class Run(Base, Resource):
         Index("ix_runs_gone", "deleted_at", sqlite_where=GONE, postgresql_where=GONE),
     )
 
+    @property
+    def is_for(self) -> int:
+        """The instant whose data it is about: that of its tick, or its beginning."""
+        return self.scheduled_for or self.created_at
+
 
 class RunProcess(Base):
     """What the node is asked to run, and the process that it made of it: a run has at most one.

@@ -14,7 +14,7 @@ DEFAULT: Final = "{job}-{run}"
 
 
 def filled(template: str, job: str, number: int, at: Micros) -> str:
-    """The template with its values; `date` is the day in UTC of that instant."""
+    """The template with its values; `date` is the day in UTC of that instant, which is that of `Run.is_for`."""
     day = datetime.fromtimestamp(at / 1_000_000, UTC).date().isoformat()
     values = {"job": job, "run": str(number), "date": day}
     return BRACED.sub(lambda found: values.get(found[1], found[0]), template)

@@ -71,11 +71,6 @@ async def replicas_of(session: Session, service_id: str, generation: int) -> Seq
     return list(await session.scalars(query.order_by(Replica.created_at, Replica.id)))
 
 
-async def all_placements(session: Session) -> Sequence[Placement]:
-    """Everything the node is asked to run, those with nothing to run included while they have replicas."""
-    return list(await session.scalars(select(Placement)))
-
-
 async def live_replicas(session: Session) -> Sequence[Replica]:
     """Every replica that is not final, oldest first."""
     query = select(Replica).where(Replica.status.not_in(FINAL))

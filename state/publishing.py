@@ -17,10 +17,9 @@ from state.datasets import delete_dataset, replace_parts
 from state.datatables import Dataset
 from state.events import emit
 from state.history import By, begin
+from state.naming import LONGEST_NAME
 from state.operations import Who
 from state.queries.datasets import Piece, seek_dataset
-
-LONGEST_NAME = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ async def publish_dataset(session: WriteSession, tenant_id: str, output: Output,
         if row.status == "ready":
             return await _replace(session, row, output, by)
         taken = await seek_dataset(session, tenant_id, output.name)  # it was just deleted
-    name = output.name if taken is None else await _free_name(session, tenant_id, output)
+    name = output.name if taken is None else await free_name(session, tenant_id, output.name, output.number)
     return await _make(session, tenant_id, output, name, by)
 
 
@@ -133,12 +132,12 @@ async def _written(session: WriteSession, output: Output) -> dict[str, Any]:
     }
 
 
-async def _free_name(session: WriteSession, tenant_id: str, output: Output) -> str:
+async def free_name(session: WriteSession, tenant_id: str, taken: str, number: int) -> str:
     """The name with the run's number behind it, and with a count where that is taken, too."""
     count = 0
     while True:
-        ending = f"-{output.number}" if count == 0 else f"-{output.number}-{count}"
-        name = output.name[: LONGEST_NAME - len(ending)].rstrip("-") + ending
+        ending = f"-{number}" if count == 0 else f"-{number}-{count}"
+        name = taken[: LONGEST_NAME - len(ending)].rstrip("-") + ending
         if await seek_dataset(session, tenant_id, name) is None:
             return name
         count += 1

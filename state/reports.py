@@ -26,12 +26,6 @@ class RunNotRunning(Conflict):
     code, title = "run_not_running", "The run is not running"
 
 
-class TooManyReports(Conflict):
-    """The run has reported as much as is kept of one."""
-
-    code, title = "too_many_reports", "The run has reported too much"
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """Figures and words that were reported at once."""

@@ -68,7 +68,7 @@ async def resolve(session: WriteSession, run: Run) -> None:
         "signature": with_features(version.signature or {}, version.features),
         "input": source,
         "output": {
-            "name": output_name(output.get("name") or DEFAULT, run.job_name, run.number, run.created_at),
+            "name": output_name(output.get("name") or DEFAULT, run.job_name, run.number, run.is_for),
             "format": output.get("format") or source["layout"].get("format", OF_FILES),
             "compression": output.get("compression"),
             "replace": bool(output.get("replace")),

@@ -78,7 +78,7 @@ async def begin_run(
         job_id=job.id,
         job_name=job.name,
         number=job.last_number,
-        name=run_name(overrides.name or spec.get("run_name"), job.name, job.last_number, now),
+        name=run_name(overrides.name or spec.get("run_name"), job.name, job.last_number, scheduled_for or now),
         kind=job.kind,
         trigger=trigger,
         scheduled_for=scheduled_for,
@@ -148,16 +148,16 @@ async def hold_run(session: WriteSession, run: Run) -> Run:
 
 
 async def input_dataset(session: WriteSession, tenant_id: str, spec: RunSpec) -> Dataset | None:
-    """The dataset that a spec names, if there is one; nobody deletes it before this transaction ends."""
+    """The dataset that a spec names, of a script the first; nobody deletes any of them before this transaction ends."""
     name = (spec.get("input") or {}).get("dataset")
-    if name is None and (several := (spec.get("inputs") or {}).get("datasets")):
-        name = next(iter(several.values()))  # of a script: the others are kept by what its run keeps of them
-    if name is None:
+    names = list(((spec.get("inputs") or {}).get("datasets") or {}).values()) if name is None else [name]
+    if not names:
         return None
     query = select(Dataset).where(
-        Dataset.tenant_id == tenant_id, Dataset.name == name, Dataset.status.not_in(["deleting", "deleted"])
+        Dataset.tenant_id == tenant_id, Dataset.name.in_(names), Dataset.status.not_in(["deleting", "deleted"])
     )
-    return (await session.scalars(query.with_for_update(read=True))).first()
+    found = {row.name: row for row in await session.scalars(query.order_by(Dataset.id).with_for_update(read=True))}
+    return next((found[each] for each in names if each in found), None)
 
 
 async def _fetched(session: WriteSession, who: Who, job: Job, run_id: str, spec: RunSpec) -> Dataset:

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfoNotFoundError
 
 from sqlalchemy import select
@@ -116,7 +117,8 @@ async def backfill(
     """
     schedule, now = _schedule_of(job), await _now(session)
     end = min(end, now if job.schedule_paused or job.scheduled_since is None else job.scheduled_since)
-    found = [tick for tick in upcoming(schedule, start - 1, MOST_BACKFILLED + 1) if tick <= end]
+    # Not a tick beyond the end: of a cron that ticks every fourth year these would be those of four millennia.
+    found = list(islice(takewhile(lambda tick: tick <= end, schedule.ticks(start - 1)), MOST_BACKFILLED + 1))
     if len(found) > MOST_BACKFILLED:
         detail = f"the range has more than {MOST_BACKFILLED} ticks"
         raise InvalidField(detail, fields=[FieldProblem("/to", detail, "fill it in parts")])

@@ -57,7 +57,7 @@ async def publish(held: Held, resources: Resources, run: Run, progress: Mapping[
     """Make the datasets, once whoever asks again, and want no process of the run any more. Raises `ClaimLost`."""
     # Whoever published it may have died since, and another run may have replaced it, or somebody deleted it.
     outputs = [] if run.output_id is not None else await _outputs(resources, run, progress)
-    running_micros = stretch(run, progress)["running_micros"] or run.running_micros or 0
+    running_micros = stretch(run, progress)["running_micros"] or 0
     by = By(held.claim.owner, operation_id=held.claim.id)
     async with resources.database.write() as writing:
         work = await lock_held(writing, held.claim, held.row)

@@ -21,6 +21,7 @@ from state.endings import lock_held
 from state.jobtables import Run, RunArtifact
 from state.naming import output_name
 from state.operations import Who
+from state.publishing import free_name
 from state.queries.datasets import Piece, seek_dataset
 from state.queries.models import seek_model
 from state.runplacing import unwant_run
@@ -135,9 +136,9 @@ async def _register(session: WriteSession, who: Who, run: Run, file: RunArtifact
 
 
 async def _dataset(session: WriteSession, who: Who, run: Run, file: RunArtifact, template: str) -> Dataset:
-    name = output_name(template, run.job_name, run.number, run.created_at)
+    name = output_name(template, run.job_name, run.number, run.is_for)
     if await seek_dataset(session, who.tenant_id, name) is not None:
-        name = output_name(f"{template[:40]}-{{run}}", run.job_name, run.number, run.created_at)
+        name = await free_name(session, who.tenant_id, name, run.number)
     about = Description(description=f"Of run {run.number} of job '{run.job_name}'.")
     pieces = [Piece(file.digest, file.size_bytes)]
     new = NewDataset(name, pieces=pieces, filename=PurePosixPath(file.path).name, about=about)

@@ -33,7 +33,7 @@ from api.schemas.operations import OperationShown
 from api.uploads import is_json
 from api.validation import read_body
 from api.zips import Entry
-from core.errors import FieldProblem, InvalidField, Json, NotFound
+from core.errors import Conflict, FieldProblem, InvalidField, Json, NotFound
 from state.cataloguing import amend
 from state.database import ReadSession, WriteSession
 from state.datasets import ByReference, DatasetNotReady, NewDataset, create_dataset, delete_dataset, hold_dataset
@@ -72,6 +72,12 @@ SENT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": BYTES},
     206: {"description": "The range asked for.", "content": BYTES},
 }
+
+
+class TooManyFiles(Conflict):
+    """The dataset has more files than are put into one archive; each is downloaded by itself."""
+
+    code, title = "too_many_files", "The dataset has too many files for an archive"
 
 
 @router.get("", operation_id="list_datasets", openapi_extra=LIST.parameters, responses={200: {"model": DatasetPage}})
@@ -174,9 +180,14 @@ async def download_dataset(
     async with context.database.read() as session:
         row = await datasets.find_dataset(session, who.tenant_id, dataset)
         pieces = await datasets.pieces_of(session, row.id)
-        files = await datasets.files_of(session, row.id, limit=MOST_IN_A_ZIP) if row.kind == "files" else []
+        files = await datasets.all_files(session, row.id, MOST_IN_A_ZIP + 1) if row.kind == "files" else []
     if row.kind == "files":
         _refuse_part(part, "its files are at /files")
+        if len(files) > MOST_IN_A_ZIP:
+            raise TooManyFiles(
+                f"dataset '{row.name}' has more than {MOST_IN_A_ZIP} files, which no archive holds; GET "
+                f"/api/v1/datasets/{row.name}/files lists them"
+            )
         entries = [Entry(file.path, file.digest, file.size_bytes) for file in files]
         return await send_zip(request, context, entries, row.name)
     pieces = _chosen(row, pieces, part)
@@ -245,7 +256,8 @@ def _check_described(row: Dataset | Beginning) -> None:
 def _chosen(row: Dataset, pieces: list[Piece], part: int | None) -> list[Piece]:
     """The parts that are asked for. Raises what keeps them from being sent as one."""
     if row.is_reference:
-        raise ByReference(f"dataset '{row.name}' is only a reference: its data are at {row.source_uri}")
+        # Not the URL itself: what stands behind its `?` may be a secret, and problems are kept and logged.
+        raise ByReference(f"dataset '{row.name}' is only a reference: its data are where its source_uri says")
     if row.upload_id is not None or not pieces:
         raise DatasetNotReady(f"dataset '{row.name}' has no data here yet", current_status=row.status)
     if part is not None:

@@ -20,7 +20,10 @@ MOST_COLUMNS, LONGEST_COLUMN, MOST_ARGS, LONGEST_ARG = 10_000, 1000, 200, 8192
 COLUMN: Final[JsonDict] = {"type": "string", "minLength": 1, "maxLength": LONGEST_COLUMN}
 MOST_CHUNK_ROWS, MOST_PARALLEL, MOST_LIMIT = 1_000_000, 64, 2**53
 MOST_RETRIES, LONGEST_BACKOFF_S, LONGEST_RUN_S = 100, 86_400, 30 * 86_400
-TEMPLATE: Final = "`{job}`, `{run}` (its number) and `{date}` (the day on which it was begun, UTC) have values."
+TEMPLATE: Final = (
+    "`{job}`, `{run}` (its number) and `{date}` (the day, in UTC, of the tick that it is for, else of its beginning) "
+    "have values."
+)
 
 
 def _output_name(given: str) -> str:

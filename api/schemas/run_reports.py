@@ -1,6 +1,7 @@
 """What scripts report and leave: the bodies of reports, and how figures and artifacts are shown."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -67,7 +68,7 @@ def report_document(row: RunReport) -> dict[str, Json]:
 
 def artifact_document(row: RunArtifact, run: Run, links: Links) -> dict[str, Json]:
     """One file."""
-    where = f"/api/v1/jobs/{run.job_name}/runs/{run.number}/artifacts/{row.path}"
+    where = f"/api/v1/jobs/{run.job_name}/runs/{run.number}/artifacts/{quote(row.path)}"
     return {
         "path": row.path,
         "size_bytes": row.size_bytes,

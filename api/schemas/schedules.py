@@ -1,7 +1,8 @@
 """Schedules of jobs and their ticks: what a request may say, and how they are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -215,7 +216,7 @@ def schedule_document(job: Job) -> dict[str, Json] | None:
         return None
     kept: Mapping[str, Any] = job.schedule
     schedule, now = Schedule.of(kept), now_micros()
-    ticks = [] if job.schedule_paused else upcoming(schedule, max(now, job.scheduled_since or now), SHOWN_TICKS)
+    ticks = () if job.schedule_paused else _next_ticks(schedule, job.scheduled_since or now, now)
     names = ("cron", "every_s", "at", "start", "end", "jitter_s", "catch_up", "catch_up_limit", "overlap")
     return {
         **{name: kept.get(name) for name in names},
@@ -224,6 +225,21 @@ def schedule_document(job: Job) -> dict[str, Json] | None:
         "next": [rfc3339(tick) for tick in ticks],
         "next_at": instant(job.next_at),
     }
+
+
+def _next_ticks(schedule: Schedule, since: Micros, now: Micros) -> Sequence[Micros]:
+    """The next ticks of a schedule whose ticks are decided up to `since`."""
+    known = _ticks_behind(schedule, since)
+    coming = [tick for tick in known if tick > now]
+    is_enough = len(coming) >= SHOWN_TICKS or len(known) <= SHOWN_TICKS  # else long nobody has decided any
+    return coming[:SHOWN_TICKS] if is_enough else upcoming(schedule, now, SHOWN_TICKS)
+
+
+@lru_cache(maxsize=10_000)
+def _ticks_behind(schedule: Schedule, since: Micros) -> Sequence[Micros]:
+    """One more than are shown, found once until the next one is decided: a list has those of 500 jobs, and some crons
+    take milliseconds."""
+    return tuple(upcoming(schedule, since, SHOWN_TICKS + 1))
 
 
 def tick_document(row: Tick) -> dict[str, Json]:

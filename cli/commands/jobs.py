@@ -1,5 +1,6 @@
 """Verbs about jobs and their schedules."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,10 @@ from cli.commands.job_options import (
     OnError,
     Parallelism,
     PassThrough,
+    Reads,
+    Requirements,
     Scorer,
+    Script,
     To,
 )
 from cli.commands.target import Limit, Yes, complete_dataset, complete_model, confirm
@@ -62,12 +66,16 @@ def create(
     env: Env = None,
     args: Args = None,
     after: After = None,
+    script: Script = None,
+    requirements: Requirements = None,
+    reads: Reads = None,
 ) -> None:
-    """Make a job that scores a dataset with a model, each time that it is run."""
+    """Make a job that scores a dataset with a model, or runs a script, each time that it is run."""
     from cli.job_wishes import Said, job_wish
     from cli.jobs import create_job
 
-    said = Said(name, model, data, into, format, pass_through, maps, on_error, parallelism, env, args, after)
+    batch = Said(name, model, data, into, format, pass_through, maps, on_error, parallelism, env, args, after)
+    said = replace(batch, script=script, requirements=requirements, reads=reads)
     create_job(call.platform, job_wish(file, said), call.output)
 
 

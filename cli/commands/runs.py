@@ -105,6 +105,27 @@ def download(call: Call, name: RunName, bad_rows: BadRows = False, file: To = No
     download_result(call.platform, name, file, call.output, bad_rows=bad_rows)
 
 
+@client_verb()
+def files(call: Call, name: RunName) -> None:
+    """List the files that a script left."""
+    from cli.runs import list_files
+
+    list_files(call.platform, name, call.output)
+
+
+@client_verb(documents=False)
+def get(
+    call: Call,
+    name: RunName,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The file, as `files` lists it.", show_default=False)],
+    file: To = None,
+) -> None:
+    """Download one file that a script left."""
+    from cli.runs import get_file
+
+    get_file(call.platform, name, path, file, call.output)
+
+
 @client_verb(documents=False)
 def delete(call: Call, name: RunName, yes: Yes = False) -> None:
     """Forget a run that has ended; what it made stays."""

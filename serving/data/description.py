@@ -93,9 +93,8 @@ class Description:
                 f"line {line}{'' if column is None else f', column {column!r}'}: {reason}"
                 for line, (column, reason) in self._named
             )
-            self.warnings.append(
-                f"{self.bad_rows} rows cannot be read as they should, a batch leaves them out: {shown}"
-            )
+            what = "1 row" if self.bad_rows == 1 else f"{self.bad_rows:,} rows"
+            self.warnings.append(f"{what} cannot be read as intended (a batch leaves such rows out): {shown}")
         if partial := [name for name, each in self.statistics.items() if each.is_partial]:
             names = ", ".join(map(repr, partial[:MOST_NAMED]))
             self.warnings.append(

@@ -26,7 +26,6 @@ LARGEST_HEADERS_BYTES: Final = 4 * MIB  # of one member of a tar; long names and
 MOST_RATIO: Final = 1000
 _PIECE_BYTES: Final = MIB
 _ENTRY_BYTES: Final = 512  # of a zip's directory, with a long name
-_TAR_MAGIC_AT: Final = 257
 _HINT: Final = "Upload a zip, tar, tar.gz or tar.zst."
 _COMPRESSIONS: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
 

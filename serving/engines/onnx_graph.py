@@ -76,11 +76,6 @@ class Graph:
         node = self.maker(name)
         return name in self._weights or (node is not None and node.op_type == "Constant")
 
-    def weight_shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape of an initializer."""
-        tensor = self._weights.get(name)
-        return None if tensor is None else tuple(tensor.dims)
-
 
 def elements(dims: Iterator[int] | list[int] | tuple[int, ...] | object) -> int:
     """How many elements a tensor of these dimensions has."""

@@ -1,6 +1,7 @@
 """One stream as its connection knows it: its windows, what waits to be sent, and whether its client has said all."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Protocol
 
@@ -62,7 +63,7 @@ class Carrier(Protocol):
         ...
 
 
-class Stream:
+class Stream(ABC):
     """What a stream carries is known to those that derive from it; they write by way of the connection."""
 
     __slots__ = (
@@ -91,32 +92,31 @@ class Stream:
         self.trailers: bytes | None = None  # to be sent behind that
         self.seen_at = self.stuck_at = connection.seen_at
 
-    def opened(self) -> None:
+    def opened(self) -> None:  # noqa: B027  (most do nothing then)
         """It is among those that are open."""
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
         """Some of the body came."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self) -> None:
         """The client has said all."""
-        raise NotImplementedError
 
-    def run(self) -> None:
-        """Do what the stream stood in line for."""
-        raise NotImplementedError
-
+    @abstractmethod
     def gone(self) -> None:
         """Nobody is there any more: not to be written to."""
-        raise NotImplementedError
 
-    def drained(self) -> None:
+    def run(self) -> None:  # noqa: B027  (most do nothing then)
+        """Do what the stream stood in line for, if it does that."""
+
+    def drained(self) -> None:  # noqa: B027  (most do nothing then)
         """All that was to be sent is on its way."""
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027  (most do nothing then)
         """The server stops: what need not be waited for ends now."""
 
-    def expire(self, now: float, request_s: float) -> None:
+    def expire(self, now: float, request_s: float) -> None:  # noqa: B027  (most do nothing then)
         """Give up on a client that stopped in the middle of what it has to say."""
 
     def take(self, most_bytes: int) -> Piece:

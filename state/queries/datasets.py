@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 
 from core.errors import NotFound
 from state.database import Session
 from state.datatables import LARGE, Dataset, DatasetFile, DatasetPart
 from state.jobtables import LIVE, Run
 from state.queries.lists import Page, View, page
+from state.queries.rows import begins_with
 from state.tables import Operation
 
 SHOWN_USERS = 50
+AT_ONCE = 1000  # files of one page
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,15 @@ class Piece:
     digest: str
     size_bytes: int
     rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a dataset of files: its path, and the blob that it is."""
+
+    path: str
+    digest: str
+    size_bytes: int
 
 
 async def find_dataset(session: Session, tenant_id: str, name: str) -> Dataset:
@@ -111,9 +122,9 @@ async def dataset_facts(session: Session, dataset_id: str) -> DatasetFacts:
 
 async def pieces_of(session: Session, dataset_id: str) -> list[Piece]:
     """The present parts of a dataset, in order."""
-    query = select(DatasetPart).where(DatasetPart.dataset_id == dataset_id, DatasetPart.ordinal >= 0)
-    rows = await session.scalars(query.order_by(DatasetPart.ordinal))
-    return [Piece(row.digest, row.size_bytes, row.rows) for row in rows]
+    columns = (DatasetPart.digest, DatasetPart.size_bytes, DatasetPart.rows)
+    query = select(*columns).where(DatasetPart.dataset_id == dataset_id, DatasetPart.ordinal >= 0)
+    return [Piece(*row) for row in await session.execute(query.order_by(DatasetPart.ordinal))]
 
 
 async def files_of(
@@ -122,8 +133,24 @@ async def files_of(
     """Files of a dataset in the order of their paths, from behind a path on."""
     query = select(DatasetFile).where(DatasetFile.dataset_id == dataset_id, DatasetFile.path > after)
     if prefix:
-        query = query.where(_begins(prefix))
+        query = query.where(begins_with(DatasetFile.path, prefix))
     return list(await session.scalars(query.order_by(DatasetFile.path).limit(limit)))
+
+
+async def all_files(session: Session, dataset_id: str, most: int) -> list[StoredFile]:
+    """All files of a dataset in the order of their paths, at most so many; others of this process have their turns
+    between two pages of them."""
+    columns = (DatasetFile.path, DatasetFile.digest, DatasetFile.size_bytes)
+    query = select(*columns).where(DatasetFile.dataset_id == dataset_id).order_by(DatasetFile.path).limit(AT_ONCE)
+    found: list[StoredFile] = []
+    after = ""
+    while len(found) < most:
+        some = [StoredFile(*row) for row in await session.execute(query.where(DatasetFile.path > after))]
+        found += some
+        if len(some) < AT_ONCE:
+            break
+        after = some[-1].path
+    return found[:most]
 
 
 async def find_file(session: Session, dataset: Dataset, path: str) -> DatasetFile:
@@ -146,12 +173,8 @@ async def beside_path(session: Session, dataset_id: str, path: str) -> str | Non
     steps = path.split("/")
     above = ["/".join(steps[:count]) for count in range(1, len(steps))]
     query = select(DatasetFile.path).where(DatasetFile.dataset_id == dataset_id)
-    return (await session.scalars(query.where(DatasetFile.path.in_(above) | _begins(f"{path}/")).limit(1))).first()
-
-
-def _begins(prefix: str) -> ColumnElement[bool]:
-    """Letter by letter: SQLite's LIKE takes `A` for `a`."""
-    return func.substr(DatasetFile.path, 1, len(prefix)) == prefix
+    in_the_way = DatasetFile.path.in_(above) | begins_with(DatasetFile.path, f"{path}/")
+    return (await session.scalars(query.where(in_the_way).limit(1))).first()
 
 
 async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:
@@ -159,6 +182,15 @@ async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:
     query = select(Run.job_name, Run.number).where(Run.dataset_id == dataset_id, LIVE)
     found = await session.execute(query.order_by(Run.created_at, Run.id).limit(SHOWN_USERS))
     return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in found]
+
+
+async def scripts_waiting_for(session: Session, row: Dataset) -> Sequence[str]:
+    """The paths of the runs of scripts that name a dataset and have not begun: once they have, its bytes are theirs."""
+    named = Run.spec["inputs"]["datasets"]
+    is_waiting = (Run.tenant_id == row.tenant_id, Run.kind == "script", Run.resolved.is_(None), LIVE)
+    query = select(Run.job_name, Run.number, named).where(*is_waiting).order_by(Run.created_at, Run.id)
+    found = [(job, number) for job, number, names in await session.execute(query) if row.name in (names or {}).values()]
+    return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in found[:SHOWN_USERS]]
 
 
 async def creation_of(session: Session, dataset_id: str) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from core.errors import NotFound
 from state.compiled import among_these
@@ -26,6 +26,11 @@ async def by_ids(session: Session, table: type[Row], ids: Sequence[str]) -> dict
 def among_ids(session: Session, column: SQLColumnExpression[str], ids: Collection[str]) -> ColumnElement[bool]:
     """The column is one of these ids."""
     return among_these(column, ids, session.get_bind().dialect.name)
+
+
+def begins_with(column: SQLColumnExpression[str], prefix: str) -> ColumnElement[bool]:
+    """The column begins so, letter by letter: SQLite's LIKE takes `A` for `a`."""
+    return func.substr(column, 1, len(prefix)) == prefix
 
 
 async def sequences(session: Session, table: type[Claimable | Resource], ids: Sequence[str]) -> Mapping[str, int]:

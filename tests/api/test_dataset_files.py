@@ -6,11 +6,15 @@ from urllib.parse import quote
 
 import pytest
 from httpx2 import AsyncClient, Response
+from sqlalchemy import insert
 
 from api.dependencies import Context
+from state.datasets import hold_dataset
+from state.datatables import DatasetFile
+from state.queries.datasets import AT_ONCE, all_files
 from state.sweeping import doom
 from tests.api.catalogue import left_behind
-from tests.api.platform import add_user, is_problem
+from tests.api.platform import LOCAL, add_user, is_problem
 from tests.api.test_datasets import add_run, ready
 
 V1 = "/api/v1"
@@ -113,6 +117,18 @@ async def test_all_files_come_in_an_archive_under_their_paths(pictures: AsyncCli
         assert {each.filename: archive.read(each).decode() for each in archive.infolist()} == {
             name: name for name in ("cats/größe 1.png", "a:b", "c")
         }
+
+
+async def test_very_many_files_are_read_page_by_page_each_once(pictures: AsyncClient, context: Context) -> None:
+    dataset = (await put(pictures, "a", b"x")).json()
+    names = [f"{number:05}" for number in range(2 * AT_ONCE + 1)]
+    async with context.database.write() as session:
+        found = await hold_dataset(session, LOCAL, "pictures")
+        same = {"dataset_id": found.id, "digest": dataset["digest"], "size_bytes": 1, "content_type": "x/y"}
+        await session.execute(insert(DatasetFile), [{**same, "path": name, "created_at": 1} for name in names])
+    for most, expected in ((10**6, [*names, "a"]), (AT_ONCE + 1, names[: AT_ONCE + 1]), (1, names[:1])):
+        async with context.database.read() as session:
+            assert [each.path for each in await all_files(session, found.id, most)] == expected
 
 
 async def test_files_stay_while_a_run_reads_them(pictures: AsyncClient, context: Context) -> None:

@@ -291,6 +291,16 @@ async def add_run(context: Context, dataset_id: str) -> Run:
     return run
 
 
+async def test_what_is_only_a_reference_is_not_sent_and_the_secrets_of_its_url_are_not_told(
+    client: AsyncClient,
+) -> None:
+    body = {"name": "linked", "source_uri": "https://data.example.com/a.csv?signature=secret", "reference": True}
+    assert (await client.post(f"{V1}/datasets", json=body)).status_code == 202
+    answer = await client.get(f"{V1}/datasets/linked/content")
+    is_problem(answer, 409, "by_reference")
+    assert "secret" not in answer.text
+
+
 async def test_a_dataset_that_a_run_reads_is_not_deleted(client: AsyncClient, context: Context) -> None:
     await ready(client, context)
     dataset = (await client.get(f"{V1}/datasets/people")).json()["id"]

@@ -13,3 +13,7 @@ def test_of_very_many_names_only_some_are_told() -> None:
     told = hint("zzz", [f"column{number:03}" for number in range(300)])
     assert told.endswith("column049, …")
     assert told.count(",") == MOST_TOLD
+
+
+def test_of_very_many_names_those_around_the_given_one_are_compared() -> None:
+    assert hint("column12320s", [f"column{number:05}" for number in range(20_000)]) == "did you mean 'column12320'?"

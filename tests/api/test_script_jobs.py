@@ -1,12 +1,14 @@
 """Script jobs over the API: what can be said of one, how it is checked, changed and shown; no worker runs here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 from httpx2 import AsyncClient
 
 from api.dependencies import Context
-from tests.api.jobs import JOBS, prepared
+from core.clock import now_micros
+from state.jobtables import RunArtifact
+from tests.api.jobs import JOBS, add_dataset, end_work, prepared
 from tests.api.platform import is_problem
 
 HELLO: Mapping[str, object] = {"name": "hello", "kind": "script", "script": {"source": "print('hello')"}}
@@ -121,3 +123,41 @@ async def test_a_run_has_other_arguments(owner: AsyncClient) -> None:
     assert is_problem(await owner.post(f"{WHERE}/runs/1/reports", json={"values": {"a": []}}), 422, "invalid_field")
     assert (await owner.get(f"{WHERE}/runs/1/artifacts")).json() == {"items": [], "next_page_token": None}
     assert is_problem(await owner.get(f"{WHERE}/runs/1/artifacts/a.csv"), 404, "not_found")
+
+
+async def test_what_a_script_left_is_found_by_its_url_and_by_prefix_letter_by_letter(
+    owner: AsyncClient, context: Context
+) -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"left"
+
+    await owner.post(JOBS, json=HELLO)
+    run = (await owner.post(f"{WHERE}:run", json={})).json()["target"]["id"]
+    stored = await context.store.put(content())
+    kept = {"run_id": run, "role": "output", "digest": str(stored.digest), "size_bytes": 4, "created_at": now_micros()}
+    paths = ["A/1.txt", "a/100% sure?.txt", "a/b#c.txt", "ä.txt"]
+    async with context.database.write() as session:
+        session.add_all(RunArtifact(path=path, **kept) for path in paths)
+    items = (await owner.get(f"{WHERE}/runs/1/artifacts")).json()["items"]
+    assert [each["path"] for each in items] == paths
+    for each in items:
+        answer = await owner.get(each["url"])
+        assert (answer.status_code, answer.content) == (200, b"left"), each["url"]
+    for prefix, expected in (("a", paths[1:3]), ("A", paths[:1]), ("a/1", paths[1:2])):
+        found = (await owner.get(f"{WHERE}/runs/1/artifacts", params={"prefix": prefix})).json()["items"]
+        assert [each["path"] for each in found] == expected
+
+
+async def test_a_dataset_that_a_script_waits_to_read_is_not_deleted(owner: AsyncClient, context: Context) -> None:
+    for name in ("first", "second", "free"):
+        await add_dataset(context, name)
+    await owner.post(JOBS, json={**HELLO, "inputs": {"datasets": {"a": "first", "b": "second"}}})
+    await owner.post(f"{WHERE}:run", json={})
+    for name in ("first", "second"):
+        problem = is_problem(await owner.delete(f"/api/v1/datasets/{name}"), 409, "in_use")
+        assert problem["runs"] == [f"{WHERE}/runs/1"]
+    assert (await owner.delete("/api/v1/datasets/free")).status_code == 204
+    await owner.post(f"{WHERE}/runs/1:stop")
+    await end_work(context, "control")
+    for name in ("first", "second"):
+        assert (await owner.delete(f"/api/v1/datasets/{name}")).status_code == 204

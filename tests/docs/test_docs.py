@@ -37,6 +37,7 @@ GUIDES = [
         "run-batch-jobs.md",
         "use-datasets.md",
         "script-jobs.md",
+        "schedules.md",
     )
 ]
 PYTHON_CLIENT = ROOT / "docs/how-to/use-the-python-client.md"

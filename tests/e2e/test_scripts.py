@@ -133,6 +133,20 @@ def test_a_script_needs_a_token(running: RunningPlatform, client: httpx2.Client)
     assert client.get("/api/v1/jobs/hello/script").text == "print('hello')"
 
 
+def test_a_dataset_whose_name_is_taken_gets_the_number_of_the_run(client: httpx2.Client) -> None:
+    left = "import portside.run\n(portside.run.outputs / 'rows.csv').write_text('a\\n1\\n')\n"
+    outputs = {"rows.csv": {"dataset": "rows-that-the-script-has-left-on-day-{date}"}}
+    spec = {"name": "daily", "kind": "script", "script": {"source": left}, "outputs": outputs}
+    client.post("/api/v1/jobs", json=spec)
+    for _ in range(2):
+        finished(client, "daily")
+    runs = client.get("/api/v1/jobs/daily/runs", params={"order_by": "number"}).json()["items"]
+    first, second = (run["output"]["dataset"] for run in runs)
+    assert second == f"{first[:46]}-2"
+    for name in (first, second):
+        assert client.get(f"/api/v1/datasets/{name}").json()["rows"] == 1
+
+
 def test_the_python_client_runs_scripts_too(running: RunningPlatform, token: str) -> None:
     with Portside(running.url, token=token) as platform:
         job = platform.create_script_job("client", "raise SystemExit(3)")
