@@ -44,7 +44,7 @@ from serving.protocols.oip_admin import EXTENSIONS, OipAdmin
 from serving.protocols.oip_rest import OipModel
 from serving.protocols.surface import ReplicaSurface
 from serving.protocols.tensors import TensorModel
-from serving.reading import Read, Reading
+from serving.reading import Read, Reading, most_read_bytes
 from serving.room import Budget, Room
 from serving.routes import Handler, Route, get, read_of, told
 from serving.score import Identity, Scorer, too_much
@@ -120,8 +120,9 @@ class ModelServer:
         scorer.belongs_to_loop()
         crews = (served.crew for served in self._served.values() if served.scorer is scorer)
         crew = next(crews, None) or Crew(batcher, self._tuning.max_queue, self._tuning.memory_mb)
-        mixes = batcher.plan.max_records > 1
-        return Served(scorer, oip, Pace(call_s, may_hold_loop=not mixes), crew, Pace(0.0, may_hold_loop=mixes))
+        mixes, most_bytes = batcher.plan.max_records > 1, most_read_bytes(scorer.signature)
+        reads = Pace(0.0, may_hold_loop=mixes, most_bytes=most_bytes)
+        return Served(scorer, oip, Pace(call_s, may_hold_loop=not mixes), crew, reads)
 
     def stop(self) -> None:
         """Stop being ready; requests that still come are answered."""

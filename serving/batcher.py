@@ -20,6 +20,8 @@ from serving.tickets import Ticket, too_late
 
 # A larger request gains little from company and would be copied.
 _LARGE_BYTES = 1024 * 1024
+_MANY = 8  # in a batch, so that others may well be coming:
+_PATIENCE = 0.1  # for how much of the last call the engine may wait for them
 Compute = Callable[[Columns], Columns]
 
 
@@ -47,13 +49,16 @@ class Leader(Protocol):
 class Call:
     """One request's columns on their way through the engine."""
 
-    __slots__ = ("asked", "by", "columns", "key", "leads", "outputs", "problem", "records", "ticket", "woken")
+    __slots__ = (
+        "asked", "by", "columns", "key", "leads", "outputs", "patience_s", "problem", "records", "ticket", "woken",
+    )  # fmt: skip
 
     def __init__(self, columns: Columns, records: int, ticket: Ticket, by: Leader | None = None) -> None:
         """`by` acts for it where no thread waits."""
         self.columns, self.records, self.ticket, self.by = columns, records, ticket, by
         self.key: object = ()
         self.asked, self.leads = now(), False
+        self.patience_s = 0.0  # how long it may wait for those that the loop is just reading, before it leads
         self.outputs: Columns | None = None
         self.problem: Problem | None = None
         self.woken: threading.Lock | None = None  # of who stands in line
@@ -95,6 +100,7 @@ class Batcher:
         self._arrival = threading.Condition(self._lock)
         self._waiting: deque[Call] = deque()
         self._free = plan.instances
+        self._took_s = 0.0  # the last call for several
         self.running = 0  # requests that the engine is answering
         self._coming = 0  # requests that have begun and are not here yet
         self._mixes = plan.max_records > 1
@@ -205,6 +211,8 @@ class Batcher:
                 return
             first = self._waiting.popleft()
             first.leads = True
+            if answered >= _MANY and len(self._waiting) + first.records < self.plan.max_records:
+                first.patience_s = min(self.plan.max_delay_s, self._took_s * _PATIENCE)
         first.wake()
 
     def _gathered(self, first: Call) -> list[Call]:
@@ -259,6 +267,7 @@ class Batcher:
         except (Problem, MemoryError):
             return False  # one of them may be at fault, and must not spoil the others' answers
         after = now()
+        self._took_s = (after - before) / 1e9
         records = sum(call.records for call in calls)
         if not all(column.ndim and len(column) == records for column in outputs.values()):
             self._mixes = False  # its answers do not belong to records

@@ -20,23 +20,23 @@ _HARMFUL_S = 0.05
 class Pace:
     """A moving median of how long the model takes for small requests."""
 
-    def __init__(self, first_s: float, *, may_hold_loop: bool = True) -> None:
+    def __init__(self, first_s: float, *, may_hold_loop: bool = True, most_bytes: int = INLINE_BODY_BYTES) -> None:
         """`may_hold_loop` is false for a model that is quickest when several requests reach it at once."""
-        self._may_hold_loop = may_hold_loop
+        self._may_hold_loop, self._most_bytes = may_hold_loop, most_bytes
         self._median_s = max(first_s, _FLOOR_S)
         self._is_slow = first_s > INLINE_S  # the way back is harder, lest it swings
 
     def fits_loop(self, body_bytes: int) -> bool:
         """Whether a request of this size may run on the loop."""
-        return self._may_hold_loop and not self._is_slow and body_bytes <= INLINE_BODY_BYTES
+        return self._may_hold_loop and not self._is_slow and body_bytes <= self._most_bytes
 
     def concerns(self, body_bytes: int) -> bool:
         """Whether such a request would run on the loop if it were quick there, so that it is worth to be timed."""
-        return self._may_hold_loop and body_bytes <= INLINE_BODY_BYTES
+        return self._may_hold_loop and body_bytes <= self._most_bytes
 
     def timed(self, work: Callable[[], T], body_bytes: int) -> T:
         """Do the work and learn from it, if it is small enough to compare."""
-        if body_bytes > INLINE_BODY_BYTES:
+        if body_bytes > self._most_bytes:
             return work()
         begun = time.perf_counter()
         try:

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from serving.engines.base import Columns
 from serving.messages import Request, Response
+from serving.pace import INLINE_BODY_BYTES
 from serving.score import Scorer
+from serving.signature import Signature
 
 # Of what is in line read, and of an answer that the loop may tell: 512 requests and their columns fit anywhere.
 _MOST_BYTES: Final = 64 * 1024
 _MOST_TOLD_BYTES: Final = 8 * 1024
 _MOST_TEXTS: Final = 128
+_OPTIONAL: Final = 4  # inputs that may be left out, of which a body of 32 KiB is read in some 50 ms
 
 
 @dataclass(slots=True)  # not frozen: see `messages`
@@ -44,6 +47,12 @@ class Reading:
 
 
 Read = Callable[[Request], Reading | None]
+
+
+def most_read_bytes(signature: Signature) -> int:
+    """How large a body the loop may read: where inputs may be left out, the two bytes of `{}` ask about all of them."""
+    optional = sum(field.nullable or not field.required for field in signature.inputs)
+    return INLINE_BODY_BYTES // max(optional // _OPTIONAL, 1)
 
 
 def is_soon_told(outputs: Columns) -> bool:

@@ -24,6 +24,7 @@ from serving.tickets import Ticket
 
 TURN: Final = 16  # answers that are told before others get the loop
 _RETRY_S: Final = 0.01
+_Turn = tuple[Call, "threading.Lock | None"]  # who leads, and what to wait for before
 
 
 class Asked(Call):
@@ -58,7 +59,7 @@ class Runner:
         """`ended` is called on the loop for each call that was answered or refused."""
         self._batcher, self._ended = batcher, ended
         self._loop = asyncio.get_running_loop()
-        self._turns: SimpleQueue[Call | None] = SimpleQueue()
+        self._turns: SimpleQueue[_Turn | None] = SimpleQueue()
         weakref.finalize(self, self._turns.put, None)  # to let the threads go
         for number in range(batcher.plan.instances):
             # A daemon: the process ends by itself where work never does.
@@ -66,7 +67,7 @@ class Runner:
 
     def lead(self, call: Call) -> None:
         """See `Leader`."""
-        _insist(self._turns.put, call)
+        _insist(self._turns.put, (call, _settled(self._loop) if call.patience_s else None))
 
     def told(self, calls: Sequence[Call]) -> None:
         """See `Leader`."""
@@ -97,9 +98,25 @@ def _insist(act: Callable[..., object], *arguments: object) -> None:
             return
 
 
-def _work(batcher: Batcher, turns: "SimpleQueue[Call | None]") -> None:
+def _settled(loop: asyncio.AbstractEventLoop) -> "threading.Lock | None":
+    """What can be acquired once the loop has read what has come by now.
+
+    Where it shares its core with the engine, those who come last would just miss a batch, and wait for two.
+    """
+    with suppress(MemoryError, RuntimeError):  # the latter where the loop is closed
+        settled = threading.Lock()
+        settled.acquire()
+        loop.call_soon_threadsafe(settled.release)
+        return settled
+    return None
+
+
+def _work(batcher: Batcher, turns: "SimpleQueue[_Turn | None]") -> None:
     """A thread: leads whenever it is the turn of somebody who waits on the loop."""
-    while (call := turns.get()) is not None:
+    while (turn := turns.get()) is not None:
+        call, settled = turn
+        if settled is not None:
+            settled.acquire(timeout=call.patience_s)
         try:
             batcher.lead(call)
         except BaseException as error:  # whatever it is, nobody would start another thread
@@ -110,5 +127,5 @@ def _work(batcher: Batcher, turns: "SimpleQueue[Call | None]") -> None:
                 traceback.print_exc(file=sys.stderr)
             if call.by is not None:
                 call.by.told([call])
-        del call  # which holds the columns
+        del call, turn  # which hold the columns
     turns.put(None)  # for the other threads

@@ -99,6 +99,29 @@ async def test_who_came_first_is_run_and_told_first(engine: Gate) -> None:
     assert line.told == [*range(20)]
 
 
+async def test_who_is_being_read_when_many_were_answered_still_gets_into_the_next_batch(engine: Gate) -> None:
+    def slow(columns: Columns) -> Columns:
+        """The engine may wait for as long as a tenth of what many took it."""
+        answer = engine(columns)
+        ended.wait(1.0 if len(columns["x"]) == 9 else 0)
+        return answer
+
+    ended = threading.Event()
+    line = Line(slow, Plan(9, max_delay_s=DEADLINE_S))
+    for index in range(10):
+        line.ask(index)
+        if not index:
+            assert await asyncio.to_thread(engine.began.acquire, timeout=DEADLINE_S)
+    waits = line.ask(10)
+    engine.gate.set()  # from here on in one turn of the loop
+    deadline = time.monotonic() + DEADLINE_S
+    while line.batcher.running or len(engine.given) < 2:
+        assert time.monotonic() < deadline
+    comes = line.ask(11)
+    assert (await body(waits), await body(comes)) == (b"[20.0]", b"[22.0]")
+    assert engine.given == [[0], [*range(1, 10)], [10, 11]]
+
+
 async def test_threads_and_the_loop_stand_in_one_line(engine: Gate) -> None:
     line, first = await held(engine, Plan(2))
     others: list[asyncio.Future[Columns]] = []

@@ -19,7 +19,7 @@ from tests.serving.protocols.grpc_messages import infer_request
 from tests.serving.wire import Reply, Wire, request
 
 SLOW_S = 0.01  # what makes a server use threads
-FEATURES = 10
+FEATURES = 7
 MANY = 400
 X = {"name": "x", "datatype": "FP32", "shape": [1, 2]}
 BINARY = {**X, "parameters": {"binary_data_size": 8}}
@@ -96,12 +96,13 @@ async def test_many_kinds_at_once_get_their_own_answers(start_server: StartServe
 class Threads:
     """A model of many features that may all be absent, which remembers the threads in which it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         self.names: list[str] = []
+        self._features = features
 
     def scorer(self) -> Scorer:
         inputs = tuple(
-            InputField(f"x{index}", "FP64", (-1,), required=False, nullable=True) for index in range(FEATURES)
+            InputField(f"x{index}", "FP64", (-1,), required=False, nullable=True) for index in range(self._features)
         )
         signature = signature_of(inputs, (OutputField("y", "FP64", (-1,)),))
         scorer = Scorer(signature, PythonModel(self._predict), IDENTITY)
@@ -119,12 +120,12 @@ async def ask(wire: Wire, body: Any) -> Reply:
 
 
 async def test_what_takes_long_to_read_is_read_beside_the_loop(start_server: StartServer) -> None:
-    model = Threads()
+    model = Threads(FEATURES)
     wire = await (await start_server(model.scorer(), call_s=SLOW_S))()
     small = {"inputs": {"x0": 1}}
     assert (await ask(wire, small)).status == 200
     assert model.names.pop().startswith("batch_")
-    for _ in range(60):  # until it is known to take long
+    for _ in range(200):  # until it is known to take long
         if (await ask(wire, {"inputs": [{}] * 8_000})).status == 200 and model.names[-1].startswith("predict_"):
             break
     assert model.names[-1].startswith("predict_")
@@ -154,3 +155,12 @@ async def test_a_full_line_is_said_before_a_body_is_read(start_server: StartServ
     assert (await late.reply()).status == 503
     gate.set()
     assert len((await first.reply()).json["outputs"]) == size
+
+
+async def test_what_asks_about_many_inputs_in_few_bytes_is_not_read_on_the_loop(start_server: StartServer) -> None:
+    model = Threads(400)
+    wire = await (await start_server(model.scorer(), call_s=SLOW_S))()
+    assert (await ask(wire, {"inputs": [{}] * 100})).status == 200
+    assert model.names.pop().startswith("predict_")
+    assert (await ask(wire, {"inputs": {"x0": 1}})).status == 200
+    assert model.names.pop().startswith("batch_")
