@@ -2,12 +2,12 @@
 
 - `iris.onnx`: the example, cut to its tensor of probabilities: not every peer can tell a map or a string;
 - `identity.onnx`: rows of 262,144 FP32 values, 1 MiB;
-- `conv.onnx`: a small residual network for images of 32 by 32, and `digits.onnx`, the example, for images of 8 by 8;
+- `conv.onnx`: a small residual network for images of 32 by 32, and `dense.onnx`, convolutions over images of 16 by 16
+  with a large dense layer behind them;
 - `forest.onnx` and `forest.pmml`: the same 50 trees.
 """
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,11 +19,12 @@ import pyarrow
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.convolution import convolution_model
 from benchmarks.peers import forest
 from benchmarks.peers.theirs.engine import Model
 from benchmarks.peers.workloads import (
     CONV_SHAPE,
-    DIGITS_SHAPE,
+    DENSE_SHAPE,
     IDENTITY_VALUES,
     MANY_RECORDS,
     MANY_ROWS,
@@ -43,7 +44,7 @@ def make_models(examples: Path, folder: Path) -> None:
     onnx.save(_cut_iris(onnx.load(str(examples / "iris.onnx"))), str(folder / "iris.onnx"))
     onnx.save(_identity(), str(folder / "identity.onnx"))
     onnx.save(_conv(np.random.default_rng(SEED)), str(folder / "conv.onnx"))
-    shutil.copy(examples / "digits-image.onnx", folder / "digits.onnx")
+    (folder / "dense.onnx").write_bytes(convolution_model(DENSE_SHAPE[1], 64, 4096))
     trees = forest.grow(SEED)
     onnx.save(_forest(trees), str(folder / "forest.onnx"))
     _write_arrow(folder / "forest.arrow", np.asarray(forest.rows(MANY_RECORDS), np.float32))
@@ -60,15 +61,15 @@ def _write_arrow(path: Path, rows: NDArray[np.float32]) -> None:
 
 
 def _expected(folder: Path) -> dict[str, list[float]]:
-    names = ("iris", "conv", "digits", "forest")
-    iris, conv, digits, trees = (Model(str(folder / f"{name}.onnx")) for name in names)
+    names = ("iris", "conv", "dense", "forest")
+    iris, conv, dense, trees = (Model(str(folder / f"{name}.onnx")) for name in names)
     rows: dict[str, tuple[Model, Sequence[Any]]] = {
         "json": (iris, iris_rows(1)),
         "rows": (iris, iris_rows(MANY_ROWS)),
         "grpc": (iris, iris_rows(1)),
         "conv": (conv, image_rows(*CONV_SHAPE)),
         "batch": (conv, image_rows(*CONV_SHAPE)),
-        "batch-small": (digits, image_rows(*DIGITS_SHAPE)),
+        "batch-dense": (dense, image_rows(*DENSE_SHAPE)),
         "forest": (trees, forest.rows(MANY_RECORDS)),
         "pmml-row": (trees, forest.rows(1)),
         "pmml-rows": (trees, forest.rows(MANY_RECORDS)),

@@ -9,7 +9,7 @@ from benchmarks.peers.others import at, binary_ask, grpc_ask, oip_asks
 from benchmarks.peers.server import Place, Server, on_core, started
 from benchmarks.peers.workloads import (
     CONV_SHAPE,
-    DIGITS_SHAPE,
+    DENSE_SHAPE,
     MANY_RECORDS,
     Ask,
     columns_json,
@@ -101,7 +101,7 @@ def _batching(place: Place, name: str, *options: str) -> Iterator[Server]:
     asks: dict[str, Ask] = {}
     pids: dict[str, Sequence[int]] = {}
     with ExitStack() as ending:
-        for workload, model, shape in (("batch", "conv", CONV_SHAPE), ("batch-small", "digits", DIGITS_SHAPE)):
+        for workload, model, shape in (("batch", "conv", CONV_SHAPE), ("batch-dense", "dense", DENSE_SHAPE)):
             port = free_port()
             pid, _ = ending.enter_context(_serving(place, f"{model}.onnx", port, *options))
             image = packed(image_rows(*shape))

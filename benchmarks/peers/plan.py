@@ -6,6 +6,7 @@ from typing import Literal
 Measure = Literal["per_s", "p50_us", "p99_us"]
 OIP = ("replica", "gateway", "mlserver", "triton")
 JAVA_S = 5.0  # until its second compiler has done with a forest, beside the work
+BATCHING = ("batched", "unbatched")
 ROUTES = ("litserve", "bentoml", "fastapi")
 
 
@@ -36,8 +37,13 @@ WORKLOADS = {
         Workload("grpc", "one row of iris, gRPC, 8 connections with 4 streams", ("grpc", "mlserver", "triton"), 8, 4),
         Workload("binary", "1 MiB of FP32 there and back, binary, 4 connections", ("replica", "gateway", "triton"), 4),
         Workload("conv", "a residual network, JSON, 8 connections", (*OIP, *ROUTES), 8),
-        Workload("batch", "the same network, binary, 64 connections", ("batched", "unbatched"), 64),
-        Workload("batch-small", "a small one for digits, binary, 64 connections", ("batched", "unbatched"), 64),
+        Workload("batch", "the same network, binary, 64 connections", BATCHING, 64),
+        Workload(
+            "batch-dense",
+            "convolutions with a dense layer behind, binary, 64 connections",
+            BATCHING,
+            64,
+        ),
         Workload("forest", "1,000 rows of a forest of 50 trees, ONNX", ("arrow", "engine-forest"), 2),
         Workload("pmml-row", "one row of the same forest, PMML", ("replica", "engine-row"), 4, warm_up_s=JAVA_S),
         Workload("pmml-rows", "1,000 rows of the same forest, PMML", ("replica", "engine-rows"), 2, warm_up_s=JAVA_S),
@@ -104,8 +110,7 @@ BARS = (
     ),
     Bar("gRPC one-row, against MLServer's gRPC", "grpc", "per_s", "grpc", "mlserver", 3),
     Bar("1 MiB binary tensor, identity, against Triton", "binary", "per_s", "replica", "triton", 0.8),
-    Bar("dynamic batching, 64 clients, residual network", "batch", "per_s", "batched", "unbatched", 1.5),
-    Bar("dynamic batching, 64 clients, small network", "batch-small", "per_s", "batched", "unbatched", 1.5),
+    Bar("dynamic batching, 64 clients, convolutions and a dense layer", "batch-dense", "per_s", *BATCHING, 1.5),
     Bar("1,000 rows by Arrow, forest ONNX, against the engine", "forest", "per_s", "arrow", "engine-forest", 0.9),
     Bar("PMML one row, against pypmml in process", "pmml-row", "per_s", "replica", "engine-row", 0.7),
     Bar("PMML 1,000 rows, against pypmml in process", "pmml-rows", "per_s", "replica", "engine-rows", 0.9),
