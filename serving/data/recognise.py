@@ -23,6 +23,7 @@ _FOREIGN: Final = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or save the sheet as CSV."),
     (b"PK\x05\x06", "an empty zip archive", "Upload a table: CSV, JSON lines, Parquet or Arrow."),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "Save the sheet as CSV."),
+    (b"PARE", "an encrypted Parquet file", "Write it without encryption: there are no keys here."),
     (b"%PDF", "a PDF document", "Upload a table: CSV, JSON lines, Parquet or Arrow."),
     (b"BZh", "packed by bzip2", "Unpack it, or pack it with gzip or zstd."),
     (b"\xfd7zXZ", "packed by xz", "Unpack it, or pack it with gzip or zstd."),

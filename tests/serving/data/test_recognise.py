@@ -103,6 +103,7 @@ def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
         (b'[{"a": 1}, {"a": 2}]', "JSON array"),
         (b"<!DOCTYPE html><html>", "HTML"),
         (b"a,b\n1,\x002\n", "NUL"),
+        (b"PARE" + bytes(100) + b"PARE", "encrypted"),
         (b"a,c\n1\x00,2\n\x00,\n", "NUL"),
         (b"x" * 17 * 2**20, "line 1 has no end within 16 MiB"),
         (bytes(range(1, 32)) * 50, "no text"),
