@@ -132,6 +132,7 @@ def test_what_is_no_table_is_refused_with_what_it_is(tmp_path: Path, content: by
         Said(quote=",", delimiter=","),
         Said(encoding="klingon"),
         Said(encoding="base64"),
+        Said(encoding="idna"),
         Said(format="parquet"),
         Said(compression="gzip"),
         Said(encoding="ascii\0"),
