@@ -4,11 +4,13 @@ A dataset of kind `table` has its rows in ordered parts, each a blob and a file 
 many files. What is in it is found by `serving data describe` in a child and kept here.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.errors import Json
 from state.tables import NAMED, Base, Owned, Resource
 
 FORMER = text("ordinal < 0")
@@ -52,7 +54,7 @@ class Dataset(Base, Resource):
     )
 
     @property
-    def reading(self) -> dict[str, Any] | None:
+    def reading(self) -> Mapping[str, Json] | None:
         """How it is read, as `serving.data` has it: its layout with its columns."""
         if self.layout is None:
             return None

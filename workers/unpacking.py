@@ -80,12 +80,23 @@ async def _put_all(
     total = sum(int(str(each["size"])) for each in listed)
     done = 0
     for start in range(0, max(len(listed), 1), TOGETHER):
-        files = [await _put(resources, folder, each) for each in listed[start : start + TOGETHER]]
+        files = await _put_some(resources, folder, listed[start : start + TOGETHER])
         await _touch(resources, files)
         await keep(files, start == 0)
         done += sum(file.size_bytes for file in files)
         await watch(done, total)
     return Unpacked(len(listed), total)
+
+
+async def _put_some(resources: Resources, folder: Path, listed: Sequence[dict[str, Json]]) -> list[NewFile]:
+    """Side by side: the store waits for the disk with each of them. Whatever fails, all of them are over then."""
+    found = await asyncio.gather(*(_put(resources, folder, each) for each in listed), return_exceptions=True)
+    files = []
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+        files.append(each)
+    return files
 
 
 async def _put(resources: Resources, folder: Path, listed: dict[str, Json]) -> NewFile:

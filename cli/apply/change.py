@@ -24,6 +24,8 @@ COLLECTIONS = {
     "service": "/api/v1/services",
     "job": "/api/v1/jobs",
 }
+# What is said of a resource, by the names of its fields.
+Fields: TypeAlias = Mapping[str, Any]
 Action: TypeAlias = Literal["create", "change", "delete", "none"]
 
 
@@ -54,7 +56,7 @@ def path_of(kind: str, name: str) -> str:
     return f"{COLLECTIONS[kind]}/{quote(name, safe='')}"
 
 
-def about(one: Declared, found: Document | None) -> dict[str, Any]:
+def about(one: Declared, found: Document | None) -> Fields:
     """Names and tags to send: what is made now gets the mark; an old mark stays, whatever tags are given."""
     said = {name: one.fields[name] for name in ("display_name", "description") if name in one.fields}
     kept = [MARK] if found is None or MARK in found["tags"] else []
@@ -87,9 +89,9 @@ def _is_mark(tag: str) -> bool:
 def change_of(
     one: Declared,
     found: Document | None,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    wish: Mapping[str, Any],
+    before: Fields,
+    after: Fields,
+    wish: Fields,
     *,
     uploads: bool = False,
 ) -> Change:

@@ -23,6 +23,7 @@ _FOREIGN: Final = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or save the sheet as CSV."),
     (b"PK\x05\x06", "an empty zip archive", "Upload a table: CSV, JSON lines, Parquet or Arrow."),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "Save the sheet as CSV."),
+    (b"PARE", "an encrypted Parquet file", "Write it without encryption: there are no keys here."),
     (b"%PDF", "a PDF document", "Upload a table: CSV, JSON lines, Parquet or Arrow."),
     (b"BZh", "packed by bzip2", "Unpack it, or pack it with gzip or zstd."),
     (b"\xfd7zXZ", "packed by xz", "Unpack it, or pack it with gzip or zstd."),
@@ -43,6 +44,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _ENCODINGS: Final = {"utf-8-sig": "utf-8", "utf8": "utf-8", "ascii": "utf-8", "us-ascii": "utf-8", "latin1": "latin-1"}
+_PROBE: Final = "A,1\n"
 _TEXT_ONLY: Final = ("csv", "jsonl")
 
 
@@ -153,11 +155,11 @@ def _encoding(head: bytes, said: Said, warnings: list[str]) -> str:
 def _known_encoding(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
-        "".encode(name)
-    except (LookupError, ValueError, TypeError) as error:
-        raise DatasetInvalid(
-            f"there is no encoding {encoding[:40]!r}", "Say utf-8, utf-16, latin-1 or cp1252."
-        ) from error
+        is_for_tables = _PROBE.encode(name).decode(name) == _PROBE  # `idna` is an encoding, too
+    except (LookupError, ValueError, TypeError):
+        is_for_tables = False
+    if not is_for_tables:
+        raise DatasetInvalid(f"there is no encoding {encoding[:40]!r}", "Say utf-8, utf-16, latin-1 or cp1252.")
     return _ENCODINGS.get(name, name)
 
 

@@ -135,4 +135,7 @@ def damage_told(what: str) -> Iterator[None]:
         raise
     except DAMAGED as error:
         told = str(error).partition("\n")[0][:200] or type(error).__name__
+        if "decrypt" in told.lower():  # some columns of a Parquet file, whose footer can be read
+            hint = "Write it without encryption: there are no keys here."
+            raise DatasetInvalid(f"{what} is encrypted: {told}", hint) from error
         raise DatasetInvalid(f"{what} is damaged: {told}", "Make the file again, and compare its size.") from error

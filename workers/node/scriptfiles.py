@@ -130,6 +130,15 @@ def measure(folders: tuple[Path, ...], most_bytes: int) -> Use:
     return Use(size_bytes, entries)
 
 
+def left_bytes(folders: tuple[Path, ...]) -> int:
+    """What the plain files below would have in the store, where their holes are bytes."""
+    size_bytes = 0
+    for path in (path for folder in folders for path in _plain_files(folder)):
+        with suppress(OSError):
+            size_bytes += path.lstat().st_size
+    return size_bytes
+
+
 def outputs_of(folder: Path) -> list[tuple[str, Path]]:
     """The plain files below a folder, by their path in it, in order; at most so many."""
     found = [

@@ -27,7 +27,7 @@ from workers.node.lease import TermOver
 from workers.node.logs import cap, last_lines
 from workers.node.runturns import LONGEST_PAUSE_S
 from workers.node.scriptdesk import ScriptDesk, last_word
-from workers.node.scriptfiles import MOST_ENTRIES, ScriptPlace, measure, take_away
+from workers.node.scriptfiles import MOST_ENTRIES, ScriptPlace, left_bytes, measure, take_away
 from workers.node.scriptprogram import Script, Stage, prepare_script
 from workers.node.scriptreports import LONGEST_LINE, read_line
 
@@ -257,6 +257,10 @@ class ScriptLife:
 
     async def _judged(self, end: End) -> Verdict | None:
         """Keep what it left and say how it ended; nothing where it was asked to end."""
+        if await self._leaves_too_much():
+            what = f"files of more than {self._stage.settings.script_disk_mb} MiB together (PORTSIDE_SCRIPT_DISK_MB)"
+            full = ScriptDiskFull(f"the script has left {what}, holes in them included: none is kept")
+            return last_word(self._too_much or full)
         await self.desk.keep_checkpoint(self._place.checkpoint, self._place.desk)
         if self._too_much is not None:
             return last_word(self._too_much)
@@ -276,6 +280,11 @@ class ScriptLife:
         how = describe(end.code if end.code != 65 else 1, lines, self._spec.memory_mb, "script")
         kind = ScriptOutOfMemory if how.reason == "out_of_memory" else ScriptFailed
         return last_word(kind(how.message or how.reason, exit_code=end.code, last_lines=lines))
+
+    async def _leaves_too_much(self) -> bool:
+        """Files with holes take no room here; in the store they would. And the last look was a while ago."""
+        left = (self._place.outputs, self._place.checkpoint)
+        return await asyncio.to_thread(left_bytes, left) > self._stage.settings.script_disk_mb * MIB
 
     def _lost(self, how: Ending, *, counts: bool = True) -> Verdict:
         deaths = int((self._background.former or {}).get("deaths", 0)) + counts

@@ -160,6 +160,14 @@ async def test_one_that_fills_its_folder_is_ended(scripts: Scripts) -> None:
     assert f"{DISK_MB} MiB" in str(run.message)
 
 
+@pytest.mark.parametrize("folder", ["PORTSIDE_OUTPUTS", "PORTSIDE_CHECKPOINT"])
+async def test_one_that_leaves_a_file_of_holes_fills_no_store(scripts: Scripts, folder: str) -> None:
+    text = f"import os\nwith open(os.environ['{folder}'] + '/holes', 'wb') as file:\n    file.truncate(2**40)\n"
+    run, _ = await ended(scripts, text)
+    assert (run.status, run.reason) == ("failed", "script_disk_full")
+    assert "holes" in str(run.message)
+
+
 async def test_one_that_writes_without_end_keeps_only_the_last_of_it(scripts: Scripts) -> None:
     run, log = await ended(scripts, SHOUTS)
     assert run.status == "succeeded"

@@ -84,8 +84,7 @@ async def test_its_dataset_says_what_is_in_it(runs: RunWorld) -> None:
     assert output.columns is not None
     # A float although the first part has whole numbers only.
     assert [(column["name"], column["type"]) for column in output.columns] == [("id", "string"), ("score", "float64")]
-    assert output.reading is not None
-    assert output.reading["columns"][1]["type"] == "float64"
+    assert json.loads(json.dumps(output.reading))["columns"][1]["type"] == "float64"
     assert output.preview_digest is not None
     assert json.loads(await runs.ground.bytes_of(output.preview_digest))["rows"][1] == ["row-1", 2]
     assert bad is not None
