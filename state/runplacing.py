@@ -218,9 +218,9 @@ async def see_run(session: Session, run_id: str) -> SeenRun:
     )
 
 
-def worked_s(progress: Mapping[str, Any] | None, began_at: Micros | None, until: Micros) -> float:
+def worked_s(progress: Mapping[str, Json] | None, began_at: Micros | None, until: Micros) -> float:
     """How long the processes of a run have worked: those that have ended, and one that began then and still works."""
-    before = float((progress or {}).get(WORKED) or 0.0)
+    before = float(str((progress or {}).get(WORKED) or 0.0))
     return round(before + (0.0 if began_at is None else max(0, until - began_at) / 1_000_000), 3)
 
 

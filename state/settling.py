@@ -4,7 +4,7 @@ Work that ends by itself leaves nothing; an operation that its owner cancels, or
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import and_, delete, or_, select
 
@@ -57,7 +57,7 @@ async def settle(session: WriteSession, run_id: str) -> None:
     if not is_final or process.pid is not None:
         return
     if run.summary is None:
-        run.summary = (await summed_up(session, run, process.progress or {}))["summary"]
+        run.summary = await summed_up(session, run, process.progress or {})
     if run.status == "succeeded":
         await forget_older_copies(session, run)
     await close_ledger(session, run_id)
@@ -76,13 +76,12 @@ def stretch(run: Run, progress: Mapping[str, Json]) -> dict[str, int | None]:
     return {"running_micros": max(run.running_micros, worked), "resumed_at": None}
 
 
-async def summed_up(session: Session, run: Run, progress: Mapping[str, Json]) -> dict[str, Any]:
-    """The columns of a run that ends without having done everything: who stops it sees at once what was done."""
-    ended = stretch(run, progress)
-    done = await summary(session, run.id, progress, ended["running_micros"] or 0)
+async def summed_up(session: Session, run: Run, progress: Mapping[str, Json]) -> dict[str, Json]:
+    """The summary of a run that ends without having done everything."""
+    done = await summary(session, run.id, progress, stretch(run, progress)["running_micros"] or 0)
     if run.kind == "script":
         done |= {name: progress[name] for name in ("percent", "detail") if progress.get(name) is not None}
-    return {**ended, "summary": done}
+    return done
 
 
 async def summary(session: Session, run_id: str, progress: Mapping[str, Json], running_micros: int) -> dict[str, Json]:

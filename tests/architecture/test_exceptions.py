@@ -13,6 +13,7 @@ EDGES = (
     "workers/caretakers.py",  # the loop around every caretaker: one bad look must not end it
     "workers/relay.py",  # a wake-up that cannot be sent is sent again later
     "workers/node/supervisor.py",  # one replica's trouble must not stop the others
+    "workers/node/looks.py",  # a look that fails is followed by another
     "workers/node/runs.py",  # nor that of one run
     "workers/node/node.py",  # without its loops nothing would be healed any more
     "api/gateway/table.py",  # predictions are routed by the last table until the next can be read

@@ -218,10 +218,10 @@ async def _failed(resources: Resources, run: Run, problem: Mapping[str, Any]) ->
 
 
 async def _summed_up(resources: Resources, run: Run) -> dict[str, Any]:
-    """What a run that has no process any more has done."""
+    """What a run that has no process any more has done: who stops it sees that at once."""
     seen = await resources.target.observe_run(run.id)
     async with resources.database.read() as session:
-        return await summed_up(session, run, seen.progress)
+        return {**stretch(run, seen.progress), "summary": await summed_up(session, run, seen.progress)}
 
 
 async def _take_down(held: Held, resources: Resources, *, is_for_good: bool = False) -> Outcome:

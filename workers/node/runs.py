@@ -38,6 +38,7 @@ from workers.node.keeping import is_keeper
 from workers.node.lease import Term, TermOver
 from workers.node.life import Rhythm
 from workers.node.logs import run_log_path
+from workers.node.looks import Looks, read_rows
 from workers.node.processes import Identity, Program, start_time, sweep
 from workers.node.rundesk import Desk, Offices
 from workers.node.runlife import GRACE_S, Circumstances, RunLife
@@ -52,8 +53,7 @@ from workers.node.scripts import ScriptHouse
 from workers.node.sockets import SHORT_ID, remove_folder
 
 log = logging.getLogger(__name__)
-AFTER_TROUBLE_S, AFTER_BUG_S = 1.0, 10.0
-READ_WITHIN_S = 10.0
+AFTER_BUG_S = 10.0
 KILL_S = 2.0
 Life = RunLife | ScriptLife | Stillborn
 KEEPERS_S = 5.0  # keepers of a former life end by themselves, after all that they keep
@@ -95,8 +95,7 @@ class RunSupervisor:
         self._database, self._rhythm = premises.database, premises.rhythm
         self._lives: dict[str, tuple[int, Life]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
-        self._in_trouble = False
+        self._looks = Looks("which runs are wanted", term, wake)
         self._turns = RunTurns()
         self._again_at: dict[str, float] = {}  # runs that a bug keeps from being looked after
         self._cared_at = 0.0
@@ -120,25 +119,15 @@ class RunSupervisor:
 
     async def run(self) -> None:
         """Look again and again. Raises `TermOver`."""
-        while not self._closing:
-            self._wake.clear()
-            if self._term.is_over:
-                raise TermOver("another node was elected")
-            pause_s = await self._look_safely()
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass  # nobody called: look all the same
+        await self._looks.run(self._look)
 
     def close(self) -> None:
         """Look no more."""
-        self._closing = True
-        self._wake.set()
+        self._looks.close()
 
     async def end(self) -> None:
         """End every process and say so; the rows still want them, so that the next start goes on."""
-        self._closing = True
+        self._looks.close()
         await self.end_processes()
         try:
             for run_id, (epoch, life) in list(self._lives.items()):
@@ -159,28 +148,9 @@ class RunSupervisor:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=KILL_S)
 
-    async def _look_safely(self) -> float:
-        """Look once; answers the pause until the next look, also after trouble. Raises `TermOver`."""
-        try:
-            pause_s = await self._look()
-        except TermOver:
-            raise
-        except DatabaseBusy as error:
-            if not self._in_trouble:
-                log.warning("the node cannot see which runs are wanted, what runs goes on: %s", error.message)
-            self._in_trouble = True
-            return AFTER_TROUBLE_S
-        except Exception:
-            log.exception("the node cannot look at the runs; it tries again in %g s", AFTER_TROUBLE_S)
-            return AFTER_TROUBLE_S
-        if self._in_trouble:
-            log.info("the node sees which runs are wanted again")
-        self._in_trouble = False
-        return pause_s
-
     async def _look(self) -> float:
         """Look at everything once; answers after how many seconds to look again unless called before."""
-        rows = {row.run_id: row for row in await self._wanted()}
+        rows = {row.run_id: row for row in await read_rows(self._database, wanted_runs)}
         for run_id, (epoch, life) in list(self._lives.items()):
             row = rows.get(run_id)
             if life.is_over:
@@ -201,7 +171,7 @@ class RunSupervisor:
             else:
                 startable.append(row)
         for row in self._turns.among(startable, [rows[run_id] for run_id in self._lives if run_id in rows]):
-            if len(self._lives) >= self._premises.at_once or self._closing:
+            if len(self._lives) >= self._premises.at_once or self._looks.is_closed:
                 break
             await self._alone(row.run_id, self._begin(row))
         self._premises.metrics.looked(len(self._lives), sum(row.run_id not in self._lives for row in waiting))
@@ -220,14 +190,6 @@ class RunSupervisor:
         except Exception:
             log.exception("the node cannot look after %s; it tries again in %g s", run_id, AFTER_BUG_S)
             self._again_at[run_id] = time.monotonic() + AFTER_BUG_S
-
-    async def _wanted(self) -> list[WantedRun]:
-        try:
-            # A connection whose other end vanished would hang for a quarter of an hour.
-            async with asyncio.timeout(READ_WITHIN_S), self._database.read() as session:
-                return list(await wanted_runs(session))
-        except TimeoutError as error:
-            raise DatabaseBusy(f"the database did not answer within {READ_WITHIN_S:g} s") from error
 
     async def _care(self) -> None:
         """Remove checkpoints of runs that have ended."""

@@ -13,7 +13,7 @@ from core.errors import PlatformError
 from workers.node.usage import used_by
 
 LOOKS: Final = 20  # in the time after which an idle process is taken for stuck
-BUSY_FROM: Final = 0.02  # of a core; what only waits wakes twice a second, for less than a thousandth
+BUSY_FROM: Final = 0.005  # of a core: what only waits takes a thousandth (Java), and who shares it with fifty no less
 BUSY_TIMES: Final = 24  # as long as an idle one may a process be silent that computes
 
 

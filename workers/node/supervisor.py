@@ -27,14 +27,13 @@ from workers.node.launch import Command, Place, prepare
 from workers.node.lease import Term, TermOver
 from workers.node.life import ASKED, Life, Patience, Rhythm, Terms
 from workers.node.logs import log_path
+from workers.node.looks import AFTER_TROUBLE_S, Looks, read_rows
 from workers.node.metrics import NodeMetrics
 from workers.node.plan import is_short, plan
 from workers.node.rows import ACTOR, FINAL_MOVES, Seen, ask_all_to_stop, decide, end_former_life, write_seen
 from workers.node.sockets import remove_folder, replica_folder
 
 log = logging.getLogger(__name__)
-AFTER_TROUBLE_S = 1.0
-READ_WITHIN_S = 10.0
 KILL_S = 2.0
 GONE = Ending("process_missing", "its process is not there")
 BUG = Ending("internal_error", "the node failed; its log has the traceback")
@@ -72,8 +71,7 @@ class Supervisor:
         self._settings, self._database, self._rhythm = premises.settings, premises.database, premises.rhythm
         self._lives: dict[str, Life] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
-        self._in_trouble = False
+        self._looks = Looks("what is wanted", term, wake)
 
     @property
     def lives(self) -> Mapping[str, Life]:
@@ -88,20 +86,15 @@ class Supervisor:
 
     async def run(self) -> None:
         """Look again and again. Raises `TermOver`."""
-        while not self._closing:
-            self._wake.clear()
-            if self.term.is_over:
-                raise TermOver("another node was elected")
-            await self._until_woken(await self._look_safely())
+        await self._looks.run(self._look)
 
     def close(self) -> None:
         """Look no more."""
-        self._closing = True
-        self._wake.set()
+        self._looks.close()
 
     async def end(self, grace_s: float) -> None:
         """End every process, within the grace if it can; the placements stay, so that the next start serves again."""
-        self._closing = True
+        self._looks.close()
         try:
             by = By(ACTOR, "platform_stopped", "the platform was stopped")
             await ask_all_to_stop(self._database, self.term, by)
@@ -122,40 +115,14 @@ class Supervisor:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=KILL_S)
 
-    async def _look_safely(self) -> float:
-        """Look once; answers the pause until the next look, also after trouble. Raises `TermOver`."""
-        try:
-            pause_s = await self._look()
-        except TermOver:
-            raise
-        except DatabaseBusy as error:
-            if not self._in_trouble:
-                log.warning("the node cannot see what is wanted, what runs serves on: %s", error.message)
-            self._in_trouble = True
-            return AFTER_TROUBLE_S
-        except Exception:
-            log.exception("the node cannot look; it tries again in %g s", AFTER_TROUBLE_S)
-            return AFTER_TROUBLE_S
-        if self._in_trouble:
-            log.info("the node sees what is wanted again")
-        self._in_trouble = False
-        return pause_s
-
-    async def _until_woken(self, longest_s: float) -> None:
-        try:
-            async with asyncio.timeout(longest_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass  # nobody called: look all the same
-
     async def _look(self) -> float:
         """Look at everything once; answers after how many seconds to look again unless called before."""
         began = time.perf_counter()
-        services = await self._services()
+        services = await read_rows(self._database, placed_services)
         self._end_unknown({replica.id for service in services for replica in service.replicas})
         pause_s, refusals = self._rhythm.idle_s, 0
         for service in services:
-            if self._closing:
+            if self._looks.is_closed:
                 break
             try:
                 if await self._tend(service):
@@ -173,14 +140,6 @@ class Supervisor:
                 pause_s = min(pause_s, AFTER_TROUBLE_S)
         self._premises.metrics.looked(services, time.perf_counter() - began)
         return pause_s
-
-    async def _services(self) -> list[PlacedService]:
-        try:
-            # A connection whose other end vanished would hang for a quarter of an hour.
-            async with asyncio.timeout(READ_WITHIN_S), self._database.read() as session:
-                return await placed_services(session)
-        except TimeoutError as error:
-            raise DatabaseBusy(f"the database did not answer within {READ_WITHIN_S:g} s") from error
 
     async def _tend(self, service: PlacedService) -> bool:
         """Do what one service needs; answers whether a replacement waits for its time."""
@@ -227,7 +186,8 @@ class Supervisor:
         return True
 
     async def _record_all(self) -> None:
-        await self._record([replica for service in await self._services() for replica in service.replicas])
+        services = await read_rows(self._database, placed_services)
+        await self._record([replica for service in services for replica in service.replicas])
 
     def _sight(self, replica: ReplicaFacts) -> Seen | None:
         """How the row differs from the process."""
@@ -276,7 +236,7 @@ class Supervisor:
         except Exception:
             log.exception("the node failed at the replica in %s", life.place.folder)
             life.ending = BUG
-        if life.ending is not None and life.ending is not ASKED and not self._closing:
+        if life.ending is not None and life.ending is not ASKED and not self._looks.is_closed:
             self._premises.metrics.failed(service, life.ending.reason)
             log.warning("a replica of service %s has ended: %s", service, life.ending.reason)
         for folder in (life.place.folder, life.place.scratch):

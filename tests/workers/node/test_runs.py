@@ -65,7 +65,7 @@ async def test_a_run_over_a_small_dataset_succeeds_and_leaves_its_output(runs: R
     assert ended.summary["seconds"] == {"read": 0.008, "score": 0.016, "write": 0.008}
     assert ended.started_at is not None
     assert ended.completed_at is not None
-    assert ended.running_micros == pytest.approx(ended.completed_at - ended.started_at, abs=100_000)
+    assert 0 < ended.running_micros <= ended.completed_at - ended.started_at
     await settled(runs, run)
 
 
