@@ -22,6 +22,7 @@ from cli.commands.job_options import (
     Scorer,
     To,
 )
+from cli.commands.script_options import Entry, Keeps, Reads, ReadsModels, Registers, Requirements, Script
 from cli.commands.target import Limit, Yes, complete_dataset, complete_model, confirm
 from cli.commands.verb import Call, client_verb, filters
 
@@ -62,13 +63,26 @@ def create(
     env: Env = None,
     args: Args = None,
     after: After = None,
+    script: Script = None,
+    entry: Entry = None,
+    requirements: Requirements = None,
+    reads: Reads = None,
+    reads_models: ReadsModels = None,
+    registers: Registers = None,
+    keeps: Keeps = None,
 ) -> None:
-    """Make a job that scores a dataset with a model, each time that it is run."""
+    """Make a job that scores a dataset with a model, or runs a script, each time that it is run."""
     from cli.job_wishes import Said, job_wish
     from cli.jobs import create_job
+    from cli.script_wishes import ScriptSaid, script_wish
 
     said = Said(name, model, data, into, format, pass_through, maps, on_error, parallelism, env, args, after)
-    create_job(call.platform, job_wish(file, said), call.output)
+    if script is None:
+        wish = job_wish(file, said)
+    else:
+        more = ScriptSaid(script, entry, requirements, reads, reads_models, registers, keeps)
+        wish = script_wish(call.platform, file, said, more)
+    create_job(call.platform, wish, call.output)
 
 
 @client_verb(waits_s=86400)
