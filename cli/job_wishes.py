@@ -26,15 +26,11 @@ class Said:
     env: Sequence[str] | None = None
     args: Sequence[str] | None = None
     after: str | None = None
-    script: Path | None = None
-    requirements: Path | None = None
-    reads: Sequence[str] | None = None
 
 
 def job_wish(file: Path | None, said: Said) -> dict[str, object]:
     """A job from a file, from options, or from both; options win. Raises `CommandFailed`."""
     wish: dict[str, object] = read_document(file) if file is not None else {}
-    wish |= _script(wish, said)
     wish.setdefault("kind", "script" if "script" in wish else "batch")
     plain = {"name": said.name, "after": said.after, "parallelism": said.parallelism}
     wish |= {name: value for name, value in plain.items() if value is not None} | _model(said.model)
@@ -49,7 +45,7 @@ def job_wish(file: Path | None, said: Said) -> dict[str, object]:
         if name not in wish and (name == "name" or wish["kind"] == "batch"):
             raise CommandFailed(f"A job needs {what}, or a file (-f) that says it.", exit_status=Exit.USAGE)
     if wish["kind"] == "script" and said.data is not None:
-        raise CommandFailed("A script has no --input: say --reads NAME=DATASET.", exit_status=Exit.USAGE)
+        raise CommandFailed("A script has no --input: say --read NAME=DATASET.", exit_status=Exit.USAGE)
     return wish
 
 
@@ -57,33 +53,6 @@ def run_wish(said: Said) -> dict[str, object]:
     """What one run has otherwise than its job. Raises `CommandFailed`."""
     wish = _batch(said)
     return wish if said.name is None else {**wish, "name": said.name}
-
-
-def _script(wish: Mapping[str, object], said: Said) -> dict[str, object]:
-    """What makes a job one of a script, with what the file says of it beside that."""
-    if said.script is None and (said.requirements is not None or said.reads):
-        raise CommandFailed("--requirements and --reads are of a --script.", exit_status=Exit.USAGE)
-    if said.script is None:
-        return {}
-    there, inputs = wish.get("script"), wish.get("inputs")
-    script = {**(there if isinstance(there, Mapping) else {}), "source": _text(said.script)}
-    if said.requirements is not None:
-        script["requirements"] = _text(said.requirements)
-    found: dict[str, object] = {"kind": "script", "script": script}
-    if said.reads:
-        datasets = read_pairs(said.reads, "--reads")
-        found["inputs"] = {**(inputs if isinstance(inputs, Mapping) else {}), "datasets": datasets}
-    return found
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except OSError as error:
-        raise CommandFailed(f"{file} cannot be read ({error.strerror}).", exit_status=Exit.USAGE) from error
-    except UnicodeDecodeError as error:
-        hint = "upload an archive at /api/v1/files, and name it in a file (-f) as script.file"
-        raise CommandFailed(f"{file} is no text: {error}", details=[hint], exit_status=Exit.USAGE) from error
 
 
 def _batch(said: Said) -> dict[str, object]:

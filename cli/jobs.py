@@ -131,6 +131,7 @@ def tell_job(job: Document, output: Output) -> None:
     facts = {
         "job": f"{job['name']} ({job['kind']})",
         "model": f"{job['model']} {job['version']}" if job.get("model") else "",
+        "script": str((job.get("script") or {}).get("entry") or ""),
         "input": _input(job),
         "script": str((job.get("script") or {}).get("entry") or ""),
         "reads": ", ".join(
@@ -191,7 +192,8 @@ def _time(instant: object) -> str:
 
 def _input(job: Document) -> str:
     given = job.get("input") or {}
-    return str(given.get("dataset") or given.get("uri") or "")
+    read = (job.get("inputs") or {}).get("datasets") or {}  # of a script
+    return str(given.get("dataset") or given.get("uri") or ", ".join(sorted(read.values())))
 
 
 def _output(job: Document) -> str:

@@ -75,7 +75,7 @@ def tell_run(run: Document, output: Output) -> None:
         else "",
         "model": f"{run['model']} {run['version'] or run['spec'].get('version') or ''}" if run["model"] else "",
         "input": str(run["input"] or ""),
-        "output": str(made.get("dataset") or ""),
+        "output": str(made.get("dataset") or "") or _made(run),
         "took": seconds_in_words(run["duration_s"]),
         "retries": str(run["retries"] or ""),
         "error": str((run["error"] or {}).get("detail") or ""),
@@ -83,6 +83,19 @@ def tell_run(run: Document, output: Output) -> None:
         "url": str(run["urls"]["self"]),
     }
     output.sheet(run, facts)
+
+
+def _made(run: Document) -> str:
+    """What became of the files of a script that has succeeded."""
+    rules = (run["spec"].get("outputs") or {}) if run["status"] == "succeeded" else {}
+    told = []
+    for path, rule in rules.items():
+        if register := rule.get("register"):
+            alias = f"@{register['alias']}" if register.get("alias") else ""
+            told.append(f"{path} as a version of {register['model']}{alias}")
+        elif rule.get("dataset"):
+            told.append(f"{path} as a dataset")
+    return ", ".join(told)
 
 
 def watch_run(platform: Platform, path: str, output: Output, *, timeout_s: float) -> Document:

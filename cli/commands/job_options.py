@@ -74,21 +74,4 @@ After = Annotated[
         "--after", metavar="JOB", help="Run when that has succeeded.", show_default=False, autocompletion=complete_job
     ),
 ]
-Script = Annotated[
-    Path | None,
-    typer.Option("--script", metavar="FILE.py", help="Run this Python instead of scoring.", show_default=False),
-]
-Requirements = Annotated[
-    Path | None,
-    typer.Option("--requirements", metavar="FILE", help="Of a script: what is installed.", show_default=False),
-]
-Reads = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reads",
-        metavar="NAME=DATASET",
-        help="Of a script: what it finds in portside.run.inputs(); may be repeated.",
-        show_default=False,
-    ),
-]
 To = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="stdout")]

@@ -1,6 +1,5 @@
 """Verbs about jobs and their schedules."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +19,10 @@ from cli.commands.job_options import (
     OnError,
     Parallelism,
     PassThrough,
-    Reads,
-    Requirements,
     Scorer,
-    Script,
     To,
 )
+from cli.commands.script_options import Entry, Keeps, Reads, ReadsModels, Registers, Requirements, Script
 from cli.commands.target import Limit, Yes, complete_dataset, complete_model, confirm
 from cli.commands.verb import Call, client_verb, filters
 
@@ -67,16 +64,22 @@ def create(
     args: Args = None,
     after: After = None,
     script: Script = None,
+    entry: Entry = None,
     requirements: Requirements = None,
     reads: Reads = None,
+    reads_models: ReadsModels = None,
+    registers: Registers = None,
+    keeps: Keeps = None,
 ) -> None:
     """Make a job that scores a dataset with a model, or runs a script, each time that it is run."""
     from cli.job_wishes import Said, job_wish
     from cli.jobs import create_job
+    from cli.script_wishes import ScriptSaid, script_wish
 
-    batch = Said(name, model, data, into, format, pass_through, maps, on_error, parallelism, env, args, after)
-    said = replace(batch, script=script, requirements=requirements, reads=reads)
-    create_job(call.platform, job_wish(file, said), call.output)
+    said = Said(name, model, data, into, format, pass_through, maps, on_error, parallelism, env, args, after)
+    more = ScriptSaid(script, entry, requirements, reads, reads_models, registers, keeps)
+    wish = job_wish(file, said) if more == ScriptSaid(None) else script_wish(call.platform, file, said, more)
+    create_job(call.platform, wish, call.output)
 
 
 @client_verb(waits_s=86400)

@@ -96,39 +96,10 @@ def test_how_far_a_run_is_is_said_once(progress: dict[str, object], words: str) 
     assert progress_in_words(whole) == words
 
 
-def test_a_script_is_a_text_with_what_it_needs_and_reads(tmp_path: Path) -> None:
-    script, needs, file = tmp_path / "a.py", tmp_path / "requirements.txt", tmp_path / "job.yaml"
-    script.write_text("print(1)\n")
-    needs.write_text("six\n")
-    said = Said(name="n", script=script, requirements=needs, reads=["train=flats"], args=["7"])
-    assert job_wish(None, said) == {
-        "kind": "script",
-        "name": "n",
-        "script": {"source": "print(1)\n", "requirements": "six\n"},
-        "inputs": {"datasets": {"train": "flats"}},
-        "args": ["7"],
-    }
-    file.write_text(
-        "name: f\nscript: {entry: main.py}\ninputs: {models: {base: iris}}\noutputs: {a.csv: {dataset: d}}\n"
-    )
-    wish = job_wish(file, Said(script=script, reads=["train=flats"]))
-    assert wish["script"] == {"entry": "main.py", "source": "print(1)\n"}
-    assert (wish["name"], wish["kind"], wish["outputs"]) == ("f", "script", {"a.csv": {"dataset": "d"}})
-    assert wish["inputs"] == {"models": {"base": "iris"}, "datasets": {"train": "flats"}}
+def test_a_file_with_a_script_makes_a_job_of_one(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("name: f\nscript: {source: print(1)}\n")
     assert job_wish(file, Said())["kind"] == "script"
-
-
-def test_what_no_script_has_is_wrong_usage(tmp_path: Path) -> None:
-    script, archive = tmp_path / "a.py", tmp_path / "a.zip"
-    script.write_text("print(1)\n")
-    archive.write_bytes(b"PK\x03\x04\xff")
-    for said, told in (
-        (Said(name="n", reads=["a=b"]), "of a --script"),
-        (Said(name="n", script=script, data="flats"), "--reads"),
-        (Said(name="n", script=archive), "is no text"),
-        (Said(name="n", script=tmp_path / "nothing.py"), "No such file"),
-        (Said(script=script), "needs NAME"),
-    ):
-        with pytest.raises(CommandFailed, match=told) as caught:
-            job_wish(None, said)
-        assert caught.value.exit_status is Exit.USAGE
+    with pytest.raises(CommandFailed, match="--read NAME=DATASET") as caught:
+        job_wish(file, Said(data="flats"))
+    assert caught.value.exit_status is Exit.USAGE

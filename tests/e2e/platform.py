@@ -51,7 +51,12 @@ class RunningPlatform:
             assert process.poll() is None, process.stderr and process.stderr.read()
             return address_of(data, process.pid)
 
-        return cls(data, process, until(address, START_S, "the start"))
+        try:
+            return cls(data, process, until(address, START_S, "the start"))
+        except AssertionError:
+            process.kill()  # or it takes the processor from all tests that follow
+            process.communicate()
+            raise
 
     def client(self) -> Platform:
         return Platform(self.url)

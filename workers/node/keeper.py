@@ -171,7 +171,8 @@ class Keeper:
         """The program itself, under its limits."""
         config = self._config
         os.setsid()
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        # Who is not root may not go before where it is already: a node may have been niced by its operator.
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         with contextlib.suppress(OSError):  # niceness counts only within a session where sessions are groups: sched(7)
             _write("/proc/self/autogroup", str(NICENESS))
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
