@@ -101,9 +101,10 @@ async def _rescue(database: Database, row: Work, reason: str, message: str) -> W
 
 async def _take_away(session: DirectSession, work: Locked, by: By) -> None:
     row = work.row
-    # What has no limit of attempts has no failed state to rest in either: a service would be `deleting` for ever.
-    is_endless = attempts_of(row, MAX_RESCUES) is None
-    if row.cancel_requested or is_endless or row.rescues < MAX_RESCUES:
+    # What has no limit of attempts has no failed state to rest in either: a service would be `deleting` for ever. What
+    # has more of them than others has more to lose: a run is over when its operation is, whatever its ledger has.
+    attempts = attempts_of(row, MAX_RESCUES)
+    if row.cancel_requested or attempts is None or row.rescues < max(MAX_RESCUES, attempts):
         log.info("%s is queued again: %s", row.id, by.message)
         # What kills its holders for ever shall leave them time for other work.
         after = to_micros(backoff(row.rescues - MAX_RESCUES + 1)) if row.rescues >= MAX_RESCUES else 0

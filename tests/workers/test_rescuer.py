@@ -53,6 +53,14 @@ async def test_work_that_kills_its_holders_fails_at_last(platform: Platform) -> 
     assert (await platform.target_of(operation)).status == "invalid"
 
 
+async def test_a_run_outlives_as_many_holders_as_it_has_attempts(platform: Platform) -> None:
+    operation = await held_by_a_dead_worker(platform, LEASE_LOST)
+    await platform.set_operation(operation.id, kind="run.execute", rescues=19)
+    await rescue_until_queued(platform, operation)
+    row = await platform.now(operation)
+    assert (row.status, row.rescues) == ("queued", 20)
+
+
 async def test_a_pause_is_never_given_up_because_a_service_cannot_rest_in_pausing(platform: Platform) -> None:
     operation = await platform.operation("service.pause")
     assert await take(platform.database, "control", "dead", LEASE_LOST) is not None
