@@ -131,7 +131,6 @@ def tell_job(job: Document, output: Output) -> None:
     facts = {
         "job": f"{job['name']} ({job['kind']})",
         "model": f"{job['model']} {job['version']}" if job.get("model") else "",
-        "script": str((job.get("script") or {}).get("entry") or ""),
         "input": _input(job),
         "script": str((job.get("script") or {}).get("entry") or ""),
         "reads": ", ".join(
