@@ -377,12 +377,8 @@ async def test_several_files_that_do_not_join_come_in_an_archive_or_one_by_one(
 async def test_the_same_key_makes_one_dataset_whatever_the_boundary(client: AsyncClient) -> None:
     ids = set()
     for _ in range(2):
-        answer = await client.post(
-            f"{V1}/datasets",
-            data={"name": "people"},
-            files={"file": ("p.csv", CSV)},
-            headers={"idempotency-key": "once"},
-        )
+        files, headers = {"file": ("p.csv", CSV)}, {"idempotency-key": "once"}
+        answer = await client.post(f"{V1}/datasets", data={"name": "people"}, files=files, headers=headers)
         assert answer.status_code == 202, answer.text
         ids.add(answer.json()["id"])
     assert len(ids) == 1
