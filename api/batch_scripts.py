@@ -141,12 +141,13 @@ def _feeds(
 ) -> Mapping[str, str | Sequence[str]]:
     """The column of each input, or of each of its places; without known columns those that are called so."""
     mapping: Mapping[str, str | list[str]] = spec["mapping"] or {}
+    known = frozenset(columns or ())  # of both there may be thousands
     feeds: dict[str, str | Sequence[str]] = {}
     for each in inputs.values():
-        places = [place for place in each.places if place in mapping or columns is None or place in columns]
+        places = [place for place in each.places if place in mapping or columns is None or place in known]
         if each.name in mapping:
             feeds[each.name] = mapping[each.name]
-        elif columns is not None and each.name in columns and not any(place in mapping for place in each.places):
+        elif columns is not None and each.name in known and not any(place in mapping for place in each.places):
             feeds[each.name] = each.name
         elif each.places:
             feeds |= {place: mapping.get(place, place) for place in places}
@@ -154,7 +155,8 @@ def _feeds(
             feeds[each.name] = each.name
     if not feeds and columns is not None and fills_by_position(spec, inputs, columns):
         through, (only,) = spec["pass_through"], inputs.values()
-        others = [name for name in columns if name not in through] if isinstance(through, list) else columns
+        passed = frozenset(through) if isinstance(through, list) else frozenset()
+        others = [name for name in columns if name not in passed]
         feeds[only.name] = list(columns) if len(columns) == only.width else others
     if not feeds:
         detail = "which columns fill the model's vectors is not known"

@@ -105,7 +105,8 @@ def script(
     name: JobName,
     file: To = None,
     against: Annotated[
-        str | None, typer.Option("--against", help="`api` or `file`: where the model is.", show_default="api")
+        str | None,
+        typer.Option("--against", help="`api` or `file`: where the model is.", show_default="file, else api"),
     ] = None,
 ) -> None:
     """Print a Python script that does what a run does."""
