@@ -82,6 +82,7 @@ async def unswept(trial: Trial) -> list[str]:
             wrong = await _wrong_blobs(trial)
         if not wrong or time.monotonic() > deadline:
             return wrong
+        trial.supervise()
         await asyncio.sleep(10 * LOOK_S)
 
 
