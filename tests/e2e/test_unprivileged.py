@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -36,14 +37,15 @@ print("limited", __import__("resource").getrlimit(7)[0] > 0)
 
 @dataclass(frozen=True)
 class Account:
-    """A user, its interpreter, and a folder of its own."""
+    """A user, its interpreter, where it finds the product, and a folder of its own."""
 
     uid: int
     python: Path
+    root: Path
     home: Path
 
     def start(self, *command: str, **more: Any) -> subprocess.Popen[str]:
-        variables = {"HOME": str(self.home), "PATH": os.environ["PATH"], "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+        variables = {"HOME": str(self.home), "PATH": os.environ["PATH"], "NO_COLOR": "1", "PYTHONPATH": str(self.root)}
         given: dict[str, Any] = {"env": variables, "cwd": "/", **more}
         if os.geteuid() == 0:
             given |= {"user": self.uid, "group": self.uid, "extra_groups": []}
@@ -58,23 +60,45 @@ def account() -> Iterator[Account]:
     is_root = os.geteuid() == 0
     try:
         uid = NOBODY if is_root else os.geteuid()
-        python = _environment(home / "environment") if is_root else Path(sys.executable)
+        python = _environment(home) if is_root else Path(sys.executable)
+        root = _reachable(ROOT, home / "product") if is_root else ROOT
         if is_root:
             os.chown(home, uid, uid)
-        yield Account(uid, python, home)
+        yield Account(uid, python, root, home)
     finally:
         shutil.rmtree(home)
 
 
-def _environment(folder: Path) -> Path:
+def _environment(home: Path) -> Path:
     """An environment over an interpreter outside of root's home, with the packages of this one."""
+    folder = home / "environment"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = next(each for each in (*SYSTEM_PYTHONS, sys.executable) if _version(each) == version)
     subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", found, str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     packages = next(each for each in sys.path if each.endswith("site-packages"))
-    (site / "packages.pth").write_text(f"{packages}\n", "utf-8")
+    reachable = _reachable(Path(packages), home / "packages")
+    (site / "packages.pth").write_text(f"{reachable}\n", "utf-8")
     return folder / "bin" / "python"
+
+
+def _reachable(folder: Path, elsewhere: Path) -> Path:
+    """The folder, where everybody can come to it; else its files, linked where that goes, in a place where they can.
+
+    What `mktemp -d` makes, as for a fresh clone, is closed to others.
+    """
+    if all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents)):
+        return folder
+    hidden = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copytree(folder, elsewhere, symlinks=True, ignore=hidden, copy_function=_linked)
+    return elsewhere
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # on another file system
+        shutil.copy2(source, target)
 
 
 def _version(python: str) -> str:

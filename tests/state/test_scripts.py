@@ -85,7 +85,8 @@ async def test_only_a_running_process_reports(database: Database) -> None:
         with pytest.raises(RunNotRunning):
             await add_reports(session, run.id, [Report({"a": 1})])
     async with database.read() as session:
-        assert (await see_run(session, run.id)).progress == {"percent": 40.0, "detail": "epoch 4"}
+        shown = (await see_run(session, run.id)).progress or {}
+        assert (shown["percent"], shown["detail"]) == (40.0, "epoch 4")
 
 
 async def test_a_token_lives_as_long_as_its_process(database: Database) -> None:
