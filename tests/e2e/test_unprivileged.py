@@ -78,6 +78,7 @@ def _environment(home: Path) -> Path:
     (site,) = folder.glob("lib/python*/site-packages")
     packages = next(each for each in sys.path if each.endswith("site-packages"))
     reachable = _reachable(Path(packages), home / "packages")
+    _linked(find_uv_bin(), str(folder / "bin" / "uv"))  # it looks for itself beside the packages, and here
     (site / "packages.pth").write_text(f"{reachable}\n", "utf-8")
     return folder / "bin" / "python"
 
