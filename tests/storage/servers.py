@@ -11,8 +11,10 @@ from deploy.stack.child import Child, accepts, free_port
 from deploy.stack.minio import BUCKET, REGION, MinioServer
 from storage.access import Patience, S3Access
 
-# A test that waits for a server that does not answer should not wait long.
+# A test that waits for a server that does not answer should not wait long; any other is not about the speed of a disk,
+# and what a server had begun for somebody who then hung up may be in the way of a second try.
 HASTY = Patience(connect_s=2, read_s=0.5, repeats=1, reconnects=1)
+STEADY = Patience(connect_s=2, read_s=10.0, repeats=1, reconnects=1)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ import pytest
 
 from core.errors import StoreUnavailable
 from deploy.stack.minio import BUCKET, MinioServer
-from storage.access import Patience
 from storage.base import BlobMissing
 from storage.cache import ArtifactCache
 from storage.digests import Digest
 from storage.remote import PART_BYTES, S3Store
 from storage.s3 import S3Bucket
 from tests.storage.proxy import Proxy, Trouble, proxy_before
-from tests.storage.servers import HASTY, access_of, running_minio
+from tests.storage.servers import STEADY, access_of, running_minio
 from tests.storage.streams import pieces_of
 
 LARGE = os.urandom(PART_BYTES + 1_234_567)
@@ -36,20 +35,12 @@ async def proxy(minio: MinioServer) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 def bucket(minio: MinioServer, proxy: Proxy) -> S3Bucket:
-    return S3Bucket(BUCKET, access_of(minio, proxy.port), HASTY)
+    return S3Bucket(BUCKET, access_of(minio, proxy.port), STEADY)
 
 
 @pytest.fixture
 async def store(bucket: S3Bucket) -> AsyncIterator[S3Store]:
     store = S3Store(bucket)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def writing(minio: MinioServer) -> AsyncIterator[S3Store]:
-    """The way past the bad line for who puts blobs there, with the patience that a busy disk needs."""
-    store = S3Store(S3Bucket(BUCKET, access_of(minio), Patience()))
     yield store
     await store.close()
 
@@ -62,9 +53,9 @@ async def cache(store: S3Store, tmp_path: Path) -> AsyncIterator[ArtifactCache]:
 
 
 async def test_many_who_ask_at_once_share_one_download_of_the_very_bytes(
-    proxy: Proxy, writing: S3Store, cache: ArtifactCache
+    proxy: Proxy, store: S3Store, cache: ArtifactCache
 ) -> None:
-    stored = await writing.put(pieces_of(LARGE))
+    stored = await store.put(pieces_of(LARGE))
     before = proxy.received
     paths = await asyncio.gather(*(cache.path(stored.digest) for _ in range(10)))
     assert len(set(paths)) == 1
@@ -73,9 +64,9 @@ async def test_many_who_ask_at_once_share_one_download_of_the_very_bytes(
 
 
 async def test_a_download_that_is_cut_goes_on_and_one_that_breaks_for_good_leaves_no_file(
-    proxy: Proxy, writing: S3Store, cache: ArtifactCache, tmp_path: Path
+    proxy: Proxy, store: S3Store, cache: ArtifactCache, tmp_path: Path
 ) -> None:
-    stored = await writing.put(pieces_of(LARGE))
+    stored = await store.put(pieces_of(LARGE))
     proxy.trouble = Trouble(cut_after_received=2_000_000, refuses_then=True)
     with pytest.raises(StoreUnavailable):
         await cache.path(stored.digest)
@@ -85,13 +76,13 @@ async def test_a_download_that_is_cut_goes_on_and_one_that_breaks_for_good_leave
 
 
 async def test_other_bytes_under_a_blobs_key_never_become_a_file(
-    bucket: S3Bucket, writing: S3Store, cache: ArtifactCache
+    bucket: S3Bucket, store: S3Store, cache: ArtifactCache
 ) -> None:
-    stored = await writing.put(pieces_of(b"the true bytes"))
-    await asyncio.to_thread(bucket.put, writing.key(stored.digest), b"the evil bytes")
+    stored = await store.put(pieces_of(b"the true bytes"))
+    await asyncio.to_thread(bucket.put, store.key(stored.digest), b"the evil bytes")
     with pytest.raises(StoreUnavailable, match="other bytes"):
         await cache.path(stored.digest)
-    await writing.put(pieces_of(b"the true bytes"))
+    await store.put(pieces_of(b"the true bytes"))
     assert (await cache.path(stored.digest)).read_bytes() == b"the true bytes"
 
 

@@ -20,7 +20,7 @@ from storage.digests import Digest
 from storage.remote import PART_BYTES, S3Store
 from storage.s3 import S3Bucket
 from tests.storage.proxy import Proxy, Trouble, http_answer, proxy_before
-from tests.storage.servers import HASTY, access_of, running_minio
+from tests.storage.servers import HASTY, STEADY, access_of, running_minio
 from tests.storage.streams import pieces_of, standing_still
 
 NOW = timedelta(0)
@@ -49,7 +49,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opener]:
     """Opens stores under a prefix of this test's own, and closes them."""
     stores = []
 
-    def open_with(access: S3Access, patience: Patience = HASTY, bucket: str = BUCKET) -> S3Store:
+    def open_with(access: S3Access, patience: Patience = STEADY, bucket: str = BUCKET) -> S3Store:
         prefix = f"{abs(hash(request.node.name))}/"
         stores.append(S3Store(S3Bucket(bucket, access, patience), prefix, abandoned_after=NOW))
         return stores[-1]
@@ -121,7 +121,7 @@ async def test_a_server_that_stalls_is_given_up(
     proxy: Proxy, minio: MinioServer, opened: Opener, verb: Callable[[S3Store], Awaitable[object]]
 ) -> None:
     proxy.trouble = Trouble(stalls=True)
-    assert "did not answer in time" in await refusal(opened(access_of(minio, proxy.port)), verb)
+    assert "did not answer in time" in await refusal(opened(access_of(minio, proxy.port), HASTY), verb)
 
 
 @every_verb
@@ -179,8 +179,8 @@ async def test_a_reading_whose_connection_is_cut_goes_on_where_it_was(
 async def test_a_reading_that_stalls_for_good_is_given_up_and_never_ends_early(
     proxy: Proxy, minio: MinioServer, opened: Opener
 ) -> None:
-    store = opened(access_of(minio, proxy.port))
-    stored = await store.put(pieces_of(LARGE))
+    store = opened(access_of(minio, proxy.port), HASTY)
+    stored = await opened(access_of(minio)).put(pieces_of(LARGE))
     received = 0
 
     async def read_until_stalled() -> None:
@@ -230,7 +230,7 @@ async def test_an_upload_that_was_swept_under_its_writer_fails_and_stores_nothin
 
 
 async def test_the_age_below_which_an_upload_is_never_abandoned_holds(minio: MinioServer, opened: Opener) -> None:
-    store, sweeping = opened(access_of(minio)), S3Store(S3Bucket(BUCKET, access_of(minio), HASTY))
+    store, sweeping = opened(access_of(minio)), S3Store(S3Bucket(BUCKET, access_of(minio), STEADY))
     sent = asyncio.Event()
     upload = asyncio.create_task(store.put(standing_still(LARGE, sent)))
     await asyncio.wait_for(sent.wait(), 10)
@@ -314,10 +314,11 @@ async def test_an_upload_outlives_a_server_that_is_killed_and_started_again(mini
 async def test_a_paused_server_is_given_up_and_serves_again_once_it_goes_on(minio: MinioServer, opened: Opener) -> None:
     store = opened(access_of(minio))
     stored = await store.put(pieces_of(LARGE))
+    hasty = opened(access_of(minio), HASTY)
     await asyncio.to_thread(minio.pause)
     try:
         for verb in ("stat", "put", "open"):
-            assert "did not answer in time" in await refusal(store, VERBS[verb])
+            assert "did not answer in time" in await refusal(hasty, VERBS[verb])
         patient = asyncio.create_task(opened(access_of(minio), Patience()).put(pieces_of(SMALL)))
         await asyncio.sleep(0.05)
     finally:

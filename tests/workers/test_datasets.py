@@ -21,7 +21,7 @@ from state.sweeping import doom
 from state.tables import Operation
 from storage.digests import Digest
 from storage.s3 import S3Bucket
-from tests.storage.servers import HASTY, S3Server, access_of, running_minio
+from tests.storage.servers import STEADY, S3Server, access_of, running_minio
 from tests.storage.streams import pieces_of as stream_of
 from tests.workers.describer import stand_in
 from tests.workers.platform import WHO, Platform, open_platform, wait_for
@@ -239,7 +239,7 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture
 async def lake(minio: S3Server, tmp_path: Path) -> AsyncIterator[Platform]:
     """A platform with keys of its own, that has opened one folder of the bucket."""
-    bucket = S3Bucket(BUCKET, minio.access, HASTY)
+    bucket = S3Bucket(BUCKET, minio.access, STEADY)
     for key in ("lake/people.csv", "closed/people.csv"):
         await asyncio.to_thread(bucket.put, key, CSV)
     access = minio.access
