@@ -16,7 +16,7 @@ from state.database import Database, open_database
 from storage.base import ArtifactStore
 from storage.open import open_store
 from tests.crash.artifacts import onnx_artifact
-from tests.crash.evidence import Evidence, Places, gather, unsettled
+from tests.crash.evidence import Evidence, Places, count_of_moves, gather, unsettled
 from tests.crash.faults import EVERYWHERE, ONLY_FIRST, REPEATED, Chosen, Fault, Kill, NeverBack, Scene, at_failpoint
 from tests.crash.forge import Forge
 from tests.crash.installation import Installation
@@ -165,22 +165,28 @@ class Run:
     async def _settle(self) -> Sequence[str]:
         """Until nothing is under way, or the time for that is over: what is left then.
 
-        On a machine with other work an inspection or a start may need longer; while one still runs there is time.
+        On a machine with other work an inspection or a start may need longer; while one still runs, or rows still move,
+        there is time.
         """
-        began = time.monotonic()
+        began = moved_at = time.monotonic()
+        moves = 0
         over_at = began + self.order.settled_s
         quiet_since: float | None = None
         left = ["an answer of the database"]
         while time.monotonic() < over_at:
             with suppress(DatabaseBusy):
                 async with self.database.read() as session:
-                    left = await unsettled(session, self.site)
+                    left, before = await unsettled(session, self.site), moves
+                    moves = await count_of_moves(session)
+                moved_at = time.monotonic() if moves != before else moved_at
                 quiet_since = None if left else quiet_since or time.monotonic()
                 if quiet_since is not None and time.monotonic() - quiet_since >= QUIET_S:
                     self.report.settled_s.append(time.monotonic() - began)
                     return ()
             await asyncio.sleep(QUIET_S / 2)
-            if over_at - time.monotonic() < 1 and time.monotonic() < began + SLOW * SETTLED_S and self._working():
+            is_moving = time.monotonic() - moved_at < self.order.settled_s / 3
+            has_time = time.monotonic() < began + SLOW * SETTLED_S
+            if over_at - time.monotonic() < 1 and has_time and (is_moving or self._working()):
                 over_at += self.order.settled_s / 3
         return left
 

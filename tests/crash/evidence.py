@@ -108,6 +108,11 @@ def pid_of(owner: str) -> int | None:
     return int(parts[-2]) if len(parts) >= 3 and parts[-2].isdecimal() else None
 
 
+async def count_of_moves(session: ReadSession) -> int:
+    """How many changes of status there have been."""
+    return await session.scalar(select(func.count()).select_from(History)) or 0
+
+
 async def unsettled(session: ReadSession, site: Installation) -> list[str]:
     """What is still under way, in words; a node that has just died has not said so, and its rows look at rest."""
     named = set(await session.scalars(select(Replica.pid).where(Replica.status.in_(LIVING))))
