@@ -36,7 +36,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
         asyncio.run(RunCampaign(wanted, place, piece, settings, found, silent, SITES).run())
 
     campaign(order, folder / "first")
-    # A point may have been passed before it was armed, behind another fault: again, for those alone, armed from the start.
+    # A point may have been passed before it was armed, behind another fault: again, armed from the start, and alone.
     for attempt in range(1, MOST_ATTEMPTS + 1):
         if missing := tuple(point for point in OF_RUNS if not found.points[point]):
             rounds = range(len(missing))
