@@ -16,6 +16,7 @@ from serving.engines.base import Columns
 from serving.problems import Problem
 from serving.statistics import Statistics
 from serving.tickets import Ticket
+from tests.serving.unequal import Name
 
 DEADLINE_S = 10.0
 
@@ -201,18 +202,6 @@ def test_a_bug_below_leaves_nobody_waiting() -> None:
         for answer in answers:
             with pytest.raises((Problem, ZeroDivisionError)):
                 answer.result(DEADLINE_S)
-
-
-class Name(str):
-    """The name of a column, to compare which with another there is no memory."""
-
-    __slots__ = ()
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Name):
-            raise MemoryError  # noqa: TRY004 - what fails is not the type
-        return super().__eq__(other)
 
 
 def test_a_leader_without_memory_to_gather_a_batch_leaves_nobody_waiting(asking: Asking) -> None:

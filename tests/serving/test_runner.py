@@ -16,6 +16,7 @@ from serving.problems import Problem
 from serving.runner import TURN, Asked, Runner
 from serving.statistics import Statistics
 from serving.tickets import Ticket
+from tests.serving.unequal import Name
 
 DEADLINE_S = 10.0
 Compute = Callable[[Columns], Columns]
@@ -160,18 +161,6 @@ async def test_a_bug_below_leaves_nobody_waiting() -> None:
         asked = [line.ask(index) for index in range(20)]
         assert {await body(each) for each in asked} == {b"internal_error"}
     assert line.batcher.running == 0
-
-
-class Name(str):
-    """The name of a column, to compare which with another there is no memory."""
-
-    __slots__ = ()
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Name):
-            raise MemoryError  # noqa: TRY004 - what fails is not the type
-        return super().__eq__(other)
 
 
 async def test_who_leads_without_memory_to_gather_a_batch_is_told_so_and_nobody_else(engine: Gate) -> None:
