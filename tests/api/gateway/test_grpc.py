@@ -21,7 +21,7 @@ from core.errors import Unauthenticated
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
 from tests.api.gateway.replicas import Seen, replica
-from tests.api.gateway.test_gateway import make_service, serve_iris, until
+from tests.api.gateway.test_gateway import make_replica, make_service, serve_iris, until
 
 SERVICE = "/inference.GRPCInferenceService"
 INFER, STREAM = f"{SERVICE}/ModelInfer", f"{SERVICE}/ModelStreamInfer"
@@ -55,10 +55,12 @@ async def gateway_of(
     gateway = Gateway(PlainTextResponse("the api"), Holding(table, hold_s), pool, tenant_of, MAX_BYTES, "9.9")
     server = GrpcGateway(gateway, admits_tokenless=admits_tokenless, is_leaving=lambda: bool(leaving))
     port = await server.start("127.0.0.1", 0)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel, gateway
-    await server.stop(0)
-    pool.close()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel, gateway
+    finally:
+        await server.stop(0)
+        pool.close()
 
 
 async def call(channel: Channel, path: str, data: bytes, timeout_s: float = TIMEOUT_S, token: str = "") -> bytes:
@@ -195,8 +197,9 @@ async def test_health_follows_the_service_and_the_platform(
     async with replica(tmp_path) as one, gateway_of(table, leaving=leaving) as (channel, _):
         watched = channel.unary_stream(f"{HEALTH}/Watch")(IRIS, timeout=TIMEOUT_S)
         assert await watched.read() == b"\x08\x03"
-        await serve_iris(database, table, one)
-        assert await watched.read() == b"\x08\x02"  # the service is there before its replica is
+        service = await make_service(database, ["deploy", "ready"])
+        assert await watched.read() == b"\x08\x02"  # read before there is a replica: a watch tells the last of several
+        await make_replica(database, service, one.address)
         assert await watched.read() == b"\x08\x01"
         assert await call(channel, f"{HEALTH}/Check", IRIS) == b"\x08\x01"
         assert (await refusal(channel, f"{HEALTH}/Check", field(1, "rose")))[0] is grpc.StatusCode.NOT_FOUND
