@@ -21,6 +21,7 @@ from starlette.types import Scope
 from api.dependencies import Context
 from api.nearest import hint
 from api.pages import Listing
+from api.script_scope import refuse_beyond_its_run
 from core.errors import (
     BodyStalled,
     FieldProblem,
@@ -188,8 +189,10 @@ class PlatformRoute(OpenRoute):
         request_id = getattr(request.state, "request_id", None)
         request.state.who = await request.app.state.context.authenticator.admit(request.headers.raw, request_id)
         note_in_log_context(tenant_id=request.state.who.tenant_id)
-        if request.method not in SAFE and not self.changes_when_read_only:
-            request.app.state.context.switches.check("read_only")
+        if request.method not in SAFE:
+            refuse_beyond_its_run(request.state.who, request.method, self.path)
+            if not self.changes_when_read_only:
+                request.app.state.context.switches.check("read_only")
 
 
 class SubmissionRoute(PlatformRoute):
