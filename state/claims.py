@@ -6,9 +6,10 @@ Leases and due times use the database's clock. The broker's message is only a hi
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import PlatformError
@@ -279,15 +280,11 @@ async def forget_starts(session: WriteSession) -> None:
     await session.execute(queued.values(started_at=None).execution_options(synchronize_session=False))
 
 
-async def next_lease_ends_in(session: Session) -> float:
-    """The seconds until the first lease ends that still runs, unless it is renewed; infinite without one."""
-    left = [math.inf]
-    for lane in LANES:
-        table, held = _held_rows(lane)
-        ends = select(func.min(table.lease_until) - db_now()).where(*held, table.lease_until > db_now())
-        micros = await session.scalar(ends)
-        left += [] if micros is None else [micros / 1_000_000]
-    return min(left)
+async def lease_ends(session: Session) -> tuple[bool, float]:
+    """Whether a lease has run out, and the seconds until the first one ends that still runs; infinite without one."""
+    ends = (await session.execute(_lease_ends())).one()
+    left_s = [micros / 1_000_000 for micros in ends if micros is not None]
+    return any(each < 0 for each in left_s), min((each for each in left_s if each >= 0), default=math.inf)
 
 
 async def let_leases_run_out(session: WriteSession) -> None:
@@ -296,6 +293,17 @@ async def let_leases_run_out(session: WriteSession) -> None:
         table, held = _held_rows(lane)
         statement = update(table).where(*held).values(lease_until=0)
         await session.execute(statement.execution_options(synchronize_session=False))
+
+
+@cache
+def _lease_ends() -> Select[*tuple[Any, ...]]:
+    """Of each lane: how long until its first lease ends, and the first of those that have not ended."""
+    ends = []
+    for lane in LANES:
+        table, held = _held_rows(lane)
+        first = select(func.min(table.lease_until) - db_now()).where(*held)
+        ends += [first.scalar_subquery(), first.where(table.lease_until >= db_now()).scalar_subquery()]
+    return select(*ends)
 
 
 def _held_rows(lane: str) -> tuple[Any, tuple[ColumnElement[bool], ...]]:

@@ -26,6 +26,7 @@ from core.failpoints import failpoint
 from state.appending import insert_all
 from state.observing import Mode, NotObserved, Observer, PoolFacts, Timing
 from state.signals import Listener, Signal, SignalKind
+from state.sqlite_dialect import by_this_driver
 from state.tables import Base
 
 try:  # a bundled SQLite without the WAL-reset bug, where a wheel exists
@@ -269,7 +270,7 @@ def open_database(url: str, *, pool_size: int = 10, statement_s: float | None = 
     A PostgreSQL that does not answer a statement within `statement_s` is `DatabaseBusy`; a migration gives it no limit.
     """
     if url.startswith("sqlite:"):
-        return _open_sqlite(url.replace("sqlite:", "sqlite+aiosqlite:", 1))
+        return _open_sqlite(by_this_driver(url))
     if url.startswith(("postgresql:", "postgres:")):
         connect_s = min(CONNECT_S, statement_s or CONNECT_S)
         engine = create_async_engine(

@@ -6,9 +6,10 @@ one process: a start is a conditional update on a row without one.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, literal, select, update
+from sqlalchemy import ColumnElement, Select, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import Micros, now_micros
@@ -101,13 +102,17 @@ async def unwant_run(session: WriteSession, run_id: str, generation: int) -> Non
 
 async def wanted_runs(session: Session) -> Sequence[WantedRun]:
     """Every run that wants a process or has one, in the order in which they came."""
+    return [WantedRun(*row) for row in await session.execute(_wanted_runs())]
+
+
+@cache
+def _wanted_runs() -> Select[*tuple[Any, ...]]:
     columns = (
         *(RunProcess.run_id, RunProcess.tenant_id, RunProcess.generation, RunProcess.wanted, RunProcess.epoch),
         *(RunProcess.pid, RunProcess.process_started, RunProcess.boot_id, RunProcess.ending),
     )
     # The index's condition word for word: neither database proves it of bound values.
-    query = select(*columns).where(WANTED).order_by(RunProcess.run_id)
-    return [WantedRun(*row) for row in await session.execute(query)]
+    return select(*columns).where(WANTED).order_by(RunProcess.run_id)
 
 
 async def placed_runs(session: Session, ids: Collection[str]) -> set[str]:

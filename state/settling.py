@@ -4,9 +4,10 @@ Work that ends by itself leaves nothing; an operation that its owner cancels, or
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Final
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import Select, and_, delete, or_, select
 
 from core.errors import Json
 from state.advance import lock
@@ -25,13 +26,18 @@ MOST = 100  # of one look
 
 async def unsettled(session: Session) -> Sequence[str]:
     """The runs at rest of which something is left."""
+    return list(await session.scalars(_unsettled()))
+
+
+@cache
+def _unsettled() -> Select[str]:
     is_final = Run.status.in_(FINAL)
     is_left = or_(
         and_(is_final, or_(RunProcess.wanted, RunProcess.pid.is_(None))),
         and_(Run.status == "paused", or_(RunProcess.wanted, Run.resumed_at.is_not(None))),
     )
     query = select(Run.id).join(RunProcess, RunProcess.run_id == Run.id).where(is_left)
-    return list(await session.scalars(query.order_by(Run.id).limit(MOST)))
+    return query.order_by(Run.id).limit(MOST)
 
 
 async def readers(session: Session, dataset_ids: Collection[str]) -> Sequence[str]:

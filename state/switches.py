@@ -3,9 +3,10 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import Micros, now_micros, rfc3339
@@ -57,7 +58,7 @@ class Off:
 
 async def read_switches(session: Session) -> dict[str, Off]:
     """The switches that are off now, by name."""
-    rows = await session.scalars(select(Switch).where(_in_force()))
+    rows = await session.scalars(_switched_off())
     return {row.name: Off(row.name, row.actor, row.reason, row.since, row.expires_at) for row in rows}
 
 
@@ -102,6 +103,11 @@ def refusal(off: Off) -> SwitchedOff:
     left_s = RETRY_S if off.expires_at is None else math.ceil((off.expires_at - now_micros()) / 1_000_000)
     error.retry_after_s = min(max(left_s, 1), LONGEST_RETRY_S)
     return error
+
+
+@cache
+def _switched_off() -> Select[Switch]:
+    return select(Switch).where(_in_force())
 
 
 def _in_force() -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from core.errors import DatabaseBusy
 from core.failpoints import failpoint
 from core.outages import Outage
 from state.database import Database
-from state.queries.work import Outlook, outlook
+from state.queries.work import Outlook, outlooks
 from state.signals import Signal
 from workers.metrics import WorkMetrics, unseen
 
@@ -138,9 +138,9 @@ class Relay:
         """Send what is due; answers the seconds until the next look."""
         try:
             async with self._database.read() as session:
-                seen = [(lane, await outlook(session, lane, self._free(lane))) for lane in lanes]
+                seen = await outlooks(session, {lane: self._free(lane) for lane in lanes})
             failpoint("relay_before_send")
-            for lane, found in seen:
+            for lane, found in seen.items():
                 for id in found.due:
                     self._wakeups.nudge(lane, id)
         except DatabaseBusy as error:
@@ -152,7 +152,7 @@ class Relay:
             log.exception("the relay failed and goes on")
             return self._poll_s
         self._outage.over()
-        return min([self._poll_s, *(_seconds_to_next(found) for _, found in seen)])
+        return min([self._poll_s, *map(_seconds_to_next, seen.values())])
 
     def _hear(self, signals: frozenset[Signal]) -> None:
         for signal in signals:

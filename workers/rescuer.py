@@ -7,7 +7,7 @@ import time
 from core.clock import to_micros
 from core.errors import DatabaseBusy, PlatformError
 from core.failpoints import failpoint
-from state.claims import attempts_of, expired, forget_starts, give_back, let_leases_run_out, next_lease_ends_in
+from state.claims import attempts_of, expired, forget_starts, give_back, lease_ends, let_leases_run_out
 from state.database import Database
 from state.direct import DirectSession, direct_write
 from state.endings import Locked, fail, lock_silent
@@ -40,12 +40,13 @@ async def rescue_expired(database: Database, metrics: WorkMetrics | None = None,
     """
     until = time.monotonic() + ahead_s
     while True:
-        await _rescue_all(database, metrics or unseen(), "lease_expired", "{} stopped answering")
         async with database.read() as session:
-            ends_in_s = await next_lease_ends_in(session) + CLOCK_STEP_S
-        if time.monotonic() + ends_in_s >= until:
+            has_ended, ends_in_s = await lease_ends(session)
+        if has_ended:
+            await _rescue_all(database, metrics or unseen(), "lease_expired", "{} stopped answering")
+        if time.monotonic() + ends_in_s + CLOCK_STEP_S >= until:
             return
-        await asyncio.sleep(ends_in_s)
+        await asyncio.sleep(ends_in_s + CLOCK_STEP_S)
 
 
 async def requeue_all_running(database: Database) -> int:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.orm import aliased
 
 from state.database import Session, WriteSession
@@ -28,6 +30,12 @@ async def behind(session: Session, service_id: str | None = None) -> list[Late]:
     A reference is one to the model of the version that was given last. A service that was taken back to another model
     (a failed change of its model, a rollback) stays there until somebody says what it shall follow.
     """
+    query = _behind() if service_id is None else _behind().where(Service.id == service_id)
+    return [Late(*row) for row in await session.execute(query)]
+
+
+@cache
+def _behind() -> Select[*tuple[Any, ...]]:
     ready = Version.status == "ready"
     newest = select(Version.id).where(Version.model_id == Revision.model_id, ready).order_by(Version.number.desc())
     named = (
@@ -44,9 +52,7 @@ async def behind(session: Session, service_id: str | None = None) -> list[Late]:
     query = select(Service.id, means).join(Revision, Revision.id == Service.revision_id).where(~of_another)
     # A failed update is not tried again: what the service was given last is not what it runs.
     query = query.where(FOLLOWING, Service.status != "deleting", means.is_not(None), means != Service.followed_id)
-    if service_id is not None:
-        query = query.where(Service.id == service_id)
-    return [Late(*row) for row in await session.execute(query.order_by(Service.id).limit(AT_ONCE))]
+    return query.order_by(Service.id).limit(AT_ONCE)
 
 
 async def hold_followers(session: WriteSession, model: Model, reference: str, limit: int) -> Sequence[Service]:

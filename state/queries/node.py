@@ -5,8 +5,10 @@ Columns only: a placement's `spec` may be large and is read when a replica is st
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Row, exists, or_, select
+from sqlalchemy import Row, Select, exists, or_, select
 
 from core.clock import Micros
 from state.database import Session, WriteSession
@@ -79,15 +81,19 @@ PLACEMENT_COLUMNS = (
 
 async def placed_services(session: Session) -> list[PlacedService]:
     """Every service that wants replicas or still has some."""
-    living = select(*REPLICA_COLUMNS).where(Replica.status.in_(ALIVE)).order_by(Replica.created_at, Replica.id)
     of_service: dict[str, list[ReplicaFacts]] = {}
-    for row in await session.execute(living):
+    for row in await session.execute(_living()):
         of_service.setdefault(row.service_id, []).append(_facts(row))
     wishes = select(*PLACEMENT_COLUMNS).where(or_(Placement.replicas > 0, Placement.service_id.in_(list(of_service))))
     found = [WantedService(*row) for row in await session.execute(wishes)]
     unplaced = of_service.keys() - {wanted.service_id for wanted in found}
     found += [WantedService(service_id, 0, "", 0, 0) for service_id in sorted(unplaced)]
     return [PlacedService(wanted, tuple(of_service.get(wanted.service_id, ()))) for wanted in found]
+
+
+@cache
+def _living() -> Select[*tuple[Any, ...]]:
+    return select(*REPLICA_COLUMNS).where(Replica.status.in_(ALIVE)).order_by(Replica.created_at, Replica.id)
 
 
 async def node_address(session: Session) -> str | None:

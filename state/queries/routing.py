@@ -1,8 +1,9 @@
 """What gateways route by: every service with its status and the addresses of its ready replicas."""
 
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from state.database import Session
 from state.installation import Counter
@@ -27,7 +28,12 @@ class RoutedService:
 
 async def routing_version(session: Session) -> int:
     """The integer that every commit raises which changes what may be routed to."""
-    return (await session.scalars(select(Counter.value).where(Counter.name == "routing_version"))).one()
+    return (await session.scalars(_routing_version())).one()
+
+
+@cache
+def _routing_version() -> Select[int]:
+    return select(Counter.value).where(Counter.name == "routing_version")
 
 
 async def routed_services(session: Session) -> list[RoutedService]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from core.clock import Micros, now_micros
 from core.errors import NotFound
@@ -132,7 +133,12 @@ async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]
 
 async def unfollowed(session: Session, limit: int = AT_ONCE) -> Sequence[str]:
     """The ids of runs that succeeded and whose successors were not begun yet, the oldest first."""
-    return list(await session.scalars(select(Run.id).where(UNFOLLOWED).order_by(Run.completed_at).limit(limit)))
+    return list(await session.scalars(_unfollowed(limit)))
+
+
+@cache
+def _unfollowed(limit: int) -> Select[str]:
+    return select(Run.id).where(UNFOLLOWED).order_by(Run.completed_at).limit(limit)
 
 
 async def living_of(session: Session, run_id: str) -> Run | None:

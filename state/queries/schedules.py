@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import Select, exists, func, or_, select
 
 from core.clock import Micros
 from state.database import Session, db_now
@@ -16,19 +18,35 @@ FINAL = ("succeeded", "failed", "stopped")
 
 async def due_jobs(session: Session, now: Micros | None = None, *, but: Collection[str] = ()) -> Sequence[str]:
     """Jobs with a tick whose time has come, the longest waiting first, without some; at most `AT_ONCE`."""
-    clock = db_now() if now is None else now
-    query = select(Job.id).where(Job.next_at.is_not(None), Job.status != "deleted", Job.next_at <= clock)
-    query = query.where(Job.status == "active", Job.id.not_in(but))
-    return list(await session.scalars(query.order_by(Job.next_at).limit(AT_ONCE)))
+    query = _due_now() if now is None else _due(now)
+    return list(await session.scalars(query.where(Job.id.not_in(but)) if but else query))
 
 
 async def released_jobs(session: Session, *, but: Collection[str] = ()) -> Sequence[str]:
     """Jobs with a tick that may begin and no run under way, without some; at most `AT_ONCE`."""
+    query = _released_jobs()
+    return list(await session.scalars(query.where(Job.id.not_in(but)) if but else query))
+
+
+# Asked every second, whether there is a job or not: to make one of these anew takes longer than its answer.
+
+
+@cache
+def _due_now() -> Select[*tuple[Any, ...]]:
+    return _due(db_now())
+
+
+def _due(now: Micros | db_now) -> Select[*tuple[Any, ...]]:
+    query = select(Job.id).where(Job.next_at.is_not(None), Job.status != "deleted", Job.next_at <= now)
+    return query.where(Job.status == "active").order_by(Job.next_at).limit(AT_ONCE)
+
+
+@cache
+def _released_jobs() -> Select[*tuple[Any, ...]]:
     live = exists().where(Run.job_id == Tick.job_id, Run.status.not_in(FINAL), LIVE)
     query = select(Tick.job_id).join(Job, Job.id == Tick.job_id).where(Tick.outcome == "waiting", ~live)
-    query = query.where(Job.status == "active", Job.id.not_in(but))
-    query = query.where(or_(Tick.trigger != "schedule", Job.schedule_paused.is_(False)))
-    return list(await session.scalars(query.distinct().limit(AT_ONCE)))
+    query = query.where(Job.status == "active", or_(Tick.trigger != "schedule", Job.schedule_paused.is_(False)))
+    return query.distinct().limit(AT_ONCE)
 
 
 async def has_live_run(session: Session, job_id: str) -> bool:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from core.clock import Micros, now_micros
 from core.errors import NotFound
@@ -31,14 +33,23 @@ class Grant:
 
 async def grants(session: Session) -> Mapping[str, Grant]:
     """Every token that is not revoked, by its hash, and those of the scripts that run now."""
-    query = select(Token.hash, Token.tenant_id, User.name, User.role, Token.expires_at).join(User)
-    rows = await session.execute(query.where(Token.revoked_at.is_(None)))
+    rows = await session.execute(_living_tokens())
     found = {row.hash: Grant(row.tenant_id, row.name, row.role, row.expires_at) for row in rows}
-    scripts = select(RunProcess.token_hash, RunProcess.tenant_id, Run.job_name, Run.number, Run.id)
-    living = scripts.join(Run, Run.id == RunProcess.run_id).where(RunProcess.token_hash.is_not(None), LIVE)
-    for token_hash, tenant_id, job, number, run_id in await session.execute(living):
+    for token_hash, tenant_id, job, number, run_id in await session.execute(_living_scripts()):
         found[token_hash] = Grant(tenant_id, f"run:{job}/{number}", SCRIPT_ROLE, None, run_id)
     return found
+
+
+@cache
+def _living_tokens() -> Select[*tuple[Any, ...]]:
+    query = select(Token.hash, Token.tenant_id, User.name, User.role, Token.expires_at).join(User)
+    return query.where(Token.revoked_at.is_(None))
+
+
+@cache
+def _living_scripts() -> Select[*tuple[Any, ...]]:
+    scripts = select(RunProcess.token_hash, RunProcess.tenant_id, Run.job_name, Run.number, Run.id)
+    return scripts.join(Run, Run.id == RunProcess.run_id).where(RunProcess.token_hash.is_not(None), LIVE)
 
 
 async def user_of(session: Session, who: Who) -> User:

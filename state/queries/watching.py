@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from state.database import Session, db_now
 from state.tables import MORTAL, Model, Placement, Replica, Revision, Service
@@ -23,18 +25,7 @@ class OutOfStep:
 
 async def out_of_step(session: Session, service_id: str | None = None) -> list[OutOfStep]:
     """Running services with too few ready replicas of the live revision, degraded ones with enough; all, or one."""
-    ready, wanted = func.count(Replica.id), func.coalesce(Service.live_replicas, Service.replicas)
-    lacking = and_(Service.status == "running", ready < wanted)
-    healed = and_(Service.status == "degraded", ready >= wanted)
-    query = (
-        select(Service.id, Service.status, ready, wanted)
-        .outerjoin(Replica, and_(LIVE, Replica.status == "ready"))
-        .where(Service.status.in_(["running", "degraded"]))
-        .group_by(Service.id)
-        .having(or_(lacking, healed))
-    )
-    if service_id is not None:
-        query = query.where(Service.id == service_id)
+    query = _out_of_step() if service_id is None else _out_of_step().where(Service.id == service_id)
     moves = {"running": "degrade", "degraded": "recover"}
     return [OutOfStep(id, moves[status], have, want) for id, status, have, want in await session.execute(query)]
 
@@ -50,25 +41,12 @@ class Misplaced:
 
 async def misplaced(session: Session) -> list[Misplaced]:
     """Services whose operation ended (canceled, failed by the engine) before its handler could take its wish back."""
-    serving = Service.status.in_(["running", "degraded"])
-    live_replicas = func.coalesce(Service.live_replicas, Service.replicas)
-    # Nothing of it is left once every replica is fresh: see `live_spec`.
-    restarting = or_(Placement.fresh_since > 0, Placement.replacing.is_not(None))
-    other = or_(Placement.revision_id != Service.live_revision_id, Placement.replicas != live_replicas, restarting)
-    idle = Service.status.in_(["paused", "failed", "deleted"])
-    query = (
-        select(Service.id, Service.generation, serving)
-        .join(Placement, Placement.service_id == Service.id)
-        .where(or_(and_(serving, other), and_(idle, Placement.replicas > 0)))
-    )
-    return [Misplaced(id, generation, serves) for id, generation, serves in await session.execute(query)]
+    return [Misplaced(id, generation, serves) for id, generation, serves in await session.execute(_misplaced())]
 
 
 async def expired_services(session: Session) -> list[str]:
     """The services whose time is over and that nobody deletes yet."""
-    # The index's condition word for word: neither database proves it of bound values.
-    query = select(Service.id).where(MORTAL, Service.expires_at <= db_now(), Service.status != "deleting")
-    return list(await session.scalars(query))
+    return list(await session.scalars(_expired_services()))
 
 
 async def why_not_ready(session: Session, service_id: str) -> str | None:
@@ -93,3 +71,41 @@ async def deleted_with(session: Session, service_ids: Collection[str]) -> list[s
     query = select(Revision.model_id).join(Service, either).join(Model, Model.id == Revision.model_id)
     gone = (Service.id.in_(service_ids), Service.status == "deleted", Model.status == "deleting")
     return list(await session.scalars(query.where(*gone).distinct()))
+
+
+# Asked every second, whether there is a service or not: to make one of these anew takes longer than its answer.
+
+
+@cache
+def _out_of_step() -> Select[*tuple[Any, ...]]:
+    ready, wanted = func.count(Replica.id), func.coalesce(Service.live_replicas, Service.replicas)
+    lacking = and_(Service.status == "running", ready < wanted)
+    healed = and_(Service.status == "degraded", ready >= wanted)
+    return (
+        select(Service.id, Service.status, ready, wanted)
+        .outerjoin(Replica, and_(LIVE, Replica.status == "ready"))
+        .where(Service.status.in_(["running", "degraded"]))
+        .group_by(Service.id)
+        .having(or_(lacking, healed))
+    )
+
+
+@cache
+def _misplaced() -> Select[*tuple[Any, ...]]:
+    serving = Service.status.in_(["running", "degraded"])
+    live_replicas = func.coalesce(Service.live_replicas, Service.replicas)
+    # Nothing of it is left once every replica is fresh: see `live_spec`.
+    restarting = or_(Placement.fresh_since > 0, Placement.replacing.is_not(None))
+    other = or_(Placement.revision_id != Service.live_revision_id, Placement.replicas != live_replicas, restarting)
+    idle = Service.status.in_(["paused", "failed", "deleted"])
+    return (
+        select(Service.id, Service.generation, serving)
+        .join(Placement, Placement.service_id == Service.id)
+        .where(or_(and_(serving, other), and_(idle, Placement.replicas > 0)))
+    )
+
+
+@cache
+def _expired_services() -> Select[*tuple[Any, ...]]:
+    # The index's condition word for word: neither database proves it of bound values.
+    return select(Service.id).where(MORTAL, Service.expires_at <= db_now(), Service.status != "deleting")

@@ -19,7 +19,8 @@ READY_S = 120
 LARGEST_BYTES = 512 * 1024 * 1024
 
 
-@pytest.fixture(scope="session")
+# Not for the session: what is not ended takes a part of the cores from all tests that come after those of this package.
+@pytest.fixture(scope="package")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A platform with the service `iris` (ONNX) and the service `risk` (PMML with categories)."""
     platform = RunningPlatform.start(tmp_path_factory.mktemp("attacked"))
@@ -60,7 +61,7 @@ def wire(attacked: RunningPlatform) -> Iterator[Wire]:
     assert until(lambda: None if partial_files(attacked) else True, 5, "cleaning up after a refused upload")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
     """The production shape: real PostgreSQL, Redis and MinIO, two APIs, two workers, the node. Who dies comes back."""
     topology = Topology.start(tmp_path_factory.mktemp("stack"), Options(durable=False))

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,7 @@ class Backend:
     folder: Path
     template: Path | None = None
     server: PostgresServer | None = None
+    made: list[str] = field(default_factory=list)
 
     async def open(self, *, migrated: bool) -> Database:
         """A database of its own for one test."""
@@ -63,16 +64,25 @@ class Backend:
                 shutil.copyfile(self.template, file)
             return open_database(f"sqlite:///{file}")
         template = TEMPLATE if migrated else None
-        name = f"test_{next(NUMBERS)}"
-        return open_database(await asyncio.to_thread(self.server.create_database, name, template=template))
+        self.made.append(f"test_{next(NUMBERS)}")
+        return open_database(await asyncio.to_thread(self.server.create_database, self.made[-1], template=template))
+
+    def forget(self) -> None:
+        """Drop what was made: hundreds of databases are gigabytes, and others' commits wait until they are written."""
+        for name in self.made:
+            assert self.server is not None
+            self.server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Each test runs on both."""
     if request.param == "sqlite":
-        return Backend(tmp_path, template=request.getfixturevalue("sqlite_template"))
-    return Backend(tmp_path, server=request.getfixturevalue("postgresql"))
+        yield Backend(tmp_path, template=request.getfixturevalue("sqlite_template"))
+        return
+    backend = Backend(tmp_path, server=request.getfixturevalue("postgresql"))
+    yield backend
+    backend.forget()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Who holds a unit of work, until when, and that nobody else can write for it."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -122,7 +123,10 @@ async def test_a_lease_that_ran_out_is_found(database: Database) -> None:
     claim, _ = await take(database)
     async with database.write() as session:
         assert await claims.expired(session, "control", 10) == []
+        has_ended, ends_in_s = await claims.lease_ends(session)
+        assert (has_ended, 0 < ends_in_s <= LEASE / 1_000_000) == (False, True)
         await session.execute(update(Operation).values(lease_until=db_now() - 1))
+        assert await claims.lease_ends(session) == (True, math.inf)
         assert [row.id for row in await claims.expired(session, "control", 10)] == [claim.id]
 
 

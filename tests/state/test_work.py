@@ -7,7 +7,7 @@ from state.advance import advance
 from state.database import Database
 from state.history import By, begin
 from state.queries.watching import OutOfStep, out_of_step, services_of, why_not_ready
-from state.queries.work import outlook
+from state.queries.work import Outlook, outlooks
 from state.sweeping import doom, forget_old, pardon
 from state.tables import Operation, Replica
 from tests.state.rows import TEST, make_service, submit_inspection, take
@@ -15,7 +15,7 @@ from tests.state.rows import TEST, make_service, submit_inspection, take
 
 async def test_an_empty_lane_has_no_outlook(database: Database) -> None:
     async with database.read() as session:
-        found = await outlook(session, "control", 5)
+        found = (await outlooks(session, {"control": 5}))["control"]
     assert (list(found.due), found.next_in_micros) == ([], None)
 
 
@@ -25,12 +25,21 @@ async def test_what_is_due_and_when_the_next_is(database: Database) -> None:
         later = update(Operation).where(Operation.id == second.id).values(due_at=now_micros() + 60_000_000)
         await session.execute(later)
     async with database.read() as session:
-        found = await outlook(session, "control", 5)
+        found = (await outlooks(session, {"control": 5}))["control"]
     assert list(found.due) == [first.id]
     assert 50_000_000 < (found.next_in_micros or 0) <= 60_000_000
     await take(database)
     async with database.read() as session:
-        assert list((await outlook(session, "control", 5)).due) == []
+        assert list((await outlooks(session, {"control": 5}))["control"].due) == []
+
+
+async def test_lanes_are_asked_together_and_answered_each(database: Database) -> None:
+    due = await submit_inspection(database)
+    async with database.read() as session:
+        found = await outlooks(session, {"predict": 3, "control": 3, "fetch": 3})
+        nothing = await outlooks(session, {})
+    assert {lane: list(each.due) for lane, each in found.items()} == {"predict": [], "control": [due.id], "fetch": []}
+    assert (found["predict"], nothing) == (Outlook((), None), {})
 
 
 async def test_sweeping_leaves_what_is_unfinished(database: Database) -> None:
