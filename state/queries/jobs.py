@@ -1,4 +1,4 @@
-"""Jobs: finding and listing them, what is shown of one beside its row, and which of them need a model or a version."""
+"""Jobs: finding and listing them, and what is shown of one beside its row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from state.database import Session
 from state.jobtables import LIVE, Job, Run
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids
-from state.tables import Model, Operation, Version
+from state.tables import Model, Operation
 
 SHOWN_USERS = 50
 
@@ -102,22 +102,3 @@ async def followers_of(session: Session, job_id: str) -> Sequence[str]:
     """The names of the jobs that run after this one."""
     query = select(Job.name).where(Job.after_id == job_id, Job.status != "deleted").order_by(Job.name)
     return list(await session.scalars(query.limit(SHOWN_USERS)))
-
-
-async def jobs_of_model(session: Session, model_id: str) -> Sequence[str]:
-    """The names of the jobs that run a model."""
-    query = select(Job.name).where(Job.model_id == model_id, Job.status != "deleted").order_by(Job.name)
-    return list(await session.scalars(query.limit(SHOWN_USERS)))
-
-
-async def jobs_of_version(session: Session, version: Version) -> Sequence[str]:
-    """The names of the jobs that name a version by its number or its digest."""
-    named = Job.spec["version"].as_string().in_([str(version.number), version.digest])
-    query = select(Job.name).where(Job.model_id == version.model_id, Job.status != "deleted", named).order_by(Job.name)
-    return list(await session.scalars(query.limit(SHOWN_USERS)))
-
-
-async def runs_of_version(session: Session, version_id: str) -> Sequence[str]:
-    """The paths of the live runs that run a version."""
-    query = select(Run.job_name, Run.number).where(Run.version_id == version_id, LIVE).order_by(Run.created_at, Run.id)
-    return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in await session.execute(query.limit(SHOWN_USERS))]
