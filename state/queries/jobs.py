@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from core.errors import NotFound
 from state.database import Session
 from state.jobtables import LIVE, Job, Run
+from state.queries.briefs import brief_spec
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids
 from state.tables import Model, Operation
@@ -50,12 +51,13 @@ async def seek_job(session: Session, tenant_id: str, name: str) -> Job | None:
 
 
 async def list_jobs(session: Session, tenant_id: str, view: View, models: Sequence[str] = ()) -> Page[Job]:
-    """The tenant's jobs; with `models` only those that run one of these."""
+    """The tenant's jobs with their specs in brief; with `models` only those that run one of these."""
     query = select(Job).where(Job.tenant_id == tenant_id, Job.status != "deleted")
     if models:
         named = select(Model.id).where(Model.tenant_id == tenant_id, Model.name.in_(models))
         query = query.where(Job.model_id.in_(named))
-    return await page(session, query, Job, view, without=("env_sealed",))
+    brief = {"spec": brief_spec(session, Job.spec)}
+    return await page(session, query, Job, view, without=("env_sealed",), instead=brief)
 
 
 async def describe_jobs(session: Session, jobs: Sequence[Job]) -> list[JobFacts]:

@@ -150,6 +150,15 @@ async def test_what_a_script_left_is_found_by_its_url_and_by_prefix_letter_by_le
         assert [each["path"] for each in found] == expected
 
 
+async def test_a_list_leaves_out_what_a_script_needs_and_leaves(owner: AsyncClient) -> None:
+    script = {"source": "1", "requirements": ["numpy==2.0.0"]}
+    large = {"script": script, "outputs": {"a.csv": {"dataset": "a"}}, "args": ["-v"]}
+    made = (await owner.post(JOBS, json={**HELLO, **large})).json()
+    assert (made["script"]["requirements"], made["outputs"]) == ("numpy==2.0.0", large["outputs"])
+    listed = {**made, "outputs": None, "args": None, "script": {**made["script"], "requirements": None}}
+    assert (await owner.get(JOBS)).json()["items"] == [listed]
+
+
 async def test_a_dataset_that_a_script_waits_to_read_is_not_deleted(owner: AsyncClient, context: Context) -> None:
     for name in ("first", "second", "free"):
         await add_dataset(context, name)
