@@ -266,6 +266,7 @@ class RunSupervisor:
             ),
             may_begin=self._term.is_certain,
             named=teller.named,
+            row_s=teller.row_s,
         )
 
     async def _prepare(self, spec: RunSpec, desk: Desk, teller: ProgressTeller, place: RunPlace) -> Program:
