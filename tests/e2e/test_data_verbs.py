@@ -97,6 +97,7 @@ def test_a_run_is_watched_and_leaves_a_result_bad_rows_figures_and_a_log(
     done = verb(running, "jobs", "run", "fast", "--name", "first")
     assert (done.exit_status, "\x1b" in done.err) == (0, False), done.err
     assert "bad rows  1 in dataset fast-1-bad" in done.out
+    assert "begun by  hand, " in done.out
     run = data(running, "runs", "ls", "fast", "-o", "name").strip()
     assert run == "fast/1", "what other verbs take"
     assert data(running, "runs", "download", run) == "fast-1.csv\n"
