@@ -46,7 +46,7 @@ async def touch_blobs(session: WriteSession, sizes: Mapping[str, int]) -> None:
             if doomed_at is not None and doomed_at < 0 and not is_overdue(doomed_at, now):
                 raise StoreUnavailable("some of the same bytes are just being deleted here; try it again")
         rows = [{"digest": each, "size_bytes": sizes[each], "touched_at": now, "doomed_at": None} for each in some]
-        await (await session.connection()).execute(_touching(session, now), rows)
+        await session.execute(_touching(session, now), rows)
 
 
 async def hold_blob(session: WriteSession, digest: str) -> None:
@@ -86,7 +86,7 @@ def _new(session: WriteSession, digest: str, size_bytes: int, touched_at: Micros
 
 def _touching(session: WriteSession, now: Micros) -> PostgresqlInsert | SqliteInsert:
     is_postgresql = session.get_bind().dialect.name == "postgresql"
-    fresh = PostgresqlInsert(Blob.__table__) if is_postgresql else SqliteInsert(Blob.__table__)
+    fresh = PostgresqlInsert(Blob) if is_postgresql else SqliteInsert(Blob)
     return fresh.on_conflict_do_update(index_elements=["digest"], set_={"touched_at": now, "doomed_at": None})
 
 

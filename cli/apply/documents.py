@@ -155,8 +155,11 @@ def _data_faults(document: _Document, dataset: Mapping[str, object]) -> Iterator
         yield document.fault(what, "folder" if "folder" in dataset else "file")
     if "reference" in dataset and "source" not in dataset:
         yield document.fault("only a source can stay where it is", "reference")
-    yield from _missing_file(document, dataset.get("file"), "file")
-    folder = dataset.get("folder")
+    file, folder = dataset.get("file"), dataset.get("folder")
+    if isinstance(file, str) and (document.path.parent / file).is_dir():
+        yield document.fault(f"{document.path.parent / file} is a folder: for a dataset of files write folder:", "file")
+    else:
+        yield from _missing_file(document, file, "file")
     if isinstance(folder, str):
         if not (document.path.parent / folder).is_dir():
             yield document.fault(f"there is no folder {document.path.parent / folder}", "folder")
@@ -178,11 +181,8 @@ def _work_faults(document: _Document, job: Mapping[str, object]) -> Iterator[str
 
 
 def _missing_file(document: _Document, file: object, field: str) -> Iterator[str]:
-    if not isinstance(file, str) or (path := document.path.parent / file).is_file():
-        return
-    is_folder = path.is_dir() and document.value.get("kind") == "dataset"
-    hint = "; it is a folder: for a dataset of files write folder: instead" if is_folder else ""
-    yield document.fault(f"there is no file {path}{hint}", field)
+    if isinstance(file, str) and not (document.path.parent / file).is_file():
+        yield document.fault(f"there is no file {document.path.parent / file}", field)
 
 
 def _wrong(kind: str, field: str, given: object) -> str | None:

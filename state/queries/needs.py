@@ -86,7 +86,7 @@ async def _live_runs(session: Session, tenant_id: str, columns: Sequence[Any], *
     """
     tenant: Any = Run.tenant_id
     if session.get_bind().dialect.name == "sqlite":
-        tenant = UnaryExpression(Run.tenant_id, operator=custom_op("+"), type_=Run.tenant_id.type)
+        tenant = UnaryExpression(tenant, operator=custom_op("+"), type_=tenant.type)
     query = select(Run.created_at, Run.job_name, Run.number, *columns).where(LIVE, tenant == tenant_id, *only)
     return sorted((tuple(row) for row in await session.execute(query)), key=lambda row: row[:3])
 

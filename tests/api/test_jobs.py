@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
@@ -221,7 +222,7 @@ async def test_what_a_job_needs_is_not_deleted(client: AsyncClient) -> None:
 
 
 async def test_lists_leave_out_what_may_be_large_of_a_spec(client: AsyncClient) -> None:
-    large = {"mapping": {"x": list("abcd")}, "pass_through": ["id"], "args": ["a" * 1000]}
+    large: dict[str, Any] = {"mapping": {"x": list("abcd")}, "pass_through": ["id"], "args": ["a" * 1000]}
     made = (await make_job(client, **large)).json()
     assert {name: made[name] for name in large} == large
     await make_run(client)

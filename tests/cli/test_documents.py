@@ -39,7 +39,7 @@ MISTAKES = [
     ("kind: dataset\nname: d\n", "a dataset has either a file or a folder of files, beside its document, or a source"),
     ("kind: dataset\nname: d\nfile: x.yaml\nfolder: .\n", "field 'folder': a dataset has either a file or a folder"),
     ("kind: dataset\nname: d\nfolder: x.yaml\n", "there is no folder"),
-    ("kind: dataset\nname: d\nfile: .\n", "it is a folder: for a dataset of files write folder: instead"),
+    ("kind: dataset\nname: d\nfile: .\n", "is a folder: for a dataset of files write folder:"),
     ("kind: dataset\nname: d\nfolder: .\nformat: csv\n", "field 'format': is for tables; this dataset has files"),
     ("kind: dataset\nname: d\nfile: none.csv\n", "there is no file"),
     ("kind: dataset\nname: d\nfile: x.yaml\nreference: true\n", "only a source can stay where it is"),
