@@ -59,9 +59,12 @@ async def queue_of_runs(
     waiting = (*wanted, RunProcess.pid.is_(None), _has_no_verdict())
     retry_at = cast(RunProcess.ending["retry_at"].as_string(), BigInteger)
     rests = retry_at.between(now + 1, now + longest_rest)
-    counted = select(func.count(), func.min(case((rests, retry_at)))).where(*waiting)
+    counted = select(func.count(), func.min(case((RunProcess.ending.is_(None), None), (rests, retry_at)))).where(
+        *waiting
+    )
     count, next_at = (await session.execute(counted)).one()
-    first = await _oldest(session, per_tenant, *waiting, func.coalesce(~rests, True)) if count and per_tenant else []
+    may_begin = or_(RunProcess.ending.is_(None), func.coalesce(~rests, True))
+    first = await _oldest(session, per_tenant, *waiting, may_begin) if count and per_tenant else []
     unled = select(*COLUMNS).where(*wanted, RunProcess.pid.is_not(None)).limit(MOST_UNLED)
     return Queue(count, first, next_at, [WantedRun(*row) for row in await session.execute(unled)])
 
@@ -76,4 +79,5 @@ async def _oldest(session: Session, per_tenant: int, *conditions: Any) -> Sequen
 
 def _has_no_verdict() -> ColumnElement[bool]:
     outcome = RunProcess.ending["outcome"].as_string()
-    return or_(outcome.is_(None), outcome.not_in(VERDICTS))
+    # Most that wait have had no process: who asks for that first need not read into a document.
+    return or_(RunProcess.ending.is_(None), outcome.is_(None), outcome.not_in(VERDICTS))

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from api.dependencies import Context
 from core.clock import now_micros
+from state.blobs import touch_blob
 from state.jobtables import Run, RunArtifact
 from state.scripting import pin_script
 from tests.api.jobs import JOBS, add_dataset, end_work, prepared
@@ -187,6 +188,7 @@ async def test_a_version_that_a_script_reads_is_not_deleted(owner: AsyncClient, 
         assert problem["runs"] == [f"{WHERE}/runs/1"], "what waits will need it"
     assert (await owner.delete(f"{iris}/versions/1")).status_code == 204
     async with context.database.write() as session:
+        await touch_blob(session, f"sha256:{'0' * 64}", 1)
         await pin_script(session, (await session.scalars(select(Run))).one())
     assert is_problem(await owner.delete(f"{iris}/versions/2"), 409, "in_use")["runs"] == [f"{WHERE}/runs/1"]
     await owner.post(f"{WHERE}/runs/1:stop")
