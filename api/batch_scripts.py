@@ -18,6 +18,8 @@ from state.jobs import Needs
 from state.running import RunSpec
 
 CHUNK_ROWS: Final = 4096
+FILES_AT_ONCE: Final = 64  # in memory
+PATH, CONTENT = "path", "content"  # what a file is as a row
 FORMATS: Final[Mapping[str, FileFormat]] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -44,9 +46,6 @@ class Wanted:
 def script_of(wanted: Wanted) -> str:
     """The script. Raises `InvalidField` for what no script does."""
     dataset = wanted.needs.dataset
-    if dataset is not None and dataset.kind == "files":
-        detail, hint = f"'{dataset.name}' is a dataset of files, and scripts read tables", "score it with a run"
-        raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/input/dataset", detail, hint)])
     if dataset is not None:
         check_fit(wanted.spec, wanted.needs)
     plan = _plan(wanted)
@@ -68,10 +67,12 @@ def _rendered(plan: ScriptPlan) -> str:
 def _plan(wanted: Wanted) -> ScriptPlan:
     spec, needs = wanted.spec, wanted.needs
     signature = signature_of(needs.version, spec["part"])
+    has_files = needs.dataset is not None and needs.dataset.kind == "files"
     columns = columns_of(needs)
     layout = _layout(spec, needs.dataset)
     format_ = _format(spec, layout)
     output: FileFormat = spec["output"]["format"] or format_
+    inputs = inputs_of(signature)
     return ScriptPlan(
         against="file",
         model=needs.model.name,
@@ -80,25 +81,25 @@ def _plan(wanted: Wanted) -> ScriptPlan:
         task=str(needs.version.task or signature.get("task") or "tensor"),
         inputs=signature.get("inputs") or (),
         outputs=signature.get("outputs") or (),
-        feeds=_feeds(spec, inputs_of(signature), columns),
+        feeds={_taker(spec, inputs): CONTENT} if has_files else _feeds(spec, inputs, columns),
         batch=str(signature.get("batch") or "stack"),
         columns=columns or (),
         service=wanted.service,
         api_url=wanted.api_url,
         model_file=f"{needs.model.name}-{needs.version.number}.{signature.get('format', needs.version.format)}",
         input_file=_input_file(spec, needs.dataset, format_, layout),
-        input_format=format_,
+        input_format="files" if has_files else format_,
         input_compression=layout.get("compression"),
         delimiter=layout.get("delimiter") or ",",
         quote=layout.get("quote", '"') or None,
         encoding=layout.get("encoding") or "utf-8",
         has_header=layout.get("has_header", True) is not False,
         null_values=layout.get("null_values") or ("",),
-        pass_through=_pass_through(spec, columns),
+        pass_through=(PATH,) if has_files else _pass_through(spec, columns),
         output_file=f"{wanted.name}-output.{output}",
         output_format=output,
         most_bad={"skip": None, "fail": 0}.get(spec["on_error"]["policy"], spec["on_error"]["limit"]),
-        chunk_rows=spec["chunk_rows"] or CHUNK_ROWS,
+        chunk_rows=spec["chunk_rows"] or (FILES_AT_ONCE if has_files else CHUNK_ROWS),
         args=spec["args"],
     )
 
@@ -119,6 +120,8 @@ def _format(spec: RunSpec, layout: Mapping[str, Any]) -> FileFormat:
 def _input_file(spec: RunSpec, dataset: Dataset | None, format_: str, layout: Mapping[str, Any]) -> str:
     if dataset is None:
         return _basename(spec["input"].get("uri") or "") or f"input.{format_}"
+    if dataset.kind == "files":
+        return f"{dataset.name}.zip"  # as the platform gives it
     return dataset.filename or f"{dataset.name}.{format_}{SUFFIXES.get(layout.get('compression') or '', '')}"
 
 
@@ -134,6 +137,15 @@ def _pass_through(spec: RunSpec, columns: Sequence[str] | None) -> Sequence[str]
         detail = "which columns there are is not known, so that not all of them can be written"
         raise InvalidField(detail, fields=[FieldProblem("/pass_through", detail, "name them, or a ready dataset")])
     return columns
+
+
+def _taker(spec: RunSpec, inputs: Mapping[str, Input]) -> str:
+    """The one input that takes a file. Raises `InvalidField`."""
+    chosen = [each for each in inputs.values() if not spec["mapping"] or each.name in spec["mapping"]]
+    if len(chosen) != 1 or any(each.is_required for each in inputs.values() if each is not chosen[0]):
+        detail, hint = "a file is one value, and the model takes several", f"it takes: {', '.join([*inputs][:20])}"
+        raise InvalidField(f"{detail}; {hint}", fields=[FieldProblem("/input/dataset", detail, hint)])
+    return chosen[0].name
 
 
 def _feeds(

@@ -24,7 +24,7 @@ LISTED: Columns = {
     "rows": lambda run: _rows(run),
     "bad": lambda run: f"{run['bad']:,}" if run["bad"] else "",
     "took": lambda run: seconds_in_words(run["duration_s"]),
-    "by": lambda run: str(run["trigger"]),
+    "by": lambda run: begun_by(run),
     "age": lambda run: age_in_words(run["created_at"]),
 }
 
@@ -61,6 +61,11 @@ def show_run(platform: Platform, named: str, output: Output) -> None:
     tell_run(platform.get(run_path(named, platform)), output)
 
 
+def begun_by(run: Document) -> str:
+    """What began it, in words: `manual` is how programs are told."""
+    return {"manual": "hand", "after": "another job"}.get(run["trigger"], str(run["trigger"]))
+
+
 def tell_run(run: Document, output: Output) -> None:
     """How a run is, how far, and what it made."""
     reason = f" ({run['reason']}: {run['message'] or ''})" if run["reason"] and run["status"] != "running" else ""
@@ -79,7 +84,7 @@ def tell_run(run: Document, output: Output) -> None:
         "took": seconds_in_words(run["duration_s"]),
         "retries": str(run["retries"] or ""),
         "error": str((run["error"] or {}).get("detail") or ""),
-        "begun by": f"{run['trigger']}, {age_in_words(run['created_at'])} ago",
+        "begun by": f"{begun_by(run)}, {age_in_words(run['created_at'])} ago",
         "url": str(run["urls"]["self"]),
     }
     output.sheet(run, facts)

@@ -143,7 +143,9 @@ class Settings(BaseSettings):
         300,
         gt=0,
         description="A batch's process that reports nothing and hardly computes for so long is ended, and another one "
-        "goes on from what is stored; one that computes may be silent 24 times as long.",
+        "goes on from what is stored; one that computes may be silent 24 times as long, or, once a chunk is stored, "
+        "100 times as long as 8,192 rows have taken, where that is less (but never less than this). Below a minute a "
+        "call that waits for a GPU or a disk is taken for a hung one.",
     )
     script_python: Path | None = Field(
         None,

@@ -1,6 +1,6 @@
 """Blobs as uploads meet them: a put touches the row, and what refers to the bytes locks it (see `state.sweeping`)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -33,6 +33,20 @@ async def touch_blob(session: WriteSession, digest: str, size_bytes: int) -> Non
     fresh = _new(session, digest, size_bytes, now)
     statement = fresh.on_conflict_do_update(index_elements=["digest"], set_={"touched_at": now, "doomed_at": None})
     await session.execute(statement)
+
+
+async def touch_blobs(session: WriteSession, sizes: Mapping[str, int]) -> None:
+    """The same for many, whose bytes may come after it: from now on no sweeper begins to delete them for as long as a
+    blob may idle. Raises `StoreUnavailable` while one of them is being deleted."""
+    ordered, now = sorted(sizes), now_micros()  # in one order, whoever locks them
+    for start in range(0, len(ordered), HELD_AT_ONCE):
+        some = ordered[start : start + HELD_AT_ONCE]
+        query = select(Blob.doomed_at).where(Blob.digest.in_(some)).order_by(Blob.digest).with_for_update()
+        for doomed_at in await session.scalars(query):
+            if doomed_at is not None and doomed_at < 0 and not is_overdue(doomed_at, now):
+                raise StoreUnavailable("some of the same bytes are just being deleted here; try it again")
+        rows = [{"digest": each, "size_bytes": sizes[each], "touched_at": now, "doomed_at": None} for each in some]
+        await session.execute(_touching(session, now), rows)
 
 
 async def hold_blob(session: WriteSession, digest: str) -> None:
@@ -68,6 +82,12 @@ def _new(session: WriteSession, digest: str, size_bytes: int, touched_at: Micros
     is_postgresql = session.get_bind().dialect.name == "postgresql"
     row = {"digest": digest, "size_bytes": size_bytes, "touched_at": touched_at, "doomed_at": None}
     return PostgresqlInsert(Blob).values(**row) if is_postgresql else SqliteInsert(Blob).values(**row)
+
+
+def _touching(session: WriteSession, now: Micros) -> PostgresqlInsert | SqliteInsert:
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    fresh = PostgresqlInsert(Blob) if is_postgresql else SqliteInsert(Blob)
+    return fresh.on_conflict_do_update(index_elements=["digest"], set_={"touched_at": now, "doomed_at": None})
 
 
 def is_overdue(doomed_at: Micros, now: Micros) -> bool:

@@ -14,8 +14,8 @@ from state.datatables import Dataset
 from state.fetching import FETCH
 from state.history import By, begin
 from state.operations import Who, record, submit, submit_in, supersede, unfinished
-from state.queries.jobs import jobs_of_model, jobs_of_version, runs_of_version
 from state.queries.models import find_model, forget_aliases, seek_model, users_of_model, users_of_version
+from state.queries.needs import jobs_of_model, jobs_of_version, runs_of_model, runs_of_version
 from state.queries.versions import find_version, inspection_of, living_versions
 from state.tables import Alias, Model, Operation, Service, Version
 
@@ -143,7 +143,7 @@ async def hold_ready_version(session: WriteSession, model: Model, given: str) ->
 
 
 async def delete_model(session: WriteSession, who: Who, model: Model) -> Operation:
-    """Delete a locked model with all its versions. Raises `InUse` naming the services that need it."""
+    """Delete a locked model with all its versions. Raises `InUse` naming the services, jobs or runs that need it."""
     living = await living_versions(session, model.id)  # who deploys one of them holds it until it is seen to use it
     users = await users_of_model(session, model.id)
     check_unused(model, users)
@@ -158,7 +158,7 @@ async def delete_model(session: WriteSession, who: Who, model: Model) -> Operati
 
 
 async def delete_version(session: WriteSession, who: Who, model: Model, version: Version) -> Operation:
-    """Delete a locked version. Raises `InUse` naming the services that need it."""
+    """Delete a locked version. Raises `InUse` naming the services, runs or jobs that need it."""
     users = await users_of_version(session, version.id)
     if users:
         raise _in_use(f"version {version.number} of model '{model.name}'", users)
@@ -212,22 +212,27 @@ def check_unused(model: Model, users: Sequence[str]) -> None:
 
 
 async def check_no_jobs(session: Session, model: Model) -> None:
-    """Raises `InUse` naming the jobs that run a model; they are never deleted with it."""
-    jobs = await jobs_of_model(session, model.id)
-    if jobs:
-        raise _in_use_by_jobs(f"model '{model.name}'", jobs)
+    """Raises `InUse` naming the jobs that need a model, or the live runs of jobs that do not any more; neither is ever
+    deleted with it."""
+    what = f"model '{model.name}'"
+    if jobs := await jobs_of_model(session, model):
+        raise _in_use_by_jobs(what, jobs)
+    if runs := await runs_of_model(session, model):
+        raise _in_use_by_runs(what, runs)
 
 
 async def _check_not_run(session: Session, model: Model, version: Version) -> None:
-    """Raises `InUse` naming the live runs that run a version, or the jobs that name it."""
+    """Raises `InUse` naming the live runs that need a version, or the jobs that name it."""
     what = f"version {version.number} of model '{model.name}'"
-    runs = await runs_of_version(session, version.id)
-    if runs:
-        shown = ", ".join(runs[:5])
-        raise InUse(f"{what} is run by {shown}; wait, or stop {'it' if len(runs) == 1 else 'them'} first", runs=runs)
-    jobs = await jobs_of_version(session, version)
-    if jobs:
+    if runs := await runs_of_version(session, model, version):
+        raise _in_use_by_runs(what, runs)
+    if jobs := await jobs_of_version(session, model, version):
         raise _in_use_by_jobs(what, jobs)
+
+
+def _in_use_by_runs(what: str, runs: Sequence[str]) -> InUse:
+    shown = ", ".join(runs[:5])
+    return InUse(f"{what} is needed by {shown}; wait, or stop {'it' if len(runs) == 1 else 'them'} first", runs=runs)
 
 
 def _in_use_by_jobs(what: str, jobs: Sequence[str]) -> InUse:

@@ -23,6 +23,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from core.errors import DatabaseBusy, DatabaseFull
 from core.failpoints import failpoint
+from state.abandoned import end_what_is_abandoned
 from state.appending import insert_all
 from state.observing import Mode, NotObserved, Observer, PoolFacts, Timing
 from state.signals import Listener, Signal, SignalKind
@@ -38,9 +39,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # PostgreSQL's codes for "not now": connections, resources, a server that stops or starts; what lost to another
-# transaction (serialization, deadlock, lock timeout); one that only reads, because another server takes over from it.
-# Elsewhere its driver has one class for them and for bugs.
-NOT_NOW = ("08", "53", "57P", "40001", "40P01", "55P03", "25006")
+# transaction (serialization, deadlock, lock timeout); one that only reads, because another server takes over from it;
+# what was abandoned for too long (see `state.abandoned`). Elsewhere its driver has one class for them and for bugs.
+NOT_NOW = ("08", "53", "57P", "40001", "40P01", "55P03", "25006", "25P03", "57014")
 SQLITE_FULL = 13  # https://sqlite.org/rescode.html#full
 
 # A server that is paused or cut off neither answers nor refuses: without limits whoever asks would wait for ever.
@@ -281,6 +282,7 @@ def open_database(url: str, *, pool_size: int = 10, statement_s: float | None = 
             connect_args={"timeout": connect_s, "command_timeout": statement_s},
         )
         _ping_after_a_rest(engine)
+        end_what_is_abandoned(engine, statement_s)
         # Each statement sees what is committed when it begins (READ COMMITTED), whether a transaction is around it or
         # not: without one a read saves two exchanges with the server.
         return Database(engine.execution_options(isolation_level="AUTOCOMMIT"), engine)

@@ -21,10 +21,10 @@ from state.queries.datasets import (
     creation_of,
     find_dataset,
     pieces_of,
-    scripts_waiting_for,
     seek_dataset,
     users_of_dataset,
 )
+from state.queries.needs import scripts_waiting_for
 from state.tables import Operation
 
 # What a description finds, and a copy has, too.

@@ -6,16 +6,15 @@ one process: a start is a conditional update on a row without one.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Select, literal, select, update
+from sqlalchemy import ColumnElement, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import Micros, now_micros
 from core.errors import Conflict, Json
 from state.database import Session, WriteSession
-from state.jobtables import WANTED, Run, RunProcess
+from state.jobtables import Run, RunProcess
 from state.placements import StaleGeneration
 from state.runspecs import RunSpec
 from state.tables import JsonColumn
@@ -44,16 +43,6 @@ class WantedRun:
     process_started: str | None
     boot_id: str | None
     ending: Mapping[str, Any] | None
-
-    @property
-    def has_verdict(self) -> bool:
-        """Whether its process has said how the run ends."""
-        return self.ending is not None and self.ending["outcome"] in VERDICTS
-
-    @property
-    def is_startable(self) -> bool:
-        """Whether a process is wanted and there is none."""
-        return self.wanted and self.pid is None and not self.has_verdict
 
 
 async def want_run(session: WriteSession, spec: RunSpec) -> None:
@@ -98,21 +87,6 @@ async def unwant_run(session: WriteSession, run_id: str, generation: int) -> Non
     _refuse_stale(row, generation)
     row.generation, row.wanted = generation, False
     session.tell("placement", "run", run_id)
-
-
-async def wanted_runs(session: Session) -> Sequence[WantedRun]:
-    """Every run that wants a process or has one, in the order in which they came."""
-    return [WantedRun(*row) for row in await session.execute(_wanted_runs())]
-
-
-@cache
-def _wanted_runs() -> Select[*tuple[Any, ...]]:
-    columns = (
-        *(RunProcess.run_id, RunProcess.tenant_id, RunProcess.generation, RunProcess.wanted, RunProcess.epoch),
-        *(RunProcess.pid, RunProcess.process_started, RunProcess.boot_id, RunProcess.ending),
-    )
-    # The index's condition word for word: neither database proves it of bound values.
-    return select(*columns).where(WANTED).order_by(RunProcess.run_id)
 
 
 async def placed_runs(session: Session, ids: Collection[str]) -> set[str]:
@@ -227,11 +201,6 @@ def worked_s(progress: Mapping[str, Json] | None, began_at: Micros | None, until
     """How long the processes of a run have worked: those that have ended, and one that began then and still works."""
     before = float(str((progress or {}).get(WORKED) or 0.0))
     return round(before + (0.0 if began_at is None else max(0, until - began_at) / 1_000_000), 3)
-
-
-def retry_at(ending: Mapping[str, Json] | None) -> Micros:
-    """Not to be started again before this instant; 0: at once."""
-    return int(str((ending or {}).get("retry_at", 0)))
 
 
 def _ours(epoch: int) -> tuple[ColumnElement[bool], ...]:

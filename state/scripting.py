@@ -19,6 +19,7 @@ from state.jobtables import Run
 from state.queries.datasets import files_of, pieces_of, seek_dataset
 from state.queries.files import find
 from state.queries.models import find_model
+from state.queries.needs import read_reference
 from state.resolving import InputElsewhere, InputUnderWay
 from state.tables import Model, Version
 
@@ -78,15 +79,6 @@ async def version_of(session: WriteSession, tenant_id: str, reference: str) -> t
     name, given = read_reference(reference)
     model = await find_model(session, tenant_id, name)
     return model, await hold_ready_version(session, model, given)
-
-
-def read_reference(reference: str) -> tuple[str, str]:
-    """The name of the model, and the version as the API takes it."""
-    name, at, alias = reference.partition("@")
-    if at:
-        return name, f"@{alias}"
-    name, slash, version = reference.partition("/")
-    return name, version if slash else "latest"
 
 
 async def pin_script(session: WriteSession, run: Run) -> None:

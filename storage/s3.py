@@ -92,7 +92,7 @@ class S3Bucket:
             raise ValueError(f"PORTSIDE_S3_ENDPOINT is {access.endpoint!r}: write https://HOST or https://HOST:PORT.")
         if not (access.access_key and access.secret_key):
             raise ValueError("An s3:// store needs PORTSIDE_S3_ACCESS_KEY and PORTSIDE_S3_SECRET_KEY.")
-        check_bucket_name(name, strict=True)
+        _check_name(name)
         self._name, self._access, self._patience = name, access, patience
         self._host, self._secure = parts.netloc, parts.scheme == "https"
         self._once = self._client(patience.read_s, reconnects=0, repeats=0)
@@ -237,7 +237,7 @@ def signed_url(bucket: str, key: str, access: S3Access, lasts: timedelta) -> str
     Raises ValueError that names what is wrong.
     """
     parts = urlsplit(access.endpoint)
-    check_bucket_name(bucket, strict=True)
+    _check_name(bucket)
     client = Minio(
         parts.netloc,
         access.access_key,
@@ -247,6 +247,17 @@ def signed_url(bucket: str, key: str, access: S3Access, lasts: timedelta) -> str
         region=access.region,
     )
     return str(client.presigned_get_object(bucket, key, min(lasts, LONGEST_SIGNED)))
+
+
+def _check_name(bucket: str) -> None:
+    """Raises ValueError that says what a bucket may be called: the library's only repeats the name."""
+    try:
+        check_bucket_name(bucket, strict=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{bucket[:80]!r} cannot be the name of a bucket: it has 3 to 63 characters, small letters, digits, '.' "
+            "and '-', and a letter or a digit at both ends."
+        ) from error
 
 
 class _Pool(urllib3.PoolManager):

@@ -52,24 +52,41 @@ class Threads:
         return await asyncio.wrap_future(self.submit(work))
 
     async def pour(self, chunks: AsyncIterator[bytes], intake: Intake, upload: Upload) -> Stored:
-        """Fill and commit the upload; one batch is worked on while the next is gathered, so two are held at most."""
+        """Fill and commit the upload; one batch is worked on while the next is gathered, so two are held at most.
+
+        What fits into one batch is done in one go: of many small files the threads, not their changes, take the time.
+        """
+        working: Future[None] | None = None
         try:
-            working = self.submit(upload.begin)
             async for chunk in chunks:
                 if batch := intake.take(chunk):
+                    working = working or self.submit(upload.begin)
                     await asyncio.wrap_future(working)
                     working = self.submit(partial(upload.append, batch))
             rest = intake.rest()
+            if working is None:
+                return await self.run(partial(_in_one_go, upload, rest))
             await asyncio.wrap_future(working)
             await self.run(partial(upload.append, rest))
             return await self.run(upload.commit)
         finally:
-            # Shielded: a caller that goes away must not keep us from removing what it left.
-            await asyncio.shield(self.run(upload.close))
+            if working is not None:
+                # Shielded: a caller that goes away must not keep us from removing what it left.
+                await asyncio.shield(self.run(upload.close))
 
     async def close(self) -> None:
         """Wait for what runs and end them."""
         await asyncio.to_thread(self._pool.shutdown)
+
+
+def _in_one_go(upload: Upload, data: bytearray) -> Stored:
+    """Where the caller goes away meanwhile it is done to its end."""
+    try:
+        upload.begin()
+        upload.append(data)
+        return upload.commit()
+    finally:
+        upload.close()
 
 
 def step_back() -> None:

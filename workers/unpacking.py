@@ -2,16 +2,15 @@
 
 import asyncio
 import mimetypes
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from core.errors import FieldProblem, Json, StoreUnavailable
-from state.blobs import touch_blob
+from state.blobs import touch_blobs
 from state.creating import NewFile
-from storage.base import BlobMissing
-from storage.digests import Digest
+from storage.digests import ALGORITHM
 from workers.children import child_environment, run_child, serving_command
 from workers.describing import REFUSED, Broken, DatasetInvalid, broken, read_answer, refusal_of
 from workers.resources import Resources
@@ -19,7 +18,8 @@ from workers.scratch import scratch_folder
 
 MOST_FILES: Final = 100_000
 LONGEST_PATH: Final = 500
-TOGETHER: Final = 100  # files that are recorded in one transaction
+TOGETHER: Final = 500  # files that are recorded in one transaction
+SIDE_BY_SIDE: Final = 16  # of them on their way into the store, which waits for the disk or the network with each
 PIECE_BYTES: Final = 1024 * 1024
 OCTETS: Final = "application/octet-stream"
 TYPES: Final = mimetypes.MimeTypes()  # what Python brings, whatever this machine knows beside it
@@ -80,52 +80,63 @@ async def _put_all(
     total = sum(int(str(each["size"])) for each in listed)
     done = 0
     for start in range(0, max(len(listed), 1), TOGETHER):
-        files = await _put_some(resources, folder, listed[start : start + TOGETHER])
-        await _touch(resources, files)
+        files = [_as_file(each) for each in listed[start : start + TOGETHER]]
+        await _put_some(resources, folder, files)
         await keep(files, start == 0)
         done += sum(file.size_bytes for file in files)
         await watch(done, total)
     return Unpacked(len(listed), total)
 
 
-async def _put_some(resources: Resources, folder: Path, listed: Sequence[dict[str, Json]]) -> list[NewFile]:
-    """Side by side: the store waits for the disk with each of them. Whatever fails, all of them are over then."""
-    found = await asyncio.gather(*(_put(resources, folder, each) for each in listed), return_exceptions=True)
-    files = []
-    for each in found:
-        if isinstance(each, BaseException):
-            raise each
-        files.append(each)
-    return files
-
-
-async def _put(resources: Resources, folder: Path, listed: dict[str, Json]) -> NewFile:
+def _as_file(listed: dict[str, Json]) -> NewFile:
     path = str(listed["path"])
-    handle = await asyncio.to_thread((folder / path).open, "rb")
-    try:
-        stored = await resources.store.put(_pieces(handle))
-    finally:
-        handle.close()
-    if stored.digest.hex != listed["sha256"]:
-        raise StoreUnavailable(f"the file {path[:200]!a} changed while it was unpacked; it is tried again")
-    return NewFile(path, str(stored.digest), stored.size_bytes, type_of(path))
+    return NewFile(path, f"{ALGORITHM}:{listed['sha256']}", int(str(listed["size"])), type_of(path))
 
 
-async def _pieces(handle: BinaryIO) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(handle.read, PIECE_BYTES):
-        yield piece
+async def _put_some(resources: Resources, folder: Path, files: Sequence[NewFile]) -> None:
+    """Those with the same bytes once. Whatever fails, all of them are over then.
 
-
-async def _touch(resources: Resources, files: Sequence[NewFile]) -> None:
-    """Say in the database that these bytes are in use (ARCHITECTURE, sentence 8)."""
+    Their rows are touched before their bytes come, for it is known which they will be: what was not being deleted then
+    is not for as long as a blob may idle, and who refers to it looks at the row again (ARCHITECTURE, sentence 8).
+    """
+    different = {file.digest: file for file in files}
     async with resources.database.write() as session:
-        for file in files:
-            await touch_blob(session, file.digest, file.size_bytes)
-    for file in files:
-        try:
-            await resources.store.stat(Digest.parse(file.digest))
-        except BlobMissing as error:
-            raise StoreUnavailable("the same bytes were just being deleted here; it is tried again") from error
+        await touch_blobs(session, {digest: file.size_bytes for digest, file in different.items()})
+    waiting = iter(different.values())
+    putting = (_put_each(resources, folder, waiting) for _ in range(min(SIDE_BY_SIDE, len(different))))
+    for ended in await asyncio.gather(*putting, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
+
+
+async def _put_each(resources: Resources, folder: Path, waiting: Iterator[NewFile]) -> None:
+    for file in waiting:
+        await _put(resources, folder, file)
+
+
+async def _put(resources: Resources, folder: Path, file: NewFile) -> None:
+    stored = await resources.store.put(_pieces(folder / file.path))
+    if str(stored.digest) != file.digest:
+        raise StoreUnavailable(f"the file {file.path[:200]!a} changed while it was unpacked; it is tried again")
+
+
+async def _pieces(path: Path) -> AsyncIterator[bytes]:
+    handle, piece = await asyncio.to_thread(_first_piece, path)
+    with handle:
+        yield piece
+        while len(piece) == PIECE_BYTES:
+            piece = await asyncio.to_thread(handle.read, PIECE_BYTES)
+            yield piece
+
+
+def _first_piece(path: Path) -> tuple[BinaryIO, bytes]:
+    """Of most files it is all, and takes one thread and not three."""
+    handle = path.open("rb")
+    try:
+        return handle, handle.read(PIECE_BYTES)
+    except OSError:
+        handle.close()
+        raise
 
 
 def type_of(path: str) -> str:

@@ -53,6 +53,7 @@ ScriptKind = Annotated[str, Field(pattern=one_of("script"))]
 PartOfScript = Annotated[
     dict[str, Any], Field(description="Of a script: a merge patch (RFC 7396) of what its job has under this name.")
 ]
+LEFT_OUT: Any = Field(description="Null in a list, too.")
 After = Annotated[Name, Field(description="The job whose success starts a run of this one.")]
 
 
@@ -205,7 +206,7 @@ class ScriptShown(BaseModel):
 
     digest: str
     entry: str
-    requirements: str | None
+    requirements: str | None = LEFT_OUT
     python: str | None
 
 
@@ -217,23 +218,24 @@ class ScriptInputsShown(BaseModel):
 
 
 class SpecShown(BaseModel):
-    """What a run of a batch goes by, or one of a script: what the other kind has is null."""
+    """What a run of a batch goes by, or one of a script: what the other kind has is null, and in a list what may be
+    large."""
 
     model: str | None
     version: str | None
     part: str | None
     input: dict[str, Any] | None
     output: OutputWish | None
-    mapping: dict[str, Any] | None
-    pass_through: list[str] | str | None
+    mapping: dict[str, Any] | None = LEFT_OUT
+    pass_through: list[str] | str | None = LEFT_OUT
     on_error: OnErrorShown | None
     chunk_rows: int | None
     parallelism: int | None
     script: ScriptShown | None
     inputs: ScriptInputsShown | None
-    outputs: dict[str, dict[str, Any]] | None
+    outputs: dict[str, dict[str, Any]] | None = LEFT_OUT
     resources: RunResourcesShown
-    args: list[str]
+    args: list[str] | None = LEFT_OUT
     file_name: str | None
     run_name: str | None
     retries: RetriesShown

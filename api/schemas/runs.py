@@ -90,7 +90,7 @@ class RunShown(BaseModel):
     error: dict[str, Any] | None
     retries: int
     env_names: list[str]
-    args: list[str]
+    args: list[str] | None = Field(description="Null in a list.")
     spec: SpecShown
     urls: RunUrls
     operation: str | None
@@ -186,7 +186,7 @@ def run_document(facts: RunFacts, links: Links) -> dict[str, Json]:
         "error": _error(row),
         "retries": row.retries,
         "env_names": list(row.env_names),
-        "args": row.spec["args"],
+        "args": row.spec.get("args"),
         "spec": shown_spec(row.spec),
         "urls": _urls(links.to(path)),
         "operation": links.operation(facts.operation.id) if facts.operation else None,

@@ -8,6 +8,7 @@ from core.errors import Json
 
 Against = Literal["api", "file"]
 FileFormat = Literal["csv", "jsonl", "parquet", "arrow"]
+InputFormat = FileFormat | Literal["files"]  # a folder, or a zip of one
 
 
 class ScriptUnsupported(ValueError):
@@ -33,7 +34,7 @@ class ScriptPlan:
     api_url: str = "http://127.0.0.1:8000"
     model_file: str = "model.onnx"
     input_file: str = "input.csv"
-    input_format: FileFormat = "csv"
+    input_format: InputFormat = "csv"
     input_compression: Literal["gzip", "zstd"] | None = None
     delimiter: str = ","
     quote: str | None = '"'

@@ -3,20 +3,24 @@
 import pprint
 from typing import Final
 
-from api.scripts import columns, java, parts, scoring
+from api.scripts import columns, files, java, parts, scoring
 from api.scripts.plan import ScriptPlan
 
 _READERS: Final = {
-    "csv": parts.READ_CSV, "jsonl": parts.READ_LINES, "parquet": parts.READ_PARQUET, "arrow": parts.READ_ARROW
+    "csv": parts.READ_CSV, "jsonl": parts.READ_LINES, "parquet": parts.READ_PARQUET, "arrow": parts.READ_ARROW,
+    "files": files.READ_FILES,
 }  # fmt: skip
 _WRITERS: Final = {
     "csv": parts.WRITE_CSV, "jsonl": parts.WRITE_LINES, "parquet": parts.WRITE_PARQUET, "arrow": parts.WRITE_ARROW
 }  # fmt: skip
 
+LARGEST_FILE_BYTES: Final = 64 * 2**20  # as in `serving.batch.files`
+GROUP_BYTES: Final = 4 * 2**20  # of files that a service is asked about together
+
 
 def render(plan: ScriptPlan) -> str:
     """The script. Raises `ScriptUnsupported`."""
-    score = [scoring.SCORE_API] if plan.against == "api" else _by_file(plan)
+    score = _by_api(plan) if plan.against == "api" else _by_file(plan)
     read = [parts.READ, _READERS[plan.input_format]]
     if plan.input_format in ("csv", "jsonl"):
         read.append(parts.OPEN_TEXT[plan.input_compression])
@@ -41,7 +45,8 @@ def _head(plan: ScriptPlan) -> str:
     needed = packages(plan)
     install = f"pip install {' '.join(needed)}" if needed else "needs Python 3.11 and nothing else"
     asked = f"\nThe run's own arguments: {' '.join(plan.args)}" if plan.args else ""
-    text = f"""Score rows of a file with {plan.model}, version {plan.version}, {where}.
+    rows = "the files of a folder, or of a zip of one," if _has_files(plan) else "rows of a file"
+    text = f"""Score {rows} with {plan.model}, version {plan.version}, {where}.
 
 {install}
 python this_script.py [INPUT [OUTPUT]]{asked}
@@ -54,9 +59,14 @@ Bad rows are left out, and told in OUTPUT.bad.jsonl.
 def _imports(plan: ScriptPlan) -> str:
     standard = {"itertools", "json", "sys"}
     third: list[str] = []
-    standard |= {"csv"} if "csv" in (plan.input_format, plan.output_format) or plan.against == "api" else set()
+    asks_by_table = plan.against == "api" and not _has_files(plan)
+    standard |= {"csv"} if "csv" in (plan.input_format, plan.output_format) or asks_by_table else set()
+    standard |= {"io"} if asks_by_table else set()
     if plan.against == "api":
-        standard |= {"io", "os", "time"}
+        standard |= {"os", "time"}
+    if _has_files(plan):
+        standard |= {"os", "zipfile"} | ({"base64"} if plan.against == "api" else set())
+        standard |= {"io"} if plan.against == "file" and not _is_java(plan) else set()
     if plan.input_format in ("csv", "jsonl") and plan.input_compression:
         standard.add("gzip" if plan.input_compression == "gzip" else "io")
     if plan.input_format == "arrow":
@@ -101,6 +111,8 @@ def _constants(plan: ScriptPlan) -> str:
         }
     if plan.input_format == "arrow":
         constants["COMPRESSION"] = plan.input_compression
+    if _has_files(plan):
+        constants["LARGEST_FILE_BYTES"] = LARGEST_FILE_BYTES
     constants |= _constants_of_api(plan) if plan.against == "api" else _constants_of_file(plan)
     lines = [f"{name} = {pprint.pformat(value, width=100, sort_dicts=False)}" for name, value in constants.items()]
     if plan.against == "file" and not _is_java(plan):
@@ -112,12 +124,24 @@ def _is_java(plan: ScriptPlan) -> bool:
     return plan.against == "file" and plan.model_format == "pmml"
 
 
+def _has_files(plan: ScriptPlan) -> bool:
+    return plan.input_format == "files"
+
+
+def _by_api(plan: ScriptPlan) -> list[str]:
+    if _has_files(plan):
+        return [files.CONTENT_FOR_API, files.SCORE_API, scoring.POST]
+    return [scoring.SCORE_API, scoring.POST]
+
+
 def _constants_of_api(plan: ScriptPlan) -> dict[str, object]:
+    where = {"API": plan.api_url, "SERVICE": plan.service, "TRIES": 30}
+    if _has_files(plan):
+        return {**where, "ASKED_IN": "application/json", "NAME": next(iter(plan.feeds)), "GROUP_BYTES": GROUP_BYTES}
     feeds = columns.feeds_of(plan)
     texts = {each["name"] for each in plan.inputs if each["datatype"] == "BYTES"}
     has_texts = any(name in texts for name, column in feeds.items() if not isinstance(column, str))
-    told: dict[str, object] = {"API": plan.api_url, "SERVICE": plan.service, "TRIES": 30, "FEEDS": feeds}
-    return {**told, "HAS_TEXTS": has_texts}
+    return {**where, "ASKED_IN": "text/csv", "FEEDS": feeds, "HAS_TEXTS": has_texts}
 
 
 def _by_file(plan: ScriptPlan) -> list[str]:
@@ -125,6 +149,8 @@ def _by_file(plan: ScriptPlan) -> list[str]:
     told = [scoring.TOLD]
     told += [scoring.ANOMALIES] if hows & {"negative", "positive"} else []
     told += [scoring.RULES] if "rules" in hows else []
+    if _has_files(plan):
+        told.append(files.CONTENT_OF_PMML if _is_java(plan) else files.CONTENT_OF_ONNX)
     return [scoring.FED, *told, java.SCORE_PMML if _is_java(plan) else scoring.SCORE_ONNX]
 
 

@@ -37,9 +37,11 @@ def element(value):
         return value.strip() or "null"
     return json.dumps(value)
 
+'''
 
+POST = """
 def post(body):
-    headers = {"Content-Type": "text/csv", "Accept": "application/json"}
+    headers = {"Content-Type": ASKED_IN, "Accept": "application/json"}
     if os.environ.get("PORTSIDE_TOKEN"):
         headers["Authorization"] = f"Bearer {os.environ['PORTSIDE_TOKEN']}"
     base = os.environ.get("PORTSIDE_API", API)
@@ -55,7 +57,7 @@ def post(body):
             if not left:
                 sys.exit(f"{address} cannot be reached: {error.reason}")
         time.sleep(2)
-'''
+"""
 
 FED = '''
 def answers(rows):

@@ -24,6 +24,7 @@ COLLECTIONS = {
     "service": "/api/v1/services",
     "job": "/api/v1/jobs",
 }
+DESCRIBED = ("display_name", "description", "tags")
 # What is said of a resource, by the names of its fields.
 Fields: TypeAlias = Mapping[str, Any]
 Action: TypeAlias = Literal["create", "change", "delete", "none"]
@@ -65,6 +66,11 @@ def about(one: Declared, found: Document | None) -> Fields:
     if given is None:
         given = [] if found is None else [tag for tag in found["tags"] if not _is_mark(tag)]
     return {**said, "tags": [*given, *(tag for tag in kept if tag not in given)]}
+
+
+def told(shown: Fields, said: Fields) -> dict[str, Any]:
+    """What is shown of a dataset's descriptions, as far as they are said."""
+    return {name: sorted(shown[name]) if name == "tags" else shown[name] for name in DESCRIBED if name in said}
 
 
 def marks(one: Declared) -> list[str]:

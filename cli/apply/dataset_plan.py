@@ -3,25 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cli.apply.change import DIGEST_MARKS, MARK, Change, about, change_of, marks, path_of
+from cli.apply.change import DIGEST_MARKS, MARK, Change, about, change_of, marks, path_of, told
 from cli.apply.documents import Declared
 from cli.apply.fields import READ_AS
+from cli.apply.folder_plan import plan_folder
 from cli.apply.sources import artifact_digest
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 
-DESCRIBED = ("display_name", "description", "tags")
-
 
 def plan_dataset(platform: Platform, one: Declared) -> Change:
     """Raises `CommandFailed` where other data were to take the place of some that no apply has made."""
+    if one.folder is not None:
+        return plan_folder(platform, one, one.folder)
     found = platform.find(path_of("dataset", one.name))
     said = about(one, found)
     read_as = {name: one.fields[name] for name in READ_AS if name in one.fields}
     data = _data(one)
     if found is None:
         return change_of(one, None, {}, {**data, **read_as, **said}, {**read_as, **said}, uploads=True)
-    before, after = _told(found, said), _told(said, said)
+    before, after = told(found, said), told(said, said)
     is_other = _data_of(found, data) != data or found["status"] == "failed" or _is_read_otherwise(one, found)
     if is_other:
         _check_may_go(one, found)
@@ -47,10 +48,6 @@ def _is_read_otherwise(one: Declared, found: Document) -> bool:
     mark = DIGEST_MARKS["read_as"]
     is_ours = MARK in found["tags"]
     return is_ours and {tag for tag in found["tags"] if tag.startswith(mark)} != set(marks(one))
-
-
-def _told(shown: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: sorted(shown[name]) if name == "tags" else shown[name] for name in DESCRIBED if name in said}
 
 
 def _check_may_go(one: Declared, found: Document) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cli.apply.fields import FIELDS, REQUIRED, SEALED
+from cli.apply.fields import FIELDS, READ_AS, REQUIRED, SEALED
 from cli.failure import CommandFailed, Exit
 
 SHOWN = 80  # characters of a wrong value
@@ -19,13 +19,14 @@ ONLY_OF_BATCHES = ("model", "version", "part", "input", "output", "mapping", "pa
 @dataclass(frozen=True, slots=True)
 class Declared:
     """One document that is right by itself. `place` is where it stands, `file` a file beside it: a model's artifact or
-    a dataset's data where these are no source, or a job's script."""
+    a dataset's data where these are no source, or a job's script. `folder` has the files of a dataset of files."""
 
     kind: str
     name: str
     fields: Mapping[str, Any]
     place: str
     file: Path | None
+    folder: Path | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -148,12 +149,22 @@ def _artifact_faults(document: _Document, model: Mapping[str, object]) -> Iterat
 
 
 def _data_faults(document: _Document, dataset: Mapping[str, object]) -> Iterator[str]:
-    """A dataset's data: a file beside the document, or a source that the platform reads."""
-    if ("file" in dataset) == ("source" in dataset):
-        yield document.fault("a dataset has either a file, beside its document, or a source", "file")
+    """A dataset's data: a file or a folder of files beside the document, or a source that the platform reads."""
+    if sum(each in dataset for each in ("file", "folder", "source")) != 1:
+        what = "a dataset has either a file or a folder of files, beside its document, or a source"
+        yield document.fault(what, "folder" if "folder" in dataset else "file")
     if "reference" in dataset and "source" not in dataset:
         yield document.fault("only a source can stay where it is", "reference")
-    yield from _missing_file(document, dataset.get("file"), "file")
+    file, folder = dataset.get("file"), dataset.get("folder")
+    if isinstance(file, str) and (document.path.parent / file).is_dir():
+        yield document.fault(f"{document.path.parent / file} is a folder: for a dataset of files write folder:", "file")
+    else:
+        yield from _missing_file(document, file, "file")
+    if isinstance(folder, str):
+        if not (document.path.parent / folder).is_dir():
+            yield document.fault(f"there is no folder {document.path.parent / folder}", "folder")
+        for field in (each for each in READ_AS if each in dataset):
+            yield document.fault("is for tables; this dataset has files", field)
 
 
 def _work_faults(document: _Document, job: Mapping[str, object]) -> Iterator[str]:
@@ -188,9 +199,10 @@ def _wrong(kind: str, field: str, given: object) -> str | None:
 def _declared(document: _Document) -> Declared:
     value = document.value
     assert isinstance(value, dict)
-    fields = {name: given for name, given in value.items() if name not in ("kind", "name", "file")}
+    fields = {name: given for name, given in value.items() if name not in ("kind", "name", "file", "folder")}
     if "version" in fields:
         fields["version"] = str(fields["version"])
     beside = (value.get("script") or value).get("file")
     file = None if beside is None else document.path.parent / beside
-    return Declared(value["kind"], value["name"], fields, f"{document.path}, document {document.number}", file)
+    folder = None if "folder" not in value else document.path.parent / value["folder"]
+    return Declared(value["kind"], value["name"], fields, f"{document.path}, document {document.number}", file, folder)

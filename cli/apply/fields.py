@@ -158,6 +158,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
     "dataset": {
         "name": name,
         "file": text,
+        "folder": text,
         "source": text,
         "reference": truth,
         "format": text,

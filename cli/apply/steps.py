@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.apply.change import COLLECTIONS, Change
+from cli.apply.folder_plan import put_folder
 from cli.apply.plan import NEW
 from cli.apply.sources import artifact_of
 from cli.client import Document, Platform
@@ -117,6 +118,10 @@ def _put_dataset(change: Change, platform: Platform, output: Output, timeout_s: 
     """The dataset, once it is ready: a job that reads it is checked against its columns."""
     one = change.declared
     assert one is not None
+    if one.folder is not None:
+        put_folder(change, one.folder, platform, output)
+        output.say(f"dataset {change.name} is {DONE[change.action]} and ready.")
+        return
     if not change.uploads:
         platform.call("PATCH", change.path, change.wish)
         output.say(f"dataset {change.name} is changed.")

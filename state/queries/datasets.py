@@ -184,15 +184,6 @@ async def users_of_dataset(session: Session, dataset_id: str) -> Sequence[str]:
     return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in found]
 
 
-async def scripts_waiting_for(session: Session, row: Dataset) -> Sequence[str]:
-    """The paths of the runs of scripts that name a dataset and have not begun: once they have, its bytes are theirs."""
-    named = Run.spec["inputs"]["datasets"]
-    is_waiting = (Run.tenant_id == row.tenant_id, Run.kind == "script", Run.resolved.is_(None), LIVE)
-    query = select(Run.job_name, Run.number, named).where(*is_waiting).order_by(Run.created_at, Run.id)
-    found = [(job, number) for job, number, names in await session.execute(query) if row.name in (names or {}).values()]
-    return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in found[:SHOWN_USERS]]
-
-
 async def creation_of(session: Session, dataset_id: str) -> str | None:
     """The id of the dataset's creation that is not finished."""
     query = select(Operation.id).where(

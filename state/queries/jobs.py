@@ -1,4 +1,4 @@
-"""Jobs: finding and listing them, what is shown of one beside its row, and which of them need a model or a version."""
+"""Jobs: finding and listing them, and what is shown of one beside its row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from sqlalchemy import func, select
 from core.errors import NotFound
 from state.database import Session
 from state.jobtables import LIVE, Job, Run
+from state.queries.briefs import brief_spec
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids
-from state.tables import Model, Operation, Version
+from state.tables import Model, Operation
 
 SHOWN_USERS = 50
 
@@ -50,12 +51,13 @@ async def seek_job(session: Session, tenant_id: str, name: str) -> Job | None:
 
 
 async def list_jobs(session: Session, tenant_id: str, view: View, models: Sequence[str] = ()) -> Page[Job]:
-    """The tenant's jobs; with `models` only those that run one of these."""
+    """The tenant's jobs with their specs in brief; with `models` only those that run one of these."""
     query = select(Job).where(Job.tenant_id == tenant_id, Job.status != "deleted")
     if models:
         named = select(Model.id).where(Model.tenant_id == tenant_id, Model.name.in_(models))
         query = query.where(Job.model_id.in_(named))
-    return await page(session, query, Job, view, without=("env_sealed",))
+    brief = {"spec": brief_spec(session, Job.spec)}
+    return await page(session, query, Job, view, without=("env_sealed",), instead=brief)
 
 
 async def describe_jobs(session: Session, jobs: Sequence[Job]) -> list[JobFacts]:
@@ -102,22 +104,3 @@ async def followers_of(session: Session, job_id: str) -> Sequence[str]:
     """The names of the jobs that run after this one."""
     query = select(Job.name).where(Job.after_id == job_id, Job.status != "deleted").order_by(Job.name)
     return list(await session.scalars(query.limit(SHOWN_USERS)))
-
-
-async def jobs_of_model(session: Session, model_id: str) -> Sequence[str]:
-    """The names of the jobs that run a model."""
-    query = select(Job.name).where(Job.model_id == model_id, Job.status != "deleted").order_by(Job.name)
-    return list(await session.scalars(query.limit(SHOWN_USERS)))
-
-
-async def jobs_of_version(session: Session, version: Version) -> Sequence[str]:
-    """The names of the jobs that name a version by its number or its digest."""
-    named = Job.spec["version"].as_string().in_([str(version.number), version.digest])
-    query = select(Job.name).where(Job.model_id == version.model_id, Job.status != "deleted", named).order_by(Job.name)
-    return list(await session.scalars(query.limit(SHOWN_USERS)))
-
-
-async def runs_of_version(session: Session, version_id: str) -> Sequence[str]:
-    """The paths of the live runs that run a version."""
-    query = select(Run.job_name, Run.number).where(Run.version_id == version_id, LIVE).order_by(Run.created_at, Run.id)
-    return [f"/api/v1/jobs/{job}/runs/{number}" for job, number in await session.execute(query.limit(SHOWN_USERS))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import Select, UnaryExpression, func, inspect, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, UnaryExpression, func, inspect, literal, not_, or_, select, tuple_
 from sqlalchemy.sql.operators import custom_op
 
 from state.database import Session
@@ -17,6 +17,7 @@ Listed = TypeVar("Listed", bound=Owned)
 Comparison = Literal["eq", "ne", "gt", "ge", "lt", "le", "contains", "prefix", "suffix", "in"]
 Value = str | int | float | bool
 RANGES = ("gt", "ge", "lt", "le")
+NOTHING: Mapping[str, ColumnElement[Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,18 @@ class Page(Generic[Row]):
 
 
 async def page(
-    session: Session, base: Select[Listed], table: type[Listed], view: View, *, without: Collection[str] = ()
+    session: Session,
+    base: Select[Listed],
+    table: type[Listed],
+    view: View,
+    *,
+    without: Collection[str] = (),
+    instead: Mapping[str, ColumnElement[Any]] = NOTHING,
 ) -> Page[Listed]:
     """One page of `base`, a select of `table`; filters and order name columns of `table`.
 
     The rows have the table's columns, except those that the caller can do `without`, and nothing else of it: no session
-    knows them. A page of 500 takes half the time so.
+    knows them. A page of 500 takes half the time so. What is read `instead` of a column has its name.
     """
     dialect = session.get_bind().dialect.name
     query = base.where(*(_clause(_filtered(table, each, view, dialect), each) for each in view.conditions))
@@ -81,11 +88,11 @@ async def page(
         here, edge = tuple_(column, table.id), tuple_(literal(start.value), literal(start.id))
         query = query.where(here < edge if falls else here > edge)
     order = (column.desc(), table.id.desc()) if falls else (column, table.id)
-    rows = await _read(session, query.order_by(*order).limit(view.size + 1), table, without)
+    rows = await _read(session, query.order_by(*order).limit(view.size + 1), table, without, instead)
     has_more = len(rows) > view.size
     del rows[view.size :]
     if is_back and not rows:  # they were all deleted: the list begins at the page that was left
-        return await page(session, base, table, replace(view, before=None), without=without)
+        return await page(session, base, table, replace(view, before=None), without=without, instead=instead)
     if is_back:
         rows.reverse()
     ends = [Cursor(getattr(row, view.order_by), row.id) for row in (rows[:1] + rows[-1:])]
@@ -106,8 +113,15 @@ def _filtered(table: type[Owned], condition: Condition, view: View, dialect: str
     return column
 
 
-async def _read(session: Session, query: Select[Listed], table: type[Listed], without: Collection[str]) -> list[Listed]:
-    columns: Any = [column for column in inspect(table).columns if column.name not in without]
+async def _read(
+    session: Session,
+    query: Select[Listed],
+    table: type[Listed],
+    without: Collection[str],
+    instead: Mapping[str, ColumnElement[Any]],
+) -> list[Listed]:
+    kept = [column for column in inspect(table).columns if column.name not in without]
+    columns: Any = [instead[each.name].label(each.name) if each.name in instead else each for each in kept]
     connection = await session.connection()
     found = await connection.execute(query.with_only_columns(*columns))
     shown: Any = _shown(tuple(found.keys()))

@@ -13,6 +13,7 @@ from api.app import build_app
 from api.dependencies import Context
 from core.settings import Settings
 from tests.api.platform import open_context
+from tests.api.world import Made, make_world
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,12 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     asyncio.run(make())
     return settings.data / "portside.db"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Made:
+    """One of everything that a path can name; tests copy it."""
+    return make_world(tmp_path_factory.mktemp("world"), migrated)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Sixty bad requests and more for each resource: every one is a 4xx problem that names the field and the fix."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import pytest
 from httpx2 import AsyncClient, Response
@@ -15,8 +13,7 @@ from state.tables import Base
 from tests.api.bad_requests import PER_RESOURCE, BadRequest, draw
 from tests.api.catalogue import left_behind
 from tests.api.described import RESOURCES
-from tests.api.platform import open_context
-from tests.api.world import Made, make_world
+from tests.api.world import Made, open_copy
 
 # What a sentence has that tells what would be right, where there is no hint of its own.
 TELLS_A_FIX = re.compile(
@@ -25,16 +22,9 @@ TELLS_A_FIX = re.compile(
 )
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Made:
-    return make_world(tmp_path_factory.mktemp("world"), migrated)
-
-
 @pytest.fixture
 async def context(settings: Settings, made: Made) -> AsyncIterator[Context]:
-    shutil.copy(made.file, settings.data / "portside.db")
-    shutil.copytree(made.file.parent / "artifacts", settings.data / "artifacts")
-    async with open_context(settings) as opened:
+    async with open_copy(settings, made) as opened:
         yield opened
 
 

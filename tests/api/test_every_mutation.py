@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import pytest
 from httpx2 import AsyncClient, Response
@@ -14,19 +13,13 @@ from core.clock import now_micros, rfc3339
 from core.settings import Settings
 from tests.api.catalogue import ONNX
 from tests.api.platform import is_problem, open_context
-from tests.api.world import BODIES, V1, Made, make_world, mutations, path_of
+from tests.api.world import BODIES, V1, Made, mutations, path_of
 
 STREAMED = ("upload_version", "create_file", "create_dataset", "put_dataset_file", "put_upload_part")
 
 
 def test_each_mutation_is_tried_here() -> None:
     assert set(BODIES) == set(mutations())
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Made:
-    """Made once; each test has a copy."""
-    return make_world(tmp_path_factory.mktemp("world"), migrated)
 
 
 @pytest.fixture

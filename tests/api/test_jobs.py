@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
@@ -218,6 +219,21 @@ async def test_what_a_job_needs_is_not_deleted(client: AsyncClient) -> None:
     assert (await client.delete(f"{models}/versions/1")).status_code == 204
     assert (await client.delete(FLOWERS)).status_code == 204
     assert (await client.delete(models)).status_code == 204
+
+
+async def test_lists_leave_out_what_may_be_large_of_a_spec(client: AsyncClient) -> None:
+    large: dict[str, Any] = {"mapping": {"x": list("abcd")}, "pass_through": ["id"], "args": ["a" * 1000]}
+    made = (await make_job(client, **large)).json()
+    assert {name: made[name] for name in large} == large
+    await make_run(client)
+    run = (await client.get(f"{FLOWERS}/runs/1")).json()
+    assert ({name: run["spec"][name] for name in large}, run["args"]) == (large, large["args"])
+    nothing = dict.fromkeys(large)
+    assert (await client.get(JOBS)).json()["items"] == [{**(await client.get(FLOWERS)).json(), **nothing}]
+    for path in (f"{FLOWERS}/runs", "/api/v1/runs"):
+        assert (await client.get(path)).json()["items"] == [
+            {**run, "args": None, "spec": {**run["spec"], **nothing}},
+        ]
 
 
 async def test_jobs_are_filtered_by_model_and_belong_to_their_tenant(client: AsyncClient, context: Context) -> None:

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import select
 
 from api.dependencies import Context
 from core.clock import now_micros
-from state.jobtables import RunArtifact
+from state.blobs import touch_blob
+from state.jobtables import Run, RunArtifact
+from state.scripting import pin_script
 from tests.api.jobs import JOBS, add_dataset, end_work, prepared
 from tests.api.platform import is_problem
 
@@ -148,6 +151,15 @@ async def test_what_a_script_left_is_found_by_its_url_and_by_prefix_letter_by_le
         assert [each["path"] for each in found] == expected
 
 
+async def test_a_list_leaves_out_what_a_script_needs_and_leaves(owner: AsyncClient) -> None:
+    script = {"source": "1", "requirements": ["numpy==2.0.0"]}
+    large = {"script": script, "outputs": {"a.csv": {"dataset": "a"}}, "args": ["-v"]}
+    made = (await owner.post(JOBS, json={**HELLO, **large})).json()
+    assert (made["script"]["requirements"], made["outputs"]) == ("numpy==2.0.0", large["outputs"])
+    listed = {**made, "outputs": None, "args": None, "script": {**made["script"], "requirements": None}}
+    assert (await owner.get(JOBS)).json()["items"] == [listed]
+
+
 async def test_a_dataset_that_a_script_waits_to_read_is_not_deleted(owner: AsyncClient, context: Context) -> None:
     for name in ("first", "second", "free"):
         await add_dataset(context, name)
@@ -161,3 +173,24 @@ async def test_a_dataset_that_a_script_waits_to_read_is_not_deleted(owner: Async
     await end_work(context, "control")
     for name in ("first", "second"):
         assert (await owner.delete(f"/api/v1/datasets/{name}")).status_code == 204
+
+
+async def test_a_version_that_a_script_reads_is_not_deleted(owner: AsyncClient, context: Context) -> None:
+    iris = "/api/v1/models/iris"
+    await owner.post(JOBS, json={**HELLO, "inputs": {"models": {"old": "iris/1", "new": "iris/2"}}})
+    for path in (iris, f"{iris}?cascade=true", f"{iris}?dry_run=true", f"{iris}/versions/1", f"{iris}/versions/2"):
+        problem = is_problem(await owner.delete(path), 409, "in_use")
+        assert problem["jobs"] == [WHERE], path
+    await owner.post(f"{WHERE}:run", json={"inputs": {"models": {"old": None}}})
+    await owner.patch(WHERE, json={"inputs": {"models": {"old": None, "new": None}}})
+    for path in (iris, f"{iris}?cascade=true", f"{iris}/versions/2"):
+        problem = is_problem(await owner.delete(path), 409, "in_use")
+        assert problem["runs"] == [f"{WHERE}/runs/1"], "what waits will need it"
+    assert (await owner.delete(f"{iris}/versions/1")).status_code == 204
+    async with context.database.write() as session:
+        await touch_blob(session, f"sha256:{'0' * 64}", 1)
+        await pin_script(session, (await session.scalars(select(Run))).one())
+    assert is_problem(await owner.delete(f"{iris}/versions/2"), 409, "in_use")["runs"] == [f"{WHERE}/runs/1"]
+    await owner.post(f"{WHERE}/runs/1:stop")
+    await end_work(context, "control")
+    assert (await owner.delete(iris)).status_code == 204

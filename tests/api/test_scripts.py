@@ -66,13 +66,26 @@ async def test_a_version_has_one_before_there_is_any_job(client: AsyncClient, co
     assert constants(await client.post(SCRIPT, json=whole))["INPUTS"] == [("x", "FP32", "id", [4])]
 
 
+async def test_the_script_over_a_dataset_of_files_reads_a_folder_or_a_zip_of_it(
+    client: AsyncClient, context: Context
+) -> None:
+    await add_dataset(context, "pictures", kind="files")
+    for against in ("file", "api"):
+        body = {"input": {"dataset": "pictures"}, "against": against, "pass_through": ["id"]}
+        answer = await client.post(SCRIPT, json=body)
+        found = constants(answer)
+        assert (found["INPUT"], found["PASS_THROUGH"], found["CHUNK_ROWS"]) == ("pictures.zip", ["path"], 64)
+        assert "Score the files of a folder, or of a zip of one, with iris" in answer.text
+    assert (found["NAME"], found["ASKED_IN"]) == ("x", "application/json")
+
+
 async def test_what_no_script_does_is_told_with_its_field(client: AsyncClient, context: Context) -> None:
     await add_dataset(context, "coming", move=None)
     await add_dataset(context, "pictures", kind="files")
     for body, status, pointer in (
         ({}, 422, "/mapping"),
         ({"pass_through": "*", "mapping": {"x": ["a", "b", "c", "d"]}}, 422, "/pass_through"),
-        ({"input": {"dataset": "pictures"}}, 422, "/input/dataset"),
+        ({"input": {"dataset": "pictures"}, "mapping": {"y": "content"}}, 422, "/mapping/y"),
         ({"input": {"dataset": "flowers"}, "mapping": {"y": "id"}}, 422, "/mapping/y"),
         ({"input": {"dataset": "coming"}}, 409, "/input/dataset"),
         ({"input": {"dataset": "nothing"}}, 404, "/input/dataset"),

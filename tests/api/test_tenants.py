@@ -1,9 +1,7 @@
 """What belongs to a tenant is not there for another, whatever route names it; what a script's token may not do."""
 
 import json
-import shutil
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -18,8 +16,8 @@ from core.settings import Settings
 from state.jobtables import RunProcess
 from state.migrate import DEFAULT_TENANT
 from tests.api.jobs import FITTING
-from tests.api.platform import add_user, is_problem, open_context
-from tests.api.world import BODIES, V1, Made, make_world, path_of
+from tests.api.platform import add_user, is_problem
+from tests.api.world import BODIES, V1, Made, open_copy, path_of
 
 Headers = Mapping[str, str]
 MAKES_ITS_OWN = "upload_version"  # a model of that name, where there is none
@@ -28,16 +26,9 @@ SENT: Mapping[str, object] = {**BODIES, "create_report": {"values": {"loss": 1}}
 SCRIPT = {"Authorization": "Bearer pst_script"}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Made:
-    return make_world(tmp_path_factory.mktemp("world"), migrated)
-
-
 @pytest.fixture
 async def context(settings: Settings, made: Made) -> AsyncIterator[Context]:
-    shutil.copy(made.file, settings.data / "portside.db")
-    shutil.copytree(made.file.parent / "artifacts", settings.data / "artifacts")
-    async with open_context(settings) as opened:
+    async with open_copy(settings, made) as opened:
         yield opened
 
 

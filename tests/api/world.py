@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -138,6 +139,15 @@ def make_world(folder: Path, migrated: Path) -> Made:
 
     names = asyncio.run(make())
     return Made(folder / "portside.db", names)
+
+
+@asynccontextmanager
+async def open_copy(settings: Settings, made: Made) -> AsyncIterator[Context]:
+    """The world in the folder of one test, which may do with it what it likes."""
+    shutil.copy(made.file, settings.data / "portside.db")
+    shutil.copytree(made.file.parent / "artifacts", settings.data / "artifacts")
+    async with open_context(settings) as opened:
+        yield opened
 
 
 async def _make_world(client: AsyncClient, context: Context) -> Mapping[str, str]:

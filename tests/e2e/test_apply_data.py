@@ -122,6 +122,38 @@ def test_other_data_take_the_place_of_those_that_an_apply_has_made(running: Runn
     assert changes(running, folder) == {}
 
 
+def test_a_folder_is_a_dataset_of_its_files_and_only_what_differs_is_sent(
+    running: RunningPlatform, tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    (pictures / "deep").mkdir(parents=True)
+    for name in ("a b.txt", "deep/c.txt", ".hidden"):
+        (pictures / name).write_text(name)
+    (tmp_path / "x.yaml").write_text("kind: dataset\nname: pictures\nfolder: pictures\ndescription: all\n")
+    assert changes(running, tmp_path) == {"dataset/pictures": "create"}
+    data(running, "apply", "-f", str(tmp_path))
+    assert changes(running, tmp_path) == {}
+    shown = json.loads(data(running, "datasets", "show", "pictures", "--json"))
+    assert (shown["kind"], shown["files"], shown["description"]) == ("files", 2, "all")
+    (pictures / "deep/c.txt").unlink()
+    (pictures / "deep").rmdir()
+    (pictures / "deep").write_text("a file now")
+    (pictures / "a b.txt").write_text("other")
+    planned = json.loads(data(running, "apply", "-f", str(tmp_path), "--dry-run", "--json"))
+    assert [sorted(planned[0][when]["files"]) for when in ("before", "after")] == [
+        ["a b.txt", "deep/c.txt"],
+        ["a b.txt", "deep"],
+    ]
+    data(running, "apply", "-f", str(tmp_path))
+    listed = json.loads(data(running, "datasets", "files", "pictures", "--json"))
+    assert [(each["path"], each["size_bytes"]) for each in listed] == [("a b.txt", 5), ("deep", 10)]
+    (tmp_path / "x.yaml").write_text("kind: dataset\nname: by-hand\nfolder: pictures\n")
+    (tmp_path / "by-hand.csv").write_text("a\n1\n")
+    data(running, "datasets", "create", str(tmp_path / "by-hand.csv"))
+    refused = verb(running, "apply", "-f", str(tmp_path))
+    assert (refused.exit_status, "has one that is a table" in refused.err) == (4, True)
+
+
 def test_what_an_apply_has_not_made_is_not_replaced_and_what_is_nowhere_is_told(
     running: RunningPlatform, folder: Path, tmp_path: Path
 ) -> None:

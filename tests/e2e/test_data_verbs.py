@@ -97,6 +97,7 @@ def test_a_run_is_watched_and_leaves_a_result_bad_rows_figures_and_a_log(
     done = verb(running, "jobs", "run", "fast", "--name", "first")
     assert (done.exit_status, "\x1b" in done.err) == (0, False), done.err
     assert "bad rows  1 in dataset fast-1-bad" in done.out
+    assert "begun by  hand, " in done.out
     run = data(running, "runs", "ls", "fast", "-o", "name").strip()
     assert run == "fast/1", "what other verbs take"
     assert data(running, "runs", "download", run) == "fast-1.csv\n"
@@ -189,6 +190,11 @@ def test_what_cannot_be_scored_is_said_before_anything_is_sent(running: RunningP
     other.write_text("a,b\n5.1,3.5\n")
     before = data(running, "datasets", "ls", "-o", "name")
     assert verb(running, "score", "irs", str(other)).exit_status == 3
+    file = str(EXAMPLES / "iris.onnx")
+    for given, told in (("irs.onnx", "not a file\n"), (file, f"`portside models upload {file}` makes one of it")):
+        failed = verb(running, "score", given, str(other))
+        assert (failed.exit_status, "the name of a model is wanted here" in failed.err) == (3, True)
+        assert told in failed.err, failed.err
     assert verb(running, "score", "iris", "nowhere.csv").exit_status == 3
     assert data(running, "datasets", "ls", "-o", "name") == before
     refused = verb(running, "score", "iris", str(other), "-o", str(tmp_path / "x.csv"))

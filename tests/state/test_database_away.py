@@ -94,6 +94,35 @@ async def test_a_statement_without_an_end_is_given_up(database: Database) -> Non
     assert await asked(database) == "fine"
 
 
+async def test_a_transaction_that_its_process_leaves_open_ends_and_its_locks_with_it(
+    server: PostgresServer, database: Database
+) -> None:
+    server.execute("CREATE TABLE held (id int)", "portside")
+    stopped = open_database(server.url, pool_size=1, statement_s=0.3)
+
+    async def left_open() -> None:
+        async with stopped.write() as session:
+            await session.execute(text("LOCK TABLE held"))
+            async with asyncio.timeout(10):
+                while await asked_for_locks(database):
+                    await asyncio.sleep(0.02)
+            await session.execute(text("INSERT INTO held VALUES (1)"))
+
+    with pytest.raises(DatabaseBusy):
+        await left_open()
+    assert await asked(stopped) == "fine"
+    await stopped.close()
+    async with database.read() as session:
+        assert await session.scalar(text("SHOW tcp_keepalives_idle")) in ("30", "0")  # a socket of the machine has none
+        assert await session.scalar(text("SHOW statement_timeout")) == "3s"
+
+
+async def asked_for_locks(database: Database) -> int:
+    async with database.read() as session:
+        held = "SELECT count(*) FROM pg_locks WHERE relation = 'held'::regclass AND mode = 'AccessExclusiveLock'"
+        return int(await session.scalar(text(held)) or 0)
+
+
 async def test_a_server_that_another_one_takes_over_from_is_busy(server: PostgresServer) -> None:
     server.execute("CREATE DATABASE standby", "portside")
     server.execute("ALTER DATABASE standby SET default_transaction_read_only = on", "portside")

@@ -10,7 +10,7 @@ from core.clock import now_micros
 from core.errors import DatabaseBusy, InUse, InvalidField, NotFound
 from core.ids import new_id
 from state.advance import advance, lock
-from state.cataloguing import Description, create_model, delete_version, hold_model, hold_version
+from state.cataloguing import Description, create_model, delete_model, delete_version, hold_model, hold_version
 from state.database import Database, WriteSession
 from state.datasets import delete_dataset, hold_dataset
 from state.datatables import Dataset
@@ -33,8 +33,10 @@ from state.jobtables import Job, Run, RunArtifact, RunChunk, RunProcess, RunRepo
 from state.naming import output_fault, output_name, run_name
 from state.processes import Presence, Self
 from state.pruning import forget_runs
+from state.queries.jobs import list_jobs
+from state.queries.lists import View
 from state.queries.models import find_model
-from state.queries.runs import unfollowed
+from state.queries.runs import list_runs, unfollowed
 from state.releases import UpgradeUnderWay
 from state.running import act_on_run, begin_run, begin_successors, delete_run, hold_run
 from state.tables import History, Operation
@@ -184,6 +186,31 @@ async def test_a_job_holds_the_version_that_it_names_and_is_followed_by_so_many(
         version = await hold_version(session, model, "1")
         with pytest.raises(InUse, match="used by the job 'score'"):
             await delete_version(session, ME, model, version)
+
+
+async def test_a_list_reads_a_spec_without_what_may_be_large(database: Database) -> None:
+    large = {"mapping": {"x": "a"}, "args": ["-v"], "script": {"requirements": "numpy", "entry": "main.py"}}
+    async with database.write() as session:
+        await world(session)
+        (await make_job(session)).spec = {**SPEC, **large}
+    await run_now(database)
+    async with database.read() as session:
+        pages = (await list_jobs(session, ME.tenant_id, View()), await list_runs(session, ME.tenant_id, View()))
+    for found in pages:
+        assert [row.spec for row in found.rows] == [{**SPEC, "script": {"entry": "main.py"}}]
+
+
+async def test_a_model_that_a_live_run_still_has_is_kept_though_its_job_has_another(database: Database) -> None:
+    async with database.write() as session:
+        await world(session)
+        job = await make_job(session)
+        await add(session, await create_model(session, ME, "other", Description()))
+        await begin_run(session, ME, job, "manual")
+        job.spec, job.model_id = {**SPEC, "model": "other"}, "mdl_other"
+    async with database.write() as session:
+        model = await hold_model(session, ME, "iris")
+        with pytest.raises(InUse, match="needed by /api/v1/jobs/score/runs/1"):
+            await delete_model(session, ME, model)
 
 
 async def test_an_older_process_lets_no_run_begin(database: Database) -> None:

@@ -1,5 +1,6 @@
 """The wish for a run's process and its two fences, on both databases."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from state.jobtables import Job, Run, RunProcess
 from state.ledger import Chunk, File, LedgerBroken, NotReproducible, bad_parts, commit_chunk, mark, output_parts, tally
 from state.migrate import DEFAULT_TENANT
 from state.placements import StaleGeneration
+from state.queries.runqueue import Queue, led_runs, queue_of_runs
 from state.running import begin_run
 from state.runplacing import (
     ProcessGone,
@@ -28,7 +30,6 @@ from state.runplacing import (
     see_run,
     unwant_run,
     want_run,
-    wanted_runs,
 )
 from state.runspecs import RunSpec
 from state.settling import settle, unsettled
@@ -81,8 +82,17 @@ async def want(database: Database, run: Run, generation: int = 1, attempt: int =
 
 async def row_of(database: Database, run: Run) -> WantedRun:
     async with database.read() as session:
-        [found] = [row for row in await wanted_runs(session) if row.run_id == run.id]
+        [found] = await led_runs(session, [run.id])
     return found
+
+
+async def queue_at(database: Database, now: int, led: Sequence[str] = (), per_tenant: int = 1) -> Queue:
+    async with database.read() as session:
+        return await queue_of_runs(session, led, per_tenant, now, 60_000_000)
+
+
+async def waits(database: Database, run: Run) -> bool:
+    return run.id in [row.run_id for row in (await queue_at(database, now_micros())).first]
 
 
 async def started(database: Database, run: Run) -> int:
@@ -131,7 +141,7 @@ async def test_a_start_is_given_once(database: Database) -> None:
     run = await make_run(database)
     await want(database, run)
     row = await row_of(database, run)
-    assert row.is_startable
+    assert await waits(database, run)
     async with database.write() as session:
         assert await begin_process(session, row, "/log") is not None
     async with database.write() as session:
@@ -174,7 +184,31 @@ async def test_an_older_wish_is_refused_also_where_nothing_was_wanted(database: 
         async with database.write() as session:
             await unwant_run(session, run.id, 2)
     await want(database, run, generation=4)
-    assert (await row_of(database, run)).is_startable
+    assert await waits(database, run)
+
+
+async def test_of_each_tenant_only_the_oldest_runs_are_read_that_may_begin_now(database: Database) -> None:
+    runs = sorted([await make_run(database) for _ in range(6)], key=lambda run: run.id)
+    for run in runs:
+        await want(database, run)
+    resting, theirs, working, unled = runs[0], runs[2], runs[4], runs[5]
+    now, minute = now_micros(), 60_000_000
+    await started(database, unled)
+    async with database.write() as session:
+        rows = {run.id: await session.get_one(RunProcess, run.id) for run in runs}
+        rows[theirs.id].tenant_id = "ten_other"
+        rows[resting.id].ending = {"outcome": "lost", "retry_at": now + minute // 2}
+        rows[runs[3].id].ending = {"outcome": "lost", "retry_at": now - 1}
+    for per_tenant, expected in ((1, [1, 2]), (2, [1, 2, 3]), (0, [])):
+        queue = await queue_at(database, now, [working.id], per_tenant)
+        assert [row.run_id for row in queue.first] == [runs[at].id for at in expected]
+    assert (queue.count, queue.next_at) == (4, now + minute // 2)
+    assert [row.run_id for row in queue.unled] == [unled.id]
+    rested = await queue_at(database, now + minute // 2, [working.id, unled.id])
+    assert ([row.run_id for row in rested.first], rested.next_at) == ([resting.id, theirs.id], None)
+    assert rested.unled == []
+    set_back = await queue_at(database, now - 2 * minute, per_tenant=9)
+    assert (resting.id in [row.run_id for row in set_back.first], set_back.next_at) == (True, None)
 
 
 async def test_a_verdict_counts_for_its_generation_and_attempt(database: Database) -> None:
@@ -182,9 +216,9 @@ async def test_a_verdict_counts_for_its_generation_and_attempt(database: Databas
     await want(database, run)
     await ended(database, run, await started(database, run), {"outcome": "finished"})
     await want(database, run)
-    assert (await row_of(database, run)).has_verdict
+    assert not await waits(database, run)
     await want(database, run, attempt=1)
-    assert not (await row_of(database, run)).has_verdict
+    assert await waits(database, run)
     async with database.write() as session:
         await end_process(session, run.id, 1, {"outcome": "finished"})
     await want(database, run, generation=2, attempt=1)

@@ -13,6 +13,7 @@ from state.database import Database
 from state.history import begin
 from state.jobtables import Job, Run
 from state.migrate import DEFAULT_TENANT
+from state.queries.needs import read_reference
 from state.queries.tokens import grants
 from state.reports import (
     Far,
@@ -27,7 +28,6 @@ from state.reports import (
 )
 from state.runplacing import ProcessGone, begin_process, end_process, give_token, name_process, see_run, want_run
 from state.runspecs import RunSpec
-from state.scripting import read_reference
 from state.sweeping import doom
 from state.tables import Blob
 from tests.state.rows import TEST

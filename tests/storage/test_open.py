@@ -50,6 +50,7 @@ async def test_an_s3_url_names_a_bucket_and_a_prefix_and_asks_nothing_yet(url: s
         ("s3://bucket:9000", NOBODY, "nothing more"),
         ("s3://bucket?region=x", NOBODY, "nothing more"),
         ("s3://Ab", NOBODY, "(?i)bucket"),
+        ("s3://ab", NOBODY, "'ab' cannot be the name of a bucket: it has 3 to 63 characters"),
         ("s3://", NOBODY, "(?i)bucket"),
         ("s3://bucket", replace(NOBODY, endpoint="minio:9000"), "PORTSIDE_S3_ENDPOINT"),
         ("s3://bucket", replace(NOBODY, endpoint="http://minio/path"), "PORTSIDE_S3_ENDPOINT"),

@@ -83,14 +83,15 @@ class RunLife:
         *,
         may_begin: Callable[[], bool],
         named: Callable[[int], None],
+        row_s: Callable[[], float | None],
     ) -> None:
-        """`may_begin` is asked right before there is a process, `named` is told its pid."""
+        """`may_begin` is asked right before there is a process, `named` is told its pid, `row_s` is the watch's."""
         self.is_over = False
         self.ending: Verdict | None = None
         self.log_path = circumstances.log_path
         self.desk = desk
         self._prepare, self._folder, self._circumstances = prepare, folder, circumstances
-        self._may_begin, self._named = may_begin, named
+        self._may_begin, self._named, self._row_s = may_begin, named, row_s
         self._asked = asyncio.Event()
         self._child: Child | None = None
         self._word: Finished | GaveUp | Paused | None = None
@@ -153,7 +154,7 @@ class RunLife:
         return True
 
     async def _follow(self, child: Child, pipes: RunPipes) -> Verdict | None:
-        watch = ProgressWatch(child.identity.pid, self._circumstances.patience)
+        watch = ProgressWatch(child.identity.pid, self._circumstances.patience, self._row_s)
         reading = asyncio.create_task(self._read(pipes, watch))
         try:
             await self._until_ended(child, reading, pipes)

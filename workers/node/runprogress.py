@@ -19,13 +19,13 @@ class ProgressTeller:
     def __init__(self, before: Mapping[str, Json], now: Callable[[], float] = time.monotonic) -> None:
         self._told: dict[str, Any] = {"rows": 0, **before, "rows_per_s": None, "eta_s": None, "detail": None}
         self._cpu_s_before = float(self._told.get("cpu_s") or 0.0)
-        self._now, self._began, self._first_row = now, now(), 0
+        self._now, self._began, self._first_row, self._rows_kept = now, now(), 0, 0
         self._next_at = 0.0
         self._pid: int | None = None
 
     def resumed(self, rows_kept: int) -> int | None:
         """So many rows are in the ledger; answers how many a chunk had, where a process has told that."""
-        self._told["rows"] = self._first_row = rows_kept
+        self._told["rows"] = self._first_row = self._rows_kept = rows_kept
         return self._told.get("chunk_rows")
 
     def named(self, pid: int) -> None:
@@ -54,6 +54,12 @@ class ProgressTeller:
     def kept(self, report: ChunkDone) -> None:
         """The chunk is in the ledger."""
         self._told["seconds"] = self._seconds(report)
+        self._rows_kept = max(self._rows_kept, report.first_row + report.rows_in)
+
+    def row_s(self) -> float | None:
+        """How long the model took for a row, on average over what is in the ledger; nothing before the first chunk."""
+        score_s = (self._told.get("seconds") or {}).get("score")
+        return None if score_s is None or not self._rows_kept else score_s / self._rows_kept
 
     def _seconds(self, report: ChunkDone) -> dict[str, float]:
         before: Mapping[str, float] = self._told.get("seconds") or {}

@@ -21,7 +21,8 @@ from core.errors import DatabaseBusy, PlatformError
 from core.logs import log_context
 from core.secrets import Vault
 from core.settings import Settings
-from state.database import Database
+from state.database import Database, Session
+from state.queries.runqueue import Queue, led_runs, queue_of_runs, runs_with_process
 from state.runplacing import (
     ProcessGone,
     WantedRun,
@@ -29,7 +30,6 @@ from state.runplacing import (
     end_process,
     placed_runs,
     see_run,
-    wanted_runs,
 )
 from state.runspecs import RunSpec
 from storage.base import ArtifactStore
@@ -45,7 +45,7 @@ from workers.node.runlife import GRACE_S, Circumstances, RunLife
 from workers.node.runmetrics import RunMetrics
 from workers.node.runprogram import BatchCommand, Beginning, RunPlace, prepare_run
 from workers.node.runprogress import ProgressTeller
-from workers.node.runturns import RunTurns, pause_left_s
+from workers.node.runturns import LONGEST_PAUSE_S, RunTurns
 from workers.node.runwatch import Patience
 from workers.node.scriptdesk import ScriptDesk
 from workers.node.scriptlife import Background, ScriptLife, Stillborn
@@ -58,6 +58,8 @@ KILL_S = 2.0
 Life = RunLife | ScriptLife | Stillborn
 KEEPERS_S = 5.0  # keepers of a former life end by themselves, after all that they keep
 CARE_S = 60.0  # between two looks for checkpoints that nobody needs
+COUNT_S = 1.0  # between two looks at those that wait, while there is no room for them
+LONGEST_REST = int(2 * LONGEST_PAUSE_S * 1_000_000)  # twice any pause is a clock that was set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class RunSupervisor:
         self._looks = Looks("which runs are wanted", term, wake)
         self._turns = RunTurns()
         self._again_at: dict[str, float] = {}  # runs that a bug keeps from being looked after
-        self._cared_at = 0.0
+        self._cared_at = self._counted_at = 0.0
 
     @property
     def lives(self) -> Mapping[str, Life]:
@@ -108,7 +110,7 @@ class RunSupervisor:
     async def begin(self) -> None:
         """End what the node before has left. Raises `DatabaseBusy` and `TermOver`."""
         async with self._database.read() as session:
-            left = [row for row in await wanted_runs(session) if row.pid is not None]
+            left = await runs_with_process(session)
         former = [Identity(row.pid, row.process_started, row.boot_id) for row in left if row.pid is not None]
         killed = await asyncio.to_thread(_sweep, former)
         if killed:
@@ -150,7 +152,7 @@ class RunSupervisor:
 
     async def _look(self) -> float:
         """Look at everything once; answers after how many seconds to look again unless called before."""
-        rows = {row.run_id: row for row in await read_rows(self._database, wanted_runs)}
+        rows, queue = await read_rows(self._database, self._read)
         for run_id, (epoch, life) in list(self._lives.items()):
             row = rows.get(run_id)
             if life.is_over:
@@ -158,24 +160,33 @@ class RunSupervisor:
             elif row is None or row.epoch != epoch or not row.wanted:
                 life.stop()
         await self._care()
-        pause_s, now = self._rhythm.idle_s, now_micros()
-        waiting = [
-            row for run_id, row in rows.items() if row.wanted and not row.has_verdict and run_id not in self._lives
-        ]
-        startable = []
-        for row in waiting:
-            if row.pid is not None:  # nobody leads it: what was recorded and what we know went apart
-                await self._alone(row.run_id, self._forget(row))
-            elif left_s := pause_left_s(row, now):
-                pause_s = min(pause_s, left_s)
-            else:
-                startable.append(row)
-        for row in self._turns.among(startable, [rows[run_id] for run_id in self._lives if run_id in rows]):
+        return self._rhythm.idle_s if queue is None else await self._serve(rows, queue)
+
+    async def _read(self, session: Session) -> tuple[dict[str, WantedRun], Queue | None]:
+        """How those that are here are wanted, and who waits: where there is room for one, else once in a while, for
+        nothing comes of it but a figure."""
+        free = self._premises.at_once - sum(not life.is_over for life in self.lives.values())
+        rows = {row.run_id: row for row in await led_runs(session, list(self._lives))}
+        if free <= 0 and monotonic() < self._counted_at + COUNT_S:
+            return rows, None
+        self._counted_at = monotonic()
+        self._again_at = {run_id: at for run_id, at in self._again_at.items() if at > monotonic()}
+        most = free + len(self._again_at) if free > 0 else 0  # those that a bug keeps from beginning hold up nobody
+        return rows, await queue_of_runs(session, list(self._lives), most, now_micros(), LONGEST_REST)
+
+    async def _serve(self, rows: Mapping[str, WantedRun], queue: Queue) -> float:
+        """Begin what there is room for; answers as a look does."""
+        for row in queue.unled:  # what was recorded and what we know went apart
+            await self._alone(row.run_id, self._forget(row))
+        before = len(self._lives)
+        for row in self._turns.among(queue.first, [rows[run_id] for run_id in self._lives if run_id in rows]):
             if len(self._lives) >= self._premises.at_once or self._looks.is_closed:
                 break
             await self._alone(row.run_id, self._begin(row))
-        self._premises.metrics.looked(len(self._lives), sum(row.run_id not in self._lives for row in waiting))
-        return pause_s
+        self._premises.metrics.looked(len(self._lives), queue.count - (len(self._lives) - before))
+        if queue.next_at is None:
+            return self._rhythm.idle_s
+        return min(self._rhythm.idle_s, max(0.0, (queue.next_at - now_micros()) / 1_000_000))
 
     async def _alone(self, run_id: str, work: Coroutine[None, None, None]) -> None:
         """Look after one run: what is wrong with it is no reason to leave the others alone."""
@@ -255,6 +266,7 @@ class RunSupervisor:
             ),
             may_begin=self._term.is_certain,
             named=teller.named,
+            row_s=teller.row_s,
         )
 
     async def _prepare(self, spec: RunSpec, desk: Desk, teller: ProgressTeller, place: RunPlace) -> Program:

@@ -3,8 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
-from core.clock import Micros
-from state.runplacing import WantedRun, retry_at
+from state.runplacing import WantedRun
 
 LONGEST_PAUSE_S = 30.0  # after a death, however many there were
 MOST_REMEMBERED = 10_000  # tenants
@@ -44,9 +43,3 @@ class RunTurns:
             at_work[tenant], last[tenant] = at_work[tenant] + 1, count
             if not queues[tenant]:
                 del queues[tenant]
-
-
-def pause_left_s(run: WantedRun, now: Micros) -> float:
-    """How long the run is to be left alone after a death. Twice any pause is a clock that was set back: nothing."""
-    left_s = (retry_at(run.ending) - now) / 1_000_000
-    return left_s if 0 < left_s <= 2 * LONGEST_PAUSE_S else 0.0

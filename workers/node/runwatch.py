@@ -15,6 +15,10 @@ from workers.node.usage import used_by
 LOOKS: Final = 20  # in the time after which an idle process is taken for stuck
 BUSY_FROM: Final = 0.005  # of a core: what only waits takes a thousandth (Java), and who shares it with fifty no less
 BUSY_TIMES: Final = 24  # as long as an idle one may a process be silent that computes
+CALL_ROWS: Final = 8192  # that one call of a model takes at most, and one report is for one call
+# As long as a call usually takes may one last, unless that is less than an idle process may be silent: what is so far
+# from all rows before it is a loop without an end, and found in minutes, not in hours.
+USUAL_TIMES: Final = 100
 
 
 class RunStalled(PlatformError):
@@ -39,8 +43,9 @@ class Patience:
 class ProgressWatch:
     """Waits for what one process says next. Only while the turn is its own: what keeps a chunk waits elsewhere."""
 
-    def __init__(self, pid: int, patience: Patience) -> None:
-        self._pid, self._patience = pid, patience
+    def __init__(self, pid: int, patience: Patience, row_s: Callable[[], float | None] = lambda: None) -> None:
+        """`row_s` tells how long the model took for a row so far, also in processes before this one."""
+        self._pid, self._patience, self._row_s = pid, patience, row_s
 
     async def unless_stalled(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """What `read` answers, which may be cancelled and asked again. Raises what it raises, `RunStalled`."""
@@ -68,9 +73,16 @@ class ProgressWatch:
             raise RunStalled(
                 f"reported nothing and hardly computed for {self._patience.idle_s:g} s ({setting}), and was ended"
             )
+        row_s = self._row_s()
         if silent_s >= self._patience.busy_s:
             raise RunStalled(
                 f"computed for {self._patience.busy_s:g} s without reporting anything, and was ended; if the model is "
                 f"so slow, lower chunk_rows, beyond which no call of it goes, or raise {setting} ({BUSY_TIMES} times "
                 "that is allowed)"
+            )
+        if row_s is not None and silent_s >= max(self._patience.idle_s, USUAL_TIMES * CALL_ROWS * row_s):
+            raise RunStalled(
+                f"computed for {silent_s:.0f} s without reporting anything, where the model took {row_s:.2g} s for a "
+                f"row before, and was ended; if some rows take so much longer, lower chunk_rows, beyond which no call "
+                f"of it goes, or raise {setting}"
             )

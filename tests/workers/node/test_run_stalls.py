@@ -9,6 +9,8 @@ import pytest
 
 from tests.workers.node.runworld import FINAL, open_run_world
 from tests.workers.runrows import numbers
+from workers.node.runprogress import ProgressTeller
+from workers.node.runreports import ChunkDone
 from workers.node.runwatch import Patience, ProgressWatch, RunStalled
 
 ROWS = 400  # four chunks
@@ -48,5 +50,30 @@ async def test_nobody_computes_in_silence_for_ever() -> None:
         await asyncio.Event().wait()
         return b""
 
-    with pytest.raises(RunStalled, match="lower chunk_rows"):
+    with pytest.raises(RunStalled, match="24 times that is allowed"):
         await ProgressWatch(os.getpid(), Patience(idle_s=1, busy_s=0.2)).unless_stalled(never)
+
+
+@pytest.mark.parametrize(("row_s", "told"), [(1e-9, "took 1e-09 s for a row before"), (0.01, "hardly|24 times")])
+async def test_a_model_that_was_fast_may_not_compute_for_hours_as_a_slow_one_may(row_s: float, told: str) -> None:
+    async def never() -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    with pytest.raises(RunStalled, match=told):
+        await ProgressWatch(os.getpid(), Patience(idle_s=0.2, busy_s=0.4), lambda: row_s).unless_stalled(never)
+
+
+def test_what_a_row_takes_is_known_from_the_first_chunk_on_and_by_the_next_process() -> None:
+    def chunk(ordinal: int) -> ChunkDone:
+        return ChunkDone(ordinal, 100 * ordinal, 100, 100, 0, "a", None, {}, {"read": 9.0, "score": 2.0})
+
+    teller = ProgressTeller({})
+    assert teller.row_s() is None
+    teller.resumed(0)
+    teller.kept(chunk(0))
+    teller.kept(chunk(1))
+    assert teller.row_s() == pytest.approx(0.02)
+    following = ProgressTeller(teller.document())
+    following.resumed(200)
+    assert following.row_s() == pytest.approx(0.02)

@@ -1,28 +1,17 @@
 """Which run is begun next on a node that has more of them than it may run."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from core.clock import now_micros
 from state.jobtables import RunProcess
 from state.runplacing import WantedRun
 from tests.workers.node.runworld import FINAL, open_run_world
 from tests.workers.node.world import until
 from tests.workers.runrows import numbers
-from workers.node.runturns import RunTurns, pause_left_s
-
-NOW = now_micros()
+from workers.node.runturns import RunTurns
 
 
-def run(number: int, tenant: str, ending: Mapping[str, Any] | None = None) -> WantedRun:
-    return WantedRun(f"run_{number}", tenant, 1, True, 0, None, None, None, ending)
-
-
-def lost(retry_at: int) -> WantedRun:
-    return run(1, "a", {"outcome": "lost", "deaths": 1, "retry_at": retry_at})
+def run(number: int, tenant: str) -> WantedRun:
+    return WantedRun(f"run_{number}", tenant, 1, True, 0, None, None, None, None)
 
 
 def test_many_runs_of_one_tenant_hold_up_no_other() -> None:
@@ -47,13 +36,6 @@ def test_where_one_works_at_a_time_the_tenants_alternate() -> None:
         waiting.remove(following)
         order.append(following.run_id)
     assert order == ["run_10", "run_20", "run_11", "run_21", "run_12", "run_13"]
-
-
-def test_a_clock_that_is_set_back_lets_nobody_wait_for_it() -> None:
-    assert pause_left_s(run(1, "a"), NOW) == 0
-    assert pause_left_s(lost(NOW + 20_000_000), NOW) == pytest.approx(20)
-    assert pause_left_s(lost(NOW - 1), NOW) == 0
-    assert pause_left_s(lost(NOW + 86_400_000_000), NOW) == 0
 
 
 async def test_the_node_lets_tenants_take_turns(data: Path) -> None:
