@@ -5,7 +5,7 @@ The records that are tried differ, so that a model which mixes them up is found 
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 # Sums over many numbers end in other last digits where an engine orders them otherwise.
 _CLOSE = 1e-4
 _MIXED = 8  # records that are run together to see whether a model mixes them up
+Clock = Callable[[], float]
 
 
 class Unstackable(Exception):
@@ -67,9 +68,11 @@ def plan_batches(loaded: LoadedParts, tuning: Tuning, threads: int) -> None:
         each.scorer.batch(plan_for(each, tuning, threads, _TRIAL_S / len(models)))
 
 
-def plan_for(loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRIAL_S) -> Plan:
-    """How this model's requests are put together. Takes `trial_s` and some calls, at most."""
-    found = _found(loaded, tuning, trial_s)
+def plan_for(
+    loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRIAL_S, clock: Clock = time.perf_counter
+) -> Plan:
+    """How this model's requests are put together. Takes `trial_s` and some calls, at most, by the `clock`."""
+    found = _found(loaded, tuning, trial_s, clock)
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
     return Plan(found.size, tuning.max_delay_s, tuning.instances or 1)
@@ -83,7 +86,7 @@ def mixes_records(scorer: Scorer) -> bool:
     if scorer.signature.batch != "stack" or scorer.signature.format == "pmml":
         return False
     try:
-        alone = _some_alone(scorer)
+        alone = _some_alone(scorer, time.perf_counter)
         together = [alone[index % len(alone)] for index in range(_MIXED)]
         _compared(scorer.run(_stacked([each.columns for each in together])), [each.outputs for each in together])
     except (Problem, Unstackable) as error:
@@ -92,16 +95,16 @@ def mixes_records(scorer: Scorer) -> bool:
     return False
 
 
-def _found(loaded: Loaded, tuning: Tuning, trial_s: float) -> Found:
+def _found(loaded: Loaded, tuning: Tuning, trial_s: float, clock: Clock) -> Found:
     signature, scorer = loaded.scorer.signature, loaded.scorer
     # PMML4S takes one row after the other, whoever they belong to.
     if signature.batch != "stack" or signature.format == "pmml" or tuning.max_batch == 1:
         return Found()
     if tuning.max_batch is None and loaded.call_s < QUICK_S:
         return Found()
-    deadline = time.perf_counter() + trial_s + _TRIAL_CALLS * loaded.call_s
+    deadline = clock() + trial_s + _TRIAL_CALLS * loaded.call_s
     try:
-        found = _try_sizes(scorer, tuning.max_batch, deadline)
+        found = _try_sizes(scorer, tuning.max_batch, deadline, clock)
     except (Problem, Unstackable, MemoryError) as error:
         _say(scorer, f"runs each request alone: {error}")
         return Found()
@@ -117,19 +120,19 @@ def _say(scorer: Scorer, text: str) -> None:
     sys.stderr.write(f"{name} {text}\n")
 
 
-def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
+def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float, clock: Clock) -> Found:
     """Raises what `scorer.run` does, and `Unstackable`."""
-    alone = _some_alone(scorer)
+    alone = _some_alone(scorer, clock)
     largest = max(_bytes_of(alone[0].columns), _bytes_of(alone[0].outputs), 1)
     best = start = Found(1, alone[0].took_s, alone[0].took_s)
     tried, is_exact = [start], True
     for size in _SIZES if wanted is None else (wanted,):
         fits = size * largest <= _MOST_BYTES
-        if wanted is None and (not fits or time.perf_counter() + best.each_s * size > deadline):
+        if wanted is None and (not fits or clock() + best.each_s * size > deadline):
             break
         given = size if fits else max(2, _MOST_BYTES // largest)
         expected = [alone[index % len(alone)] for index in range(given)]
-        together = _timed(scorer, _stacked([each.columns for each in expected]))
+        together = _timed(scorer, _stacked([each.columns for each in expected]), clock)
         is_exact &= _compared(together.outputs, [each.outputs for each in expected])
         each_s = together.took_s / given
         tried.append(Found(size, each_s, start.each_s, is_exact))
@@ -145,27 +148,27 @@ def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
     return best if wanted is not None else replace(as_good[-1], is_exact=is_exact)
 
 
-def _timed(scorer: Scorer, columns: Columns) -> _Answered:
+def _timed(scorer: Scorer, columns: Columns, clock: Clock) -> _Answered:
     """Asked a few times, as the first of a size is slower."""
     taken_s: list[float] = []
     while len(taken_s) < _TRIES and sum(taken_s) < _TRY_AGAIN_S:
-        begun = time.perf_counter()
+        begun = clock()
         outputs = scorer.run(columns)
-        taken_s.append(time.perf_counter() - begun)
+        taken_s.append(clock() - begun)
     return _Answered(columns, outputs, min(taken_s))
 
 
-def _some_alone(scorer: Scorer) -> list[_Answered]:
+def _some_alone(scorer: Scorer, clock: Clock) -> list[_Answered]:
     """Some records that the model answers, as different as the sample allows. Raises `Unstackable` for want of any."""
     for sample in candidate_samples(scorer.signature):
         try:
             record = scorer.validator.question({"inputs": sample}).calls[0]
-            found = [_timed(scorer, record)]
+            found = [_timed(scorer, record, clock)]
         except Problem:
             continue
         for step in (1, 2):
             with suppress(Problem):
-                found.append(_timed(scorer, _varied(record, step, scorer.signature)))
+                found.append(_timed(scorer, _varied(record, step, scorer.signature), clock))
         if len(found) == 1:
             raise Unstackable("it answers no record but its sample, so that nothing shows whether it mixes them up")
         return found

@@ -4,7 +4,6 @@ Answers go out in the order of the requests, also when a client sends several at
 """
 
 import asyncio
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -371,17 +370,10 @@ class Connection(asyncio.Protocol):
 
     def _keep_room(self, request: Request) -> None:
         """The body keeps its room for as long as it is in memory, also where nobody waits for its answer any more."""
-        room, size_bytes, loop = self._room, self._room_bytes, self._loop
-        self._room_bytes = 0
+        room, size_bytes, self._room_bytes = self._room, self._room_bytes, 0
         self._leave_room()  # small enough to come at once, while it waited
-        if room is None or not size_bytes:
-            return
-
-        def gone() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(room.give_back, size_bytes)
-
-        weakref.finalize(request, gone)
+        if room is not None and size_bytes:
+            room.keep(request, size_bytes)
 
     def _leave_room(self) -> None:
         """Give up what the body being read has, or its place in the line."""

@@ -6,6 +6,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 
@@ -64,7 +65,7 @@ class _Job:
         finally:
             self._batcher.withdraw(self._ticket)
             current.reset(token)
-            if not self._loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed, perhaps just now: nobody waits any more
                 self._loop.call_soon_threadsafe(self._ended, self, response)
 
     def end(self, response: Response | None) -> None:

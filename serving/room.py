@@ -1,9 +1,11 @@
 """How many bytes of request bodies this process holds at once: who finds no room waits, unread, until there is some."""
 
+import asyncio
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 # Smaller bodies are not counted: how many of them there may be is bounded elsewhere.
@@ -73,6 +75,16 @@ class Room:
         """Wait no longer."""
         self._line = deque(each for each in self._line if each[1] != taken)
         self._let_in()
+
+    def keep(self, owner: object, size_bytes: int) -> None:
+        """Keep what was taken for as long as its owner is in memory, also where nobody waits for an answer any more."""
+        loop = asyncio.get_running_loop()
+
+        def gone() -> None:
+            with suppress(RuntimeError):  # the loop is closed, perhaps just now: nobody counts any more
+                loop.call_soon_threadsafe(self.give_back, size_bytes)
+
+        weakref.finalize(owner, gone)
 
     def give_back(self, size_bytes: int) -> None:
         """Give back what was taken."""

@@ -71,8 +71,7 @@ class Runner:
 
     def told(self, calls: Sequence[Call]) -> None:
         """See `Leader`."""
-        if not self._loop.is_closed():
-            _insist(self._loop.call_soon_threadsafe, self._come_back, calls, 0)
+        _insist(self._loop.call_soon_threadsafe, self._come_back, calls, 0)
 
     def _come_back(self, calls: Sequence[Call], start: int) -> None:
         done = start
@@ -94,6 +93,8 @@ def _insist(act: Callable[..., object], *arguments: object) -> None:
             act(*arguments)
         except MemoryError:
             time.sleep(_RETRY_S)
+        except RuntimeError:  # the loop is closed, perhaps just now: nobody waits any more
+            return
         else:
             return
 

@@ -20,12 +20,20 @@ LONGEST = (
     "tests/e2e/test_cascading.py",
 )
 LONG = ("tests/crash/", "tests/e2e/", "tests/deploy/")
+LONGEST_ID = 200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest. xdist must not put it into an order of its own (`--no-loadscope-reorder`): by the
     number of tests, which has the files with one long test last."""
     items.sort(key=lambda item: _turn(item.nodeid.partition("::")[0]))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call a long text by its size: every worker of xdist tells the name of each test again and again."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 def _turn(file: str) -> int:

@@ -4,8 +4,6 @@ Large messages take room each by itself, before they are read. Small ones share 
 and take more in large steps, so that a thousand of them are bounded, too.
 """
 
-import asyncio
-import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -18,8 +16,8 @@ STEP_BYTES: Final = 1024 * 1024
 class Store:
     """Counts for one connection. Lives on the loop."""
 
-    def __init__(self, room: Room | None, loop: asyncio.AbstractEventLoop) -> None:
-        self._room, self._loop = room, loop
+    def __init__(self, room: Room | None) -> None:
+        self._room = room
         self._held_bytes, self._stepped_bytes = 0, 0
 
     def hold(self, more_bytes: int) -> bool:
@@ -63,15 +61,8 @@ class Store:
 
     def keep(self, owner: object, size_bytes: int) -> None:
         """Keep the room for as long as its owner is in memory, also where nobody waits for an answer any more."""
-        room, loop = self._room, self._loop
-        if room is None or not size_bytes:
-            return
-
-        def gone() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(room.give_back, size_bytes)
-
-        weakref.finalize(owner, gone)
+        if self._room is not None and size_bytes:
+            self._room.keep(owner, size_bytes)
 
     def _give_back(self, size_bytes: int) -> None:
         if self._room is not None:

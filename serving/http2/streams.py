@@ -35,7 +35,7 @@ class Streams:
         self.loop = asyncio.get_running_loop()
         self.seen_at = self._asked_at = self._stuck_at = self.loop.time()
         self.closed: asyncio.Future[None] = self.loop.create_future()
-        self.store = Store(room, self.loop)
+        self.store = Store(room)
         self._streams: dict[int, Stream] = {}
         self._line, self._urgent = deque[Stream](), deque[Stream]()
         self._out, self._seen, self._patience = Outgoing(self._streams), SeenStreams(), Patience(self.seen_at)

@@ -14,7 +14,7 @@ from serving.messages import ResponseEncoder
 from serving.score import Scorer
 from serving.tuning import UNTUNED, Tuning
 from tests.serving.models import IDENTITY, double_scorer
-from tests.serving.wire import Wire, connect
+from tests.serving.wire import DEADLINE_S, Wire, connect
 
 MAX_BODY_BYTES = 100_000
 StartServer = Callable[..., Awaitable[Callable[[], Awaitable[Wire]]]]
@@ -62,11 +62,10 @@ async def start_server(
         return connected
 
     yield start
-    for wire in wires:
-        wire.close()
     for server in servers:
         server.close()
-    async with asyncio.timeout(10):
+    await asyncio.gather(*(wire.end() for wire in wires))
+    async with asyncio.timeout(DEADLINE_S):
         for connection in tuple(connections):
             connection.drain()
             await connection.closed

@@ -1,7 +1,7 @@
 """How many records are run together is found by trying, and a model that minds is left alone."""
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,36 +28,39 @@ def loaded(predict: Callable[[Columns], Columns], batch: Batch = "stack", call_s
     return Loaded(Scorer(signature_of(inputs, outputs, batch=batch), PythonModel(predict), IDENTITY), call_s)
 
 
-def slow_double(columns: Columns) -> Columns:
-    """Takes as long for many records as for one."""
-    time.sleep(CALL_S)
-    return double(columns)
+@dataclass
+class Taking:
+    """Doubles, and takes so many times `CALL_S` for so many records, by a clock that nothing else moves."""
 
+    calls: Callable[[int], float]
+    now_s: float = 0.0
 
-def slower_double(columns: Columns) -> Columns:
-    """Takes as long for each record, however many there are."""
-    time.sleep(CALL_S * len(columns["x"]))
-    return double(columns)
+    def __call__(self, columns: Columns) -> Columns:
+        self.now_s += CALL_S * self.calls(len(columns["x"]))
+        return double(columns)
+
+    def plan(self) -> Plan:
+        return plan_for(loaded(self), UNTUNED, 1, clock=lambda: self.now_s)
 
 
 def test_a_model_that_is_quicker_with_many_records_gets_many() -> None:
-    plan = plan_for(loaded(slow_double), UNTUNED, 1)
-    assert plan.max_records >= 4
-    assert (plan.instances, plan.max_delay_s) == (1, UNTUNED.max_delay_s)
+    assert Taking(lambda count: 1).plan() == Plan(64, UNTUNED.max_delay_s, 1)
+
+
+def test_no_more_are_tried_than_there_is_time_for() -> None:
+    assert Taking(lambda count: 40 + count / 10).plan().max_records == 4
 
 
 def test_room_is_left_for_more_where_they_are_no_slower() -> None:
-    def steps(columns: Columns) -> Columns:
+    def steps(count: int) -> float:
         """The time for each falls to that of four at once, and rises again where there are more than sixteen."""
-        count = len(columns["x"])
-        time.sleep(CALL_S * max(count / 4, 1) * (1 if count <= 16 else 1.5))
-        return double(columns)
+        return max(count / 4, 1) * (1 if count <= 16 else 1.5)
 
-    assert plan_for(loaded(steps), UNTUNED, 1).max_records in (8, 16)
+    assert Taking(steps).plan().max_records == 16
 
 
 def test_a_model_that_gains_nothing_is_asked_for_each_request() -> None:
-    assert plan_for(loaded(slower_double), UNTUNED, 1) == ALONE
+    assert Taking(lambda count: count).plan() == ALONE
 
 
 def test_a_quick_model_is_not_tried() -> None:
@@ -67,23 +70,20 @@ def test_a_quick_model_is_not_tried() -> None:
 
 @pytest.mark.parametrize("batch", ["loop", "none"])
 def test_a_model_whose_records_cannot_be_stacked_is_not_tried(batch: Batch) -> None:
-    assert plan_for(loaded(slow_double, batch), UNTUNED, 1) == ALONE
+    assert plan_for(loaded(double, batch), UNTUNED, 1) == ALONE
 
 
 def subtracts_the_mean(columns: Columns) -> Columns:
-    time.sleep(CALL_S)
     x = np.asarray(columns["x"])
     return {"y": x - x.mean(axis=0)}
 
 
 def sums_up(columns: Columns) -> Columns:
-    time.sleep(CALL_S)
     return {"y": np.asarray(columns["x"]).sum(axis=0, keepdims=True)}
 
 
 def quantizes(columns: Columns) -> Columns:
     """Takes each record's scale out of it, and rounds what is left by the largest number of the batch."""
-    time.sleep(CALL_S)
     x = np.asarray(columns["x"], np.float64)
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     step = np.abs(x).max() / 127
@@ -105,7 +105,7 @@ def test_a_model_that_answers_nothing_but_its_sample_is_asked_for_each_request(
     def picky(columns: Columns) -> Columns:
         if (np.asarray(columns["x"]) != 1).any():
             raise PredictionRefused("only ones")
-        return slow_double(columns)
+        return double(columns)
 
     assert plan_for(loaded(picky), Tuning(max_batch=8), 1) == ALONE
     assert "it answers no record but its sample" in capsys.readouterr().err
@@ -113,12 +113,12 @@ def test_a_model_that_answers_nothing_but_its_sample_is_asked_for_each_request(
 
 def test_who_says_how_many_gets_as_many_and_nothing_is_measured() -> None:
     tuning = Tuning(max_batch=24, max_delay_s=0.5, instances=3)
-    assert plan_for(loaded(slower_double), tuning, 1) == Plan(24, 0.5, 3)
-    assert plan_for(loaded(slow_double), Tuning(max_batch=1), 1) == ALONE
+    assert plan_for(loaded(double), tuning, 1) == Plan(24, 0.5, 3)
+    assert plan_for(loaded(double), Tuning(max_batch=1), 1) == ALONE
 
 
 def test_the_trial_is_not_counted() -> None:
-    model = loaded(slow_double)
+    model = loaded(double)
     plan_batches(LoadedParts(model, {}), UNTUNED, 1)
     assert model.scorer.statistics.entry("iris", "1")["inference_count"] == 0
 

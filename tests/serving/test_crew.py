@@ -6,13 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from serving.batcher import Batcher, Plan
 from serving.crew import Crew
 from serving.messages import Response
 from serving.problems import Problem
 from serving.statistics import Statistics
+from tests.serving.loops import closing_unnoticed
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def crew(max_queue: int = 100, instances: int = 2) -> Crew:
@@ -110,3 +113,26 @@ async def test_a_model_that_raises_what_ends_a_thread_costs_an_answer_and_no_thr
         assert (response.status, response.body) == (500, b"internal_error")
     response = await answer(by, lambda: Response(200, b"there"))
     assert (response.body, by.count) == (b"there", 0)
+
+
+def test_an_answer_that_is_ready_just_when_the_loop_closes_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    before, gate = threads(), threading.Event()
+
+    def work() -> Response:
+        assert gate.wait(DEADLINE_S)
+        return Response(200, b"")
+
+    async def asked() -> None:
+        crew(instances=1).answer(work, told, None)
+
+    with closing_unnoticed() as loop:
+        loop.run_until_complete(asked())
+        (thread,) = threads() - before
+        loop.close()
+        gate.set()
+        while thread.is_alive():
+            gc.collect()
+            thread.join(0.001)
+    assert failed == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,11 @@ class Wire:
 
     def close(self) -> None:
         self.writer.close()
+
+    async def end(self) -> None:
+        """Close at once, whatever was not sent yet, and wait until nothing of the connection is left."""
+        self.writer.transport.abort()
+        await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
 
 
 async def connect(path: Path) -> Wire:
