@@ -11,6 +11,25 @@ from cli.leaving import Leaving
 from cli.server import http_server, serve_until
 
 
+async def answer_to(request: bytes, app: Leaving, is_under_way: asyncio.Event, stop: asyncio.Event) -> bytes:
+    """All that a server answers that is stopped when it has the request, and has ended."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(serve_until(http_server(app, 1, ()), listener, stop, lambda: asyncio.sleep(0)))
+    try:
+        async with asyncio.timeout(60):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            try:
+                writer.write(request)
+                await is_under_way.wait()
+                stop.set()
+                return await reader.read()
+            finally:
+                writer.close()
+    finally:
+        stop.set()
+        await serving
+
+
 @pytest.mark.parametrize(("path", "member"), [("/api/v1/models", "code"), ("/v2/models/m/infer", "error")])
 async def test_a_request_that_outlives_the_grace_is_answered_503(path: str, member: str) -> None:
     arrived, stop = asyncio.Event(), asyncio.Event()
@@ -19,18 +38,8 @@ async def test_a_request_that_outlives_the_grace_is_answered_503(path: str, memb
         arrived.set()
         await asyncio.Event().wait()
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(
-        serve_until(http_server(Leaving(never, stop, 0), 1, ()), listener, stop, lambda: asyncio.sleep(0))
-    )
-    async with asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
-        await arrived.wait()
-        stop.set()
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        await serving
-    writer.close()
+    request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
+    head, _, body = (await answer_to(request, Leaving(never, stop, 0), arrived, stop)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 1" in head
     assert b"connection: close" in head
@@ -46,17 +55,7 @@ async def test_a_cancelled_request_that_has_begun_to_answer_is_cut() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(
-        serve_until(http_server(Leaving(half, stop, 0), 1, ()), listener, stop, lambda: asyncio.sleep(0))
-    )
-    async with asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await begun.wait()
-        stop.set()
-        answer = await reader.read()
-        await serving
-    writer.close()
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = await answer_to(request, Leaving(half, stop, 0), begun, stop)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"half")

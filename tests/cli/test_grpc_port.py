@@ -16,6 +16,7 @@ from api.gateway.table import RoutingTable
 from cli.failure import CommandFailed
 from cli.grpc_port import open_grpc_port
 from core.settings import Settings
+from deploy.stack.child import free_port
 from state.database import open_database
 
 
@@ -30,7 +31,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 def busy() -> "socket.socket":
-    return socket.create_server(("127.0.0.1", 0))
+    # Not one of those that systems give to connections: somebody could have it as soon as it is let go.
+    return socket.create_server(("127.0.0.1", free_port()))
 
 
 async def opened(settings: Settings, gateway: Gateway, after: int | None = None) -> str | None:

@@ -35,6 +35,6 @@ async def test_who_leaves_answers_and_says_so_and_closes_its_door_later() -> Non
     stop.set()
     assert await headers_of(leaving) == [(b"x", b"y"), (b"connection", b"close")]
     assert not leaving.closed.is_set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await leaving.closed.wait()
     await watching

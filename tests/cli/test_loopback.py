@@ -24,7 +24,7 @@ def open_it(request: pytest.FixtureRequest) -> Open:
     return BlockingTransport if request.param == "httpx2" else lambda url: LoopbackTransport(url, BlockingTransport)
 
 
-def asked(transport: CommandTransport, request: Request, token: str | None = None, idle_s: float = 5) -> Reply:
+def asked(transport: CommandTransport, request: Request, token: str | None = None, idle_s: float = 60) -> Reply:
     return finish(transport.exchange(request, token, idle_s))
 
 
@@ -62,18 +62,18 @@ def test_a_file_is_streamed(open_it: Open) -> None:
 def test_an_answer_is_read_as_it_comes(open_it: Open) -> None:
     with scripted(Say(200, {"line": 1}), Say(404, {"detail": "no such log"})) as server:
         transport = open_it(server.url)
-        assert "".join(transport.stream("/logs", {}, None, {}, 5)) == '{"line": 1}'
+        assert "".join(transport.stream("/logs", {}, None, {}, 60)) == '{"line": 1}'
         with pytest.raises(NotFound, match="no such log"):
-            list(transport.stream("/logs", {}, None, {}, 5))
+            list(transport.stream("/logs", {}, None, {}, 60))
         finish(transport.close())
 
 
 def test_where_nobody_listens_nothing_was_sent(open_it: Open) -> None:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", 0))  # nobody else can listen there, and this one does not
         port = listener.getsockname()[1]
-    with pytest.raises(ConnectionFailed, match=r"No platform answers at .*portside up") as failed:
-        asked(open_it(f"http://127.0.0.1:{port}"), Request("GET", "/"))
+        with pytest.raises(ConnectionFailed, match=r"No platform answers at .*portside up") as failed:
+            asked(open_it(f"http://127.0.0.1:{port}"), Request("GET", "/"))
     assert not failed.value.was_sent
 
 
@@ -104,7 +104,7 @@ def early_refusal() -> Iterator[str]:
                 pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
         thread = threading.Thread(target=refuse)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

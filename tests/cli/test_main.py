@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 import typer
@@ -28,15 +29,21 @@ def portside(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=60)
 
 
+@cache
+def helped() -> subprocess.CompletedProcess[str]:
+    """What `--help` did."""
+    return portside("--help")
+
+
 def test_help_names_the_verbs_and_the_exit_statuses() -> None:
-    done = portside("--help")
+    done = helped()
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("up", "deploy", "demo", "predict", "doctor", "124"):
         assert word in done.stdout
 
 
 def test_help_tells_each_verb_whole_under_its_heading() -> None:
-    page = portside("--help").stdout
+    page = helped().stdout
     lines = page.splitlines()
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert headings == [f"{heading}:" for heading in ("Options", START, WORK, GROUPS, PARTS, MORE)]

@@ -1,8 +1,11 @@
 """Services' own ports over real sockets: opened and closed as the routing table says, a busy one said and retried."""
 
+import asyncio
 import resource
+import shutil
 import socket
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,14 +17,25 @@ from cli import service_ports
 from cli.backends import open_backends
 from cli.front import Front, start_front
 from core.settings import Settings
-from state.migrate import migrate
+from deploy.stack.child import free_port
 from state.queries.services import find_service
 from state.service_ports import take_port
 from tests.api.gateway.replicas import FakeReplica, replica
 from tests.api.gateway.test_gateway import make_replica, make_service
 from tests.api.platform import LOCAL, add_user, until
+from tests.state.conftest import fill
 
 SERVICES = "/api/v1/services"
+WITHIN_S = 60.0
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to read the certificates of all authorities takes longer than to ask
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file of the newest schema, to copy."""
+    file = tmp_path_factory.mktemp("migrated") / "portside.db"
+    asyncio.run(fill(f"sqlite:///{file}"))
+    return file
 
 
 @pytest.fixture
@@ -31,13 +45,13 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeReplica]:
 
 
 @pytest.fixture
-async def front(tmp_path: Path, fake: FakeReplica) -> AsyncIterator[Front]:
+async def front(tmp_path: Path, fake: FakeReplica, migrated: Path) -> AsyncIterator[Front]:
     """A front whose service `iris` runs on a replica, and whose service `rose` does not."""
     async with AsyncExitStack() as stack:
         settings = Settings(data=tmp_path / "data")
         settings.data.mkdir()
+        shutil.copyfile(migrated, settings.data / migrated.name)
         backends = open_backends(settings, stack)
-        await migrate(backends.database, backends.vault)
         iris = await make_service(backends.database, ["deploy", "ready"])
         await make_service(backends.database, ["deploy"], "rose")
         await make_replica(backends.database, iris, fake.address)
@@ -50,24 +64,22 @@ def one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_ports, "most_listeners", lambda: 1)
 
 
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-        return found
-
-
 async def give(front: Front, name: str, port: int | None) -> None:
     async with front.context.database.write() as session:
         await take_port(session, await find_service(session, LOCAL.tenant_id, name), port, range(0))
 
 
+def client_of(port: int, headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
+    base_url = f"http://127.0.0.1:{port}"
+    return httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=60, verify=NO_TLS, trust_env=False)
+
+
 async def status_of(port: int, path: str = "/healthz", method: str = "GET") -> int:
-    """0 where nobody listens."""
+    """0 where nobody listens, or not any more by the time that the connection is accepted."""
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        async with client_of(port) as client:
             return (await client.request(method, path, content=b"{}" if method == "POST" else None)).status_code
-    except httpx2.ConnectError:
+    except (httpx2.NetworkError, httpx2.RemoteProtocolError):
         return 0
 
 
@@ -75,11 +87,11 @@ async def opens(port: int) -> None:
     async def answers() -> bool:
         return await status_of(port) == 200
 
-    await until(answers)
+    await until(answers, WITHIN_S)
 
 
 async def test_a_services_own_port_serves_it_alone_at_the_root(front: Front, fake: FakeReplica) -> None:
-    port = a_free_port()
+    port = free_port()
     await give(front, "iris", port)
     await opens(port)
     assert await status_of(port, "/predict", "POST") == 200
@@ -100,7 +112,7 @@ async def test_a_services_own_port_serves_it_alone_at_the_root(front: Front, fak
 
 
 async def test_a_port_without_its_service_is_closed(front: Front) -> None:
-    port = a_free_port()
+    port = free_port()
     await give(front, "iris", port)
     await opens(port)
     await give(front, "iris", None)
@@ -108,31 +120,31 @@ async def test_a_port_without_its_service_is_closed(front: Front) -> None:
     async def is_closed() -> bool:
         return await status_of(port) == 0
 
-    await until(is_closed)
+    await until(is_closed, WITHIN_S)
 
 
 async def test_who_may_ask_is_the_same_on_every_port(front: Front) -> None:
-    port = a_free_port()
+    port = free_port()
     await give(front, "iris", port)
     await opens(port)
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    async with client_of(port) as client:
         for headers in ({"Authorization": "Bearer pst_wrong"}, {"Host": "evil.example"}):
             assert (await client.post("/predict", content=b"{}", headers=headers)).status_code in (401, 403)
 
 
 async def test_another_tenants_token_finds_nothing_at_a_port(front: Front, fake: FakeReplica) -> None:
-    port = a_free_port()
+    port = free_port()
     await give(front, "iris", port)
     await opens(port)
     headers = await add_user(front.context, "other", "olga")
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, headers=headers) as client:
+    async with client_of(port, headers) as client:
         assert (await client.post("/predict", content=b"{}")).status_code == 404
         assert (await client.get("/v2/models/iris")).status_code == 404
     assert fake.seen == []
 
 
 async def test_a_path_reaches_the_replica_as_it_was_written(front: Front, fake: FakeReplica) -> None:
-    port = a_free_port()
+    port = free_port()
     await give(front, "iris", port)
     await opens(port)
     await status_of(port, "/v2/models/iris/versions/1%0d%0aX: y/infer", "POST")
@@ -145,21 +157,20 @@ async def test_a_path_reaches_the_replica_as_it_was_written(front: Front, fake: 
 
 
 async def test_a_busy_port_is_said_and_tried_again(front: Front) -> None:
-    busy = socket.create_server(("127.0.0.1", 0))
-    port = busy.getsockname()[1]
-    await give(front, "iris", port)
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        await give(front, "iris", port)
 
-    async def is_said() -> bool:
-        return "in use" in (front.context.port_fault(port) or "")
+        async def is_said() -> bool:
+            return "in use" in (front.context.port_fault(port) or "")
 
-    await until(is_said)
-    busy.close()
+        await until(is_said, WITHIN_S)
     await opens(port)
     assert front.context.port_fault(port) is None
 
 
 async def test_a_process_keeps_descriptors_for_its_connections(one_port: None, front: Front) -> None:
-    first, second = a_free_port(), a_free_port()
+    first, second = free_port(), free_port()
     await give(front, "iris", first)
     await opens(first)
     await give(front, "rose", second)
@@ -167,7 +178,7 @@ async def test_a_process_keeps_descriptors_for_its_connections(one_port: None, f
     async def is_said() -> bool:
         return "more ports than the 1 " in (front.context.port_fault(second) or "")
 
-    await until(is_said)
+    await until(is_said, WITHIN_S)
     assert (await status_of(first), await status_of(second)) == (200, 0)
     await give(front, "iris", None)
     await opens(second)

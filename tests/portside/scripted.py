@@ -51,9 +51,23 @@ class Scripted(ThreadingHTTPServer):
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.steps = deque(steps)
+        self._steps = deque(steps)
+        self._played = threading.Event()
         self.seen: list[Seen] = []
         self.over = threading.Event()
+        if not steps:
+            self._played.set()
+
+    def next_step(self) -> Step:
+        """What this request meets."""
+        step = self._steps.popleft()
+        if not self._steps:
+            self._played.set()
+        return step
+
+    def has_played(self, within_s: float = 30) -> bool:
+        """Whether the whole script was done; who did not wait for an answer may have asked only just now."""
+        return self._played.wait(within_s)
 
     @property
     def url(self) -> str:
@@ -72,9 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.seen.append(Seen(self.command, self.path, headers, body))
-        step = self.server.steps.popleft()
+        step = self.server.next_step()
         if isinstance(step, Hang):
-            self.server.over.wait(10)
+            self.server.over.wait(60)
         if not isinstance(step, Say):
             self.close_connection = True
             return
@@ -98,7 +112,7 @@ def scripted(*steps: Step) -> Iterator[Scripted]:
     thread.start()
     try:
         yield server
-        assert not server.steps, "the script was not played to its end"
+        assert server.has_played(), "the script was not played to its end"
     finally:
         server.over.set()
         server.shutdown()

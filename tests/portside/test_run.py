@@ -43,7 +43,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, object
             """Nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     given = {"API": f"http://127.0.0.1:{server.server_port}", "JOB": "train", "RUN": "3", "TOKEN": "pst_x"}
     for name, value in given.items():
         monkeypatch.setenv(f"PORTSIDE_{name}", value)

@@ -81,7 +81,7 @@ def test_a_wish_that_is_longer_than_the_call_may_take_ends_it_at_once() -> None:
 def test_a_silent_platform_ends_the_call_at_its_deadline() -> None:
     with (
         asking(Hang(), timeout_s=0.1) as (_, platform),
-        pytest.raises(AnswerTimeout, match=r"did not answer within 0.1 s"),
+        pytest.raises(AnswerTimeout, match=r"did not answer within 0\.[01]\d* s"),
     ):
         platform.services.get("iris")
 
@@ -123,10 +123,10 @@ def test_a_prediction_that_a_stopping_server_broke_off_is_not_sent_again_but_wha
 
 def test_where_nobody_listens_it_is_tried_again_and_then_said_how_to_start() -> None:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", 0))  # nobody else can listen there, and this one does not
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with Portside(url, retries=QUICK) as platform, pytest.raises(ConnectionFailed, match="portside up") as failed:
-        platform.services.get("iris")
+        with Portside(url, retries=QUICK) as platform, pytest.raises(ConnectionFailed, match="portside up") as failed:
+            platform.services.get("iris")
     assert not failed.value.was_sent
     request = Request("GET", "/", repeat=Repeat.ALWAYS)
     assert QUICK.pause_s(request, failed.value, 1) is not None
