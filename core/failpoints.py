@@ -1,7 +1,8 @@
 """Named places at which a test makes a process die, stop or fail, to prove that nothing is lost there.
 
-Inert unless PORTSIDE_FAILPOINTS arms one: `name=action@n` acts the n-th time that this process comes by. `@FILE` reads
-that from a file, again each time, so that a running process can be armed; whoever takes the file away is who acts.
+Inert unless PORTSIDE_FAILPOINTS arms one: `name=action@n` acts the n-th time that this process comes by, `@n+` each
+time from then on. `@FILE` reads that from a file, again each time, so that a running process can be armed; whoever
+takes the file away is who acts.
 """
 
 import os
@@ -60,10 +61,15 @@ class FailpointReached(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """What to do the `count`-th time that a process comes by."""
+    """What to do the `count`-th time that a process comes by, or each time from then on."""
 
     action: Action
     count: int
+    goes_on: bool = False
+
+    def springs(self, passed: int) -> bool:
+        """Whether it acts when a process has come by so often."""
+        return passed == self.count or (self.goes_on and passed > self.count)
 
 
 @dataclass(slots=True)
@@ -83,7 +89,7 @@ class _Armed:
         if trap is None:
             return
         self.passed[name] += 1
-        if self.passed[name] == trap.count and self._is_ours():
+        if trap.springs(self.passed[name]) and self._is_ours():
             self._act(name, trap.action)
 
     def _read(self, source: Path) -> None:
@@ -147,6 +153,7 @@ def _parse(part: str) -> tuple[str, Trap]:
     action, _, count = what.partition("@")
     if name not in POINTS:
         raise ValueError(f"there is no failpoint '{name}'; there are {', '.join(POINTS)}")
-    if action not in get_args(Action) or not (count or "1").isdecimal() or count == "0":
+    number = count.removesuffix("+") or "1"
+    if action not in get_args(Action) or not number.isdecimal() or int(number) == 0:
         raise ValueError(f"'{part}' is no failpoint: write {name}=kill@1, with {' or '.join(get_args(Action))}")
-    return name, Trap(action, int(count or 1))  # type: ignore[arg-type]  # one of them, as was just asked
+    return name, Trap(action, int(number), count.endswith("+"))  # type: ignore[arg-type]  # one of them, as was just asked

@@ -25,9 +25,11 @@ Send = Callable[[str, str], object]
 class Nudger:
     """Sends wake-ups from any thread; never blocks, never raises."""
 
-    def __init__(self, send: Send, close: Callable[[], None], metrics: WakeUpMetrics | None = None) -> None:
+    def __init__(
+        self, send: Send, close: Callable[[], None], metrics: WakeUpMetrics | None = None, pause_s: float = PAUSE_S
+    ) -> None:
         """`send` takes a lane and a row's id, may block, and raises `Unavailable`; `close` follows the last one."""
-        self._send, self._close, self._metrics = send, close, metrics or unseen().wake
+        self._send, self._close, self._metrics, self._pause_s = send, close, metrics or unseen().wake, pause_s
         self._queue: Queue[tuple[str, str] | None] = Queue(MOST_QUEUED)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nudger", daemon=True)
@@ -58,16 +60,16 @@ class Nudger:
                 self.nudge(signal.name, signal.id)
 
     def _run(self) -> None:
-        failed_at = -PAUSE_S
+        failed_at = -self._pause_s
         while (waiting := self._queue.get()) is not None:
-            if time.monotonic() > failed_at + PAUSE_S:
+            if time.monotonic() > failed_at + self._pause_s:
                 failpoint("before_nudge")
                 try:
                     self._send(*waiting)
                     self._metrics.sent.labels(waiting[0], "elsewhere").inc()
                 except Unavailable:  # the broker's door has logged it, once per outage
                     failed_at = time.monotonic()
-            if time.monotonic() <= failed_at + PAUSE_S:
+            if time.monotonic() <= failed_at + self._pause_s:
                 self._metrics.errors.labels(waiting[0], "elsewhere").inc()
             if self._ending.is_set() and self._queue.empty():
                 break

@@ -62,6 +62,18 @@ def test_raise_fails_once_as_a_bug_would(tmp_path: Path) -> None:
     assert len((tmp_path / "log").read_text().splitlines()) == 2
 
 
+def test_a_trap_may_go_on_from_the_nth_time(tmp_path: Path) -> None:
+    arm("after_claim=raise@2+", tmp_path / "log")
+    try:
+        failpoint("after_claim")
+        for _ in range(3):
+            with pytest.raises(FailpointReached):
+                failpoint("after_claim")
+    finally:
+        arm(None)
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+
+
 def test_a_file_arms_a_running_process_and_is_taken_away_by_the_one_that_acts(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     arm(f"@{trap}", tmp_path / "log")
@@ -89,8 +101,9 @@ def test_of_two_processes_one_dies_by_a_file(tmp_path: Path) -> None:
 
 def test_a_wrong_word_is_named() -> None:
     assert parse_traps(" after_claim=stop , ") == {"after_claim": Trap("stop", 1)}
+    assert parse_traps("after_claim=stop@3+") == {"after_claim": Trap("stop", 3, goes_on=True)}
     with pytest.raises(ValueError, match="there is no failpoint 'nowhere'"):
         parse_traps("nowhere=kill")
-    for wrong in ("after_claim=explode", "after_claim=kill@0", "after_claim=kill@x", "after_claim"):
+    for wrong in ("after_claim=explode", "after_claim=kill@0+", "after_claim=kill@x", "after_claim"):
         with pytest.raises(ValueError, match="is no failpoint: write after_claim=kill@1, with kill or stop or raise"):
             parse_traps(wrong)

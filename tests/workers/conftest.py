@@ -1,7 +1,9 @@
 """The fixture that every test of the workers starts from."""
 
+import asyncio
 import base64
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,22 +16,48 @@ from deploy.stack.redis import RedisServer
 from tests.workers.installation import Installation, StartWorker, open_installation
 from tests.workers.platform import Platform, open_platform
 
+TEMPLATE = "template_of_tests"
 NUMBERS = itertools.count()
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema and its first rows: to migrate takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("migrated")
+    asyncio.run(_migrated(folder, None))
+    return folder / "portside.db"
+
+
+async def _migrated(folder: Path, database_url: str | None) -> None:
+    async with open_platform(folder, database_url=database_url):
+        pass
+
+
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+def data(migrated_file: Path, tmp_path: Path) -> Path:
+    """A data folder with a migrated database."""
+    shutil.copy(migrated_file, tmp_path / migrated_file.name)
+    return tmp_path
+
+
+@pytest.fixture
+async def platform(data: Path) -> AsyncIterator[Platform]:
     """A real database without a worker."""
-    async with open_platform(tmp_path) as opened:
+    async with open_platform(data, is_migrated=True) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL for one file of tests; what is tested is not what a power cut leaves."""
+    """A real PostgreSQL for one file of tests, with a migrated database to copy; what is tested is not what a power cut
+    leaves."""
     server = PostgresServer.start(tmp_path_factory.mktemp("postgres"), durable=False)
-    yield server
-    server.stop()
+    try:
+        url = server.create_database(TEMPLATE)
+        asyncio.run(_migrated(tmp_path_factory.mktemp("migrated"), url))
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +74,7 @@ async def installation(
 ) -> AsyncIterator[Installation]:
     """Several processes over PostgreSQL and Redis; no worker is started."""
     redis_server.flush()
-    url = postgres.create_database(f"test_{next(NUMBERS)}")
+    url = postgres.create_database(f"test_{next(NUMBERS)}", template=TEMPLATE)
     async with open_installation(tmp_path, url, redis_server) as opened:
         yield opened
 
@@ -74,7 +102,7 @@ def start_worker(installation: Installation, request: pytest.FixtureRequest, tmp
             Recipe("worker", "worker", ["worker"], named, f"http://{figures}/healthz", figures, folder)
         )
         process.start()
-        request.addfinalizer(lambda: process.kill() if process.is_running else None)
+        request.addfinalizer(process.kill)  # also of one that has ended: what guards it must not outlive the test
         process.await_ready()
         return process
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from deploy.stack.process import PortsideProcess
 from deploy.stack.redis import RedisServer
 from state.notices import Notices
-from tests.workers.platform import Platform, open_platform
+from tests.workers.platform import LEASE_S, Platform, open_platform
 from workers.boot import WorkerHost, build_nudger
 from workers.executor import Handler
 
@@ -38,10 +38,10 @@ class Installation:
     workers: list[Platform] = field(default_factory=list)
 
     async def worker(
-        self, handlers: Mapping[str, Handler], *, poll_s: float = NEVER_S, lanes: str = LANES
+        self, handlers: Mapping[str, Handler], *, poll_s: float = NEVER_S, lanes: str = LANES, lease_s: float = LEASE_S
     ) -> WorkerHost:
         """A started worker; unless told it never looks by itself, so that only wake-ups can bring it to work."""
-        platform = await self._process(f"worker-{len(self.workers)}", lanes)
+        platform = await self._process(f"worker-{len(self.workers)}", lanes, lease_s)
         self.workers.append(platform)
         host = await platform.start(handlers, poll_s=poll_s)
         if poll_s == NEVER_S:
@@ -54,30 +54,32 @@ class Installation:
             async with platform.database.read():
                 await asyncio.sleep(0.02)
 
-    async def _process(self, name: str, lanes: str) -> Platform:
+    async def _process(self, name: str, lanes: str, lease_s: float) -> Platform:
         platform = await self.stack.enter_async_context(
             open_platform(
                 self.folder / name,
+                is_migrated=True,
                 database_url=self.database_url,
                 broker_url=self.redis.url,
                 lanes=lanes,
+                lease_s=lease_s,
                 allow_private_sources=True,
             )
         )
         notices = Notices(platform.database, self.database_url)
-        await notices.start()
         self.stack.push_async_callback(notices.stop)
+        await notices.start()
         return platform
 
 
 @asynccontextmanager
 async def open_installation(folder: Path, database_url: str, redis: RedisServer) -> AsyncIterator[Installation]:
-    """One with its `api` running."""
+    """One with its `api` running, on a migrated database."""
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(
-            open_platform(folder / "api", database_url=database_url, broker_url=redis.url)
+            open_platform(folder / "api", is_migrated=True, database_url=database_url, broker_url=redis.url)
         )
         nudger = build_nudger(api.resources.settings, api.database)
-        await nudger.start()
         stack.push_async_callback(nudger.stop)
+        await nudger.start()
         yield Installation(folder, database_url, redis, stack, api)

@@ -46,7 +46,7 @@ class Names(asyncio.DatagramProtocol):
         labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split("."))
         transport.sendto(HEADER.pack(7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1))
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 answer = await heard
         finally:
             transport.close()

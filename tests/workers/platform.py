@@ -1,8 +1,8 @@
 """A real database in a folder, and units of work on it, for the tests of the engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +34,8 @@ from workers.resources import Held, Resources
 from workers.targets.base import SeenReplica
 
 WHO = Who(DEFAULT_TENANT, "user:local", "admin")
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0  # a test that passes waits for nothing; one that fails did not fail for want of a processor
+LEASE_S = 30.0  # longer than any process of a test stands still: who holds work loses it only where a test wants that
 Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model, Dataset, Job, Run)
 
 
@@ -174,9 +175,10 @@ class Platform:
 
     async def until_true(self, row: Row, holds: Callable[[Row], bool]) -> Row:
         """The row once the condition holds for it."""
+        pauses = growing_pauses()
         async with asyncio.timeout(DEADLINE_S):
             while not holds(found := await self.now(row)):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(next(pauses))
         return found
 
     async def moves(self, row: Row) -> list[str]:
@@ -200,6 +202,14 @@ class Platform:
                 session.tell("changed", "operation", id)
 
 
+def growing_pauses() -> Iterator[float]:
+    """Between looks into a database, each of which takes processor time from what is waited for."""
+    pause_s = 0.01
+    while True:
+        yield pause_s
+        pause_s = min(0.1, 1.1 * pause_s)
+
+
 async def wait_for(holds: Callable[[], bool]) -> None:
     """Wait on a condition of this process, with a deadline."""
     async with asyncio.timeout(DEADLINE_S):
@@ -209,24 +219,28 @@ async def wait_for(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def open_platform(
-    folder: Path, store: ArtifactStore | None = None, **settings: object
+    folder: Path, store: ArtifactStore | None = None, *, is_migrated: bool = False, **settings: object
 ) -> AsyncIterator[Platform]:
-    """A migrated database in `folder`; every started worker is stopped at the end, and the store closed."""
-    chosen = Settings.model_validate({"data": folder, "lease_s": 2.0, **settings})
-    database = open_database(chosen.database)
-    vault = Vault(bytes(32))
-    await migrate(database, vault)
-    store = store or LocalStore(folder / "artifacts")
-    cache = ArtifactCache(store, folder / "cache", max_bytes=1_000_000)
-    platform = Platform(Resources(chosen, database, store, cache, NoTarget(), vault))
-    try:
+    """A migrated database in `folder`, where one may be; at the end every worker is stopped, and the store closed."""
+    chosen = Settings.model_validate({"data": folder, "lease_s": LEASE_S, **settings})
+    async with AsyncExitStack() as stack:
+        database = open_database(chosen.database)
+        stack.push_async_callback(database.close)
+        vault = Vault(bytes(32))
+        if not is_migrated:
+            await migrate(database, vault)
+        store = store or LocalStore(folder / "artifacts")
+        stack.push_async_callback(store.close)
+        cache = ArtifactCache(store, folder / "cache", max_bytes=1_000_000)
+        stack.push_async_callback(cache.close)
+        platform = Platform(Resources(chosen, database, store, cache, NoTarget(), vault))
+        stack.push_async_callback(_stop_all, platform.hosts)
         yield platform
-    finally:
-        for host in platform.hosts:
-            await host.stop(0.0)
-        await cache.close()
-        await store.close()
-        await database.close()
+
+
+async def _stop_all(hosts: Sequence[WorkerHost]) -> None:
+    for host in hosts:
+        await host.stop(0.0)
 
 
 def answering(outcome: Outcome) -> Handler:

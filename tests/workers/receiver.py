@@ -18,7 +18,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Answers `answers` in turn, the last one for ever."""
+    """Answers the n-th request with the n-th of `answers`, the last one for ever."""
 
     answers: list[str] = field(default_factory=lambda: ["200 OK"])
     extra_head: str = ""
@@ -38,7 +38,8 @@ class Receiver:
         assert task is not None
         self.serving.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):  # its sender has died
+            # Its sender has died; or the test is over, and streams log a task that was cancelled.
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._answer(reader, writer)
         finally:
             writer.transport.abort()
@@ -49,10 +50,11 @@ class Receiver:
         pairs = (line.split(": ", 1) for line in head[1:] if line)
         headers = {name.lower(): value for name, value in pairs}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
+        number = len(self.received)
         self.received.append(Received(head[0], headers, body, writer.get_extra_info("sockname")[0]))
         if self.pause is not None:
             await self.pause.wait()
-        answer = self.answers[min(len(self.received), len(self.answers)) - 1]
+        answer = self.answers[min(number, len(self.answers) - 1)]
         writer.write(f"HTTP/1.1 {answer}\r\n{self.extra_head}content-length: 0\r\n\r\n".encode())
         writer.close()
         await writer.wait_closed()
@@ -64,9 +66,12 @@ async def open_receiver(**options: object) -> AsyncIterator[Receiver]:
     receiver = Receiver(**options)  # type: ignore[arg-type]  # the dataclass names and checks them
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
-    async with server:
+    try:
         yield receiver
-    hanging = list(receiver.serving)
-    for task in hanging:
-        task.cancel()
-    await asyncio.gather(*hanging, return_exceptions=True)
+    finally:
+        server.close()
+        hanging = list(receiver.serving)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        await server.wait_closed()

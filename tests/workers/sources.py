@@ -103,9 +103,12 @@ async def open_source(*contents: bytes, **options: object) -> AsyncIterator[File
     source = FileSource(contents, **options)  # type: ignore[arg-type]  # the dataclass names and checks them
     server = await asyncio.start_server(source.serve, "127.0.0.1", 0)
     source.port = server.sockets[0].getsockname()[1]
-    async with server:
+    try:
         yield source
-    hanging = list(source.serving)
-    for task in hanging:
-        task.cancel()
-    await asyncio.gather(*hanging, return_exceptions=True)
+    finally:
+        server.close()
+        hanging = list(source.serving)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        await server.wait_closed()

@@ -27,10 +27,12 @@ async def test_a_message_that_fails_is_gone_and_the_next_one_arrives() -> None:
     actor = dramatiq.actor(broker=broker, actor_name="work", queue_name="lane")(work)
     worker = dramatiq.Worker(broker, queues={"lane"}, worker_timeout=50, worker_threads=1)
     worker.start()
-    for word in ["bad"] * 5 + ["good"]:
-        actor.send(word)
-    await wait_for(lambda: "good" in seen)
-    worker.stop()
+    try:
+        for word in ["bad"] * 5 + ["good"]:
+            actor.send(word)
+        await wait_for(lambda: "good" in seen)
+    finally:
+        worker.stop()
     assert seen == ["bad"] * 5 + ["good"]
     assert broker.dead_letters == []
     assert list(broker.queues) == ["lane"]  # and no delay queue

@@ -37,11 +37,11 @@ HANDLERS: dict[str, Handler] = {"dataset.create": datasets.create}
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+async def platform(data: Path) -> AsyncIterator[Platform]:
     """Files of one folder are open."""
-    (tmp_path / "open").mkdir()
-    settings: dict[str, Any] = {"serving_python": stand_in(tmp_path), "file_roots": str(tmp_path / "open")}
-    async with open_platform(tmp_path, **settings) as opened:
+    (data / "open").mkdir()
+    settings: dict[str, Any] = {"serving_python": stand_in(data), "file_roots": str(data / "open")}
+    async with open_platform(data, is_migrated=True, **settings) as opened:
         yield opened
 
 
@@ -61,11 +61,12 @@ async def submitted(platform: Platform, **said: Any) -> tuple[Dataset, Operation
 
 async def ended(platform: Platform, operation: Operation, status: str) -> Operation:
     """The operation after its children, which may have to wait for their turn."""
-    async with asyncio.timeout(60):
-        while (found := await platform.now(operation)).status != status:
-            assert found.status in ("queued", "running"), found.error
-            await asyncio.sleep(0.02)
-    return found
+
+    def is_over(found: Operation) -> bool:
+        assert found.status in ("queued", "running", status), found.error
+        return found.status == status
+
+    return await platform.until_true(operation, is_over)
 
 
 async def test_an_upload_is_described_and_its_first_rows_are_kept(platform: Platform) -> None:
@@ -173,8 +174,9 @@ async def test_a_source_that_may_be_mended_is_fetched_anew_by_a_retry(platform: 
     assert (await platform.now(row)).digest == DIGEST
 
 
-async def test_more_than_a_dataset_may_have_is_refused_while_it_comes(tmp_path: Path) -> None:
-    async with open_platform(tmp_path, max_dataset_bytes=10, serving_python=stand_in(tmp_path)) as platform:
+async def test_more_than_a_dataset_may_have_is_refused_while_it_comes(data: Path) -> None:
+    settings: dict[str, Any] = {"max_dataset_bytes": 10, "serving_python": stand_in(data)}
+    async with open_platform(data, is_migrated=True, **settings) as platform:
         await platform.start(HANDLERS)
         async with open_source(CSV, says_length=False) as source:
             _, operation = await submitted(platform, source_uri=source.url)
@@ -237,20 +239,20 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-async def lake(minio: S3Server, tmp_path: Path) -> AsyncIterator[Platform]:
+async def lake(minio: S3Server, data: Path) -> AsyncIterator[Platform]:
     """A platform with keys of its own, that has opened one folder of the bucket."""
     bucket = S3Bucket(BUCKET, minio.access, STEADY)
     for key in ("lake/people.csv", "closed/people.csv"):
         await asyncio.to_thread(bucket.put, key, CSV)
     access = minio.access
     settings: dict[str, Any] = {
-        "serving_python": stand_in(tmp_path),
+        "serving_python": stand_in(data),
         "s3_endpoint": access.endpoint,
         "s3_access_key": access.access_key,
         "s3_secret_key": access.secret_key,
         "source_buckets": f"{BUCKET}/lake",
     }
-    async with open_platform(tmp_path, **settings) as opened:
+    async with open_platform(data, is_migrated=True, **settings) as opened:
         await opened.start(HANDLERS)
         yield opened
 

@@ -1,6 +1,7 @@
 """One request to a receiver: resolved once and sent to the very address that was checked; never redirected."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -76,5 +77,9 @@ async def test_a_name_that_nobody_knows_may_be_known_later() -> None:
     async with open_names([]) as names:
         with pytest.raises(AddressRefused, match="no address"):
             await send(f"http://{NAME}/", b"{}", {}, LOOPBACK, names.resolve)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")  # as the system says, and not when it can
+
     with pytest.raises(SendingFailed, match="cannot be resolved"):
-        await send("http://nowhere.invalid/", b"{}", {}, LOOPBACK)
+        await send("http://nowhere.invalid/", b"{}", {}, LOOPBACK, resolve)

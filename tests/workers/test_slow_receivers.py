@@ -71,7 +71,6 @@ async def test_those_that_hang_hold_up_none_of_twenty_healthy_ones(platform: Pla
         assert len(hanging.received) == count * MOST_UNDER_WAY  # their 46 others each wait, and take no slot
         await host.stop(0.0)
         never.set()
-        await asyncio.sleep(0.05)  # the receiver's connections end
     ids = [received.headers["webhook-id"] for received in healthy.received]
     assert len(set(ids)) == HEALTHY * EACH
 
@@ -176,6 +175,6 @@ async def _pass_the_pause(platform: Platform) -> None:
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await holds():
             await asyncio.sleep(0.01)

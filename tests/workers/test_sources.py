@@ -44,10 +44,7 @@ async def submitted(platform: Platform, url: str, *, name: str = "iris", is_a: s
 
 async def inspected(platform: Platform, operation: Operation) -> Operation:
     """The operation after an inspection in a child, whose libraries may come from a cold disk."""
-    async with asyncio.timeout(60):
-        while (found := await platform.now(operation)).status not in ("succeeded", "failed"):
-            await asyncio.sleep(0.05)
-    return found
+    return await platform.until(operation, "succeeded", "failed")
 
 
 async def test_a_version_is_fetched_and_then_inspected_in_the_lane_of_inspections(platform: Platform) -> None:
@@ -110,8 +107,9 @@ async def test_a_retry_forgets_the_file_that_was_refused(platform: Platform) -> 
 @pytest.mark.parametrize(
     "point", ["put_before_rename", "blob_before_touch", "blob_before_version", "commit_before_signal"]
 )
-async def test_a_fetch_that_fails_at_any_step_is_made_again(platform: Platform, point: str) -> None:
-    async with open_source(ONNX) as source:
+async def test_a_fetch_that_fails_at_any_step_is_made_again(data: Path, point: str) -> None:
+    # A claim that was committed and that nobody heard of is nobody's until its lease is over.
+    async with open_platform(data, is_migrated=True, lease_s=2.0) as platform, open_source(ONNX) as source:
         operation = await submitted(platform, source.url)
         arm(f"{point}=raise@1")
         try:
@@ -119,8 +117,8 @@ async def test_a_fetch_that_fails_at_any_step_is_made_again(platform: Platform, 
             await platform.until(operation, "succeeded")
         finally:
             arm(None)
-    assert (await platform.target_of(operation)).digest == DIGEST
-    assert [str(digest) async for digest in platform.resources.store.list()] == [DIGEST]
+        assert (await platform.target_of(operation)).digest == DIGEST
+        assert [str(digest) async for digest in platform.resources.store.list()] == [DIGEST]
 
 
 async def test_what_the_source_took_is_not_taken_from_the_inspection(platform: Platform) -> None:
@@ -155,7 +153,8 @@ async def test_a_cancel_reaches_a_fetch_that_waits_for_its_source(platform: Plat
     async with open_source(ONNX, stall=asyncio.Event()) as source:
         operation = await submitted(platform, source.url)
         running = await platform.until_true(operation, lambda found: found.progress is not None)
-        assert running.progress == {"percent": 99, "stage": "fetching", "detail": "7 of 7 kB"}
+        assert running.progress is not None  # how much came with the first piece is the network's business
+        assert (running.progress["stage"], running.progress["detail"][1:]) == ("fetching", " of 7 kB")
         async with platform.database.write() as session:
             await operations.request_cancel(session, WHO, operation.id)
         await platform.until(operation, "canceled")
@@ -163,13 +162,13 @@ async def test_a_cancel_reaches_a_fetch_that_waits_for_its_source(platform: Plat
     assert (version.status, version.reason, version.digest) == ("invalid", "canceled", "")
 
 
-async def test_slow_sources_hold_up_no_inspection_of_an_upload(tmp_path: Path) -> None:
-    async with open_platform(tmp_path, lanes="control=1,fetch=1") as platform:
+async def test_slow_sources_hold_up_no_inspection_of_an_upload(data: Path) -> None:
+    async with open_platform(data, is_migrated=True, lanes="control=1,fetch=1") as platform:
         await platform.start(HANDLERS)
         async with open_source(ONNX, stall=asyncio.Event()) as source:
             slow = await submitted(platform, source.url, name="slow")
-            await submitted(platform, source.url, name="behind")
             await wait_for(lambda: len(source.asked) == 1)
+            await submitted(platform, source.url, name="behind")
             await platform.until(await platform.operation(), "succeeded")
             assert (await platform.now(slow)).status == "running"
 

@@ -177,29 +177,33 @@ class Contact:
         self._where = where
         self._lock = threading.Lock()
         self._is_lost = False
+        self.answers = 0
 
-    def lost(self, error: redis.RedisError) -> None:
-        """A command failed."""
+    def lost(self, error: redis.RedisError, answers: int) -> None:
+        """A command failed that began when there had been so many answers; one that came since is the newer news."""
         with self._lock:
-            if not self._is_lost:
-                reason = str(error).rstrip(".") or type(error).__name__
-                log.warning("Redis at %s does not serve (%s); the lanes find work by looking", self._where, reason)
+            if self._is_lost or self.answers != answers:
+                return
             self._is_lost = True
+            reason = str(error).rstrip(".") or type(error).__name__
+            log.warning("Redis at %s does not serve (%s); the lanes find work by looking", self._where, reason)
 
     def answered(self) -> None:
         """A command was answered."""
-        if self._is_lost:
-            with self._lock:
+        with self._lock:
+            self.answers += 1
+            if self._is_lost:
                 self._is_lost = False
-            log.info("Redis at %s serves again", self._where)
+                log.info("Redis at %s serves again", self._where)
 
 
 @contextmanager
 def redis_errors(contact: Contact) -> Iterator[None]:
     """Map whatever the client raises to `BrokerUnavailable`: with a hint there is nothing else to be done."""
+    answers = contact.answers
     try:
         yield
     except redis.RedisError as error:
-        contact.lost(error)
+        contact.lost(error, answers)
         raise BrokerUnavailable(f"Redis did not take it: {error}") from error
     contact.answered()

@@ -56,7 +56,7 @@ def forwarding(tmp_path: Path, *addresses: str) -> Iterator[str]:
     command = [sys.executable, "-m", "deploy.stack.forwarder", str(port), *addresses]
     child = Child.start(command, tmp_path / "log", folder=ROOT)
     try:
-        child.await_ready(lambda: accepts(port), 20, "the forwarder")
+        child.await_ready(lambda: accepts(port), 60, "the forwarder")
         yield f"http://127.0.0.1:{port}"
     finally:
         child.stop(2)
@@ -68,14 +68,14 @@ def address(server: ThreadingHTTPServer) -> str:
 
 def who_answers(url: str) -> str:
     """Asks on a connection of its own."""
-    return httpx2.get(url, headers={"connection": "close"}, timeout=5, trust_env=False).text
+    return httpx2.get(url, headers={"connection": "close"}, timeout=60, trust_env=False).text
 
 
 def test_connections_go_to_each_in_turn_and_bodies_pass_whole(tmp_path: Path) -> None:
     with answering("a") as a, answering("b") as b, forwarding(tmp_path, address(a), address(b)) as url:
         assert {who_answers(url) for _ in range(4)} == {"a", "b"}
         body = b"x" * 5_000_000
-        assert httpx2.post(url, content=body, timeout=20, trust_env=False).content == body
+        assert httpx2.post(url, content=body, timeout=60, trust_env=False).content == body
 
 
 def test_a_connection_that_one_refuses_goes_to_the_other(tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ def test_a_connection_that_one_refuses_goes_to_the_other(tmp_path: Path) -> None
 def test_who_says_that_it_is_not_ready_gets_nothing_until_it_is(tmp_path: Path) -> None:
     with answering("a") as a, answering("b") as b, forwarding(tmp_path, address(a), address(b)) as url:
         a.is_sick = True  # type: ignore[attr-defined]  # the handler looks at it
-        until(lambda: {who_answers(url) for _ in range(4)} == {"b"} or None, 10, "leaving a out")
+        until(lambda: {who_answers(url) for _ in range(4)} == {"b"} or None, 60, "leaving a out")
         a.is_sick = False  # type: ignore[attr-defined]  # likewise
-        until(lambda: {who_answers(url) for _ in range(4)} == {"a", "b"} or None, 10, "taking a back")
+        until(lambda: {who_answers(url) for _ in range(4)} == {"a", "b"} or None, 60, "taking a back")
 
 
 def test_with_nobody_there_the_answer_is_503(tmp_path: Path) -> None:
     with forwarding(tmp_path, f"127.0.0.1:{free_port()}") as url:
-        assert httpx2.get(url, timeout=5, trust_env=False).status_code == 503
+        assert httpx2.get(url, timeout=60, trust_env=False).status_code == 503
 
 
 def test_haproxy_gets_its_own_file_with_this_machines_addresses() -> None:
@@ -111,10 +111,13 @@ def test_a_process_ends_with_whoever_started_it(tmp_path: Path) -> None:
             "import pathlib, sys, time; from deploy.stack.child import Child\n"
             f"Child.start([sys.executable, '-c', {inner!r}], pathlib.Path(sys.argv[1])); time.sleep(60)"
         )
+        listener.settimeout(60)
         starter = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "log")], cwd=ROOT)
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(10)
+        try:
+            connection, _ = listener.accept()
+        finally:
             starter.kill()
             starter.wait()
+        with connection:
+            connection.settimeout(60)
             assert connection.recv(1) == b"", "the child is gone when its connection is"

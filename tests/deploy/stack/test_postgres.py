@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,12 +49,14 @@ def test_a_database_can_be_a_copy(server: PostgresServer) -> None:
 
 def test_a_paused_server_is_silent_and_goes_on_afterwards(server: PostgresServer) -> None:
     server.pause()
-    asked = subprocess.Popen([server._programs / "psql", "-X", "-t", "-d", server.url, "-c", "SELECT 42"],
-                             stdout=subprocess.PIPE, text=True)  # fmt: skip
-    with pytest.raises(subprocess.TimeoutExpired):
-        asked.wait(0.3)
-    server.resume()
-    said, _ = asked.communicate(timeout=10)
+    try:
+        asked = subprocess.Popen([server._programs / "psql", "-X", "-t", "-d", server.url, "-c", "SELECT 42"],
+                                 stdout=subprocess.PIPE, text=True)  # fmt: skip
+        with pytest.raises(subprocess.TimeoutExpired):
+            asked.wait(0.3)
+    finally:
+        server.resume()
+    said, _ = asked.communicate(timeout=60)
     assert said.strip() == "42"
 
 
@@ -65,11 +66,11 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
         "print(Server.start(pathlib.Path(sys.argv[1]), durable=False).pid, flush=True); time.sleep(60)"
     )
     starter = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert starter.stdout is not None
-    postmaster = psutil.Process(int(starter.stdout.readline()))
-    family = [postmaster, *postmaster.children(recursive=True)]
-    began = time.monotonic()
-    starter.kill()
-    starter.communicate()
-    assert until(lambda: none_is_left(family), 10, "the end of PostgreSQL")
-    assert time.monotonic() - began < 10
+    try:
+        assert starter.stdout is not None
+        postmaster = psutil.Process(int(starter.stdout.readline()))
+        family = [postmaster, *postmaster.children(recursive=True)]
+    finally:
+        starter.kill()
+        starter.communicate()
+    assert until(lambda: none_is_left(family), 60, "the end of PostgreSQL")

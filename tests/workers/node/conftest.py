@@ -27,9 +27,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server with a migrated database to copy."""
     server = PostgresServer.start(tmp_path_factory.mktemp("postgres"), durable=False)
-    asyncio.run(make_database(server.create_database(TEMPLATE)))
-    yield server
-    server.stop()
+    try:
+        asyncio.run(make_database(server.create_database(TEMPLATE)))
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from state.database import Database
 from state.jobtables import Run, RunChunk, RunProcess
 from tests.workers.node.world import VAULT, World, open_world, until
+from tests.workers.platform import LEASE_S
 from tests.workers.runrows import Ground
 from workers.boot import WorkerHost, build
 from workers.node.node import Node
@@ -18,6 +19,22 @@ from workers.node.runprogram import BatchCommand
 from workers.registry import handlers
 
 FINAL = ("succeeded", "failed", "stopped")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What keeps the stand-in from going on until a test lets it: it cannot be done before the test has looked."""
+
+    file: Path
+
+    def at(self, chunks: int) -> dict[str, str]:
+        """The variables of a run that stands still after so many chunks."""
+        self.file.touch()
+        return {"HOLD": str(self.file), "HOLD_AT": str(chunks)}
+
+    def release(self) -> None:
+        """Let it go on."""
+        self.file.unlink()
 
 
 @dataclass
@@ -39,14 +56,14 @@ class RunWorld:
         await self.ground.dataset(rows or b"id,x\n")
         return await self.ground.run(await self.ground.job(variables=variables, **spec))
 
-    async def until(self, run: Run, *statuses: str, within_s: float = 20.0) -> Run:
+    async def until(self, run: Run, *statuses: str) -> Run:
         """The run once it has one of these statuses."""
 
         async def look() -> Run | None:
             found = await self.ground.now(run)
             return found if found.status in statuses else None
 
-        found = await until(look, within_s)
+        found = await until(look)
         assert found is not None
         return found
 
@@ -92,12 +109,13 @@ class RunWorld:
 async def open_run_world(data: Path, command: BatchCommand | None = None, **changes: Any) -> AsyncIterator[RunWorld]:
     """Everything started; stopped at the end, the worker first."""
     async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(open_world(data, lanes="control=4,run=2,fetch=1", **changes))
+        changes = {"lanes": "control=4,run=2,fetch=1", "lease_s": LEASE_S, **changes}
+        world = await stack.enter_async_context(open_world(data, **changes))
         settings = world.settings
         node = world.node(batch_command=command)
         await node.start()
         parts = (settings, world.database, world.store, world.cache, world.target, VAULT)
         host = await build(*parts, handlers=handlers(), alone=True)
-        await host.start()
         stack.push_async_callback(host.stop, 0.5)
+        await host.start()
         yield RunWorld(world, Ground(world.database, world.store, VAULT), node, host)

@@ -36,13 +36,20 @@ def serve(listener: socket.socket, is_deaf: bool) -> None:
     while True:
         connection, _ = listener.accept()
         with connection:
-            asked = connection.recv(4096)
-            if token.encode() not in asked:
-                connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-                continue
-            switched_off = is_deaf or os.path.exists(os.environ.get("SWITCH", ""))  # noqa: PTH110 (pathlib costs 15 ms)
-            status = b"503 Service Unavailable" if switched_off else b"200 OK"
-            connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+            answer(connection, token.encode(), is_deaf)
+
+
+def answer(connection: socket.socket, token: bytes, is_deaf: bool) -> None:
+    """One question; that who asked had no more patience, on a machine with other work, must not be the end of us."""
+    try:
+        is_known = token in connection.recv(4096)
+        switched_off = is_deaf or os.path.exists(os.environ.get("SWITCH", ""))  # noqa: PTH110 (pathlib costs 15 ms)
+        status = b"503 Service Unavailable" if switched_off else b"200 OK"
+        connection.sendall(
+            b"HTTP/1.1 " + (status if is_known else b"401 Unauthorized") + b"\r\nContent-Length: 0\r\n\r\n"
+        )
+    except OSError as error:
+        print(error, flush=True)
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
 """A tiny program in the batch scorer's place: the contract of `serving batch` over CSV, and ends as its variables say.
 
 Standard library only and little of it, so that it starts in some 30 ms. A row is `id,x`; its score is twice x, an x
-that is no number is a bad row. PAUSE_MS is how long a chunk takes, BUSY_MS how much processor time. MODE: crash (after
-its first chunk), die (before any), stubborn, hungry, refuse, fickle (another output each time), deaf (says nothing),
-left (leaves a child behind), escaped (the same, in a session of its own and with our pipes, then it crashes once). LIE
-is what it reports instead of anything, after a named pipe, a link and a folder lie beside its output.
+that is no number is a bad row. PAUSE_MS is how long a chunk takes, BUSY_MS how much processor time; while the file HOLD
+exists, it begins no chunk beyond the first HOLD_AT. MODE: crash (after its first chunk), die (before any), stubborn,
+hungry, refuse, fickle (another output each time), deaf (says nothing), left (leaves a child behind), escaped (the same,
+in a session of its own and with our pipes, then it crashes once). LIE is what it reports instead of anything, after a
+named pipe, a link and a folder lie beside its output.
 """
 
 import json
@@ -17,6 +18,7 @@ import time
 MODE = os.environ.get("MODE", "")
 PAUSE_S = float(os.environ.get("PAUSE_MS", "0")) / 1000
 BUSY_S = float(os.environ.get("BUSY_MS", "0")) / 1000
+HOLD, HOLD_AT, HOLD_LOOK_S = os.environ.get("HOLD", ""), int(os.environ.get("HOLD_AT", "0")), 0.005
 STOPPING = threading.Event()
 UNKEPT = threading.Semaphore(4)
 KEPT: "set[int]" = set()
@@ -139,6 +141,8 @@ class Run:
             if not lines:
                 break
             STOPPING.wait(PAUSE_S)
+            while self.at["chunk"] >= HOLD_AT and os.path.exists(HOLD) and not STOPPING.wait(HOLD_LOOK_S):  # noqa: PTH110 (likewise)
+                pass
             began = time.process_time()
             while time.process_time() < began + BUSY_S:
                 pass

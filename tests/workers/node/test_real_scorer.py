@@ -51,6 +51,6 @@ async def test_a_run_of_the_real_scorer_is_the_same_however_often_it_was_killed(
         await runs.chunks(troubled, least=1)
         pid = await runs.running(troubled)
         os.kill(pid, signal.SIGKILL)
-        await runs.until(troubled, *FINAL, within_s=60)
+        await runs.until(troubled, *FINAL)
         assert await runs.ground.output(troubled) == expected
         assert await runs.ground.output(troubled, "bad_rows") == bad

@@ -41,7 +41,7 @@ def locked(name: str) -> str:
 async def test_a_hashed_requirement_is_installed_once_and_imported(scripts: Scripts) -> None:
     for number in (1, 2):
         run = await scripts.begin(IMPORTS, name=f"script-{number}", requirements=locked("idna"))
-        ended = await scripts.runs.until(run, *FINAL, within_s=60)
+        ended = await scripts.runs.until(run, *FINAL)
         log = await scripts.log(run)
         assert ended.status == "succeeded", (ended.error, log)
         assert "encoded xn--bcher-kva.example" in log
@@ -51,7 +51,7 @@ async def test_a_hashed_requirement_is_installed_once_and_imported(scripts: Scri
 async def test_a_requirement_of_other_bytes_than_its_hash_fails_the_run(scripts: Scripts) -> None:
     wrong = re.sub(r"sha256:\w+", f"sha256:{'0' * 64}", locked("idna"))
     run = await scripts.begin(IMPORTS, requirements=wrong)
-    ended = await scripts.runs.until(run, *FINAL, within_s=60)
+    ended = await scripts.runs.until(run, *FINAL)
     assert (ended.status, ended.reason) == ("failed", "environment_failed")
     assert "idna" in str(ended.message)
     assert "ash" in str(ended.message)

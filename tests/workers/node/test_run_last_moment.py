@@ -18,8 +18,8 @@ from tests.workers.runrows import WHO, numbers
 
 @pytest.fixture
 def _published_and_no_more() -> Iterator[None]:
-    """The worker fails when the datasets are there and the run has not ended."""
-    arm("run_after_publish=raise")
+    """The worker fails when the datasets are there and the run has not ended, until it is disarmed."""
+    arm("run_after_publish=raise@1+")
     yield
     arm(None)
 
@@ -43,7 +43,7 @@ async def test_a_run_that_is_stopped_after_its_output_was_published_names_it(dat
         run = await runs.begin(numbers(300, bad=(7,)))
         made = await published(runs, run)
         await runs.ground.act(run, "stop")
-        ended = await runs.until(run, "stopped", "succeeded")
+        ended = await runs.until(run, "stopped")
         assert {"output": ended.output_id, "bad_rows": ended.bad_rows_id} == made
 
 
@@ -55,6 +55,7 @@ async def test_a_run_that_goes_on_after_its_output_was_replaced_by_another_leave
         made = await published(runs, run)
         await runs.ground.act(run, "pause")
         await runs.until(run, "paused")
+        arm(None)
         await runs.ground.dataset(numbers(100), name="fewer")
         other = await runs.ground.run(await runs.ground.job("other", input={"dataset": "fewer"}, output=shared))
         assert (await runs.until(other, *FINAL)).output_id == made["output"]
@@ -72,6 +73,7 @@ async def test_an_output_that_was_deleted_before_its_run_had_ended_stays_deleted
         made = await published(runs, run)
         await runs.ground.act(run, "pause")
         await runs.until(run, "paused")
+        arm(None)
         async with runs.database.write() as session:
             await delete_dataset(session, WHO, await lock(session, Dataset, made["output"]))
         await runs.ground.act(run, "resume")

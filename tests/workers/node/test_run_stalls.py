@@ -17,7 +17,7 @@ ROWS = 400  # four chunks
 
 
 async def test_a_process_that_hangs_is_replaced_and_no_row_comes_twice(data: Path) -> None:
-    async with open_run_world(data, run_stall_s=0.5) as runs:
+    async with open_run_world(data, run_stall_s=1.0) as runs:
         run = await runs.begin(numbers(ROWS), variables={"PAUSE_MS": "100"})
         await runs.chunks(run, least=1)
         os.kill(await runs.running(run), signal.SIGSTOP)
@@ -38,7 +38,8 @@ async def test_a_run_whose_processes_get_nowhere_fails_and_says_so(data: Path) -
 
 async def test_a_process_that_computes_may_be_silent_for_longer(data: Path) -> None:
     async with open_run_world(data, run_stall_s=0.4) as runs:
-        run = await runs.begin(numbers(200), variables={"BUSY_MS": "900"})
+        # Not much longer: another process on its core makes it as many times slower, and 24 times is too long.
+        run = await runs.begin(numbers(200), variables={"BUSY_MS": "450"})
         pid = await runs.running(run)
         await runs.chunks(run, least=1)
         assert await runs.running(run) == pid

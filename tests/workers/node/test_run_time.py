@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from core.clock import now_micros
 from state.advance import lock
-from state.jobtables import Run
+from state.jobtables import Run, RunProcess
+from state.runplacing import WORKED
 from state.tables import Operation
-from tests.workers.node.runworld import FINAL, open_run_world
+from tests.workers.node.runworld import FINAL, Hold, open_run_world
 from tests.workers.node.world import until
 from tests.workers.runrows import numbers
 
@@ -39,17 +40,23 @@ async def test_a_run_that_waits_for_its_turn_has_all_of_its_time_left(data: Path
         assert ended.summary["rows_per_s"] == pytest.approx(rate, rel=0.01)
 
 
-async def test_the_time_of_all_its_processes_counts(data: Path) -> None:
+async def test_the_time_of_all_its_processes_counts(data: Path, tmp_path: Path) -> None:
+    hold = Hold(tmp_path / "hold")
     async with open_run_world(data) as runs:
-        run = await runs.begin(numbers(ROWS), variables={"PAUSE_MS": "150"}, timeout_s=1)
+        run = await runs.begin(numbers(ROWS), variables=hold.at(2), timeout_s=600)
         await runs.chunks(run, least=2)
         await runs.ground.act(run, "pause")
         paused = await runs.until(run, "paused")
-        assert paused.running_micros >= 300_000
+        assert paused.running_micros > 0
+        async with runs.database.write() as session:
+            row = await session.get_one(RunProcess, run.id)
+            told = row.progress or {}
+            assert told[WORKED] == paused.running_micros / 1_000_000
+            row.progress = {**told, WORKED: 599.8}
         await runs.ground.act(run, "resume")
         ended = await runs.until(run, *FINAL)
         assert (ended.status, ended.reason) == ("failed", "run_timeout")
-        assert ended.running_micros >= 1_000_000
+        assert ended.running_micros >= 600_000_000
 
 
 async def test_a_clock_that_is_set_back_does_not_hold_up_another_attempt(data: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from state.jobtables import RunProcess
 from state.runplacing import WantedRun
-from tests.workers.node.runworld import FINAL, open_run_world
+from tests.workers.node.runworld import FINAL, Hold, open_run_world
 from tests.workers.node.world import until
 from tests.workers.runrows import numbers
 from workers.node.runturns import RunTurns
@@ -38,11 +38,12 @@ def test_where_one_works_at_a_time_the_tenants_alternate() -> None:
     assert order == ["run_10", "run_20", "run_11", "run_21", "run_12", "run_13"]
 
 
-async def test_the_node_lets_tenants_take_turns(data: Path) -> None:
+async def test_the_node_lets_tenants_take_turns(data: Path, tmp_path: Path) -> None:
     async with open_run_world(data, runs_at_once=1) as runs:
         first = await runs.begin(numbers(200), variables={"PAUSE_MS": "60000"})
         await runs.running(first)
-        jobs = [await runs.ground.job(f"job-{number}") for number in range(3)]
+        holds = [Hold(tmp_path / f"hold-{number}") for number in range(3)]
+        jobs = [await runs.ground.job(f"job-{at}", variables=hold.at(0)) for at, hold in enumerate(holds)]
         waiting = [await runs.ground.run(job) for job in jobs]
 
         async def all_are_wanted() -> bool:
@@ -51,8 +52,17 @@ async def test_the_node_lets_tenants_take_turns(data: Path) -> None:
         await until(all_are_wanted)
         async with runs.database.write() as session:
             (await session.get_one(RunProcess, waiting[2].id)).tenant_id = "ten_another"
+        begun: list[int] = []
+
+        async def another_has_begun() -> bool:
+            found = [await runs.process(each) for each in waiting]
+            new = [at for at, each in enumerate(found) if each is not None and each.epoch > 0 and at not in begun]
+            begun.extend(new)
+            return bool(new)
+
         await runs.ground.act(first, "stop")
-        ended = [await runs.until(each, *FINAL) for each in waiting]
-        assert [each.status for each in ended] == ["succeeded"] * 3
-        in_order = sorted(ended, key=lambda each: each.completed_at or 0)
-        assert [each.id for each in in_order] == [waiting[at].id for at in (2, 0, 1)]  # the default one had the first
+        for _ in waiting:
+            await until(another_has_begun)
+            holds[begun[-1]].release()
+        assert begun == [2, 0, 1]  # the default tenant had the first
+        assert [(await runs.until(each, *FINAL)).status for each in waiting] == ["succeeded"] * 3

@@ -2,6 +2,7 @@
 
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,10 +27,8 @@ def test_what_a_script_reads_is_no_other_name_for_the_stored_bytes(tmp_path: Pat
 def test_a_store_on_another_file_system_is_copied_from_too(tmp_path: Path) -> None:
     if not ELSEWHERE.is_dir():
         pytest.skip("there is no second file system")
-    stored = ELSEWHERE / f"portside-{tmp_path.name}-stored"
-    stored.write_bytes(b"far away")
-    try:
+    with TemporaryDirectory(dir=ELSEWHERE) as folder:  # a name of its own: who else tests here has the same test
+        stored = Path(folder) / "stored"
+        stored.write_bytes(b"far away")
         lay(stored, tmp_path / "near")
-    finally:
-        stored.unlink()
     assert (tmp_path / "near").read_bytes() == b"far away"

@@ -84,20 +84,19 @@ COUNTS = """
 import time
 import portside.run
 mark = portside.run.checkpoint / "count"
-count = int(mark.read_text()) if mark.exists() else 0
-for count in range(count + 1, 1000):
+goes_on = mark.exists()
+for count in range(int(mark.read_text()) + 1 if goes_on else 1, 21):
     aside = mark.with_suffix(".new")
     aside.write_text(str(count))  # a pause may come at any instant
     aside.replace(mark)
     print("at", count)
-    time.sleep(0.02)
-    if count == {end}:
-        break
+    if not goes_on:
+        time.sleep(0.02 if count < 3 else 3)  # it cannot be done before it is paused
 """
 
 
 async def test_a_checkpoint_survives_a_pause(scripts: Scripts) -> None:
-    run = await scripts.begin(COUNTS.replace("{end}", "100"))
+    run = await scripts.begin(COUNTS)
 
     async def look() -> bool:
         return "at 3\n" in await scripts.log(run)
@@ -106,13 +105,13 @@ async def test_a_checkpoint_survives_a_pause(scripts: Scripts) -> None:
     began = time.monotonic()
     await scripts.runs.ground.act(run, "pause")
     await scripts.runs.until(run, "paused")
-    assert time.monotonic() - began < 4  # two seconds on a machine of one's own
+    assert time.monotonic() - began < 10  # two seconds on a machine of one's own
     await scripts.runs.ground.act(run, "resume")
     ended = await scripts.runs.until(run, *FINAL)
     log = await scripts.log(run)
     assert ended.status == "succeeded", (ended.error, log)
     assert log.count("at 1\n") == 1
-    assert log.count("at 100\n") == 1
+    assert log.count("at 20\n") == 1
 
 
 async def test_a_failed_attempt_goes_on_from_the_checkpoint(scripts: Scripts) -> None:

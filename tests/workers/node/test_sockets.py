@@ -69,10 +69,8 @@ async def test_only_a_200_is_ready(runtime: Path, answer: bytes, expected: bool)
         writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_unix_server(serve, runtime / "s")
-    assert await is_ready(f"unix://{runtime}/s", None, 2) is expected
-    server.close()
-    await server.wait_closed()
+    async with await asyncio.start_unix_server(serve, runtime / "s"):
+        assert await is_ready(f"unix://{runtime}/s", None, 60) is expected
 
 
 async def test_nobody_and_a_server_that_hangs_are_not_ready(runtime: Path) -> None:
@@ -83,8 +81,6 @@ async def test_nobody_and_a_server_that_hangs_are_not_ready(runtime: Path) -> No
         await release.wait()
         writer.close()
 
-    server = await asyncio.start_unix_server(hang, runtime / "s")
-    assert not await is_ready(f"unix://{runtime}/s", None, 0.05)
-    release.set()
-    server.close()
-    await server.wait_closed()
+    async with await asyncio.start_unix_server(hang, runtime / "s"):
+        assert not await is_ready(f"unix://{runtime}/s", None, 0.05)
+        release.set()

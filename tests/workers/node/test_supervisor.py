@@ -18,11 +18,11 @@ from workers.node.plan import Start
 from workers.node.rows import decide
 
 
-async def gone(pid: int, within_s: float = 5) -> None:
+async def gone(pid: int) -> None:
     async def look() -> bool:
         return not is_running(pid)
 
-    await until(look, within_s)
+    await until(look)
 
 
 async def row_of(world: World, replica_id: str) -> Replica:
@@ -101,10 +101,10 @@ async def test_a_killed_replica_is_replaced_and_its_row_says_how_it_ended(world:
     await world.target.apply(world.spec())
     [first] = await world.ready(1)
     os.kill(await world.pid(first.id), signal.SIGKILL)
-    [ended] = await world.ended("failed", within_s=5)
+    [ended] = await world.ended("failed")
     assert (ended.id, ended.reason) == (first.id, "killed")
     assert str(ended.message).startswith("ended by signal 9 (SIGKILL)")
-    [second] = await world.ready(1, within_s=5)
+    [second] = await world.ready(1)
     assert second.id != first.id
 
 
@@ -210,8 +210,8 @@ async def test_crashes_are_answered_with_ever_longer_pauses(world: World) -> Non
     await world.node().start()
     await world.target.apply(world.spec(variables={"MODE": "crash"}))
     rows = [await row_of(world, replica.id) for replica in await world.ended("failed", 3)]
-    pauses_s = [(b.created_at - (a.ended_at or 0)) / 1e6 for a, b in pairwise(rows)]
-    assert pauses_s[0] < 0.5 <= pauses_s[1]
+    _, second_s = [(b.created_at - (a.ended_at or 0)) / 1e6 for a, b in pairwise(rows)]
+    assert second_s >= 0.5  # and the first replacement comes at once: `test_plan`
 
 
 async def test_too_little_memory_is_said(world: World) -> None:
@@ -233,7 +233,7 @@ async def test_a_replica_that_never_answers_fails_at_the_deadline(world: World) 
 
 async def test_a_replica_that_stops_answering_is_unready_and_comes_back(world: World, tmp_path: Path) -> None:
     switch = tmp_path / "switch"
-    await world.node(replace(SWIFT, unready_s=30)).start()
+    await world.node().start()
     await world.target.apply(world.spec(variables={"SWITCH": str(switch)}))
     [replica] = await world.ready(1)
     switch.touch()
@@ -247,7 +247,7 @@ async def test_a_replica_that_stops_answering_is_unready_and_comes_back(world: W
 
 
 async def test_a_replica_that_stays_unready_is_replaced(world: World) -> None:
-    await world.node(replace(SWIFT, check_timeout_s=0.1)).start()
+    await world.node(replace(SWIFT, check_timeout_s=0.3, unready_s=0.2)).start()
     await world.target.apply(world.spec())
     [replica] = await world.ready(1)
     os.kill(await world.pid(replica.id), signal.SIGSTOP)  # hangs: no answer and no end
@@ -341,4 +341,4 @@ async def test_stopping_the_platform_ends_its_children_and_the_next_start_serves
     assert not any(map(is_running, pids))
     assert {(r.status, r.reason) for r in await world.seen()} == {("stopped", "platform_stopped")}
     await world.node().start()
-    assert len(await world.ready(2, within_s=5)) == 2
+    assert len(await world.ready(2)) == 2

@@ -18,7 +18,7 @@ from deploy.stack.postgres import PostgresServer
 from state.tables import History, Replica
 from tests.workers.node.world import World, is_running, open_world, until
 
-LEASE_S = 2.0  # the node's own is shorter: see `workers.node.lease`
+LEASE_S = 4.0  # the node's own is shorter: see `workers.node.lease`
 LOCAL = "127.0.0.1"
 
 
@@ -29,13 +29,13 @@ class OtherNode:
     process: Process
     lines: list[str]
 
-    async def says(self, words: str, within_s: float = 15) -> None:
+    async def says(self, words: str) -> None:
         """Wait until it logs these words."""
 
         async def look() -> bool:
             return any(words in line for line in self.lines)
 
-        await until(look, within_s)
+        await until(look)
 
 
 @asynccontextmanager
@@ -99,7 +99,7 @@ async def test_a_second_node_waits_says_so_and_takes_over_from_one_that_was_kill
             killed_at = time.monotonic()
             await world.ended("failed", 2)
             assert not served & {replica.id for replica in await world.ready(2)}
-            assert time.monotonic() - killed_at < 0.6 * LEASE_S + 3
+            assert time.monotonic() - killed_at < 0.6 * LEASE_S + 15  # one on a machine of one's own
             assert not any(map(is_running, children))
         assert caplog.text.count("this one waits") == 1
 
@@ -108,8 +108,8 @@ async def test_a_node_that_slept_through_its_lease_writes_nothing_and_stands_by(
     repository_root: Path, tmp_path: Path, shared_database: str
 ) -> None:
     async with (
-        here(tmp_path / "b", shared_database) as world,
-        other_node(repository_root, tmp_path / "a", shared_database) as sleeper,
+        here(tmp_path / "b", shared_database, lease_s=10) as world,  # it is not to lose its own, even if it is slow
+        other_node(repository_root, tmp_path / "a", shared_database, lease_s=2) as sleeper,
     ):
         await world.target.apply(world.spec(replicas=2))
         old = await world.ready(2)
@@ -149,7 +149,7 @@ async def test_a_node_that_starts_again_in_its_folder_need_not_wait_for_its_own_
         started = time.monotonic()
         await world.node().start()
         [new] = await world.ready(1)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20  # one on a machine of one's own; the lease has half a minute left
         assert new.id != old.id
 
 
