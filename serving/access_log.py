@@ -9,8 +9,7 @@ from typing import TextIO
 
 import msgspec
 
-from serving.connection import Application
-from serving.messages import Request, Response
+from serving.messages import Application, Request, Response
 from serving.problems import Problem
 
 _LONGEST = 500  # of a path or an id, which a caller may make as long as a head may be
@@ -23,7 +22,7 @@ class LoggedApplication:
         self._application, self._out = application, out
 
     def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
-        """See `connection.Application`."""
+        """See `messages.Application`."""
         begun = time.perf_counter()
         answer = self._application.answer(request)
         if isinstance(answer, Response):
@@ -33,7 +32,7 @@ class LoggedApplication:
         return answer
 
     def refusal(self, problem: Problem) -> Response:
-        """See `connection.Application`."""
+        """See `messages.Application`."""
         self._tell({"status": problem.status, "code": problem.code})
         return self._application.refusal(problem)
 

@@ -39,6 +39,33 @@ class Outcome:
     faults: Sequence[Mapping[str, object]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """An Arrow stream of which nothing needs to be looked at: the model's inputs over its memory."""
+
+    columns: Columns
+    count: int
+
+    def answer(self, scorer: Scorer) -> Response:
+        """Ask the engine; its answer as an Arrow stream. Raises `Problem`."""
+        outputs, count = scorer.run(self.columns), self.count
+        told = scorer.stencils.filled(outputs, count)
+        if told is None:
+            columns = scorer.columns_from(outputs, count)
+            told = write_stream(columns, scorer.about)
+            scorer.stencils.learn(outputs, count, columns, told)
+        return Response(200, told, ARROW)
+
+
+def relay_of(scorer: Scorer, request: Request) -> Relay | None:
+    """What an Arrow stream asks that is laid out like an earlier one, where that can be told at a glance."""
+    headers = request.headers
+    if not is_arrow(headers) or b"content-encoding" in headers or b"accept-encoding" in headers:
+        return None
+    found = None if b"?" in request.target else scorer.validator.layouts.inputs(request.body)
+    return None if found is None else Relay(*found)
+
+
 def answer(scorer: Scorer, request: Request) -> Response:
     """Answer a request for a prediction: the plainest first. Raises `Problem`."""
     headers, has_query = request.headers, b"?" in request.target
@@ -107,7 +134,7 @@ def relayed(scorer: Scorer, body: bytes) -> Response | None:
     `predict` answers the same. Behind an engine that has just filled the caches each step that is left out counts.
     """
     found = scorer.validator.layouts.inputs(body)
-    return None if found is None else _in_columns(scorer, scorer.table(*found), "arrow")
+    return None if found is None else Relay(*found).answer(scorer)
 
 
 def read(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes]) -> Response:

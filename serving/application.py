@@ -19,6 +19,7 @@ from serving.connection import problem_response
 from serving.crew import Crew
 from serving.edge import guarded, refused
 from serving.encodings import answered, is_coded, suited, weight
+from serving.express import Express
 from serving.heads import (
     bearer,
     is_plain,
@@ -64,6 +65,7 @@ class Served:
     pace: Pace
     crew: Crew
     reads: Pace  # how long it takes to read what is run together
+    express: Express
 
 
 class ModelServer:
@@ -81,7 +83,7 @@ class ModelServer:
         """`max_body_bytes` is how large a body may become once it is inflated; `quick` is told of each model."""
         self._identity, self._tuning, self._max_body_bytes = identity, tuning, max_body_bytes
         self._plan = Plan(instances=tuning.instances or max(2, threads))  # of what is not run together
-        self._quick, self._authorization = quick, bearer(token)
+        self._quick, self._authorization, self._threads = quick, bearer(token), tuning.instances or threads
         self.room, self._inflated = Room(tuning.max_in_flight_bytes), Budget(tuning.max_in_flight_bytes)
         self._served: dict[str, Served] = {}
         self._is_stopping = self._knows_grpc = False
@@ -122,14 +124,15 @@ class ModelServer:
         crew = next(crews, None) or Crew(batcher, self._tuning.max_queue, self._tuning.memory_mb)
         mixes, most_bytes = batcher.plan.max_records > 1, most_read_bytes(scorer.signature)
         reads = Pace(0.0, may_hold_loop=mixes, most_bytes=most_bytes)
-        return Served(scorer, oip, Pace(call_s, may_hold_loop=not mixes), crew, reads)
+        pace, express = Pace(call_s, may_hold_loop=not mixes), Express(scorer, crew, self._threads)
+        return Served(scorer, oip, pace, crew, reads, express)
 
     def stop(self) -> None:
         """Stop being ready; requests that still come are answered."""
         self._is_stopping = True
 
     def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
-        """See `connection.Application`."""
+        """See `messages.Application`."""
         route = self._routes.get(request.target) or self._routed(path_of(request.target))
         if route is None and not self._knows_grpc and grpc_status.is_grpc(request.target):
             if request.target not in grpc_status.OPEN and not self._is_allowed(request):
@@ -149,6 +152,8 @@ class ModelServer:
             return refused(request, loading())
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
+        if route.relays and (relayed := served.express.answer(request)) is not None:
+            return relayed
         if route.read is not None and (answer := self._answered_together(served, route, route.read, request)):
             return answer
         size, pace = len(request.body), served.pace
@@ -233,7 +238,7 @@ class ModelServer:
         return refused(request, problem)
 
     def refusal(self, problem: Problem) -> Response:
-        """See `connection.Application`."""
+        """See `messages.Application`."""
         return problem_response(problem, "")
 
     def _is_allowed(self, request: Request) -> bool:
@@ -318,7 +323,7 @@ class ModelServer:
             refuse_tensors(request.headers)
             return answering.read(self._loaded(part).scorer, request.body, request.headers)
 
-        route = Route({b"POST": predict}, is_work=True, part=part, read=asked)
+        route = Route({b"POST": predict}, is_work=True, part=part, read=asked, relays=True)
         at = "" if part == DEFAULT else f"/parts/{part}"
         # The last is for the workers, who keep what was asked.
         reading = Route({b"POST": read}, is_work=True, is_counted=False, part=part)

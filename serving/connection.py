@@ -7,13 +7,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from serving.crew import overloaded
 from serving.hangup import has_hung_up
-from serving.messages import PROBLEM_JSON, Request, Response, ResponseEncoder
+from serving.messages import PROBLEM_JSON, Application, Request, Response, ResponseEncoder
+from serving.outlet import Lending
 from serving.problems import Problem, encode_problem
 from serving.room import SMALL_BYTES, SMALL_DIGITS, Room
 from serving.tickets import deadline_of
@@ -23,18 +24,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_WAITING = 32  # pipelined requests that are read ahead of the one being answered
 SLOWEST_BYTES_PER_S = 64 * 1024  # of a body, lest one that comes by drops keeps its room from all others
 LINGER_S = 2.0  # how long a refused body is read and dropped, so that its sender gets to see the refusal
-
-
-class Application(Protocol):
-    """What answers requests. It never raises."""
-
-    def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
-        """The response, or a future of it when the work is done elsewhere."""
-        ...
-
-    def refusal(self, problem: Problem) -> Response:
-        """The response to a request that could not be read."""
-        ...
 
 
 @dataclass(slots=True)  # not frozen: see `messages`
@@ -59,16 +48,13 @@ class Connection(asyncio.Protocol):
         quick: Callable[[bytes], bytes | None] | None = None,
     ):
         """`quick` answers a whole plain request, with nothing (empty) while one is coming; `None` leaves it to us."""
-        self._application, self._encoder, self._max_body_bytes, self._open = (
-            application,
-            encoder,
-            max_body_bytes,
-            all_open,
-        )
+        self._application, self._encoder, self._open = application, encoder, all_open
+        self._max_body_bytes = max_body_bytes
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._line: deque[Waiting] = deque()
+        self._lending = Lending(self._line)
         self._running: Waiting | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._room, self._room_bytes, self._wanted_bytes = room, 0, 0  # what the body being read has and waits for
@@ -93,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._open.discard(self)
         self._transport, self._is_reading, self._held = None, False, b""
         self._line.clear()
+        self._lending.close(self._answer, self._finished)
         self._leave_room()
         if self._answer is not None:
             self._answer.cancel()
@@ -108,11 +95,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client may close its half after its last request and still read the answers."""
+        self._lending.close(self._answer, self._finished)
         self._is_reading, self._is_at_end = False, True
         return self._is_busy() and not has_hung_up(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self.seen_at = self._loop.time()
+        self._lending.take_up(self._answer, self._finished)
         data, self._held = self._held + data if self._held else data, b""
         if self._quick is not None and self._is_at_rest() and self._transport is not None:
             answer = self._quick(data)
@@ -212,6 +201,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Finish what has begun, then close."""
+        self._lending.close(self._answer, self._finished)
         self._read_held()
         self._is_draining = True
         if not self._is_busy() and not self._in_request and self._transport is not None:
@@ -283,6 +273,7 @@ class Connection(asyncio.Protocol):
 
     def _put(self, waiting: Waiting) -> None:
         self._line.append(waiting)
+        self._lending.take_up(self._answer, self._finished)
         self._advance()
         if len(self._line) > MAX_WAITING and self._transport is not None and self._transport.is_reading():
             self._transport.pause_reading()
@@ -295,6 +286,7 @@ class Connection(asyncio.Protocol):
             if isinstance(waiting.what, Response):
                 self._write(waiting, waiting.what)
                 continue
+            self._lending.lend(waiting.what, waiting.connection, self._transport)
             answer = self._application.answer(waiting.what)
             if isinstance(answer, Response):
                 self._write(waiting, answer)
@@ -310,6 +302,8 @@ class Connection(asyncio.Protocol):
             transport.resume_reading()
 
     def _finished(self, answer: "asyncio.Future[Response]") -> None:
+        if answer is not self._answer:  # taken up before
+            return
         waiting, self._running, self._answer = self._running, None, None
         if waiting is not None and self._transport is not None:
             self._write(waiting, answer.result())
@@ -325,7 +319,10 @@ class Connection(asyncio.Protocol):
         connection = b"close" if is_last else waiting.connection
         what = waiting.what
         without_body = isinstance(what, Request) and what.method == b"HEAD"
-        transport.write(self._encoder.encode(response, connection=connection, without_body=without_body))
+        data = response.left
+        if data is None:
+            data = self._encoder.encode(response, connection=connection, without_body=without_body)
+        transport.write(data)
         if is_last:
             self._is_reading = False
             self._line.clear()

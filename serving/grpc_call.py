@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from serving.connection import Application
 from serving.crew import overloaded
 from serving.encodings import inflated
 from serving.grpc_head import CallRefused
 from serving.http2.frames import DEFAULT_WINDOW
 from serving.http2.outgoing import PREFIX_BYTES
 from serving.http2.stream import Carrier, Stream
-from serving.messages import Request
+from serving.messages import Application, Request
 from serving.problems import Problem
 from serving.protocols.grpc_status import Code, code_of
 from serving.protocols.oip_admin import MOST_BYTES

@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from serving.connection import Application
 from serving.grpc_call import Asked
 from serving.grpc_head import NO_HEADERS, CallRefused, coding_of, is_grpc, metadata_of, no_call, refusal, timeout_of
 from serving.grpc_methods import INFER
@@ -19,7 +18,7 @@ from serving.http2.connection import Connection
 from serving.http2.fields import RequestHead
 from serving.http2.settings import LIST_BYTES
 from serving.http2.stream import Carrier, Opening
-from serving.messages import Request, Response
+from serving.messages import Application, Request, Response
 from serving.protocols import grpc_status
 from serving.protocols.grpc_standard import HEALTH, REFLECTION
 from serving.protocols.grpc_status import Code, status_of

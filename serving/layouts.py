@@ -35,6 +35,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
+    head: bytes
     names: list[str]
     places: Sequence[_Place]
     count: int
@@ -51,21 +52,32 @@ class Layouts:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Layout] = {}
+        self._last: _Layout | None = None
 
     def table(self, body: bytes) -> TypedTable | None:
         """The table that a body is, over the same memory; `None` where none like it was there before."""
-        layout = self._known.get(_head(body))
-        if layout is None or not layout.is_of(body):
+        layout = self._layout(body)
+        if layout is None:
             return None
         return TypedTable(layout.names, [TypedColumn(place.array(body)) for place in layout.places], layout.count)
 
     def inputs(self, body: bytes) -> tuple[Columns, int] | None:
         """The checked inputs that a body is, over the same memory, and the number of records; `None` where none like it
         was there before, or where what it says must be looked at."""
-        layout = self._known.get(_head(body))
-        if layout is None or not layout.inputs or not layout.is_of(body):
+        layout = self._layout(body)
+        if layout is None or not layout.inputs:
             return None
         return {name: place.array(body) for name, place in layout.inputs}, layout.count
+
+    def _layout(self, body: bytes) -> _Layout | None:
+        """That of a body, which mostly is the last one's."""
+        layout = self._last
+        if layout is None or not body.startswith(layout.head):
+            layout = self._known.get(_head(body))
+        if layout is None or not layout.is_of(body):
+            return None
+        self._last = layout
+        return layout
 
     def learn(self, body: bytes, table: TypedTable, end: int, unseen: Mapping[str, int] | None = None) -> None:
         """Remember where the columns of this body are, whose one batch ends there.
@@ -88,8 +100,9 @@ class Layouts:
             return
         if len(self._known) >= _MOST:
             self._known.clear()
+            self._last = None
         inputs = [] if unseen is None else [(name, places[at]) for name, at in unseen.items()]
-        self._known[head] = _Layout(table.columns, places, table.count, end, inputs)
+        self._known[head] = _Layout(head, table.columns, places, table.count, end, inputs)
 
 
 def _head(body: bytes) -> bytes:

@@ -1,10 +1,17 @@
 """Requests and responses as the server's parts pass them on, and a response's bytes."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from serving.problems import Problem
+
+if TYPE_CHECKING:
+    from serving.outlet import Outlet
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -22,6 +29,7 @@ class Request:
     headers: Mapping[bytes, bytes]
     body: bytes
     deadline: float | None = None
+    outlet: "Outlet | None" = None  # for a thread that answers it
 
 
 @dataclass(slots=True)
@@ -33,6 +41,19 @@ class Response:
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     must_close: bool = False
+    left: bytes | memoryview | None = None  # what is still to be written, where a thread has sent the rest
+
+
+class Application(Protocol):
+    """What answers requests. It never raises."""
+
+    def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
+        """The response, or a future of it when the work is done elsewhere."""
+        ...
+
+    def refusal(self, problem: Problem) -> Response:
+        """The response to a request that could not be read."""
+        ...
 
 
 class ResponseEncoder:

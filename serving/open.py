@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from serving.connection import Application
+from serving.messages import Application
 from serving.protocols.surface import ReplicaSurface
 from serving.room import Room
 

@@ -15,8 +15,7 @@ from typing import Final, TextIO
 import msgspec
 
 from serving.access_log import timestamp, write_line
-from serving.connection import Application
-from serving.messages import Request, Response
+from serving.messages import Application, Request, Response
 from serving.problems import Problem
 
 MOST_BODY_BYTES: Final = 16 * 1024
@@ -34,7 +33,7 @@ class SampledApplication:
         self._random = random.Random(seed)  # noqa: S311  (which ones are kept is no secret)
 
     def answer(self, request: Request) -> "Response | asyncio.Future[Response]":
-        """See `connection.Application`."""
+        """See `messages.Application`."""
         answer = self._application.answer(request)
         is_prediction = request.method == b"POST" and request.target.partition(b"?")[0].endswith(_KEPT)
         if is_prediction and self._random.random() < self._rate:
@@ -45,7 +44,7 @@ class SampledApplication:
         return answer
 
     def refusal(self, problem: Problem) -> Response:
-        """See `connection.Application`."""
+        """See `messages.Application`."""
         return self._application.refusal(problem)
 
     def _ended(self, request: Request, answer: "asyncio.Future[Response]") -> None:

@@ -23,6 +23,7 @@ class Route:
 
     `is_counted` work is a prediction, whose failure belongs into the statistics of the part. `part_of` tells the part
     where only the body names it. `read` is the first half of what POST does, up to the engine.
+    `relays` says that it takes Arrow streams.
     """
 
     handlers: Mapping[bytes, Handler]
@@ -32,6 +33,7 @@ class Route:
     part: str = DEFAULT
     part_of: Callable[[bytes], str] | None = None
     read: Read | None = None
+    relays: bool = False
 
 
 def get(handler: Handler, *, is_open: bool = False) -> Route:

@@ -20,6 +20,7 @@ from serving.json_text import parse, plain
 from serving.problems import Problem, shorten
 from serving.signature import Signature
 from serving.statistics import Statistics, now
+from serving.stencils import Stencils
 from serving.tickets import current
 from serving.validate import Question, Validator
 
@@ -50,7 +51,7 @@ class Scorer:
         self.loaded, self._answers, self.statistics = model, Answers(signature), Statistics()
         self._counts_records = signature.batch == "stack"
         self.batcher: Batcher | None = None
-        self._table = AnswerTable(signature, self._answers)
+        self._table, self.stencils = AnswerTable(signature, self._answers), Stencils()
         self._loop_thread = 0  # the one thread that must not wait for a turn
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
         self.about = about | ({"part": identity.part} if identity.part else {})
@@ -121,9 +122,12 @@ class Scorer:
         """The answers to a checked question that is no tensors, as columns. Raises `Problem`."""
         return self._told_columns(question, self._computed(question))
 
-    def table(self, columns: Columns, count: int) -> list[NamedColumn]:
-        """The answers to checked columns of so many records, as columns. Raises `Problem`."""
-        return self._columns(self.run(columns), count)
+    def columns_from(self, outputs: Columns, count: int) -> list[NamedColumn]:
+        """What the engine answered for so many records, as columns. Raises `Problem`."""
+        try:
+            return self._table.columns(outputs, count)
+        except ValueError as error:
+            raise indistinct(outputs, count) from error
 
     def columns_of(self, records: Sequence[Record | None]) -> list[NamedColumn]:
         """Answers that there are already, and the gaps between them, as columns."""
@@ -176,7 +180,7 @@ class Scorer:
 
     def _told_columns(self, question: Question, outputs: Sequence[Columns]) -> list[NamedColumn]:
         each = question.records if len(question.calls) == 1 else 1
-        return joined([self._columns(columns, each) for columns in outputs])
+        return joined([self.columns_from(columns, each) for columns in outputs])
 
     def _told_records(self, question: Question, outputs: Sequence[Columns]) -> list[Record]:
         each = question.records if len(question.calls) == 1 else 1
@@ -188,12 +192,6 @@ class Scorer:
     def _records(self, outputs: Columns, count: int) -> list[Record]:
         try:
             return self._answers.records(outputs, count)
-        except ValueError as error:
-            raise indistinct(outputs, count) from error
-
-    def _columns(self, outputs: Columns, count: int) -> list[NamedColumn]:
-        try:
-            return self._table.columns(outputs, count)
         except ValueError as error:
             raise indistinct(outputs, count) from error
 

@@ -15,11 +15,11 @@ import uvloop
 
 from serving.access_log import LoggedApplication
 from serving.application import ModelServer
-from serving.connection import Application, Connection
+from serving.connection import Connection
 from serving.engines.base import InvalidModel
 from serving.heads import bearer
 from serving.inspect import encode_refusal
-from serving.messages import ResponseEncoder
+from serving.messages import Application, ResponseEncoder
 from serving.native.library import NotThere
 from serving.native.way import LARGEST_BYTES, QuickWay, open_way
 from serving.open import open_grpc_server

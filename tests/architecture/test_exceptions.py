@@ -26,6 +26,7 @@ EDGES = (
     "serving/score.py",  # an engine may raise anything; the user's model is at fault, not the server
     "serving/edge.py",  # a bug is a 500 with nothing leaked
     "serving/crew.py",  # a thread answers many requests, whatever one of them raises
+    "serving/express.py",  # likewise
     "serving/runner.py",  # likewise a thread of the batcher
     "cli/main.py",  # a bug is one sentence and a log file
 )
