@@ -3,6 +3,7 @@
 The records that are tried differ, so that a model which mixes them up is found out. Being tried also warms it up.
 """
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,13 @@ def plan_for(loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRI
     found = _found(loaded, tuning, trial_s)
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
-    return Plan(found.size, tuning.max_delay_s, tuning.instances or 1)
+    instances = tuning.instances or 1
+    return Plan(found.size, tuning.max_delay_s, instances, shares_cores=_cores() <= threads * instances)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def mixes_records(scorer: Scorer) -> bool:
