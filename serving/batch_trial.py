@@ -6,7 +6,7 @@ The records that are tried differ, so that a model which mixes them up is found 
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from serving.batcher import Plan
 from serving.engines.base import Columns
+from serving.engines.providers import CPU
 from serving.loading import Loaded
 from serving.parts.loading import LoadedParts
 from serving.problems import Problem
@@ -35,6 +36,7 @@ _WORTH_DOUBLING = 0.95  # the most time of a record as against that in a smaller
 _MOST_BYTES = 64 * 1024 * 1024
 # Sums over many numbers end in other last digits where an engine orders them otherwise.
 _CLOSE = 1e-4
+Clock = Callable[[], float]
 _MIXED = 8  # records that are run together to see whether a model mixes them up
 
 
@@ -70,7 +72,7 @@ def plan_batches(loaded: LoadedParts, tuning: Tuning, threads: int) -> None:
 
 def plan_for(loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRIAL_S) -> Plan:
     """How this model's requests are put together. Takes `trial_s` and some calls, at most."""
-    found = _found(loaded, tuning, trial_s)
+    found = _found(loaded, tuning, trial_s, _clock(loaded.scorer, threads))
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
     instances = tuning.instances or 1
@@ -99,7 +101,7 @@ def mixes_records(scorer: Scorer) -> bool:
     return False
 
 
-def _found(loaded: Loaded, tuning: Tuning, trial_s: float) -> Found:
+def _found(loaded: Loaded, tuning: Tuning, trial_s: float, clock: Clock) -> Found:
     signature, scorer = loaded.scorer.signature, loaded.scorer
     # PMML4S takes one row after the other, whoever they belong to.
     if signature.batch != "stack" or signature.format == "pmml" or tuning.max_batch == 1:
@@ -108,7 +110,7 @@ def _found(loaded: Loaded, tuning: Tuning, trial_s: float) -> Found:
         return Found()
     deadline = time.perf_counter() + trial_s + _TRIAL_CALLS * loaded.call_s
     try:
-        found = _try_sizes(scorer, tuning.max_batch, deadline)
+        found = _try_sizes(scorer, tuning.max_batch, deadline, clock)
     except (Problem, Unstackable, MemoryError) as error:
         _say(scorer, f"runs each request alone: {error}")
         return Found()
@@ -124,9 +126,9 @@ def _say(scorer: Scorer, text: str) -> None:
     sys.stderr.write(f"{name} {text}\n")
 
 
-def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
+def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float, clock: Clock) -> Found:
     """Raises what `scorer.run` does, and `Unstackable`."""
-    alone = _some_alone(scorer)
+    alone = _some_alone(scorer, clock)
     largest = max(_bytes_of(alone[0].columns), _bytes_of(alone[0].outputs), 1)
     best = start = Found(1, alone[0].took_s, alone[0].took_s)
     tried, is_exact = [start], True
@@ -136,7 +138,7 @@ def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
             break
         given = size if fits else max(2, _MOST_BYTES // largest)
         expected = [alone[index % len(alone)] for index in range(given)]
-        together = _timed(scorer, _stacked([each.columns for each in expected]))
+        together = _timed(scorer, _stacked([each.columns for each in expected]), clock)
         is_exact &= _compared(together.outputs, [each.outputs for each in expected])
         each_s = together.took_s / given
         tried.append(Found(size, each_s, start.each_s, is_exact))
@@ -152,27 +154,34 @@ def _try_sizes(scorer: Scorer, wanted: int | None, deadline: float) -> Found:
     return best if wanted is not None else replace(as_good[-1], is_exact=is_exact)
 
 
-def _timed(scorer: Scorer, columns: Columns) -> _Answered:
+def _timed(scorer: Scorer, columns: Columns, clock: Clock = time.perf_counter) -> _Answered:
     """Asked a few times, as the first of a size is slower."""
     taken_s: list[float] = []
     while len(taken_s) < _TRIES and sum(taken_s) < _TRY_AGAIN_S:
-        begun = time.perf_counter()
+        begun = clock()
         outputs = scorer.run(columns)
-        taken_s.append(time.perf_counter() - begun)
+        taken_s.append(clock() - begun)
     return _Answered(columns, outputs, min(taken_s))
 
 
-def _some_alone(scorer: Scorer) -> list[_Answered]:
+def _clock(scorer: Scorer, threads: int) -> Clock:
+    """Of the processor where the engine takes nothing but this thread: on a busy machine a long call never has a
+    processor for itself, which would speak against large batches."""
+    is_here = scorer.signature.format == "onnx" and scorer.execution_provider == CPU and threads == 1
+    return time.thread_time if is_here else time.perf_counter
+
+
+def _some_alone(scorer: Scorer, clock: Clock = time.perf_counter) -> list[_Answered]:
     """Some records that the model answers, as different as the sample allows. Raises `Unstackable` for want of any."""
     for sample in candidate_samples(scorer.signature):
         try:
             record = scorer.validator.question({"inputs": sample}).calls[0]
-            found = [_timed(scorer, record)]
+            found = [_timed(scorer, record, clock)]
         except Problem:
             continue
         for step in (1, 2):
             with suppress(Problem):
-                found.append(_timed(scorer, _varied(record, step, scorer.signature)))
+                found.append(_timed(scorer, _varied(record, step, scorer.signature), clock))
         if len(found) == 1:
             raise Unstackable("it answers no record but its sample, so that nothing shows whether it mixes them up")
         return found
