@@ -34,6 +34,10 @@ class Client(asyncio.Protocol):
         self.count += 1
         self.refused += self._received[9:12] != b"200"
         self._received = b""
+        self.answered()
+
+    def answered(self) -> None:
+        """Go on after an answer."""
         self._transport.write(self._ask)
 
 

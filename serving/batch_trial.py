@@ -3,6 +3,7 @@
 The records that are tried differ, so that a model which mixes them up is found out. Being tried also warms it up.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from serving.batcher import Plan
 from serving.engines.base import Columns
+from serving.engines.providers import CPU
 from serving.loading import Loaded
 from serving.parts.loading import LoadedParts
 from serving.problems import Problem
@@ -34,8 +36,8 @@ _WORTH_DOUBLING = 0.95  # the most time of a record as against that in a smaller
 _MOST_BYTES = 64 * 1024 * 1024
 # Sums over many numbers end in other last digits where an engine orders them otherwise.
 _CLOSE = 1e-4
-_MIXED = 8  # records that are run together to see whether a model mixes them up
 Clock = Callable[[], float]
+_MIXED = 8  # records that are run together to see whether a model mixes them up
 
 
 class Unstackable(Exception):
@@ -69,13 +71,19 @@ def plan_batches(loaded: LoadedParts, tuning: Tuning, threads: int) -> None:
 
 
 def plan_for(
-    loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRIAL_S, clock: Clock = time.perf_counter
+    loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRIAL_S, clock: Clock | None = None
 ) -> Plan:
     """How this model's requests are put together. Takes `trial_s` and some calls, at most, by the `clock`."""
-    found = _found(loaded, tuning, trial_s, clock)
+    found = _found(loaded, tuning, trial_s, clock or _clock(loaded.scorer, threads))
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
-    return Plan(found.size, tuning.max_delay_s, tuning.instances or 1)
+    instances = tuning.instances or 1
+    return Plan(found.size, tuning.max_delay_s, instances, shares_cores=_cores() <= threads * instances)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def mixes_records(scorer: Scorer) -> bool:
@@ -156,6 +164,13 @@ def _timed(scorer: Scorer, columns: Columns, clock: Clock) -> _Answered:
         outputs = scorer.run(columns)
         taken_s.append(clock() - begun)
     return _Answered(columns, outputs, min(taken_s))
+
+
+def _clock(scorer: Scorer, threads: int) -> Clock:
+    """Of the processor where the engine takes nothing but this thread: on a busy machine a long call never has a
+    processor for itself, which would speak against large batches."""
+    is_here = scorer.signature.format == "onnx" and scorer.execution_provider == CPU and threads == 1
+    return time.thread_time if is_here else time.perf_counter
 
 
 def _some_alone(scorer: Scorer, clock: Clock) -> list[_Answered]:

@@ -21,7 +21,8 @@ from serving.tickets import Ticket, too_late
 # A larger request gains little from company and would be copied.
 _LARGE_BYTES = 1024 * 1024
 _MANY = 8  # in a batch, so that others may well be coming:
-_PATIENCE = 0.1  # for how much of the last call the engine may wait for them
+_PATIENCE = 0.1  # for how much of the last call an engine with a core of its own may wait for them,
+_SHARED_PATIENCE = 2.0  # and one that has none, as long as some come
 Compute = Callable[[Columns], Columns]
 
 
@@ -32,6 +33,7 @@ class Plan:
     max_records: int = 1
     max_delay_s: float = 0.0
     instances: int = 1  # calls of the engine at once
+    shares_cores: bool = False  # the engine takes all that there are, so that who reads requests takes them from it
 
 
 class Leader(Protocol):
@@ -100,11 +102,16 @@ class Batcher:
         self._arrival = threading.Condition(self._lock)
         self._waiting: deque[Call] = deque()
         self._free = plan.instances
-        self._took_s = 0.0  # the last call for several
+        self._took_s, self._answered = 0.0, 0  # the last call for several, and how many the last one was for
         self.running = 0  # requests that the engine is answering
         self._coming = 0  # requests that have begun and are not here yet
         self._mixes = plan.max_records > 1
         self._is_patient = self._mixes and plan.max_delay_s > 0
+
+    def room(self) -> int:
+        """How many more records may go with one who leads now and those who wait."""
+        with self._lock:
+            return self.plan.max_records - 1 - sum(call.records for call in self._waiting)
 
     def announce(self, ticket: Ticket) -> None:
         """This request is on its way here, so that waiting for it a moment may pay. Call `withdraw` in the end."""
@@ -181,6 +188,7 @@ class Batcher:
             call.leads = self._free > 0  # so nobody else waits
             if call.leads:
                 self._free -= 1
+                self._allow_patience(call)
             else:
                 self._waiting.append(call)
                 if self._coming:  # who leads may wait for just this one
@@ -206,14 +214,21 @@ class Batcher:
     def _pass_on(self, answered: int) -> None:
         with self._lock:
             self.running -= answered
+            self._answered = answered
             if not self._waiting:
                 self._free += 1
                 return
             first = self._waiting.popleft()
             first.leads = True
-            if answered >= _MANY and len(self._waiting) + first.records < self.plan.max_records:
-                first.patience_s = min(self.plan.max_delay_s, self._took_s * _PATIENCE)
+            self._allow_patience(first)
         first.wake()
+
+    def _allow_patience(self, first: Call) -> None:
+        """Let it wait where many were just answered, so that others may well be coming. The lock is held."""
+        if self._is_patient and self._answered >= _MANY and len(self._waiting) + first.records < self.plan.max_records:
+            briefly_s = min(self.plan.max_delay_s, self._took_s * _PATIENCE)
+            # Where reading takes the core from the engine, it costs the same before the batch as beside it.
+            first.patience_s = self._took_s * _SHARED_PATIENCE if self.plan.shares_cores else briefly_s
 
     def _gathered(self, first: Call) -> list[Call]:
         """The first, which has left the line, and those in it that fit, after a wait for those that are just coming."""

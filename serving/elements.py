@@ -25,6 +25,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "time": time.fromisoformat,
 }
 EXAMPLES = {"date": "2024-02-29", "dateTime": "2024-02-29T12:00:00", "time": "12:00:00"}
+_MANY = 256  # numbers, of which an array finds the least and the greatest sooner than Python does
+_FLOAT = frozenset({float})
 
 
 class Unfit(Exception):
@@ -78,7 +80,7 @@ def _fast(
     field: InputField, array: Callable[[list[Value]], NDArray[np.generic]], *, may_miss: bool
 ) -> Callable[[list[object]], NDArray[np.generic] | None]:
     """The check of many values at C speed, in the order from types to ranges that makes each step safe."""
-    domain, in_range = _fast_domain(field), _fast_range(field.datatype)
+    domain, in_range, many = _fast_domain(field), _fast_range(field.datatype), _many_floats(field.datatype)
     dtype = DTYPES[field.datatype]
     types = _fast_types(field.datatype, may_miss=may_miss)
     parser = PARSERS.get(field.logical_type or "") if field.datatype == "BYTES" else None
@@ -93,6 +95,8 @@ def _fast(
                 return None
             return array(cast("list[Value]", values))
         known = cast("list[Scalar]", values)
+        if len(known) >= _MANY and found == _FLOAT:
+            return many(known) if domain(known) else None
         if not (in_range(known) and domain(known) and _all_parse(parser, known)):
             return None
         return np.array(known, dtype)
@@ -110,6 +114,18 @@ def _fast_range(datatype: Datatype) -> Callable[[list[Scalar]], bool]:
         return not numbers or (low <= min(numbers) and max(numbers) <= high)
 
     return in_range
+
+
+def _many_floats(datatype: Datatype) -> Callable[[list[Scalar]], NDArray[np.generic] | None]:
+    """The array of Python's floats where all are in range: not of whole numbers, which doubles may round into it."""
+    dtype, limit = DTYPES[datatype], float_limit(datatype) if datatype in FLOATS else 0.0
+
+    def many(values: list[Scalar]) -> NDArray[np.generic] | None:
+        doubles = np.array(values, np.float64)
+        is_in_range = -limit <= np.minimum.reduce(doubles) and np.maximum.reduce(doubles) <= limit
+        return doubles.astype(dtype, copy=False) if is_in_range else None
+
+    return many
 
 
 def _kind(datatype: Datatype) -> str:

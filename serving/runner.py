@@ -24,7 +24,6 @@ from serving.tickets import Ticket
 
 TURN: Final = 16  # answers that are told before others get the loop
 _RETRY_S: Final = 0.01
-_Turn = tuple[Call, "threading.Lock | None"]  # who leads, and what to wait for before
 
 
 class Asked(Call):
@@ -59,7 +58,8 @@ class Runner:
         """`ended` is called on the loop for each call that was answered or refused."""
         self._batcher, self._ended = batcher, ended
         self._loop = asyncio.get_running_loop()
-        self._turns: SimpleQueue[_Turn | None] = SimpleQueue()
+        self._turns: SimpleQueue[Call | None] = SimpleQueue()
+        self._telling = 0  # batches whose answers are not all told
         weakref.finalize(self, self._turns.put, None)  # to let the threads go
         for number in range(batcher.plan.instances):
             # A daemon: the process ends by itself where work never does.
@@ -67,14 +67,34 @@ class Runner:
 
     def lead(self, call: Call) -> None:
         """See `Leader`."""
-        _insist(self._turns.put, (call, _settled(self._loop) if call.patience_s else None))
+        _insist(self._turns.put, call)
 
     def told(self, calls: Sequence[Call]) -> None:
         """See `Leader`."""
         _insist(self._loop.call_soon_threadsafe, self._come_back, calls, 0)
 
+    def settle(self, most_s: float) -> None:
+        """Wait in a thread until the loop has told the answers that there are, and has read what came by then.
+
+        Where it shares its core with the engine, those who come last would just miss a batch, and wait for two.
+        """
+        with suppress(MemoryError, RuntimeError):  # the latter where the loop is closed
+            settling = _Settling()
+            self._loop.call_soon_threadsafe(self._look, settling)
+            settling.wait(most_s)
+
+    def _look(self, settling: "_Settling") -> None:
+        """Look once in each round of the loop, for as long as answers are told and requests come."""
+        room = self._batcher.room()
+        if settling.is_over or room <= 0 or (not self._telling and room == settling.room):
+            settling.end()
+            return
+        settling.room = room
+        self._loop.call_soon(self._look, settling)
+
     def _come_back(self, calls: Sequence[Call], start: int) -> None:
         done = start
+        self._telling += not start
         try:
             for call in calls[start : start + TURN]:
                 done += 1
@@ -84,6 +104,8 @@ class Runner:
         finally:  # what is wrong with one is no fault of those behind it
             if done < len(calls):
                 self._loop.call_soon(self._come_back, calls, done)
+            else:
+                self._telling -= 1
 
 
 def _insist(act: Callable[..., object], *arguments: object) -> None:
@@ -99,25 +121,31 @@ def _insist(act: Callable[..., object], *arguments: object) -> None:
             return
 
 
-def _settled(loop: asyncio.AbstractEventLoop) -> "threading.Lock | None":
-    """What can be acquired once the loop has read what has come by now.
+class _Settling:
+    """A wait for the loop to come to rest."""
 
-    Where it shares its core with the engine, those who come last would just miss a batch, and wait for two.
-    """
-    with suppress(MemoryError, RuntimeError):  # the latter where the loop is closed
-        settled = threading.Lock()
-        settled.acquire()
-        loop.call_soon_threadsafe(settled.release)
-        return settled
-    return None
+    __slots__ = ("_ended", "is_over", "room")
+
+    def __init__(self) -> None:
+        self.room, self.is_over = -1, False  # for others when the loop looked last; whether nobody waits any more
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def wait(self, most_s: float) -> None:
+        """Wait in a thread until its `end`, so long at most."""
+        self._ended.acquire(timeout=most_s)
+        self.is_over = True
+
+    def end(self) -> None:
+        """Let who waits go on. Called once."""
+        self._ended.release()
 
 
-def _work(batcher: Batcher, turns: "SimpleQueue[_Turn | None]") -> None:
+def _work(batcher: Batcher, turns: "SimpleQueue[Call | None]") -> None:
     """A thread: leads whenever it is the turn of somebody who waits on the loop."""
-    while (turn := turns.get()) is not None:
-        call, settled = turn
-        if settled is not None:
-            settled.acquire(timeout=call.patience_s)
+    while (call := turns.get()) is not None:
+        if call.patience_s and isinstance(call.by, Runner):
+            call.by.settle(call.patience_s)
         try:
             batcher.lead(call)
         except BaseException as error:  # whatever it is, nobody would start another thread
@@ -128,5 +156,5 @@ def _work(batcher: Batcher, turns: "SimpleQueue[_Turn | None]") -> None:
                 traceback.print_exc(file=sys.stderr)
             if call.by is not None:
                 call.by.told([call])
-        del call, turn  # which hold the columns
+        del call  # which holds the columns, and the runner
     turns.put(None)  # for the other threads

@@ -1,7 +1,9 @@
 """How many records are run together is found by trying, and a model that minds is left alone."""
 
+import os
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,8 @@ class Taking:
 
 
 def test_a_model_that_is_quicker_with_many_records_gets_many() -> None:
-    assert Taking(lambda count: 1).plan() == Plan(64, UNTUNED.max_delay_s, 1)
+    plan = Taking(lambda count: 1).plan()
+    assert (plan.max_records, plan.max_delay_s, plan.instances) == (64, UNTUNED.max_delay_s, 1)
 
 
 def test_no_more_are_tried_than_there_is_time_for() -> None:
@@ -112,9 +115,17 @@ def test_a_model_that_answers_nothing_but_its_sample_is_asked_for_each_request(
 
 
 def test_who_says_how_many_gets_as_many_and_nothing_is_measured() -> None:
-    tuning = Tuning(max_batch=24, max_delay_s=0.5, instances=3)
-    assert plan_for(loaded(double), tuning, 1) == Plan(24, 0.5, 3)
+    plan = plan_for(loaded(double), Tuning(max_batch=24, max_delay_s=0.5, instances=3), 1)
+    assert (plan.max_records, plan.max_delay_s, plan.instances) == (24, 0.5, 3)
     assert plan_for(loaded(double), Tuning(max_batch=1), 1) == ALONE
+
+
+def test_an_engine_with_a_thread_for_each_core_shares_them_with_the_loop() -> None:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    eight, model = Tuning(max_batch=8), loaded(double)
+    assert plan_for(model, eight, cores).shares_cores
+    assert plan_for(model, replace(eight, instances=cores), 1).shares_cores
+    assert plan_for(model, eight, 1).shares_cores == (cores == 1)
 
 
 def test_the_trial_is_not_counted() -> None:

@@ -122,6 +122,51 @@ async def test_who_is_being_read_when_many_were_answered_still_gets_into_the_nex
     assert engine.given == [[0], [*range(1, 10)], [10, 11]]
 
 
+async def test_who_asks_again_at_once_goes_with_all_others_where_the_engine_has_no_core_of_its_own() -> None:
+    sizes: list[int] = []
+
+    def slow(columns: Columns) -> Columns:
+        sizes.append(len(columns["x"]))
+        time.sleep(0.02)
+        return {"y": columns["x"] * 2}
+
+    async def client(number: int) -> None:
+        for _ in range(4):
+            assert await body(line.ask(number)) == b"[%.1f]" % (2 * number)
+
+    many = 2 * TURN + 3
+    line = Line(slow, Plan(many + 1, max_delay_s=DEADLINE_S, shares_cores=True))
+    await asyncio.gather(*map(client, range(many)))
+    assert sizes[0] <= many  # of those who came first
+    assert sum(sizes) == 4 * many
+    assert sizes[-3:-1] == [many, many]
+
+
+async def test_who_comes_alone_after_many_waits_for_nobody() -> None:
+    line = Line(lambda columns: {"y": columns["x"] * 2}, Plan(8, max_delay_s=DEADLINE_S, shares_cores=True))
+    line.batcher._took_s, line.batcher._answered = 60.0, 8
+    assert await body(line.ask(1)) == b"[2.0]"
+
+
+async def test_nobody_waits_longer_than_until_the_batch_is_full() -> None:
+    given: list[int] = []
+
+    def engine(columns: Columns) -> Columns:
+        given.append(len(columns["x"]))
+        return {"y": columns["x"] * 2}
+
+    line = Line(engine, Plan(16, max_delay_s=DEADLINE_S, shares_cores=True))
+    line.batcher._took_s, line.batcher._answered = 60.0, 16
+    asked: list[Asked] = []
+    async with asyncio.timeout(DEADLINE_S):
+        while not given:  # somebody comes in each round of the loop
+            asked.append(line.ask(len(asked)))
+            await asyncio.sleep(0)
+    assert given[0] >= 16
+    for each in asked:
+        await body(each)
+
+
 async def test_threads_and_the_loop_stand_in_one_line(engine: Gate) -> None:
     line, first = await held(engine, Plan(2))
     others: list[asyncio.Future[Columns]] = []
