@@ -141,7 +141,7 @@ def test_a_platform_is_upgraded_under_load_without_a_failed_request(tmp_path: Pa
                 "list",
             }
             for prediction in load.accepted:
-                found = until(lambda p=prediction: finished(api, p), 30, prediction)  # type: ignore[misc]  # bound now
+                found = until(lambda p=prediction: finished(api, p), 60, prediction)  # type: ignore[misc]  # bound now
                 assert found["status"] == "succeeded", found
             seen = api.get("/api/v1/system")["processes"]
             assert {each["schema_known"] for each in seen} == {newest_schema()}
