@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,8 +18,7 @@ import psutil
 
 LOOK_S = 0.02
 PORTS = (15_000, 32_000)
-_GIVING = threading.Lock()
-_given: set[int] = set()
+_given: list[socket.socket] = []
 GUARD = 'read -r _; kill -KILL "$1" 2>/dev/null'
 SHOWN_BYTES = 2000
 
@@ -169,18 +167,22 @@ def free_port() -> int:
     """A TCP port of loopback that nobody listens on now, nor gets by chance while its owner is down for a moment.
 
     Below the range from which systems give ports to outgoing connections (Linux 32768, others 49152 and up). None is
-    given twice by one process: who got it may not listen yet. Three stacks at once would meet in one of 25 starts.
+    given twice on a machine, by whichever process: who got it may not listen yet. A UDP socket of the same number,
+    which nobody else can have, says so for as long as we live. Three stacks at once would meet in one of 25 starts.
     """
     while True:
         port = random.randrange(*PORTS)  # noqa: S311  spreads, guards nothing
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
+        holder = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            holder.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
-                with _GIVING:
-                    if port not in _given:
-                        _given.add(port)
-                        return port
+        except OSError:
+            holder.close()
+            continue
+        _given.append(holder)
+        return port
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

@@ -28,7 +28,7 @@ from tests.crash.workload import MODEL, STEADY, Workload, World
 
 SETTLED_S = 15.0
 QUIET_S = 0.25  # at rest is what rests for so long: one thing may begin when another ends
-FIRST_S = 20.0
+FIRST_S = 60.0
 SLOW = 10
 Open = Callable[[Path, Forge], Installation]
 

@@ -39,7 +39,7 @@ from tests.crash.receiver import Receiver
 MOVING = ("pending", "deploying", "updating", "pausing", "resuming", "deleting")
 LIVING = ("starting", "ready", "unready", "stopping")
 SERVING = ("running", "degraded")
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 30.0  # alone it is a moment
 
 
 @dataclass(frozen=True)

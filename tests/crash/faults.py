@@ -16,7 +16,7 @@ from tests.crash.installation import Installation, Member
 from tests.crash.ledger import Client
 from tests.crash.workload import Story, cancels, cascades, endpoints, predictions, services, sweeps, uploads, verbs
 
-START_S = 20.0
+START_S = 60.0
 HIT_S = 3.0
 SWEPT_S = 7.0  # a blob is idle, then doomed, then deleted
 LOOK_S = 0.02

@@ -1,7 +1,7 @@
 """Starts platforms in a fifth of a second: a process that has imported everything forks for each of them.
 
-`python -m tests.crash.forge [MUTATION]` reads one JSON object a line and answers one with the new process' id. What is
-forked is the product's own command line, and dies like it; only its imports were made before.
+`python -m tests.crash.forge` reads one JSON object a line and answers one with the new process' id. What is forked is
+the product's own command line, and dies like it; only its imports were made before. A wish may name a mutation.
 """
 
 import json
@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 # What the commands import when they start: the forge has it before the first one.
 import cli.address
@@ -32,19 +33,31 @@ ROOT = Path(__file__).resolve().parents[2]
 class Forge:
     """The other end of the pipe: asks for processes. They end when the forge does."""
 
-    def __init__(self, mutation: str | None = None) -> None:
-        command = [sys.executable, "-m", "tests.crash.forge", *([mutation] if mutation else [])]
+    def __init__(self) -> None:
+        self._mutation: str | None = None
+        command = [sys.executable, "-m", "tests.crash.forge"]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline(), "the forge cannot import the product"
 
+    def breaking(self, mutation: str) -> Self:
+        """The same forge, for processes with one protection broken."""
+        broken = copy(self)
+        broken._mutation = mutation
+        return broken
+
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
         """Run `portside` with these arguments; answers its process id."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        wish = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        wish = {
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "log": str(log),
+            "mutation": self._mutation,
+        }
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         return int(json.loads(self._process.stdout.readline())["pid"])
@@ -82,6 +95,8 @@ def _become(wish: Mapping[str, Any], parent_fd: int) -> NoReturn:
     sys.argv = ["portside", *wish["arguments"], *watched]
     status = 1
     try:
+        if wish["mutation"]:
+            MUTATIONS[wish["mutation"]]()  # after the imports, which it changes
         status = command_line()
     finally:
         sys.stderr.flush()
@@ -89,6 +104,4 @@ def _become(wish: Mapping[str, Any], parent_fd: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        MUTATIONS[name]()  # after the imports, which it changes
     serve()

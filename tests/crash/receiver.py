@@ -41,6 +41,13 @@ class Receiver:
         return sum(each.event_id == event_id for each in self.received)
 
 
+class Server(ThreadingHTTPServer):
+    """So many callers may wait for a receiver that is busy: whom it turns away comes again in five minutes."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 @contextmanager
 def listening() -> Iterator[Receiver]:
     """A receiver on a free port of loopback, for the length of the block."""
@@ -65,8 +72,7 @@ def listening() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     receiver.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from state.tables import Blob, Operation
-from tests.crash.campaign import Order, Run
+from tests.crash.campaign import SETTLED_S, Order, Run
 from tests.crash.faults import Fault, Scene, at_failpoint
 from tests.crash.forge import Forge
 from tests.crash.installation import embedded
@@ -102,10 +102,10 @@ class Always(random.Random):
         return 0.5
 
 
-async def judged(place: Path, forge: Forge, name: str) -> Report:
+async def judged(place: Path, forge: Forge, name: str, settled_s: float) -> Report:
     """What a round of this one act finds on a site of its own."""
     report, opened = Report(), stack if name == "no_fence" else embedded
-    order = Order(SEED, range(1), settled_s=SOON_S, first_points=())
+    order = Order(SEED, range(1), settled_s=settled_s, first_points=())
     await asyncio.to_thread(place.mkdir)
     with listening() as receiver:
         run = Run(order, await asyncio.to_thread(opened, place, forge), receiver, report)
@@ -120,24 +120,20 @@ async def judged(place: Path, forge: Forge, name: str) -> Report:
 async def all_judged(folder: Path, names: Sequence[str]) -> dict[tuple[str, bool], Report]:
     """Each scene with its protection and without, some at the same time: most of it is waiting."""
     turns = asyncio.Semaphore(AT_ONCE)
-    whole = await asyncio.to_thread(Forge)
+    forge = await asyncio.to_thread(Forge)
 
     async def harmless(name: str) -> Report:
         async with turns:
-            return await judged(folder / f"{name}-whole", whole, name)
+            return await judged(folder / f"{name}-whole", forge, name, SETTLED_S)
 
     async def broken(name: str) -> Report:
         async with turns:
-            forge = await asyncio.to_thread(Forge, name)
-            try:
-                return await judged(folder / name, forge, name)
-            finally:
-                forge.close()
+            return await judged(folder / name, forge.breaking(name), name, SOON_S)
 
     try:
         reports = await asyncio.gather(*map(broken, names), *map(harmless, names))
     finally:
-        whole.close()
+        forge.close()
     return dict(zip([(name, is_broken) for is_broken in (True, False) for name in names], reports, strict=True))
 
 

@@ -17,15 +17,15 @@ Line = Mapping[str, str]
 
 
 def lines_of(files: Iterable[Path]) -> list[Line]:
-    """Every line of the logs that is ours: a process also says a sentence when it begins and when it ends."""
-    texts = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    """Every whole line of the logs that is ours: a process also says a sentence when it begins and when it ends."""
+    texts = [line for file in files for line in file.read_text("utf-8").rpartition("\n")[0].splitlines()]
     return [json.loads(text) for text in texts if text.startswith("{")]
 
 
 def scraped(url: str, token: str | None = None) -> Mapping[str, frozenset[str]]:
     """The families that a process shows, by the names of the reference, with the labels that their samples have."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = httpx2.get(url, headers=headers, timeout=10, trust_env=False)
+    answer = httpx2.get(url, headers=headers, timeout=90, trust_env=False)
     answer.raise_for_status()
     found = {}
     for family in text_string_to_metric_families(answer.text):
@@ -43,9 +43,9 @@ class Caller:
 
     def call(self, verb: str, path: str, body: object, request_id: str, status: int) -> Any:
         """Send JSON, hold it to the answer, and give its document."""
-        headers = {**self._headers, "X-Request-Id": request_id, "Prefer": "wait=30"}
+        headers = {**self._headers, "X-Request-Id": request_id, "Prefer": "wait=60"}
         url = f"{self._url}{path}"
-        answer = httpx2.request(verb, url, json=body, headers=headers, timeout=40, trust_env=False)
+        answer = httpx2.request(verb, url, json=body, headers=headers, timeout=90, trust_env=False)
         assert answer.status_code == status, answer.text
         assert answer.headers["x-request-id"] == request_id
         return answer.json() if answer.content else None
@@ -59,7 +59,7 @@ class Caller:
             body = {"inputs": RECORD, "webhook": receiver.url, "webhook_events_filter": ["start", "completed"]}
             self.call("POST", f"/api/v1/services/{service}/predictions", body, f"predict-{service}", 201)
             for _ in range(3):
-                receiver.next(20)
+                receiver.next(60)
             self.call("DELETE", f"/api/v1/webhooks/{made['id']}", None, f"unhook-{service}", 204)
 
 
@@ -83,4 +83,4 @@ def assert_followed(files: Sequence[Path], service: str) -> None:
         (f"predict-{service}", "prediction_id", "predict", 2),
     ):
         story = (files, request_id, work, kind, deliveries)
-        until(lambda story=story: followed(*story), 10, f"the story of {request_id}")  # type: ignore[misc]  # bound now
+        until(lambda story=story: followed(*story), 60, f"the story of {request_id}")  # type: ignore[misc]  # bound now

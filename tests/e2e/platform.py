@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import psutil
 
@@ -16,7 +16,10 @@ from cli.client import Platform
 from cli.folder import address_of
 
 Found = TypeVar("Found")
-START_S = 30.0
+# Long: alone each takes a second or two, beside other tests on two cores it may have to wait for its turn.
+START_S = 180.0
+END_S = 120.0
+CALL_S = 90.0  # longer than any `Prefer: wait=60`
 
 
 def until(look: Callable[[], Found | None], timeout_s: float, what: str) -> Found:
@@ -58,8 +61,22 @@ class RunningPlatform:
             process.communicate()
             raise
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It is no more afterwards, whatever has failed: it would take the processor from all tests that follow."""
+        self.close()
+
+    def close(self) -> None:
+        """End it, unless it has ended."""
+        if self.process.poll() is None:
+            self.end()
+        else:
+            self.process.communicate(timeout=END_S)
+
     def client(self) -> Platform:
-        return Platform(self.url)
+        return Platform(self.url, timeout_s=CALL_S)
 
     def family(self) -> list[psutil.Process]:
         """The process and all that it has started."""
@@ -72,11 +89,22 @@ class RunningPlatform:
     def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
         """Ask it to end; its exit status and what it said."""
         self.send(number)
-        _, said = self.process.communicate(timeout=30)
+        try:
+            _, said = self.process.communicate(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
         return self.process.returncode, said
 
 
 def none_is_left(family: list[psutil.Process]) -> bool | None:
     """True when every process has ended; a zombie has."""
-    alive = [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-    return None if alive else True
+    return None if any(map(_is_alive, family)) else True
+
+
+def _is_alive(one: psutil.Process) -> bool:
+    try:
+        return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it was buried between the two questions
+        return False

@@ -31,10 +31,9 @@ tags: [team-a]
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A platform with a model and a service that were made by hand."""
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("applied"))
-    data(platform, "deploy", str(EXAMPLES / "iris.onnx"), "--name", "by-hand")
-    yield platform
-    platform.end()
+    with RunningPlatform.start(tmp_path_factory.mktemp("applied")) as platform:
+        data(platform, "deploy", str(EXAMPLES / "iris.onnx"), "--name", "by-hand")
+        yield platform
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,8 @@ schedule: {every: 1d, paused: true}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("applied-data"))
-    yield platform
-    platform.end()
+    with RunningPlatform.start(tmp_path_factory.mktemp("applied-data")) as platform:
+        yield platform
 
 
 @pytest.fixture(scope="module")

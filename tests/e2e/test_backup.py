@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 
 from cli.client import Platform
@@ -21,7 +20,7 @@ TOLD = json.loads((EXAMPLES / "iris.onnx.expected.json").read_text("utf-8"))
 def portside(*words: str) -> subprocess.CompletedProcess[str]:
     """The command, as an operator types it."""
     return subprocess.run(
-        [sys.executable, "-m", "portside", *words], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "portside", *words], capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -29,9 +28,9 @@ def deploy(api: Platform) -> None:
     upload = {"content-type": "application/octet-stream"}
     content = (EXAMPLES / "iris.onnx").read_bytes()
     assert api.send("POST", "/api/v1/models/iris/versions", content, headers=upload).status == 202
-    until(lambda: ready(api, "/api/v1/models/iris/versions/1", "ready"), 30, "the inspection")
+    until(lambda: ready(api, "/api/v1/models/iris/versions/1", "ready"), 60, "the inspection")
     api.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
-    until(lambda: ready(api, "/api/v1/services/iris", "running"), 30, "the deployment")
+    until(lambda: ready(api, "/api/v1/services/iris", "running"), 60, "the deployment")
 
 
 def ready(api: Platform, path: str, status: str) -> bool | None:
@@ -40,10 +39,7 @@ def ready(api: Platform, path: str, status: str) -> bool | None:
 
 def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -> None:
     archive, restored = tmp_path / "backup.tar", tmp_path / "restored"
-    platform = RunningPlatform.start(tmp_path / "data")
-    with ExitStack() as stack:
-        stack.callback(platform.end)
-        api = stack.enter_context(platform.client())
+    with RunningPlatform.start(tmp_path / "data") as platform, platform.client() as api:
         deploy(api)
         form = b'--b\r\nContent-Disposition: form-data; name="content"\r\n\r\nkept\r\n--b--\r\n'
         kind = {"content-type": "multipart/form-data; boundary=b"}
@@ -59,24 +55,23 @@ def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -
 
         busy = threading.Thread(target=keep_busy)
         busy.start()
-        until(lambda: accepted[:5] or None, 30, "some work")
-        known = list(accepted)
-        done = portside("backup", str(archive), "--data", str(tmp_path / "data"))
-        enough.set()
-        busy.join()
+        try:
+            until(lambda: accepted[:5] or None, 60, "some work")
+            known = list(accepted)
+            done = portside("backup", str(archive), "--data", str(tmp_path / "data"))
+        finally:
+            enough.set()
+            busy.join()
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert archive.stat().st_mode & 0o777 == 0o600
     assert portside("restore", str(archive), "--data", str(restored)).returncode == 0
-    second = RunningPlatform.start(restored)
-    with ExitStack() as stack:
-        stack.callback(second.end)
-        api = stack.enter_context(second.client())
-        until(lambda: ready(api, "/api/v1/services/iris", "running"), 30, "the service")
-        answer = until(lambda: answered(api), 30, "an answer")
+    with RunningPlatform.start(restored) as second, second.client() as api:
+        until(lambda: ready(api, "/api/v1/services/iris", "running"), 60, "the service")
+        answer = until(lambda: answered(api), 60, "an answer")
         assert difference(answer, TOLD["outputs"]) is None
         assert api.send("GET", f"/api/v1/files/{file}/content", None).status == 200
         for prediction_id in known:
-            until(lambda p=prediction_id: ready(api, f"/api/v1/predictions/{p}", "succeeded"), 30, prediction_id)  # type: ignore[misc]  # the default binds the loop's value
+            until(lambda p=prediction_id: ready(api, f"/api/v1/predictions/{p}", "succeeded"), 60, prediction_id)  # type: ignore[misc]  # the default binds the loop's value
 
 
 def answered(api: Platform) -> object:
@@ -88,12 +83,10 @@ def answered(api: Platform) -> object:
 
 def test_an_archive_is_refused_where_a_platform_lies_or_when_it_is_damaged(tmp_path: Path) -> None:
     data, archive = tmp_path / "data", tmp_path / "backup.tar"
-    platform = RunningPlatform.start(data)
     upload = {"content-type": "application/octet-stream"}
     content = (EXAMPLES / "iris.onnx").read_bytes()
-    with platform.client() as api:
+    with RunningPlatform.start(data) as platform, platform.client() as api:
         assert api.send("POST", "/api/v1/models/iris/versions", content, headers=upload).status == 202
-    platform.end()
     assert portside("backup", str(archive), "--data", str(data)).returncode == 0
     again = portside("backup", str(archive), "--data", str(data))
     assert (again.returncode, "exists already" in again.stderr) == (4, True)

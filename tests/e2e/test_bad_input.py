@@ -26,7 +26,7 @@ VERSIONS, PREDICT = f"{MODELS}/bad/versions", f"{SERVICES}/iris/predict"
 RAW = {"Content-Type": "application/octet-stream"}
 FORM = {"Content-Type": "multipart/form-data; boundary=XX"}
 JSON = {"Content-Type": "application/json"}
-WAIT = {"Prefer": "wait=20"}
+WAIT = {"Prefer": "wait=60"}
 DEEP = b"[" * 10_000 + b"]" * 10_000
 
 
@@ -204,7 +204,7 @@ def test_a_connection_that_is_cut_halfway_leaves_nothing(wire: Wire, attacked: R
         connection.sendall(body + bytes(500_000))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()  # with a reset
-    assert until(lambda: True if not partial_files(attacked) else None, 5, "cleaning up")
+    assert until(lambda: True if not partial_files(attacked) else None, 60, "cleaning up")
     assert nothing_is_left(wire)
 
 

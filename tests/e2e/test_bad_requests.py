@@ -230,11 +230,11 @@ def test_illegal_moves_are_told_with_the_status(wire: Wire) -> None:
         return str(answer.document["status"]) if answer.status == 200 else None
 
     body = {"name": "moved", "model": "iris"}
-    assert wire.ask_json("POST", SERVICES, body, {"Prefer": "wait=20"}).status == 201
+    assert wire.ask_json("POST", SERVICES, body, {"Prefer": "wait=60"}).status == 201
     must_refuse(wire.ask_json("POST", SERVICES, body), 409, "name_taken")
     must_refuse(wire.ask("POST", f"{SERVICES}/moved:resume"), 409, "illegal_move")
     must_refuse(wire.ask("DELETE", f"{API}/models/iris/versions/1"), 409, "in_use")
-    assert wire.ask("POST", f"{SERVICES}/moved:pause", headers={"Prefer": "wait=10"}).status == 200
+    assert wire.ask("POST", f"{SERVICES}/moved:pause", headers={"Prefer": "wait=60"}).status == 200
     must_refuse(wire.ask("POST", f"{SERVICES}/moved:pause"), 409, "illegal_move")
     must_refuse(wire.ask_json("POST", f"{SERVICES}/moved/predict", inputs(VECTOR)), 409, "service_paused")
     assert wire.ask("POST", f"{SERVICES}/moved:resume").status == 202
@@ -244,7 +244,7 @@ def test_illegal_moves_are_told_with_the_status(wire: Wire) -> None:
         ends = [pool.submit(wire.ask, "DELETE", f"{SERVICES}/moved") for _ in range(4)]
         assert sorted(end.result().status for end in ends)[0] == 202
     must_refuse(wire.ask_json("PATCH", f"{SERVICES}/moved", {"replicas": 2}), (404, 409))
-    assert until(lambda: True if status_of("moved") is None else None, 10, "the end of the service")
+    assert until(lambda: True if status_of("moved") is None else None, 60, "the end of the service")
 
 
 def test_a_hundred_thousand_records_hold_up_nobody_for_long(wire: Wire) -> None:

@@ -26,7 +26,7 @@ from tests.serving.batch.runs import csv_format, made, table_plan
 
 Table = list[dict[str, str]]
 FLOWERS = ("sl", "sw", "pl", "pw")
-RUN_S = 60
+RUN_S = 240
 
 
 def signature_of(model: Path) -> Mapping[str, Json]:

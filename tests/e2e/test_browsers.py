@@ -15,8 +15,8 @@ def open_to_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PORTSIDE_CORS_ORIGINS", PAGE)
         platform = RunningPlatform.start(tmp_path_factory.mktemp("pages"))
-    yield Wire(platform.url)
-    platform.end()
+    with platform:
+        yield Wire(platform.url)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/models", "/api/v1/services/iris/predict", "/v2/models/iris/infer"])

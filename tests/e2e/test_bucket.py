@@ -60,7 +60,7 @@ class Site:
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait on a condition, long enough for several attempts and an inspection on a busy machine."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while not await holds():
             await asyncio.sleep(0.02)
 

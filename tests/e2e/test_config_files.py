@@ -20,11 +20,11 @@ def platform(attacked: RunningPlatform) -> Iterator[Platform]:
     with attacked.client() as client:
         put(client, {})
         yield client
-        client.call("DELETE", ROLLED, headers=WAIT, timeout_s=70)
+        client.call("DELETE", ROLLED, headers=WAIT, timeout_s=90)
 
 
 def change(platform: Platform, **patch: object) -> None:
-    answer = platform.call("PATCH", ROLLED, patch, headers=WAIT, timeout_s=70)
+    answer = platform.call("PATCH", ROLLED, patch, headers=WAIT, timeout_s=90)
     assert (answer.status, answer.document["status"]) == (200, "running"), answer.document
 
 
@@ -49,8 +49,8 @@ def test_a_change_of_config_files_rolls_out_and_back_without_a_failed_request(
         change(platform, config_files={LIMITS: "most: 4\n"})
         assert texts(platform) == ["most: 4\n"] * 2
         assert not first.keys() & folders(platform).keys()
-        until(lambda: True if not any(folder.exists() for folder in first.values()) else None, 30, "their end")
-        assert platform.call("POST", f"{ROLLED}:rollback", headers=WAIT, timeout_s=70).status == 200
+        until(lambda: True if not any(folder.exists() for folder in first.values()) else None, 60, "their end")
+        assert platform.call("POST", f"{ROLLED}:rollback", headers=WAIT, timeout_s=90).status == 200
         assert texts(platform) == ["most: 3\n"] * 2
         change(platform, config_files=None)
         assert [list(folder.iterdir()) for folder in folders(platform).values()] == [[], []]
@@ -64,7 +64,7 @@ def test_a_service_is_pinned_to_what_its_node_says_it_has(platform: Platform) ->
         except CommandFailed:  # 503: the node has just started
             return None
 
-    [onnx] = until(told, 30, "the node's word")
+    [onnx] = until(told, 60, "the node's word")
     pin = {part: onnx[part] for part in ("engine", "engine_version", "python")}
     assert platform.get(ROLLED)["runs_on"] == pin
     change(platform, runtime=pin)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.stack.child import free_port
 from tests.e2e.commands import at_a_terminal, data, following, verb
 from tests.e2e.platform import RunningPlatform, until
 
@@ -22,15 +23,15 @@ ROWS = 2000
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A platform with the model `iris`, the dataset `flowers` with one bad row, and the jobs `fast` and `slow`."""
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("data-verbs"))
-    data(platform, "models", "upload", str(EXAMPLES / "iris.onnx"), "--features", f"float_input={PLACES}")
-    folder = tmp_path_factory.mktemp("files")
-    data(platform, "datasets", "create", str(flowers(folder)))
-    data(platform, "jobs", "create", "fast", "-m", "iris", "-i", "flowers", "--pass", "id")
-    (folder / "slow.yaml").write_text("name: slow\nmodel: iris\ninput: {dataset: flowers}\nchunk_rows: 2\n")
-    data(platform, "jobs", "create", "-f", str(folder / "slow.yaml"))
-    yield platform
-    platform.end()
+    # The port is one that nobody gets by chance while the platform is away.
+    with RunningPlatform.start(tmp_path_factory.mktemp("data-verbs"), str(free_port())) as platform:
+        data(platform, "models", "upload", str(EXAMPLES / "iris.onnx"), "--features", f"float_input={PLACES}")
+        folder = tmp_path_factory.mktemp("files")
+        data(platform, "datasets", "create", str(flowers(folder)))
+        data(platform, "jobs", "create", "fast", "-m", "iris", "-i", "flowers", "--pass", "id")
+        (folder / "slow.yaml").write_text("name: slow\nmodel: iris\ninput: {dataset: flowers}\nchunk_rows: 2\n")
+        data(platform, "jobs", "create", "-f", str(folder / "slow.yaml"))
+        yield platform
 
 
 def flowers(folder: Path) -> Path:
@@ -51,7 +52,7 @@ def rows_of(running: RunningPlatform, run: str) -> int | None:
 
 def begun(running: RunningPlatform, job: str) -> str:
     run = data(running, "jobs", "run", job, "--no-wait", "-o", "name").strip()
-    until(lambda: rows_of(running, run), 30, "the first chunk")
+    until(lambda: rows_of(running, run), 60, "the first chunk")
     return run
 
 
@@ -244,7 +245,7 @@ def test_watching_survives_the_platform_and_ends_with_a_word(running: RunningPla
     with following(running, "jobs", "run", "slow") as watching:
         assert watching.stderr is not None
         run = watching.stderr.readline().split()[1]
-        until(lambda: rows_of(running, run), 30, "the first chunk")
+        until(lambda: rows_of(running, run), 60, "the first chunk")
         port = running.url.rpartition(":")[2]
         running.end()
         assert "looking again" in watching.stderr.readline()
@@ -252,5 +253,5 @@ def test_watching_survives_the_platform_and_ends_with_a_word(running: RunningPla
         assert "is back" in watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
         assert f"portside runs watch {run}" in watching.stderr.read()
-        assert watching.wait(10) == 130
+        assert watching.wait(60) == 130
     data(running, "runs", "stop", run, "--yes")

@@ -17,7 +17,7 @@ KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 def doctor(data: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "portside", "doctor", "--data", str(data), "--port", "0"]
     environment = {**os.environ, **variables}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
 
 def line(said: str, topic: str) -> str:
@@ -25,14 +25,13 @@ def line(said: str, topic: str) -> str:
 
 
 def test_a_running_platform_is_examined_and_a_lost_artifact_is_found(tmp_path: Path) -> None:
-    platform = RunningPlatform.start(tmp_path)
-    try:
+    with RunningPlatform.start(tmp_path) as platform:
         with platform.client() as api:
             upload = {"content-type": "application/octet-stream"}
             content = (EXAMPLES / "iris.onnx").read_bytes()
             api.send("POST", "/api/v1/models/iris/versions", content, headers=upload)
             path = "/api/v1/models/iris/versions/1"
-            until(lambda: True if api.get(path)["status"] == "ready" else None, 30, "the inspection")
+            until(lambda: True if api.get(path)["status"] == "ready" else None, 60, "the inspection")
         sound = doctor(tmp_path)
         assert sound.returncode == 0, sound.stdout + sound.stderr
         assert platform.url in line(sound.stdout, "data folder")
@@ -45,8 +44,6 @@ def test_a_running_platform_is_examined_and_a_lost_artifact_is_found(tmp_path: P
         assert "1 of 1 have no artifact" in line(broken.stdout, "versions")
         assert "1 of 1 stored blobs have no row" in line(broken.stdout, "orphans")
         assert "versions" in broken.stderr
-    finally:
-        platform.end()
 
 
 def test_an_empty_folder_is_fine_and_is_not_made(tmp_path: Path) -> None:

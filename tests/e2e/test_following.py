@@ -16,12 +16,9 @@ IRIS = "/api/v1/services/iris"
 
 @pytest.fixture
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("followed"))
-    try:
+    with RunningPlatform.start(tmp_path_factory.mktemp("followed")) as platform:
         data(platform, "deploy", str(EXAMPLES / "iris.onnx"))
         yield platform
-    finally:
-        platform.end()
 
 
 def serves(platform: Platform, version: str) -> None:

@@ -42,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("PORTSIDE_GRPC_PORT", port)
         platform = RunningPlatform.start(tmp_path_factory.mktemp("platform"))
     try:
-        wire, octets = Wire(platform.url, patience_s=40), {"Content-Type": "application/octet-stream", **WAIT}
+        wire, octets = Wire(platform.url), {"Content-Type": "application/octet-stream", **WAIT}
         content = (ROOT / "examples" / "iris.onnx").read_bytes()
         succeeds(wire, wire.ask("POST", "/api/v1/models/iris/versions", content, octets))
         succeeds(wire, wire.ask_json("POST", "/api/v1/services", {"name": "iris", "model": "iris"}, WAIT))

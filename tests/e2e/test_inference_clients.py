@@ -62,7 +62,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         patch.setenv("PORTSIDE_GRPC_PORT", port)
         platform = RunningPlatform.start(tmp_path_factory.mktemp("platform"))
     try:
-        wire, octets = Wire(platform.url, patience_s=40), {"Content-Type": "application/octet-stream", **WAIT}
+        wire, octets = Wire(platform.url), {"Content-Type": "application/octet-stream", **WAIT}
         for name, content in (("iris", (ROOT / "examples" / "iris.onnx").read_bytes()), ("kinds", kinds_model())):
             succeeds(wire, wire.ask("POST", f"/api/v1/models/{name}/versions", content, octets))
             succeeds(wire, wire.ask_json("POST", "/api/v1/services", {"name": name, "model": name}, WAIT))

@@ -22,7 +22,7 @@ TABLE = b"sepal_length,sepal_width,petal_length,petal_width\r\n5.1,3.5,1.4,0.2\r
 @pytest.fixture(scope="module", autouse=True)
 def named(attacked: RunningPlatform) -> str:
     """A service of the iris model whose upload names the places of its vector."""
-    wire = Wire(attacked.url, patience_s=40)
+    wire = Wire(attacked.url)
     parts = form(
         ('file"; filename="iris.onnx', (EXAMPLES / "iris.onnx").read_bytes()),
         ("features", json.dumps({"float_input": NAMES}).encode()),
@@ -100,7 +100,7 @@ def test_a_durable_prediction_and_a_test_read_files_of_the_platform(wire: Wire) 
     file_id = wire.ask("POST", "/api/v1/files", content, FORM).document["id"]
     body = {"inputs": {"float_input": {"$file": file_id}}}
     good = outputs(wire.ask_json("POST", PREDICT, {"inputs": NAMED}))
-    answer = wire.ask_json("POST", "/api/v1/services/named/predictions", body, {"Prefer": "wait=30"})
+    answer = wire.ask_json("POST", "/api/v1/services/named/predictions", body, {"Prefer": "wait=60"})
     assert (answer.document["status"], answer.document["output"]) == ("succeeded", good)
     assert outputs(wire.ask_json("POST", "/api/v1/models/named/versions/1:test", body)) == good
     refused = wire.ask_json("POST", PREDICT, body)
@@ -110,7 +110,7 @@ def test_a_durable_prediction_and_a_test_read_files_of_the_platform(wire: Wire) 
 def test_a_durable_prediction_takes_rows_and_forms_and_answers_in_json(wire: Wire) -> None:
     path = "/api/v1/services/named/predictions"
     table = outputs(wire.ask("POST", PREDICT, TABLE, {**CSV, "Accept": "application/json"}))
-    made = wire.ask("POST", path, TABLE, {**CSV, "Prefer": "wait=30"}).document
+    made = wire.ask("POST", path, TABLE, {**CSV, "Prefer": "wait=60"}).document
     assert (made["status"], made["output"]) == ("succeeded", table)
     assert made["input"] == {"columns": NAMES, "data": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 4.9, 1.5]]}
     good = outputs(wire.ask_json("POST", PREDICT, {"inputs": NAMED}))
@@ -118,11 +118,11 @@ def test_a_durable_prediction_takes_rows_and_forms_and_answers_in_json(wire: Wir
     as_fields = "&".join(f"{name}={value}" for name, value in NAMED.items()).encode()
     fields = {"Content-Type": "application/x-www-form-urlencoded"}
     for body, kind in ((as_form, FORM), (as_fields, fields)):
-        made = wire.ask("POST", path, body, {**kind, "Prefer": "wait=30"}).document
+        made = wire.ask("POST", path, body, {**kind, "Prefer": "wait=60"}).document
         assert (made["status"], made["input"], made["output"]) == ("succeeded", NAMED, good)
         assert outputs(wire.ask("POST", PREDICT, body, kind)) == good
         assert outputs(wire.ask("POST", "/api/v1/models/named/versions/1:test", body, kind)) == good
-    failed = wire.ask("POST", path, TABLE.replace(b"6.9", b"wide"), {**CSV, "Prefer": "wait=30"}).document
+    failed = wire.ask("POST", path, TABLE.replace(b"6.9", b"wide"), {**CSV, "Prefer": "wait=60"}).document
     assert failed["input"]["data"][1][0] == "wide"
     assert (failed["status"], failed["problem"]["errors"][0]["pointer"]) == ("failed", "/inputs/1/sepal_length")
 
@@ -147,7 +147,7 @@ def test_arrow_and_lines_are_answered_in_their_kind_and_kept_as_json(wire: Wire)
         (arrow, stream, {"columns": NAMES, "data": data}, table),
         (lines, records, {"inputs": rows.to_pylist()}, listed),
     ):
-        made = wire.ask("POST", durable, body, {**kind, "Prefer": "wait=30"}).document
+        made = wire.ask("POST", durable, body, {**kind, "Prefer": "wait=60"}).document
         assert (made["status"], made["output"]) == ("succeeded", output)
         assert made["input"] in (given, given.get("inputs"))
         assert outputs(wire.ask("POST", trial, body, kind)) == output
@@ -157,14 +157,14 @@ def test_a_durable_prediction_answers_the_good_records_where_that_is_asked(wire:
     path = "/api/v1/services/named/predictions?on_error=record"
     bad = TABLE.replace(b"6.9", b"wide")
     at_once = wire.ask("POST", f"{PREDICT}?on_error=record", bad, {**CSV, "Accept": "application/json"}).document
-    made = wire.ask("POST", path, bad, {**CSV, "Prefer": "wait=30"}).document
+    made = wire.ask("POST", path, bad, {**CSV, "Prefer": "wait=60"}).document
     assert made["status"] == "succeeded"
     assert made["output"] == {"outputs": at_once["outputs"], "errors": at_once["errors"]}
     records = {"inputs": [NAMED, {**NAMED, "sepal_length": None}]}
-    made = wire.ask_json("POST", path, records, {"Prefer": "wait=30"}).document
+    made = wire.ask_json("POST", path, records, {"Prefer": "wait=60"}).document
     assert (made["input"], made["output"]["outputs"][1]) == (records, None)
     assert [each["index"] for each in made["output"]["errors"]] == [1]
-    made = wire.ask_json("POST", path, {"inputs": [NAMED]}, {"Prefer": "wait=30"}).document
+    made = wire.ask_json("POST", path, {"inputs": [NAMED]}, {"Prefer": "wait=60"}).document
     assert made["output"]["errors"] == []
 
 

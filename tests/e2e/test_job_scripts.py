@@ -21,14 +21,13 @@ JOB = {
     "mapping": {"float_input": ["sl", "sw", "pl", "pw"]},
     "pass_through": ["id"],
 }
-RUN_S = 60
+RUN_S = 240
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("scripts"))
-    yield platform
-    platform.end()
+    with RunningPlatform.start(tmp_path_factory.mktemp("scripts")) as platform:
+        yield platform
 
 
 def run(code: str, folder: Path) -> list[str]:
@@ -47,7 +46,7 @@ def test_the_script_of_a_job_runs_with_the_file_and_against_a_service(running: R
     with Portside(running.url) as platform:
         platform.deploy(EXAMPLES / "iris.onnx")
         scored = _scored_by_the_platform(running, platform)
-    with httpx2.Client(base_url=f"{running.url}/api/v1", timeout=60) as client:
+    with httpx2.Client(base_url=f"{running.url}/api/v1", timeout=90) as client:
         scripts = {against: client.get(f"/jobs/score/script?against={against}").text for against in ("file", "api")}
     written = {}
     for against, code in scripts.items():
@@ -67,8 +66,8 @@ def test_the_script_of_a_job_runs_with_the_file_and_against_a_service(running: R
 
 def _scored_by_the_platform(running: RunningPlatform, platform: Portside) -> list[str]:
     """The lines of the output of a run, begun and waited for with the Python client."""
-    with httpx2.Client(base_url=f"{running.url}/api/v1", timeout=60) as client:
-        csv = {"Content-Type": "text/csv", "Prefer": "wait=30"}
+    with httpx2.Client(base_url=f"{running.url}/api/v1", timeout=90) as client:
+        csv = {"Content-Type": "text/csv", "Prefer": "wait=60"}
         assert client.post("/datasets?name=flowers", content=FLOWERS, headers=csv).json()["status"] == "ready"
         more = {name: value for name, value in JOB.items() if name not in ("name", "model", "input")}
         ended = platform.create_job("score", "iris", "flowers", **more).run().wait(60)

@@ -18,10 +18,14 @@ WEBHOOK = {"url": "http://127.0.0.1:9/"}
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform of its own: others would meet what is switched off."""
-    running = RunningPlatform.start(tmp_path_factory.mktemp("operated"))
-    with running.client() as client:
+    with RunningPlatform.start(tmp_path_factory.mktemp("operated")) as running, running.client() as client:
+        until(lambda: held(client) >= {"rescuer", "watcher"} or None, 60, "the first caretakers")
         yield client
-    running.end()
+
+
+def held(platform: Platform) -> set[str]:
+    """The leases that somebody has."""
+    return {lease["name"] for lease in platform.get("/api/v1/system")["leases"] if lease["holder"]}
 
 
 def test_what_is_switched_off_is_told_honoured_and_switched_on_again(
@@ -37,12 +41,12 @@ def test_what_is_switched_off_is_told_honoured_and_switched_on_again(
             return failed
         return None
 
-    refused = until(refusal, 2, "the refusal of a change")
+    refused = until(refusal, 60, "the refusal of a change")
     assert refused.message == "changes are switched off by local: the disk is moved"
     show_switches(platform, Output())
     assert "the disk is moved" in capsys.readouterr().out
     switch_on(platform, "read_only", Output())
-    until(lambda: None if refusal() else True, 2, "the next change")
+    until(lambda: None if refusal() else True, 60, "the next change")
 
 
 def test_an_unknown_switch_is_not_found(platform: Platform) -> None:
@@ -61,4 +65,4 @@ def test_the_system_is_shown_to_people_and_to_scripts(platform: Platform, capsys
     show_system(platform, Output(Format.JSON))
     shown = json.loads(capsys.readouterr().out)
     assert [each["role"] for each in shown["processes"]] == ["embedded"]
-    assert {lease["name"] for lease in shown["leases"] if lease["holder"]} >= {"rescuer", "watcher"}
+    assert {lease["name"] for lease in shown["leases"]} >= {"rescuer", "watcher"}

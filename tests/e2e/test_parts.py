@@ -32,7 +32,7 @@ MANIFEST = {"parts": {"risk": "models/risk.pmml", "flower": {"file": "models/flo
 def served(attacked: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive, deployed as the service `parts`."""
     path = make_archive(tmp_path_factory.mktemp("parts") / "parts.zip", FILES, MANIFEST)
-    wire = Wire(attacked.url, patience_s=40)
+    wire = Wire(attacked.url)
     succeeds(wire, wire.ask("POST", "/api/v1/models/parts/versions", path.read_bytes(), RAW))
     succeeds(wire, wire.ask_json("POST", "/api/v1/services", {"name": "parts", "model": "parts"}, WAIT))
     return path
@@ -53,7 +53,7 @@ def test_a_part_answers_as_its_file_does_alone(wire: Wire, key: str) -> None:
 
 @pytest.mark.parametrize("key", ASKED)
 def test_a_part_is_downloaded_and_tested_by_its_key(attacked: RunningPlatform, key: str) -> None:
-    wire = Wire(attacked.url, patience_s=40)  # a Java that starts beside other tests
+    wire = Wire(attacked.url)  # a Java that starts beside other tests
     content = MODELS[key].read_bytes()
     answer = wire.ask("GET", f"{MODEL}/parts/{key}/artifact")
     assert (answer.status, answer.body) == (200, content)
@@ -112,12 +112,11 @@ def test_an_archive_that_cannot_be_served_makes_an_invalid_version_that_says_why
     wire: Wire, tmp_path: Path, files: dict[str, Content], manifest: object, code: str, words: str
 ) -> None:
     content = make_archive(tmp_path / "bad.zip", files, manifest).read_bytes()
-    patient = Wire(wire.url, patience_s=40)
-    answer = patient.ask("POST", "/api/v1/models/bad-parts/versions", content, RAW)
+    answer = wire.ask("POST", "/api/v1/models/bad-parts/versions", content, RAW)
     assert (answer.status, answer.document["code"]) == (422, code), answer.body
     assert words in answer.document["detail"]
     assert answer.document["errors"][0]["hint"]
-    version = patient.ask("GET", "/api/v1/models/bad-parts/versions?order_by=-number").document["items"][0]
+    version = wire.ask("GET", "/api/v1/models/bad-parts/versions?order_by=-number").document["items"][0]
     assert (version["status"], version["reason"], version["parts"]) == ("invalid", code, None)
 
 

@@ -20,9 +20,8 @@ KEY = "idempotency-key"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("client"))
-    yield platform
-    platform.end()
+    with RunningPlatform.start(tmp_path_factory.mktemp("client")) as platform:
+        yield platform
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ class _Forward(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         url = f"{self.server.upstream}{self.path}"
-        answer = httpx2.request(self.command, url, content=body, headers=headers, timeout=60, trust_env=False)
+        answer = httpx2.request(self.command, url, content=body, headers=headers, timeout=90, trust_env=False)
         key = self.headers.get(KEY)
         if key is not None and key not in self.server.lost:
             self.server.lost.append(key)
@@ -94,9 +93,10 @@ def lossy(upstream: str) -> Iterator[Lossy]:
 
 
 def test_a_file_becomes_an_answer_and_is_not_deployed_twice(running: RunningPlatform) -> None:
-    iris = Portside(running.url).deploy(EXAMPLES / "iris.onnx")
-    assert iris.predict(SETOSA)["label"] == "setosa"
-    assert (iris.name, iris.status, iris.version, iris.ready_replicas) == ("iris", "running", "1", 1)
+    with Portside(running.url) as platform:
+        iris = platform.deploy(EXAMPLES / "iris.onnx")
+        assert iris.predict(SETOSA)["label"] == "setosa"
+        assert (iris.name, iris.status, iris.version, iris.ready_replicas) == ("iris", "running", "1", 1)
     with Portside(running.url) as platform:
         again = platform.deploy(EXAMPLES / "iris.onnx")
         assert (again.version, again.revision, again.raw["generation"]) == ("1", iris.revision, iris.raw["generation"])
@@ -157,10 +157,7 @@ def test_another_file_rolls_the_service_and_a_paused_one_comes_back(platform: Po
 
 def test_who_runs_the_platform_needs_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTSIDE_REQUIRE_TOKEN", "true")
-    guarded = RunningPlatform.start(tmp_path)
-    monkeypatch.setenv("PORTSIDE_DATA", str(tmp_path))
-    try:
+    with RunningPlatform.start(tmp_path) as guarded:
+        monkeypatch.setenv("PORTSIDE_DATA", str(tmp_path))
         with Portside(guarded.url) as platform:
             assert list(platform.services.list()) == []
-    finally:
-        guarded.end()

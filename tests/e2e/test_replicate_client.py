@@ -12,7 +12,7 @@ import pytest
 
 from cli.client import Platform
 from tests.e2e.environments import ROOT, make_environment, run_script
-from tests.e2e.platform import RunningPlatform
+from tests.e2e.platform import RunningPlatform, until
 
 PAGE = ROOT / "docs" / "how-to" / "use-the-replicate-client.md"
 WAIT = {"Prefer": "wait=60"}
@@ -69,9 +69,10 @@ def check(client: Path, running: RunningPlatform, script: str, name: str) -> Non
 @contextmanager
 def frozen(api: Platform, service: str) -> Iterator[None]:
     """The service's model servers take requests and answer nothing."""
-    replicas = api.items(f"/api/v1/services/{service}/replicas", status="ready")
+    # Who has been frozen before may just be replaced.
+    path = f"/api/v1/services/{service}/replicas"
+    replicas = until(lambda: list(api.items(path, status="ready")) or None, 60, "a replica")
     servers = [psutil.Process(int(str(replica["pid"]))) for replica in replicas]
-    assert servers
     for server in servers:
         server.send_signal(signal.SIGSTOP)
     try:

@@ -31,7 +31,7 @@ class Load:
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(CLIENTS)]
 
     def _ask(self) -> None:
-        with httpx2.Client(timeout=20) as client:
+        with httpx2.Client(timeout=90) as client:
             while not self._ends.wait(PAUSE_S):
                 self.statuses.append(client.post(f"{self._url}{ROLLED}/predict", json=BODY).status_code)
 
@@ -53,12 +53,12 @@ def platform(attacked: RunningPlatform) -> Iterator[Platform]:
     with attacked.client() as client:
         put(client, {"A": "1"})
         yield client
-        client.call("DELETE", ROLLED, headers=WAIT, timeout_s=70)
+        client.call("DELETE", ROLLED, headers=WAIT, timeout_s=90)
 
 
 def put(platform: Platform, env: Mapping[str, str]) -> int:
     body = {"model": "iris", "replicas": 2, "env": env}
-    return platform.call("PUT", ROLLED, body, headers=WAIT, timeout_s=70).status
+    return platform.call("PUT", ROLLED, body, headers=WAIT, timeout_s=90).status
 
 
 def ready(platform: Platform) -> dict[str, str]:
@@ -83,13 +83,13 @@ def test_replace_roll_back_and_restart_one_replica_without_a_failed_request(
         second = ready(platform)
         assert not first.keys() & second.keys()
 
-        rolled = platform.call("POST", f"{ROLLED}:rollback", headers=WAIT, timeout_s=70)
+        rolled = platform.call("POST", f"{ROLLED}:rollback", headers=WAIT, timeout_s=90)
         assert (rolled.status, service(platform)["revision"]) == (200, 3)
         third = ready(platform)
         assert not second.keys() & third.keys()
 
         leaving, staying = sorted(third)
-        restarted = platform.call("POST", f"{ROLLED}/replicas/{leaving}:restart", headers=WAIT, timeout_s=70)
+        restarted = platform.call("POST", f"{ROLLED}/replicas/{leaving}:restart", headers=WAIT, timeout_s=90)
         assert (restarted.status, restarted.document["status"]) == (200, "succeeded")
         last = ready(platform)
         assert staying in last
@@ -120,4 +120,4 @@ def test_a_service_whose_time_is_over_is_gone_and_its_name_is_free(attacked: Run
     with attacked.client() as client:
         for _ in range(2):
             client.call("POST", "/api/v1/services", brief)
-            until(lambda: None if client.find("/api/v1/services/brief") else True, 30, "the end of the service")
+            until(lambda: None if client.find("/api/v1/services/brief") else True, 60, "the end of the service")

@@ -18,23 +18,21 @@ ROWS = 20_000
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path / "data")
-    yield platform
-    if platform.process.poll() is None:
-        platform.end()
+    with RunningPlatform.start(tmp_path / "data") as platform:
+        yield platform
 
 
-def prepared(url: str) -> Job:
+def prepared(url: str, chunk_rows: int) -> Job:
     """A job over many flowers, one of which has no width."""
     with Portside(url) as platform:
         platform.upload(EXAMPLES / "iris.onnx", "iris")
         platform.datasets.create("flowers", flowers(ROWS, bad=777))
         output: dict[str, Json] = {"name": "scored-{run}", "format": "csv"}
-        return platform.create_job("score", "iris", "flowers", pass_through="*", chunk_rows=500, output=output)
+        return platform.create_job("score", "iris", "flowers", pass_through="*", chunk_rows=chunk_rows, output=output)
 
 
 def test_a_run_goes_on_after_a_kill_of_everything_and_writes_the_same(running: RunningPlatform, tmp_path: Path) -> None:
-    prepared(running.url)
+    prepared(running.url, chunk_rows=500)
     with Portside(running.url) as platform:
         calm = platform.jobs.get("score").run().wait(120)
         assert (calm.rows_in, calm.rows_out, calm.bad) == (ROWS, ROWS - 1, 1)
@@ -45,27 +43,27 @@ def test_a_run_goes_on_after_a_kill_of_everything_and_writes_the_same(running: R
         until(lambda: True if run.reload().rows_in else None, 60, "a chunk")
     family = running.family()
     running.send(signal.SIGKILL)
-    running.process.communicate(timeout=10)
-    until(lambda: none_is_left(family), 10, "the end of all processes")
-    again = RunningPlatform.start(running.data)
-    with Portside(again.url) as platform:
-        ended = platform.jobs.get("score").get_run(2).wait(120)
-        assert (ended.status, ended.rows_out) == ("succeeded", ROWS - 1)
-        assert platform.datasets.get("scored-2").download(tmp_path / "troubled").read_bytes() == expected
-        assert "run" in ended.result()
-    family = again.family()
-    assert again.end()[0] == 0
-    until(lambda: none_is_left(family), 10, "the end of all processes")
+    running.process.communicate(timeout=60)
+    until(lambda: none_is_left(family), 60, "the end of all processes")
+    with RunningPlatform.start(running.data) as again:
+        with Portside(again.url) as platform:
+            ended = platform.jobs.get("score").get_run(2).wait(120)
+            assert (ended.status, ended.rows_out) == ("succeeded", ROWS - 1)
+            assert platform.datasets.get("scored-2").download(tmp_path / "troubled").read_bytes() == expected
+            assert "run" in ended.result()
+        family = again.family()
+        assert again.end()[0] == 0
+    until(lambda: none_is_left(family), 60, "the end of all processes")
 
 
 def test_a_run_is_paused_resumed_and_stopped_and_a_failed_one_says_why(running: RunningPlatform) -> None:
-    job = prepared(running.url)
+    job = prepared(running.url, chunk_rows=10)  # so many chunks that it is still under way when it is to pause
     with Portside(running.url) as platform:
         run = platform.jobs.get("score").run()
         run.pause().wait(60)
         assert run.reload().status == "paused"
         run.resume()
-        until(lambda: True if run.reload().status == "running" else None, 30, "going on")
+        until(lambda: True if run.reload().status == "running" else None, 60, "going on")
         run.stop().wait(60)
         assert run.reload().status == "stopped"
         failing = platform.jobs.get(job.name).run(on_error="fail")

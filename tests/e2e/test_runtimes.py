@@ -16,7 +16,7 @@ def test_the_runtimes_are_those_that_the_versions_were_inspected_with(attacked: 
             except CommandFailed:  # 503: the node has just started
                 return None
 
-        runtimes = until(told, 30, "the node's word")
+        runtimes = until(told, 60, "the node's word")
     assert {(each["engine"], each["engine_version"]) for each in runtimes} == {
         (version["engine"], version["engine_version"]) for version in versions
     }

@@ -6,16 +6,20 @@ import signal
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from portside import Portside, RunFailed
 from tests.e2e.platform import RunningPlatform, until
 from tests.workers.node.scriptworld import processes_with, remove_places
 
-RUN_S = 60.0
+RUN_S = 240
+GOING_ON = "/api/v1/jobs/on/runs/1"
+WAIT = {"Prefer": "wait=60"}
 GOES_ON = """
 import time
 import portside.run
@@ -28,7 +32,7 @@ aside.replace(marks)
 print("start", len(starts) + 1, flush=True)
 time.sleep(0 if starts else 60)
 """
-ONNX = Path("examples/iris.onnx")
+ONNX = Path(__file__).resolve().parents[2] / "examples" / "iris.onnx"
 TRAIN = """
 import json, os, shutil, sys, urllib.request
 import helper
@@ -50,22 +54,25 @@ shutil.copy(portside.run.models()["base"], portside.run.outputs / "model.onnx")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("scripts"))
-    yield platform
-    platform.end()
+    with RunningPlatform.start(tmp_path_factory.mktemp("scripts")) as platform:
+        yield platform
     remove_places(platform.data)
 
 
 @pytest.fixture(scope="module")
 def token(running: RunningPlatform) -> str:
-    answer = httpx2.post(f"{running.url}/api/v1/tokens", json={"name": "scripts"})
+    answer = httpx2.post(f"{running.url}/api/v1/tokens", json={"name": "scripts"}, timeout=RUN_S)
     return str(answer.json()["token"])
 
 
 @pytest.fixture
 def client(running: RunningPlatform, token: str) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}, timeout=RUN_S) as opened:
+    with let_in(running, token) as opened:
         yield opened
+
+
+def let_in(platform: RunningPlatform, token: str) -> httpx2.Client:
+    return httpx2.Client(base_url=platform.url, headers={"Authorization": f"Bearer {token}"}, timeout=RUN_S)
 
 
 def archive() -> bytes:
@@ -79,20 +86,24 @@ def archive() -> bytes:
 def finished(client: httpx2.Client, job: str) -> dict[str, object]:
     answer = client.post(f"/api/v1/jobs/{job}:run")
     assert answer.status_code == 202, answer.text
+    return ended(client, f"/api/v1/jobs/{job}/runs/latest")
+
+
+def ended(client: httpx2.Client, run: str) -> dict[str, object]:
+    """The run, once it has."""
     while True:
-        run = client.get(f"/api/v1/jobs/{job}/runs/latest:wait", params={"timeout": 30}).json()
-        if run["status"] in ("succeeded", "failed", "stopped"):
-            found: dict[str, object] = run
+        found: dict[str, object] = client.get(f"{run}:wait", params={"timeout": 30}).json()
+        if found["status"] in ("succeeded", "failed", "stopped"):
             return found
 
 
 def test_a_training_job_registers_its_model_and_leaves_a_dataset(client: httpx2.Client) -> None:
     with ONNX.open("rb") as model:
-        client.post("/api/v1/models", files={"file": model}, data={"name": "iris"}, headers={"Prefer": "wait=30"})
-    client.post(
-        "/api/v1/datasets", files={"file": ("flowers.csv", b"a,b\n1,2\n3,4\n")}, data={"name": "flowers"},
-        headers={"Prefer": "wait=30"},
-    )  # fmt: skip
+        made = client.post("/api/v1/models", files={"file": model}, data={"name": "iris"}, headers=WAIT)
+    assert made.status_code == 201, made.text
+    rows = {"file": ("flowers.csv", b"a,b\n1,2\n3,4\n")}
+    made = client.post("/api/v1/datasets", files=rows, data={"name": "flowers"}, headers=WAIT)
+    assert made.status_code == 201, made.text
     file = client.post("/api/v1/files", files={"content": ("train.zip", archive())}).json()
     spec = {
         "name": "train",
@@ -125,10 +136,11 @@ def test_a_training_job_registers_its_model_and_leaves_a_dataset(client: httpx2.
 
 def test_a_script_needs_a_token(running: RunningPlatform, client: httpx2.Client) -> None:
     spec = {"name": "hello", "kind": "script", "script": {"source": "print('hello')"}}
-    refused = httpx2.post(f"{running.url}/api/v1/jobs", json=spec)
+    refused = httpx2.post(f"{running.url}/api/v1/jobs", json=spec, timeout=RUN_S)
     assert (refused.status_code, refused.json()["code"]) == (403, "script_needs_token")
     assert client.post("/api/v1/jobs", json=spec).status_code == 201
-    assert httpx2.post(f"{running.url}/api/v1/jobs/hello:run").json()["code"] == "script_needs_token"
+    refused = httpx2.post(f"{running.url}/api/v1/jobs/hello:run", timeout=RUN_S)
+    assert refused.json()["code"] == "script_needs_token"
     assert finished(client, "hello")["status"] == "succeeded"
     assert client.get("/api/v1/jobs/hello/script").text == "print('hello')"
 
@@ -166,7 +178,8 @@ def test_a_run_is_watched_over_a_websocket(running: RunningPlatform, client: htt
     client.post("/api/v1/jobs", json={"name": "watched", "kind": "script", "script": {"source": text}})
     client.post("/api/v1/jobs/watched:run")
     where = running.url.replace("http", "ws") + "/api/v1/jobs/watched/runs/1/stream"
-    with connect(f"{where}?token={token}", proxy=None) as socket:
+    patient: dict[str, Any] = {"proxy": None, "open_timeout": RUN_S}
+    with connect(f"{where}?token={token}", **patient) as socket:
         events = [json.loads(message) for message in socket]
     assert [each["data"]["values"] for each in events if each["type"] == "report"] == [
         {"value": 0},
@@ -175,31 +188,28 @@ def test_a_run_is_watched_over_a_websocket(running: RunningPlatform, client: htt
     ]
     assert events[-1]["type"] == "done"
     assert events[-1]["data"]["status"] == "succeeded"
-    with pytest.raises(Exception, match="403"), connect(where, origin="https://evil.example", proxy=None):  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="403"), connect(where, origin=Origin("https://evil.example"), **patient):
         pass
-    with pytest.raises(Exception, match="401"), connect(f"{where}?token=pst_nothing", proxy=None):
+    with pytest.raises(Exception, match="401"), connect(f"{where}?token=pst_nothing", **patient):
         pass
 
 
 def test_a_killed_platform_leaves_no_script_and_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
-    first = RunningPlatform.start(tmp_path)
-    token = httpx2.post(f"{first.url}/api/v1/tokens", json={"name": "scripts"}).json()["token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    spec = {"name": "on", "kind": "script", "script": {"source": GOES_ON}, "env": {"MARK": "goes-on-script"}}
-    httpx2.post(f"{first.url}/api/v1/jobs", json=spec, headers=headers)
-    httpx2.post(f"{first.url}/api/v1/jobs/on:run", headers=headers)
-    log = "/api/v1/jobs/on/runs/1/logs"
-    until(lambda: "start 1" in httpx2.get(first.url + log, headers=headers).text or None, RUN_S, "the script's start")
-    assert processes_with("goes-on-script")
-    first.end(signal.SIGKILL)
-    until(lambda: not processes_with("goes-on-script") or None, 5, "the end of the script")
-    second = RunningPlatform.start(tmp_path)
+    with RunningPlatform.start(tmp_path) as first:
+        token = httpx2.post(f"{first.url}/api/v1/tokens", json={"name": "scripts"}, timeout=RUN_S).json()["token"]
+        spec = {"name": "on", "kind": "script", "script": {"source": GOES_ON}, "env": {"MARK": "goes-on-script"}}
+        with let_in(first, token) as client:
+            client.post("/api/v1/jobs", json=spec)
+            client.post("/api/v1/jobs/on:run")
+            until(lambda: "start 1" in client.get(f"{GOING_ON}/logs").text or None, RUN_S, "the script's start")
+        assert processes_with("goes-on-script")
+        first.end(signal.SIGKILL)
+    until(lambda: not processes_with("goes-on-script") or None, 60, "the end of the script")
     try:
-        where = f"{second.url}/api/v1/jobs/on/runs/1"
-        run = httpx2.get(f"{where}:wait", params={"timeout": 30}, headers=headers, timeout=RUN_S).json()
-        text = httpx2.get(second.url + log, headers=headers).text
-        assert run["status"] == "succeeded", (run["error"], text)
-        assert "start 2" in text
+        with RunningPlatform.start(tmp_path) as second, let_in(second, token) as client:
+            run = ended(client, GOING_ON)
+            text = client.get(f"{GOING_ON}/logs").text
+            assert run["status"] == "succeeded", (run["error"], text)
+            assert "start 2" in text
     finally:
-        second.end()
         remove_places(tmp_path)

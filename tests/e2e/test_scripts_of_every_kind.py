@@ -29,7 +29,7 @@ for script in sys.argv[1:]:
     sys.argv = [script, script.replace(".py", ".csv"), script.replace(".py", ".out")]
     runpy.run_path(script, run_name="__main__")
 """
-RUN_S = 120
+RUN_S = 240
 ARRAYS = {"name": "image", "type": "list", "arrow_type": str(pa.list_(pa.list_(pa.list_(pa.float64()))))}
 ROWS: Mapping[str, str] = {
     "TREE": "age,job\n20,clerk\n50,nurse\n50,clerk\n50,pilot\n,nurse\n",

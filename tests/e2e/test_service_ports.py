@@ -2,22 +2,16 @@
 
 import json
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
+from deploy.stack.child import free_port
 from tests.e2e.platform import RunningPlatform, until
 from tests.e2e.wire import Wire
 
 ONNX = (Path(__file__).resolve().parents[2] / "examples" / "iris.onnx").read_bytes()
 VECTOR = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
-
-
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        found: int = probe.getsockname()[1]
-        return found
 
 
 def predicts(port: int) -> bool | None:
@@ -31,20 +25,17 @@ def predicts(port: int) -> bool | None:
 def test_a_services_own_port_outlives_the_death_of_the_platform(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = a_free_port()
+    port = free_port()  # which nobody gets by chance while the platform is away
     monkeypatch.setenv("PORTSIDE_SERVICE_PORTS", f"{port}-{port}")
-    running = RunningPlatform.start(tmp_path)
-    try:
-        wire = Wire(running.url, patience_s=60)
-        wait = {"Content-Type": "application/octet-stream", "Prefer": "wait=30"}
+    with RunningPlatform.start(tmp_path) as running:
+        wire = Wire(running.url)
+        wait = {"Content-Type": "application/octet-stream", "Prefer": "wait=60"}
         assert wire.ask("POST", "/api/v1/models/iris/versions", ONNX, wait).status == 201
         service = {"name": "iris", "model": "iris", "port": "auto"}
         made = wire.ask_json("POST", "/api/v1/services", service, {"Prefer": "wait=60"})
         assert made.document["port"] == {"number": port, "url": f"http://127.0.0.1:{port}", "fault": None}
-        until(lambda: predicts(port), 10, "a prediction")
+        until(lambda: predicts(port), 60, "a prediction")
         running.end(signal.SIGKILL)
-        assert predicts(port) is None
-        running = RunningPlatform.start(tmp_path)
-        until(lambda: predicts(port), 30, "a prediction after the death")
-    finally:
-        running.end()
+    assert predicts(port) is None
+    with RunningPlatform.start(tmp_path):
+        until(lambda: predicts(port), 60, "a prediction after the death")

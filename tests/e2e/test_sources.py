@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from cli.client import Platform
 from cli.failure import CommandFailed
 from tests.e2e.commands import data, verb
 from tests.e2e.platform import RunningPlatform, until
@@ -55,51 +56,44 @@ def replicas(running: RunningPlatform) -> list[str]:
 def test_deploying_a_url_again_keeps_what_has_the_same_bytes(tmp_path: Path) -> None:
     go = threading.Event()
     go.set()
-    with source(go, []) as url:
-        running = RunningPlatform.start(tmp_path)
-        try:
-            data(running, "deploy", url)
-            before = replicas(running)
-            again = verb(running, "deploy", url)
-            assert again.exit_status == 0
-            assert "Version 2 has the same bytes as version 1, which is kept." in again.err
-            assert "No change: iris serves version 1 of iris already." in again.err
-            assert replicas(running) == before
-            two = verb(running, "deploy", url, "--replicas", "2")
-            assert (two.exit_status, "to version 1" in two.err) == (0, True)
-        finally:
-            running.end()
+    with source(go, []) as url, RunningPlatform.start(tmp_path) as running:
+        data(running, "deploy", url)
+        before = replicas(running)
+        again = verb(running, "deploy", url)
+        assert again.exit_status == 0
+        assert "Version 2 has the same bytes as version 1, which is kept." in again.err
+        assert "No change: iris serves version 1 of iris already." in again.err
+        assert replicas(running) == before
+        two = verb(running, "deploy", url, "--replicas", "2")
+        assert (two.exit_status, "to version 1" in two.err) == (0, True)
 
 
 def test_a_platform_that_is_killed_while_it_fetches_goes_on_and_serves_the_model(tmp_path: Path) -> None:
     go, asked = threading.Event(), list[str]()
     with source(go, asked) as url:
-        running = RunningPlatform.start(tmp_path)
-        with running.client() as platform:
+        with RunningPlatform.start(tmp_path) as running, running.client() as platform:
             platform.call("POST", "/api/v1/models", {"name": "iris", "source_uri": url})
-            until(lambda: asked or None, 30, "the fetch")
+            until(lambda: asked or None, 60, "the fetch")
             assert platform.get(VERSION)["digest"] is None
-        running.end(signal.SIGKILL)
-        running = RunningPlatform.start(tmp_path)
-        try:
-            until(lambda: asked[1:] or None, 30, "the second fetch")
+            running.end(signal.SIGKILL)
+        with RunningPlatform.start(tmp_path) as running, running.client() as platform:
+            until(lambda: asked[1:] or None, 60, "the second fetch")
             go.set()
-            with running.client() as platform:
+            assert until(lambda: rests(platform), READY_S, "the inspection") == "ready"
+            platform.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
+            assert until(lambda: label(platform), READY_S, "a prediction") == "setosa"
 
-                def status() -> str | None:
-                    found = str(platform.get(VERSION)["status"])
-                    return found if found in ("ready", "invalid") else None
 
-                assert until(status, READY_S, "the inspection") == "ready"
-                platform.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
+def rests(platform: Platform) -> str | None:
+    """Where the version has come to."""
+    found = str(platform.get(VERSION)["status"])
+    return found if found in ("ready", "invalid") else None
 
-                def label() -> str | None:
-                    try:
-                        answer = platform.call("POST", "/api/v1/services/iris/predict", BODY)
-                    except CommandFailed:
-                        return None
-                    return str(answer.document["outputs"]["label"])
 
-                assert until(label, READY_S, "a prediction") == "setosa"
-        finally:
-            running.end()
+def label(platform: Platform) -> str | None:
+    """What the service answers, once it does."""
+    try:
+        answer = platform.call("POST", "/api/v1/services/iris/predict", BODY)
+    except CommandFailed:
+        return None
+    return str(answer.document["outputs"]["label"])

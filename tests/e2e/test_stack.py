@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,11 +19,13 @@ from cli.receiver import Receiver, listening
 from cli.tour import Exhibit, Journal, Tour
 from deploy.stack.process import ROOT
 from deploy.stack.topology import Topology
+from portside import OperationFailed, Portside
 from tests.e2e.observing import Caller, assert_followed, scraped
 from tests.e2e.platform import none_is_left, until
 
 EXAMPLES = ROOT / "examples"
 SHOWN = {"iris": "iris.onnx", "iris-pmml": "iris.pmml"}
+PEOPLE = b"age,job\n41,clerk\n7,\n"
 RECORD = json.loads((EXAMPLES / "iris.onnx.input.json").read_text("utf-8"))["inputs"][0]
 
 
@@ -41,7 +44,7 @@ def platform(stack: Topology) -> Iterator[Platform]:
 
 def answer_of(client: Platform) -> Document | None:
     try:
-        return client.call("POST", "/api/v1/services/iris/predict", {"inputs": RECORD}, timeout_s=3).document
+        return client.call("POST", "/api/v1/services/iris/predict", {"inputs": RECORD}, timeout_s=10).document
     except CommandFailed:
         return None
 
@@ -61,7 +64,7 @@ def test_either_api_shows_the_same_and_reaches_the_same_replicas(stack: Topology
     for url in stack.api_urls:
         with Platform(url, stack.token) as api:
             seen.append([item["id"] for item in api.items("/api/v1/services")])
-            assert until(lambda api=api: answer_of(api), 5, f"a prediction by {url}")  # type: ignore[misc]  # bound now
+            assert until(lambda api=api: answer_of(api), 60, f"a prediction by {url}")  # type: ignore[misc]  # bound now
     assert seen[0] == seen[1] != []
 
 
@@ -69,6 +72,22 @@ def test_nobody_gets_in_without_the_token(stack: Topology) -> None:
     for url in (stack.url, *stack.api_urls):
         with Platform(url) as stranger, pytest.raises(CommandFailed):
             stranger.get("/api/v1/services")
+
+
+def test_datasets_are_the_same_over_postgresql_redis_and_a_bucket(stack: Topology, tmp_path: Path) -> None:
+    """Also with the characters that JSON has and PostgreSQL has not."""
+    strange = b'age,job\n41,"cl\x00erk"\n7,\xf0\x9f\x98\x80\n'
+    with Portside(stack.url, stack.token) as platform:
+        made = platform.datasets.create("people", PEOPLE)
+        assert (made.rows, made.preview()["rows"]) == (2, [[41, "clerk"], [7, None]])
+        assert made.download(tmp_path / "back").read_bytes() == PEOPLE
+        with suppress(OperationFailed):
+            platform.datasets.create("strange", strange)
+        assert platform.datasets.get("strange").reason in (None, "dataset_invalid")
+        files = platform.datasets.create("pictures", kind="files")
+        files.put_file("a/b.png", b"picture")
+        assert files.download(tmp_path / "all.zip").stat().st_size > 0
+        made.delete()
 
 
 def test_one_request_leads_through_the_logs_of_all_processes(stack: Topology) -> None:
@@ -94,7 +113,7 @@ def test_predictions_go_on_without_database_and_broker_and_the_rest_recovers_by_
         assert answer_of(platform), "a prediction was lost with the database"
     stack.postgres.restart()
     stack.redis.restart()
-    made = until(lambda: _deployed(platform, "after-the-storm"), 30, "a deployment after the restart")
+    made = until(lambda: _deployed(platform, "after-the-storm"), 60, "a deployment after the restart")
     assert made["status"] == "running"
 
 
@@ -118,9 +137,9 @@ def test_a_process_that_is_killed_comes_back_and_the_service_answers(
     before = process.pid
     began = time.monotonic()
     process.kill()
-    assert until(lambda: process.pid != before or None, 10, f"the supervision of {name}")
-    process.await_ready(30)
-    assert until(lambda: answer_of(platform), 20, f"an answer after {name} was killed")
+    assert until(lambda: process.pid != before or None, 60, f"the supervision of {name}")
+    process.await_ready(60)
+    assert until(lambda: answer_of(platform), 60, f"an answer after {name} was killed")
     print(f"{name}: all well {time.monotonic() - began:.1f} s after the kill")
 
 
@@ -128,9 +147,9 @@ def test_work_is_done_while_one_worker_hangs(stack: Topology, platform: Platform
     worker = stack.process("worker-2")
     worker.pause()
     try:
-        body, headers = {"inputs": RECORD}, {"prefer": "wait=30"}
+        body, headers = {"inputs": RECORD}, {"prefer": "wait=60"}
         for _ in range(3):
-            done = platform.call("POST", "/api/v1/services/iris/predictions", body, headers=headers, timeout_s=40)
+            done = platform.call("POST", "/api/v1/services/iris/predictions", body, headers=headers, timeout_s=90)
             assert done.document["status"] == "succeeded"
     finally:
         worker.resume()
@@ -145,12 +164,14 @@ def test_a_folder_that_a_stack_uses_is_refused_and_an_interrupted_start_leaves_n
         family.update({one.pid: one for one in psutil.Process(starting.pid).children(recursive=True)})
         return len(family) > 3 or None
 
-    until(some_have_started, 20, "the first processes")
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
-    assert second.returncode == 1
-    assert f"in use by another portside (process {starting.pid})" in second.stderr
-    starting.send_signal(signal.SIGINT)
-    _, said = starting.communicate(timeout=40)
+    try:
+        until(some_have_started, 60, "the first processes")
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        assert second.returncode == 1
+        assert f"in use by another portside (process {starting.pid})" in second.stderr
+    finally:
+        starting.send_signal(signal.SIGINT)
+        _, said = starting.communicate(timeout=120)
     assert starting.returncode == 130, said
     assert "Traceback" not in said
-    until(lambda: none_is_left(list(family.values())), 5, "the end of all that was started")
+    until(lambda: none_is_left(list(family.values())), 60, "the end of all that was started")

@@ -20,7 +20,7 @@ def test_a_test_answers_what_a_service_would(wire: Wire) -> None:
 
 
 def test_a_pmml_file_is_tried_out_with_a_table(attacked: RunningPlatform) -> None:
-    wire = Wire(attacked.url, patience_s=40)  # a Java that starts beside other tests
+    wire = Wire(attacked.url)  # a Java that starts beside other tests
     sample = json.loads(wire.ask("GET", "/api/v1/models/risk/versions/1").body)["sample"]
     record = sample[0] if isinstance(sample, list) else sample
     body = {"columns": list(record), "data": [list(record.values())] * 2}

@@ -129,8 +129,7 @@ def platform(account: Account) -> Iterator[RunningPlatform]:
 def test_who_is_not_root_runs_batches_and_trusted_scripts(account: Account, platform: RunningPlatform) -> None:
     with Portside(platform.url) as client, httpx2.Client(base_url=f"{platform.url}/api/v1", timeout=90) as api:
         client.deploy(ROOT / "examples" / "iris.onnx")
-        csv = {"Content-Type": "text/csv", "Prefer": "wait=30"}
-        assert api.post("/datasets?name=rows", content=ROWS, headers=csv).json()["status"] == "ready"
+        assert client.datasets.create("rows", ROWS.encode()).status == "ready"
         told = {"mapping": {"float_input": ["sl", "sw", "pl", "pw"]}, "pass_through": ["id"]}
         ended = client.create_job("score", "iris", "rows", **told).run().wait(180)
         assert (ended.status, ended.rows_out) == ("succeeded", 2)
@@ -139,7 +138,7 @@ def test_who_is_not_root_runs_batches_and_trusted_scripts(account: Account, plat
     assert f"user {account.uid} niced {LEAST} key True" in log
     assert "read 1,5.1,3.5,1.4,0.2" in log
     examined = account.start("doctor", "--data", str(platform.data), stdout=subprocess.PIPE)
-    said, _ = examined.communicate(timeout=60)
+    said, _ = examined.communicate(timeout=START_S)
     line = next(each for each in said.splitlines() if "   scripts " in each)
     assert "as the platform's own user: they can read and change all that is its" in said, line
 
@@ -155,6 +154,8 @@ def _script(api: httpx2.Client, auth: Mapping[str, str], key: Path) -> str:
     }
     assert api.post("/jobs", json=job, headers=auth).status_code == 201
     run = api.post("/jobs/look:run", json={}, headers={**auth, "Prefer": "wait=60"}).json()
+    while run["status"] in ("queued", "running"):
+        run = api.get("/jobs/look/runs/1:wait", params={"timeout": 60}, headers=auth).json()
     log: str = api.get("/jobs/look/runs/1/logs", headers=auth).text
     assert run["status"] == "succeeded", (run, log)
     assert api.get("/jobs/look/runs/1/artifacts/left.txt", headers=auth).text == "left"

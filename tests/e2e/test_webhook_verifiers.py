@@ -25,9 +25,8 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A platform with nothing on it yet."""
-    platform = RunningPlatform.start(tmp_path_factory.mktemp("platform"))
-    yield platform
-    platform.end()
+    with RunningPlatform.start(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
 
 
 @pytest.mark.parametrize("name", CHECKS)

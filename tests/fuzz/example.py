@@ -8,7 +8,7 @@ from cli.failure import CommandFailed, Exit
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SERVICE = "/api/v1/services/iris"
 VERSIONS = "/api/v1/models/iris/versions"
-WAIT = {"Prefer": "wait=30"}
+WAIT = {"Prefer": "wait=60"}
 
 
 def make(platform: Platform) -> None:
