@@ -15,7 +15,7 @@ MOST_WAITING: Final = 8  # pieces that a slow reader has not taken
 
 
 async def while_admitted(
-    request: Request, context: Context, pieces: AsyncIterator[bytes], look_s: float = LOOK_S
+    request: Request, context: Context, pieces: AsyncIterator[bytes]
 ) -> AsyncGenerator[bytes, None]:
     """The pieces as they come, as long as the request would be admitted. Raises what they raise."""
     queue: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
@@ -31,7 +31,7 @@ async def while_admitted(
     try:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(look_s):
+                async with asyncio.timeout(LOOK_S):
                     await told.wait()
             told.clear()
             has_ended = pumping.done()

@@ -25,6 +25,7 @@ class Switchboard:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._off: Mapping[str, Off] = {}
+        self._lock = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._outage = Outage(log, "the switches could not be read")
         self._task: asyncio.Task[None] | None = None
@@ -38,7 +39,8 @@ class Switchboard:
 
     async def refresh(self) -> None:
         """Read the switches again. Raises `DatabaseBusy`, keeping what was known."""
-        async with self._database.read() as session:
+        # One after the other: what was read before a change must not be kept in the place of what was read after it.
+        async with self._lock, self._database.read() as session:
             self._off = await read_switches(session)
 
     async def start(self) -> None:

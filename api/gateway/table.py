@@ -199,6 +199,7 @@ class RoutingTable:
                 await asyncio.sleep(POLL_WITH_SIGNALS_S)
 
     async def _refresh(self) -> None:
+        began = time.monotonic()
         async with self._database.read() as session:
             version = await routing_version(session)
             if version == self._version:
@@ -206,18 +207,19 @@ class RoutingTable:
                 return
             services = await routed_services(session)
         known = {backend.id: backend for route in self._routes.values() for backend in route.backends}
-        self._routes = {(service.tenant_id, service.name): self._route(service, known) for service in services}
+        self._routes = {(service.tenant_id, service.name): self._route(service, known, began) for service in services}
         self._names = frozenset(service.name for service in services)
         self._ports = {service.port: service for service in services if service.port is not None}
         self._version, self._looked_at = version, time.monotonic()
         self.wake()
         self._on_change({backend.address for route in self._routes.values() for backend in route.backends})
 
-    def _route(self, service: RoutedService, known: dict[str, Backend]) -> Route:
+    def _route(self, service: RoutedService, known: dict[str, Backend], looked_at: float) -> Route:
         backends = []
         for replica_id, address in service.replicas:
             backend = known.get(replica_id) or Backend(replica_id, address, self._own_headers(replica_id, address))
-            if not backend.refusals:
+            # What was read may be older than a connection that broke while it was read.
+            if not backend.refusals and backend.dropped_until - DROPPED_S <= looked_at:
                 backend.dropped_until = 0.0
             backends.append(backend)
         return Route(service, backends)

@@ -22,7 +22,7 @@ from state.tables import Model, Operation, Tenant, Token, User, Version
 from storage.local import LocalStore
 
 LOCAL = Who(DEFAULT_TENANT, "local", "admin")
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 KEY = bytes(range(32))
 
 
@@ -32,13 +32,15 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     database = open_database(settings.database)
     store = LocalStore(settings.data / "artifacts")
     vault = Vault(KEY)
-    await migrate(database, vault)
-    context = compose(settings, database, store, vault)
-    await context.start()
     try:
-        yield context
+        await migrate(database, vault)
+        context = compose(settings, database, store, vault)
+        try:
+            await context.start()
+            yield context
+        finally:
+            await context.close()
     finally:
-        await context.close()
         await store.close()
         await database.close()
 

@@ -15,7 +15,7 @@ from api.dependencies import Context
 from state.queries.services import find_service
 from tests.api.catalogue import add_ready_versions, add_replica, running_service
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 LOGS = b"the model is loaded\n"
 
 
@@ -49,8 +49,9 @@ LOCALHOST = (b"host", b"localhost")
 
 @pytest.mark.parametrize("stream", ["operation", "prediction", "output", "events", "logs"])
 async def test_a_silent_stream_ends_when_its_token_is_revoked(
-    app: FastAPI, client: AsyncClient, context: Context, stream: str
+    app: FastAPI, client: AsyncClient, context: Context, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api.admission.LOOK_S", 0.1)  # a figure, not a function
     path = (await paths(client, context))[stream]
     token = (await client.post("/api/v1/tokens", json={"name": "reader"})).json()
     await context.authenticator.refresh()

@@ -12,7 +12,7 @@ from api.dependencies import Context
 from state.claims import take
 from state.database import open_database
 from state.tables import History
-from tests.api.platform import add_operation, add_user, fails, is_problem, succeeds, work_on
+from tests.api.platform import DEADLINE_S, add_operation, add_user, fails, is_problem, succeeds, until, work_on
 
 OPERATIONS = "/api/v1/operations"
 
@@ -74,7 +74,7 @@ async def test_an_unchanged_operation_is_304(client: AsyncClient, context: Conte
 
 async def test_wait_answers_when_the_work_is_done(client: AsyncClient, context: Context) -> None:
     operation = await add_operation(context)
-    waiting = asyncio.create_task(client.get(f"{OPERATIONS}/{operation.id}:wait?timeout=10"))
+    waiting = asyncio.create_task(client.get(f"{OPERATIONS}/{operation.id}:wait?timeout=60"))
     await asyncio.sleep(0.02)
     await work_on(context, succeeds)
     assert (await waiting).json()["status"] == "succeeded"
@@ -165,7 +165,7 @@ async def test_the_stream_tells_each_change_and_ends_with_the_operation(client: 
     streaming = asyncio.create_task(_events(client, path, {}))
     await asyncio.sleep(0.02)
     await work_on(context, succeeds)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         found = await streaming
     assert [(event_id, data.get("to")) for event_id, _, data in found[:-1]] == [
         ("1", "queued"),
@@ -192,14 +192,18 @@ async def test_a_stream_whose_history_is_gone_rests_until_the_operation_ends(
     event.listen(Engine, "before_cursor_execute", count)
     try:
         streaming = asyncio.create_task(client.get(f"{OPERATIONS}/{operation.id}/events"))
-        await asyncio.sleep(0.05)
+
+        async def rests() -> bool:
+            return any(waiter.sequence is not None for waiter in context.waiters._waiters)
+
+        await until(rests)
         before = looks
         await asyncio.sleep(0.05)
         assert looks - before < 10
     finally:
         event.remove(Engine, "before_cursor_execute", count)
     await work_on(context, succeeds)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         text = (await streaming).text
     assert text.count(": still here") == 1
     assert "event: done" in text
@@ -208,7 +212,7 @@ async def test_a_stream_whose_history_is_gone_rests_until_the_operation_ends(
 async def test_thousands_of_waiters_share_one_look(context: Context) -> None:
     operation = await add_operation(context)
     waiting = [
-        asyncio.create_task(context.waiters.wait_final(type(operation), operation.id, ["succeeded"], 20))
+        asyncio.create_task(context.waiters.wait_final(type(operation), operation.id, ["succeeded"], 60))
         for _ in range(2_000)
     ]
     await asyncio.sleep(0.02)
@@ -225,12 +229,14 @@ async def test_a_waiter_for_a_row_that_does_not_exist_is_told_so(context: Contex
 
 async def test_a_change_by_another_process_is_found_without_a_signal(context: Context) -> None:
     operation = await add_operation(context)
-    waiting = asyncio.create_task(context.waiters.wait_final(type(operation), operation.id, ["succeeded"], 10))
+    waiting = asyncio.create_task(context.waiters.wait_final(type(operation), operation.id, ["succeeded"], 60))
     await asyncio.sleep(0.02)
     other = open_database(context.settings.database)
-    await work_on(replace(context, database=other), succeeds)
-    row = await waiting
-    await other.close()
+    try:
+        await work_on(replace(context, database=other), succeeds)
+        row = await waiting
+    finally:
+        await other.close()
     assert row is not None
     assert row.status == "succeeded"
 
@@ -240,6 +246,6 @@ async def test_closing_the_hub_lets_everybody_go(context: Context) -> None:
     waiting = asyncio.create_task(context.waiters.wait_final(type(operation), operation.id, ["succeeded"], 30))
     await asyncio.sleep(0.02)
     await context.waiters.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(25):
         assert await waiting is None
     assert await context.waiters.wait_final(type(operation), operation.id, ["succeeded"], 30) is None

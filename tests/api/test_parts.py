@@ -94,8 +94,10 @@ async def older_process(context: Context) -> AsyncIterator[None]:
     """A worker of the last release that does not know parts."""
     old = Presence(context.database, Self("worker:1", "worker", "here", 1, "0.1", "0012"))
     await old.start()
-    yield
-    await old.stop()
+    try:
+        yield
+    finally:
+        await old.stop()
 
 
 @pytest.mark.parametrize("manifest_first", [True, False])

@@ -61,11 +61,11 @@ async def test_a_submission_is_accepted_and_can_be_looked_at(client: AsyncClient
 
 @pytest.mark.usefixtures("service")
 async def test_a_preferred_wait_answers_with_the_final_prediction(client: AsyncClient, context: Context) -> None:
-    waiting = asyncio.create_task(client.post(URL, json=BODY, headers={"prefer": "wait=10"}))
+    waiting = asyncio.create_task(client.post(URL, json=BODY, headers={"prefer": "wait=60"}))
     await finish_one(context)
     answer = await waiting
     assert (answer.status_code, answer.json()["status"], answer.json()["output"]) == (201, "succeeded", ["setosa"])
-    assert answer.headers["preference-applied"] == "wait=10"
+    assert answer.headers["preference-applied"] == "wait=60"
 
 
 @pytest.mark.usefixtures("service")

@@ -34,11 +34,11 @@ async def service(client: AsyncClient, context: Context) -> None:
 @pytest.mark.usefixtures("service")
 @pytest.mark.parametrize("path", PATHS)
 async def test_the_other_paths_submit_the_same(client: AsyncClient, context: Context, path: str) -> None:
-    waiting = asyncio.create_task(client.post(path, json=PATHS[path], headers={"prefer": "wait=10"}))
+    waiting = asyncio.create_task(client.post(path, json=PATHS[path], headers={"prefer": "wait=60"}))
     await finish_one(context)
     answer = await waiting
     shown = answer.json()
-    assert (answer.status_code, answer.headers["preference-applied"]) == (201, "wait=10")
+    assert (answer.status_code, answer.headers["preference-applied"]) == (201, "wait=60")
     assert (shown["service"], shown["input"], shown["output"]) == ("iris", BODY["inputs"], ["setosa"])
     assert answer.headers["location"] == f"http://localhost:8000/api/v1/predictions/{shown['id']}"
 

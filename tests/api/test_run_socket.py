@@ -12,7 +12,7 @@ from httpx2 import AsyncClient
 
 from api.dependencies import Context
 from tests.api.jobs import FLOWERS, end_work, make_job, make_run, prepared
-from tests.api.platform import add_user
+from tests.api.platform import DEADLINE_S, add_user
 
 PATH = f"{FLOWERS}/runs/1/stream"
 Message = Mapping[str, Any]
@@ -35,7 +35,7 @@ class Socket:
 
     async def next(self) -> Message:
         """The next message of ASGI."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             return await self.sent.get()
 
     async def events(self) -> list[Message]:
@@ -68,7 +68,7 @@ async def opened(app: FastAPI, headers: Mapping[str, str], query: str = "") -> A
         yield socket
     finally:
         socket.said.put_nowait({"type": "websocket.disconnect", "code": 1001})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             await serving
 
 

@@ -26,7 +26,7 @@ from tests.api.jobs import (
     make_run,
     prepared,
 )
-from tests.api.platform import is_problem
+from tests.api.platform import is_problem, until
 
 RUN = f"{FLOWERS}/runs/1"
 PROBLEM: Mapping[str, object] = {
@@ -282,14 +282,15 @@ async def test_runs_of_all_jobs_are_listed_and_filtered(client: AsyncClient, con
 async def test_whoever_waits_is_answered_when_the_run_has_ended(client: AsyncClient, context: Context) -> None:
     await make_run(client)
     assert (await client.get(f"{RUN}:wait?timeout=0")).json()["status"] == "queued"
-    waiting = asyncio.create_task(client.get(f"{RUN}:wait?timeout=20"))
-    preferring = asyncio.create_task(client.post(f"{FLOWERS}:run", headers={"Prefer": "wait=20"}))
+    waiting = asyncio.create_task(client.get(f"{RUN}:wait?timeout=60"))
+    preferring = asyncio.create_task(client.post(f"{FLOWERS}:run", headers={"Prefer": "wait=60"}))
     await end_work(context)
     assert (await waiting).json()["status"] == "succeeded"
-    for _ in range(200):
-        if await statuses(client) == ["queued", "succeeded"]:
-            break
-        await asyncio.sleep(0.01)
+
+    async def is_queued() -> bool:
+        return await statuses(client) == ["queued", "succeeded"]
+
+    await until(is_queued)
     await end_work(context)
     answer = await preferring
     assert (answer.status_code, answer.json()["status"]) == (201, "succeeded")

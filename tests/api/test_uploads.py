@@ -16,7 +16,7 @@ from api.dependencies import Context
 from state.queries.lists import View
 from state.queries.models import list_models
 from tests.api.catalogue import OCTETS, ONNX, PMML, left_behind
-from tests.api.platform import LOCAL, is_problem, until
+from tests.api.platform import DEADLINE_S, LOCAL, is_problem, until
 
 VERSIONS = "/api/v1/models/iris/versions"
 SMALL_LIMIT = 10_000
@@ -297,7 +297,7 @@ async def test_a_client_that_sends_first_and_reads_then_gets_the_problem(port: i
     size = 8 * 1024 * 1024
 
     def send_all_then_read() -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as client:
             head = f"POST {VERSIONS} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n"
             client.sendall(
                 head.encode() + f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n".encode()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -12,8 +12,9 @@ from api.app import build_app
 from api.dependencies import Context
 from state.queries.lists import View
 from state.queries.webhooks import listing
+from tests.api.platform import DEADLINE_S
 
-HEAD = b"POST /api/v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /api/v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
 BODY = b'{"url": "https://example.com/"}'
 
 
@@ -24,7 +25,7 @@ async def port(context: Context) -> AsyncIterator[int]:
     config = uvicorn.Config(app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while not server.started:
             await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
@@ -33,14 +34,14 @@ async def port(context: Context) -> AsyncIterator[int]:
 
 
 async def _send(port: int, data: bytes) -> bytes:
-    """The whole answer, up to the end of the connection or half a second of silence."""
+    """The whole answer, up to the end of the connection, which all that is sent here asks for."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
     answer = b""
-    with suppress(TimeoutError, ConnectionError):
-        while piece := await asyncio.wait_for(reader.read(65536), 0.5):
-            answer += piece
-    writer.close()
+    with closing(writer), suppress(ConnectionError):
+        writer.write(data)
+        async with asyncio.timeout(DEADLINE_S):
+            while piece := await reader.read(65536):
+                answer += piece
     return answer
 
 
@@ -61,7 +62,9 @@ async def test_a_connection_that_is_cut_halfway_leaves_nothing(port: int, contex
     writer.write(HEAD + b"Content-Length: 100\r\n\r\n" + BODY)
     await writer.drain()
     writer.transport.abort()
-    assert (await _send(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    assert (await _send(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).startswith(
+        b"HTTP/1.1 200"
+    )
     assert await _made(context) == 0
 
 
@@ -73,6 +76,6 @@ async def test_what_follows_the_announced_body_is_not_read_as_part_of_it(port: i
 
 
 async def test_an_answer_to_head_has_no_body_on_the_wire(port: int) -> None:
-    answer = await _send(port, b"HEAD /api/v1/me HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await _send(port, b"HEAD /api/v1/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"\r\n\r\n")

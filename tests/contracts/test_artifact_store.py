@@ -28,6 +28,7 @@ from tests.storage.streams import cut_off, pieces_of, repeated, standing_still
 
 ROOT = Path(__file__).parents[2]
 
+PATIENCE_S = 60
 NOW = timedelta(0)
 ABSENT = Digest("0" * 64)
 SEVERAL_BATCHES = os.urandom(2 * BATCH_BYTES + 12_345)
@@ -131,7 +132,7 @@ async def test_a_reader_finishes_although_the_same_bytes_are_put_and_deleted_mea
 async def test_nothing_is_visible_before_the_last_byte(store: ArtifactStore, data: bytes) -> None:
     reached = asyncio.Event()
     upload = asyncio.create_task(store.put(standing_still(data, reached)))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), PATIENCE_S)
     assert await listed(store) == []
     assert await store.sweep_partial(NOW) == 0, "an upload under way was swept"
     upload.cancel()
@@ -164,12 +165,14 @@ async def test_a_process_killed_within_a_put_leaves_nothing_that_can_be_seen_or_
     command = [sys.executable, "-m", "tests.storage.half_a_put", backend.url]
     environment = {**os.environ, **backend.environment}
     child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE)
-    assert child.stdout is not None
-    assert await asyncio.wait_for(child.stdout.readline(), 20) == b"half\n"
-    spared = NOW if backend.knows_writers else timedelta(hours=1)
-    assert await backend.store.sweep_partial(spared) == 0, "the upload of a living process was swept"
-    child.kill()
-    await child.communicate()
+    try:
+        assert child.stdout is not None
+        assert await asyncio.wait_for(child.stdout.readline(), PATIENCE_S) == b"half\n"
+        spared = NOW if backend.knows_writers else timedelta(hours=1)
+        assert await backend.store.sweep_partial(spared) == 0, "the upload of a living process was swept"
+    finally:
+        child.kill()
+        await child.communicate()
     assert await listed(backend.store) == []
     assert await backend.store.sweep_partial(timedelta(hours=1)) == 0, "it is not that old"
     assert await backend.store.sweep_partial(NOW) == 1

@@ -198,12 +198,14 @@ async def test_each_wake_up_of_a_burst_wakes_one_of_them_and_not_all(redis_serve
 async def test_wake_ups_arrive_again_after_a_restart_of_redis(tmp_path: Path) -> None:
     server = RedisServer.start(tmp_path)
     heard: list[str] = []
-    async with open_carrier(server) as carrier:
-        carrier.hear(lambda lane, hint: heard.append(hint))
-        carrier.send("control", "op_1")
-        await wait_for(lambda: heard == ["op_1"])
-        server.kill()
-        server.restart()
-        carrier.send("control", "op_2")  # at the first try, on a connection that the kill has cut
-        await wait_for(lambda: heard == ["op_1", "op_2"])
-    server.stop()
+    try:
+        async with open_carrier(server) as carrier:
+            carrier.hear(lambda lane, hint: heard.append(hint))
+            carrier.send("control", "op_1")
+            await wait_for(lambda: heard == ["op_1"])
+            server.kill()
+            server.restart()
+            carrier.send("control", "op_2")  # at the first try, on a connection that the kill has cut
+            await wait_for(lambda: heard == ["op_1", "op_2"])
+    finally:
+        server.stop()

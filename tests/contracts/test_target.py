@@ -15,6 +15,8 @@ from state.specs import ServiceSpec
 from tests.workers.node.world import SERVICE, make_database, open_world, until
 from workers.targets.base import SeenReplica, Target
 
+PATIENCE_S = 60
+
 
 @dataclass(frozen=True)
 class Place:
@@ -34,7 +36,7 @@ class Place:
             found = await self.alive()
             return found if len(found) == count and all(replica.status == "ready" for replica in found) else []
 
-        return await until(look)
+        return await until(look, PATIENCE_S)
 
     async def emptied(self) -> None:
         """Wait until nothing runs."""
@@ -42,7 +44,7 @@ class Place:
         async def look() -> bool:
             return not await self.alive()
 
-        await until(look)
+        await until(look, PATIENCE_S)
 
 
 @asynccontextmanager
@@ -113,7 +115,7 @@ async def test_another_revision_takes_the_place_of_the_former(place: Place) -> N
     async def look() -> bool:
         return [replica.revision_id for replica in await place.alive()] == ["rev_2"]
 
-    await until(look)
+    await until(look, PATIENCE_S)
     assert [replica.id for replica in await place.settled(1)] != [old.id]
 
 
@@ -125,7 +127,7 @@ async def test_a_broken_replica_is_replaced_and_says_why_it_ended(place: Place) 
     async def look() -> list[SeenReplica]:
         return [replica for replica in await place.target.observe(SERVICE) if replica.status == "failed"]
 
-    [failed] = await until(look)
+    [failed] = await until(look, PATIENCE_S)
     assert failed.id == first.id
     assert failed.reason
     assert failed.message

@@ -25,7 +25,7 @@ def passing_by(name: str, times: int, points: str, log: Path) -> "subprocess.Com
         "for number in range(int(times)):\n    failpoint(name)\n    print(number + 1, flush=True)\n"
     )
     command = [sys.executable, "-c", program, name, str(times), points, str(log)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_every_failpoint_stands_in_the_product_and_every_call_names_one() -> None:
@@ -36,10 +36,10 @@ def test_every_failpoint_stands_in_the_product_and_every_call_names_one() -> Non
 
 
 def test_an_unarmed_failpoint_does_nothing_and_costs_next_to_nothing() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100_000):
         failpoint("after_claim")
-    assert (time.perf_counter() - began) / 100_000 < 2e-6
+    assert (time.thread_time() - began) / 100_000 < 2e-6
 
 
 def test_a_process_kills_itself_the_nth_time_and_says_so_before(tmp_path: Path) -> None:

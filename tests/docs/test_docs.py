@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -20,6 +19,7 @@ import pytest
 
 from cli.child import running_platform
 from core.settings import Settings
+from deploy.stack.child import free_port
 from tests.workers.node.scriptworld import remove_places
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ OTHER_VARIABLES = frozenset(
     | {"PORTSIDE_OUTPUTS", "PORTSIDE_CHECKPOINT", "PORTSIDE_REPORT_FD"}  # of scripts
     | {"PORTSIDE_BATCH_KILLS", "PORTSIDE_BATCH_SEED"}  # of a test
 )
-PAGE_S = 120.0
+PAGE_S = 300.0
 PORTSIDE = 'portside() { .venv/bin/python -m portside "$@"; }\n'  # what `make setup` puts into .venv/bin
 BETWEEN = "\x1e"  # ASCII's record separator: no output has it
 
@@ -101,13 +101,6 @@ def is_as_shown(printed: str, shown: str) -> bool:
     """Whether they agree, whatever stands for `…` and however the lines are broken."""
     parts = ["".join(part.split()) for part in shown.split("…")]
     return re.fullmatch(".*?".join(map(re.escape, parts)), "".join(printed.split())) is not None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def run_in_bash(script: str, folder: Path, environment: dict[str, str]) -> str:
@@ -173,11 +166,13 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     tmp_path.joinpath(".venv").symlink_to(Path(sys.executable).parent.parent)
     script = f"\nprintf '{BETWEEN}'\n".join(step.commands for step in steps(page))
     script = PORTSIDE + script.replace("8091", str(free_port()))
-    with running_platform(tmp_path / "data", 0) as platform:
-        environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-        environment["ROWS"] = "20000"  # and not a million
-        printed = run_in_bash(script, tmp_path, environment).split(BETWEEN)
-    remove_places(tmp_path / "data")
+    try:
+        with running_platform(tmp_path / "data", 0) as platform:
+            environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+            environment["ROWS"] = "20000"  # and not a million
+            printed = run_in_bash(script, tmp_path, environment).split(BETWEEN)
+    finally:
+        remove_places(tmp_path / "data")
     for step, output in zip(steps(page), printed, strict=True):
         if step.shown is not None:
             assert is_as_shown(output, step.shown), f"{step.commands}\nprinted\n{output}\nand not\n{step.shown}"

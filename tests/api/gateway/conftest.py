@@ -1,21 +1,19 @@
 """A routing table over SQLite, for the gateway in front of real sockets."""
 
-import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from api.gateway.table import RoutingTable
-from core.secrets import Vault
 from state.database import Database, open_database
-from state.migrate import migrate
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path, migrated: Path) -> AsyncIterator[Database]:
+    shutil.copy(migrated, tmp_path / "test.db")
     database = open_database(f"sqlite:///{tmp_path / 'test.db'}")
-    await migrate(database, Vault(os.urandom(32)))
     yield database
     await database.close()
 

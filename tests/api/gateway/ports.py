@@ -14,6 +14,9 @@ from api.gateway.short import ShortWay
 from api.gateway.split import Gateway
 from api.gateway.surface import ServiceSurface
 from cli.predicting import PredictingConnection
+from tests.api.gateway.replicas import TURNS
+
+PATIENCE_S = 60.0  # none of these tests is about the machine's haste
 
 
 @dataclass(slots=True)
@@ -27,14 +30,15 @@ class Port:
     async def say(self, *pieces: bytes, pause_s: float = 0.0) -> bytes:
         """All that is answered until the gateway closes, as it does after `Connection: close`."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(pause_s)
-        async with asyncio.timeout(10):
-            answer = await reader.read()
-        writer.close()
-        return answer
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause_s)
+            async with asyncio.timeout(PATIENCE_S):
+                return await reader.read()
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
@@ -60,6 +64,8 @@ async def at_a_port(
         yield port
     finally:
         server.close()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         for connection in tuple(state.connections):
             assert isinstance(connection, PredictingConnection)
             connection.transport.abort()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+TURNS = 5  # of the loop, within which a connection that was just accepted has got its task
 Answer = Callable[["Seen", asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -63,6 +64,8 @@ async def replica(
         yield found
     finally:
         server.close()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         for task in tasks:
             assert task is not None
             task.cancel()

@@ -20,6 +20,7 @@ from api.gateway.table import RoutingTable
 from core.errors import Unauthenticated
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
+from tests.api.gateway.ports import PATIENCE_S
 from tests.api.gateway.replicas import Seen, replica
 from tests.api.gateway.test_gateway import make_replica, make_service, serve_iris, until
 
@@ -28,7 +29,7 @@ INFER, STREAM = f"{SERVICE}/ModelInfer", f"{SERVICE}/ModelStreamInfer"
 HEALTH = "/grpc.health.v1.Health"
 MAX_BYTES = 100_000
 IRIS = field(1, "iris")
-TIMEOUT_S = 10
+TIMEOUT_S = PATIENCE_S
 Channel = Any  # the library's stubs know no call without serializers
 
 
@@ -191,8 +192,9 @@ async def test_what_is_asked_of_all_services_is_answered_from_the_table(
 
 
 async def test_health_follows_the_service_and_the_platform(
-    database: Database, table: RoutingTable, tmp_path: Path
+    database: Database, table: RoutingTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api.gateway.grpc.LOOK_S", 0.05)  # a figure, not a function
     leaving: list[bool] = []
     async with replica(tmp_path) as one, gateway_of(table, leaving=leaving) as (channel, _):
         watched = channel.unary_stream(f"{HEALTH}/Watch")(IRIS, timeout=TIMEOUT_S)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ from api.gateway.table import RoutingTable
 from api.gateway.turns import Turns
 from state.database import Database
 from tests.api.gateway import http2
+from tests.api.gateway.ports import PATIENCE_S
 from tests.api.gateway.replicas import Seen, ok, replica
 from tests.api.gateway.test_gateway import serve_iris, until
 from tests.api.gateway.test_grpc import HEALTH, INFER, IRIS, SERVICE, STREAM, TIMEOUT_S, call, gateway_of, refusal
@@ -30,11 +32,13 @@ async def test_no_metadata_becomes_another_request(
         await serve_iris(database, table, one)
         server = GrpcGateway(gateway, admits_tokenless=True, is_leaving=lambda: False)
         port = await server.start("127.0.0.1", 0)
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(http2.call(INFER, IRIS, traceparent=value, tracestate=b"kept=1"))
-        await until(lambda: gateway.tallies.by_service.get("iris") is not None)
-        writer.close()
-        await server.stop(0)
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            with closing(writer):
+                writer.write(http2.call(INFER, IRIS, traceparent=value, tracestate=b"kept=1"))
+                await until(lambda: gateway.tallies.by_service.get("iris") is not None)
+        finally:
+            await server.stop(0)
     assert [seen.line for seen in one.seen] == [f"POST {INFER} HTTP/1.1"]
     assert one.seen[0].headers["tracestate"] == "kept=1"
     assert not {"traceparent", "x-hidden"} & one.seen[0].headers.keys()
@@ -64,11 +68,11 @@ async def test_only_whole_paths_are_methods(database: Database, table: RoutingTa
 async def test_settings_that_are_many_or_long_stop_nobody(table: RoutingTable, method: str) -> None:
     path, setting = f"{SERVICE}/{method}", field(1, "log_info") + b"\x18\x00" * 4000
     async with gateway_of(table) as (channel, _):
-        began = time.perf_counter()
+        began = time.process_time()
         assert await call(channel, path, field(1, setting) * 8)
         assert await call(channel, path, field(1, field(1, "log_info")) * 4000)
         assert (await refusal(channel, path, field(1, setting) * 12))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("path", [INFER, STREAM, f"{SERVICE}/LogSettings", f"{SERVICE}/ModelMetadata"])
@@ -93,10 +97,12 @@ async def test_those_who_watch_are_limited_and_cost_no_task_each(
         late = channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S)
         assert await late.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         watched[0].cancel()
-        for _ in range(3):  # until the gateway has noticed
-            await call(channel, f"{HEALTH}/Check", b"")
-        again = channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S)
-        assert await again.read() == b"\x08\x01"
+        told = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while not told:  # until the gateway has noticed
+                with suppress(grpc.aio.AioRpcError):
+                    told = await channel.unary_stream(f"{HEALTH}/Watch")(b"", timeout=TIMEOUT_S).read()
+        assert told == b"\x08\x01"
 
 
 async def test_what_asks_about_a_model_takes_no_turn_of_its_predictions(
@@ -127,5 +133,6 @@ async def test_the_statistics_of_all_wait_for_no_service_that_hangs(
     monkeypatch.setattr("api.gateway.grpc_answers.ALL_STATS_S", 0.2)  # a figure, not a function
     async with replica(tmp_path, answer=never) as one, gateway_of(table) as (channel, gateway):
         await serve_iris(database, table, one)
-        assert await call(channel, f"{SERVICE}/ModelStatistics", b"", timeout_s=2) == b""
-        assert (len(one.seen), gateway.tallies.in_flight) == (1, 0)
+        while not one.seen:  # on a busy machine the time may be over before it gets there
+            assert await call(channel, f"{SERVICE}/ModelStatistics", b"", timeout_s=20) == b""
+        assert gateway.tallies.in_flight == 0

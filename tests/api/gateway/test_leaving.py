@@ -12,6 +12,7 @@ from api.gateway.split import Gateway
 from api.gateway.table import RoutingTable
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
+from tests.api.gateway.ports import PATIENCE_S
 from tests.api.gateway.replicas import Seen, replica
 from tests.api.gateway.test_gateway import make_replica, make_service
 
@@ -46,7 +47,7 @@ async def test_it_frees_the_replicas_connection(
     service = await make_service(database, ["deploy", "ready"])
     async with replica(tmp_path, answer=never) as backend:
         await make_replica(database, service, backend.address)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while table.counts[1] == 0:
                 await asyncio.sleep(0.01)
             request = asyncio.create_task(gateway(dict(SCOPE), receive, send))

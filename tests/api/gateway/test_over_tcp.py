@@ -5,6 +5,7 @@ from pathlib import Path
 
 from api.gateway.table import RoutingTable
 from state.database import Database
+from tests.api.gateway.ports import PATIENCE_S
 from tests.api.gateway.replicas import Seen, ok, replica
 from tests.api.gateway.test_gateway import client_of, make_replica, make_service
 
@@ -13,7 +14,7 @@ PATH = "/api/v1/services/iris/predict"
 
 
 async def until_routed(table: RoutingTable, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while table.counts[1] != count:
             await asyncio.sleep(0.01)
 

@@ -157,9 +157,10 @@ async def test_the_statistics_of_all_wait_for_no_service_that_hangs(
     async def never(seen: Seen, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("api.gateway.protocols.ALL_STATS_S", 0.2)  # a figure, not a function
+    for figure, seconds in (("ALL_STATS_S", 0.2), ("STATS_S", 60.0)):  # figures, not functions
+        monkeypatch.setattr(f"api.gateway.protocols.{figure}", seconds)
     async with replica(tmp_path, answer=never) as one, client_of(table) as client:
         await serve_iris(database, table, one)
-        async with asyncio.timeout(2):
-            assert (await client.get("/v2/models/stats")).json() == {"model_stats": []}
-    assert len(one.seen) == 1
+        async with asyncio.timeout(20):
+            while not one.seen:  # on a busy machine the time may be over before it gets there
+                assert (await client.get("/v2/models/stats")).json() == {"model_stats": []}

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,20 +60,18 @@ async def world(
             raise Unauthenticated("no token is valid here")
         return DEFAULT_TENANT
 
-    pool = ConnectionPool()
-    gateway = Gateway(PlainTextResponse("the api"), Holding(table, 0), pool, tenant_of, 5_000_000, "9.9")
-
     async def first_ok(seen: Seen, writer: asyncio.StreamWriter) -> None:
         await (ok if len(one.seen) == 1 and warm else answer)(seen, writer)
 
-    async with replica(folder, answer=first_ok) as one, at_a_port(gateway) as port:
-        await serve_iris(database, table, one)
-        if warm:
-            assert (await port.say(request(PREDICT, last=True))).startswith(b"HTTP/1.1 200")
-            assert port.long == [PREDICT]
-            port.long.clear()
-        yield World(port, gateway, one)
-    pool.close()
+    with closing(ConnectionPool()) as pool:
+        gateway = Gateway(PlainTextResponse("the api"), Holding(table, 0), pool, tenant_of, 5_000_000, "9.9")
+        async with replica(folder, answer=first_ok) as one, at_a_port(gateway) as port:
+            await serve_iris(database, table, one)
+            if warm:
+                assert (await port.say(request(PREDICT, last=True))).startswith(b"HTTP/1.1 200")
+                assert port.long == [PREDICT]
+                port.long.clear()
+            yield World(port, gateway, one)
 
 
 def head_of(answer: bytes) -> dict[str, str]:
@@ -175,6 +173,7 @@ async def test_a_deadline_is_met_and_frees_the_replica(database: Database, table
         assert (document["status"], document["code"]) == (504, "prediction_timeout")
         assert "iris" in document["detail"]
         assert (here.port.long, here.backend.outstanding, here.gateway.tallies.in_flight) == ([], 0, 0)
+        await until(lambda: len(here.one.seen) == 2)  # it was sent before the time was over
         assert here.one.seen[-1].headers["portside-timeout"] == "50ms"
         assert here.gateway.pool.idle_count == 0
 
@@ -309,15 +308,18 @@ async def test_what_a_path_encodes_stays_encoded(database: Database, table: Rout
 async def test_what_outlives_the_grace_of_a_process_that_stops_is_told_to_come_again(
     database: Database, table: RoutingTable, tmp_path: Path, path: str, member: str
 ) -> None:
-    stop, listener = asyncio.Event(), socket.create_server(("127.0.0.1", 0))
+    stop = asyncio.Event()
     async with world(database, table, tmp_path, never) as here:
+        listener = socket.create_server(("127.0.0.1", 0))  # which the server closes
         server = http_server(here.gateway, 1, (), ShortWay(here.gateway, lambda: False))
         serving = asyncio.create_task(serve_until(server, listener, stop, lambda: asyncio.sleep(0)))
-        asking = asyncio.create_task(Port(listener.getsockname()[1]).say(request(path)))
-        await until(lambda: len(here.one.seen) == 2)
-        stop.set()
+        try:
+            asking = asyncio.create_task(Port(listener.getsockname()[1]).say(request(path)))
+            await until(lambda: len(here.one.seen) == 2)
+        finally:
+            stop.set()
+            await serving
         head, _, body = (await asking).partition(b"\r\n\r\n")
-        await serving
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1" in head
         assert b"connection: close" in head

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx2
@@ -32,18 +32,16 @@ PREDICT = "/api/v1/services/iris/predict"
 
 @asynccontextmanager
 async def gateway_on(table: RoutingTable) -> AsyncIterator[tuple[Gateway, httpx2.AsyncClient]]:
-    pool = ConnectionPool()
-
     def tenant_of(scope: Scope) -> str:
         if any(name == b"authorization" for name, _ in scope["headers"]):
             raise Unauthenticated("no token is valid here")
         return DEFAULT_TENANT
 
-    gateway = Gateway(PlainTextResponse("the api"), Holding(table, 0), pool, tenant_of, 1000, "9.9")
-    transport = httpx2.ASGITransport(app=gateway, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield gateway, client
-    pool.close()
+    with closing(ConnectionPool()) as pool:
+        gateway = Gateway(PlainTextResponse("the api"), Holding(table, 0), pool, tenant_of, 1000, "9.9")
+        transport = httpx2.ASGITransport(app=gateway, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield gateway, client
 
 
 def answering(status: int, after_s: float = 0.0) -> Answer:
@@ -146,7 +144,7 @@ async def test_what_is_no_prediction_of_a_service_is_not_counted(
 
 def test_counting_costs_a_prediction_next_to_nothing() -> None:
     traffic = TrafficCounter()
-    began = time.perf_counter()
+    began = time.thread_time()
     for number in range(10_000):
         traffic.count("ten_1", "svc_1", "rep_1", 200, number * 1e-6)
-    assert (time.perf_counter() - began) / 10_000 < 20e-6  # measured: 0.2 µs
+    assert (time.thread_time() - began) / 10_000 < 20e-6  # measured: 0.2 µs

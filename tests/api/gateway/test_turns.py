@@ -1,6 +1,7 @@
 """How many predictions of one service may be under way, and what becomes of one more."""
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -14,7 +15,7 @@ from api.gateway.table import RoutingTable
 from api.gateway.turns import TooBusy, Turns
 from state.database import Database
 from state.migrate import DEFAULT_TENANT
-from tests.api.gateway.ports import at_a_port
+from tests.api.gateway.ports import PATIENCE_S, at_a_port
 from tests.api.gateway.replicas import Seen, ok, replica
 from tests.api.gateway.test_gateway import serve_iris, until
 
@@ -85,20 +86,22 @@ async def test_over_the_limit_a_prediction_waits_and_is_then_refused_with_a_time
 
     holding, pool = Holding(table, 0, turns=Turns(2, 0.05)), ConnectionPool()
     gateway = Gateway(PlainTextResponse("the api"), holding, pool, lambda scope: DEFAULT_TENANT, 1000, "9.9")
-    async with (
-        replica(tmp_path, answer=when_released) as one,
-        at_a_port(gateway) as port,
-        httpx2.AsyncClient(base_url=f"http://localhost:{port.number}", trust_env=False, timeout=30) as client,
-    ):
-        await serve_iris(database, table, one)
-        first = [asyncio.create_task(client.post(PREDICT, json={})) for _ in range(2)]
-        await until(lambda: len(one.seen) == 2)
-        refused = await client.post(PREDICT, json={})
-        terse = await client.post("/v2/models/iris/infer", json={})
-        released.set()
-        answered = await asyncio.gather(*first)
-        again = await client.post(PREDICT, json={})
+    with closing(pool):
+        async with (
+            replica(tmp_path, answer=when_released) as one,
+            at_a_port(gateway) as port,
+            httpx2.AsyncClient(
+                base_url=f"http://localhost:{port.number}", trust_env=False, timeout=PATIENCE_S
+            ) as client,
+        ):
+            await serve_iris(database, table, one)
+            first = [asyncio.create_task(client.post(PREDICT, json={})) for _ in range(2)]
+            await until(lambda: len(one.seen) == 2)
+            refused = await client.post(PREDICT, json={})
+            terse = await client.post("/v2/models/iris/infer", json={})
+            released.set()
+            answered = await asyncio.gather(*first)
+            again = await client.post(PREDICT, json={})
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "service_busy", "1")
     assert (terse.status_code, list(terse.json())) == (503, ["error"])
     assert [answer.status_code for answer in (*answered, again)] == [200] * 3
-    pool.close()
