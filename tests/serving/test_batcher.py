@@ -4,7 +4,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -18,7 +18,7 @@ from serving.statistics import Statistics
 from serving.tickets import Ticket
 from tests.serving.unequal import Name
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Engine:
@@ -75,8 +75,11 @@ class Asking:
 
 
 @pytest.fixture
-def asking() -> Asking:
-    return Asking(Plan(max_records=8, max_delay_s=0.0), Engine(is_open=False))
+def asking() -> Iterator[Asking]:
+    asking = Asking(Plan(max_records=8, max_delay_s=0.0), Engine(is_open=False))
+    yield asking
+    asking.engine.gate.set()
+    asking.pool.shutdown()
 
 
 def y(answer: Future[Columns]) -> list[float]:
@@ -146,7 +149,7 @@ def test_who_has_gone_and_whose_time_is_over_never_reaches_the_engine(asking: As
 
 
 def test_a_lonely_request_does_not_wait_for_others() -> None:
-    batcher = Batcher(Engine(), Plan(8, max_delay_s=60), Statistics())
+    batcher = Batcher(Engine(), Plan(8, max_delay_s=2 * DEADLINE_S), Statistics())
     assert batcher.compute(rows(1), 1, Ticket())["y"].tolist() == [2]
 
 
@@ -161,7 +164,7 @@ def test_a_request_waits_for_one_that_is_coming() -> None:
 
 
 def test_a_request_does_not_wait_for_one_that_will_not_come() -> None:
-    asking = Asking(Plan(8, max_delay_s=60), Engine())
+    asking = Asking(Plan(8, max_delay_s=2 * DEADLINE_S), Engine())
     coming = Ticket()
     asking.batcher.announce(coming)
     first = asking.pool.submit(asking.batcher.compute, rows(1), 1, Ticket())

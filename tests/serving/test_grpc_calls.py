@@ -5,6 +5,7 @@ import gzip
 import threading
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -25,7 +26,17 @@ from serving.protocols.grpc_standard import HEALTH_FILE, REFLECTION_FILE
 from serving.protocols.grpc_status import Code
 from serving.score import Scorer
 from serving.signature import InputField
-from tests.serving.http2.wire import INFER, STREAM_INFER, FrameWire, called, connect, data, opened, prefixed
+from tests.serving.http2.wire import (
+    DEADLINE_S,
+    INFER,
+    STREAM_INFER,
+    FrameWire,
+    called,
+    connect,
+    data,
+    opened,
+    prefixed,
+)
 from tests.serving.models import IDENTITY, PythonModel, double_scorer, echo_scorer
 from tests.serving.protocols.grpc_messages import MESSAGES, infer_request, message, raw_tensor, read
 
@@ -38,24 +49,37 @@ Channel = Any  # its stubs know no call without serializers
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     """The port of a model that answers what it is asked, of any size."""
-    async for found in served(echo_scorer(InputField("x", "FP32", (-1, -1)))):
+    async with served(echo_scorer(InputField("x", "FP32", (-1, -1)))) as found:
         yield found
 
 
+@asynccontextmanager
 async def served(scorer: Scorer, call_s: float = 0.0) -> AsyncIterator[int]:
     application = ModelServer(IDENTITY, None, 1)
     application.serve(scorer, call_s)
     server = GrpcServer(application, MOST_BYTES, room=application.room)
-    yield await server.start("127.0.0.1", 0)
-    await server.stop(0)
-    assert application.room.taken_bytes == 0
+    try:
+        yield await server.start("127.0.0.1", 0)
+    finally:
+        await server.stop(0)
+    async with asyncio.timeout(DEADLINE_S):
+        while application.room.taken_bytes:  # until the last thread lets go of what it has answered
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[FrameWire]:
+    wire = await connect(port)
+    try:
+        yield wire
+    finally:
+        await wire.close()
 
 
 @pytest.fixture
 async def wire(port: int) -> AsyncIterator[FrameWire]:
-    wire = await connect(port)
-    yield wire
-    await wire.close()
+    async with connected(port) as wire:
+        yield wire
 
 
 @pytest.fixture
@@ -177,8 +201,8 @@ async def test_who_takes_no_answer_of_a_stream_has_no_further_question_read() ->
     request = MESSAGES["ModelInferRequest"](model_name="iris")
     raw_tensor(request, "x", "FP32", np.zeros((1, 12_000), np.float32))
     question = prefixed(request.SerializeToString())
-    async for port in served(Scorer(echo_scorer(InputField("x", "FP32", (-1, -1))).signature, model, IDENTITY)):
-        wire = await connect(port)
+    scorer = Scorer(echo_scorer(InputField("x", "FP32", (-1, -1))).signature, model, IDENTITY)
+    async with served(scorer) as port, connected(port) as wire:
         wire.send(frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0"), opened(1, STREAM_INFER), data(1, question))
         while (await wire.next(WINDOW_UPDATE)).stream_id != 1:
             pass
@@ -191,23 +215,20 @@ async def test_who_takes_no_answer_of_a_stream_has_no_further_question_read() ->
         wire.send(data(1, b"", is_last=True))
         assert await wire.status() == (0, "")
         assert len(model.asked) == 2
-        await wire.close()
 
 
 async def test_a_deadline_ends_a_call_that_is_being_answered() -> None:
     release = threading.Event()
 
     def wait(columns: Columns) -> Columns:
-        assert release.wait(10)
+        assert release.wait(DEADLINE_S)
         return {"y": np.zeros((1, 2), np.float32)}
 
     like = double_scorer()
-    async for port in served(Scorer(like.signature, PythonModel(wait), IDENTITY), 1.0):
-        wire = await connect(port)
+    async with served(Scorer(like.signature, PythonModel(wait), IDENTITY), 1.0) as port, connected(port) as wire:
         wire.send(called(1, MESSAGE, grpc_timeout="50m"), opened(3, STREAM_INFER, grpc_timeout="60m"))
         assert [(await wire.status())[0], (await wire.status())[0]] == [4, 4]
         release.set()
-        await wire.close()
 
 
 async def test_the_clients_of_health_and_reflection_work(port: int, channel: Channel) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ SERVICE = "/inference.GRPCInferenceService"
 MAX_BYTES = 100_000
 Channel = Any  # its stubs know no call without serializers
 Start = Callable[..., Awaitable[Channel]]
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 @pytest.fixture
@@ -48,6 +49,17 @@ async def start() -> AsyncIterator[Start]:
     for channel in channels:
         await channel.close()
     for server in servers:
+        await server.stop(0)
+
+
+@asynccontextmanager
+async def listening(server: GrpcServer) -> AsyncIterator[Channel]:
+    """A channel to a server that the test stops, or a failure."""
+    port = await server.start("127.0.0.1", 0)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+    finally:
         await server.stop(0)
 
 
@@ -147,12 +159,10 @@ async def test_a_part_is_asked_by_its_version(start: Start) -> None:
     assert (first.version, second.version) == ("3", "triple")
 
 
-async def test_health_is_told_by_name_and_watched_until_the_end(start: Start) -> None:
+async def test_health_is_told_by_name_and_watched_until_the_end() -> None:
     application = ModelServer(IDENTITY, None, 1)
     server = GrpcServer(application, MAX_BYTES)
-    port = await server.start("127.0.0.1", 0)
-    channel: Channel
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with listening(server) as channel:
         watched = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=TIMEOUT_S)
         statuses = [health_pb2.HealthCheckResponse.FromString(await watched.read()).status]
         application.serve(double_scorer(), 0.0)
@@ -171,11 +181,9 @@ async def test_health_is_told_by_name_and_watched_until_the_end(start: Start) ->
     assert statuses == [2, 1, 2]
 
 
-async def test_who_streams_is_told_that_the_server_stops(start: Start) -> None:
+async def test_who_streams_is_told_that_the_server_stops() -> None:
     server = GrpcServer(ModelServer(IDENTITY, None, 1), MAX_BYTES)
-    port = await server.start("127.0.0.1", 0)
-    channel: Channel
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with listening(server) as channel:
         talk = channel.stream_stream(f"{SERVICE}/ModelStreamInfer")(timeout=TIMEOUT_S)
         await talk.write(b"\xff")
         assert read("ModelStreamInferResponse", await talk.read()).error_message
@@ -220,18 +228,17 @@ async def test_a_call_tells_the_model_until_when_its_answer_is_of_use() -> None:
     model = ModelServer(IDENTITY, None, 1)
     model.serve(double_scorer(), 0.0)
     application = Noting(model)
-    server = GrpcServer(application, MAX_BYTES)
-    port = await server.start("127.0.0.1", 0)
     data, begun = infer_request().SerializeToString(), time.monotonic()
-    channel: Channel
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with listening(GrpcServer(application, MAX_BYTES)) as channel:
         await call(channel, f"{SERVICE}/ModelInfer", data)
         await stream(channel, f"{SERVICE}/ModelStreamInfer", [data])
         await channel.unary_unary(f"{SERVICE}/ModelInfer")(data)
-    await server.stop(0)
+    ended = time.monotonic()
     *limited, unlimited = application.deadlines
     assert unlimited is None
-    assert [deadline is not None and 0 < deadline - begun <= TIMEOUT_S + 1 for deadline in limited] == [True, True]
+    for deadline in limited:
+        assert deadline is not None
+        assert begun - 1 <= deadline - TIMEOUT_S <= ended + 1  # of the timeout a client sends a few digits
 
 
 async def test_a_client_that_has_gone_leaves_the_server_answering(start: Start) -> None:

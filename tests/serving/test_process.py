@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from tests.serving.archives import two_models
 
-DEADLINE_S = 30
+DEADLINE_S = 120
 Command = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -62,16 +62,17 @@ def address(process: "subprocess.Popen[bytes]") -> str:
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+            with urllib.request.urlopen(f"{url}/readyz", timeout=DEADLINE_S):
                 return url
-        except urllib.error.HTTPError:
+        except urllib.error.HTTPError as error:
+            error.close()
             time.sleep(0.02)
     raise AssertionError("never ready")
 
 
 def predict(url: str, body: object, **headers: str) -> Any:
     request = urllib.request.Request(f"{url}/predict", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as reply:
         return json.load(reply)
 
 
@@ -79,7 +80,7 @@ def predict(url: str, body: object, **headers: str) -> Any:
 def test_inspect_prints_a_signature_that_conforms_with_a_sample_that_predicts(
     start: Command, examples: Path, repository_root: Path, tmp_path: Path, name: str
 ) -> None:
-    status, signature = finished(start("inspect", examples / name, "--timeout-s", "60"))
+    status, signature = finished(start("inspect", examples / name, "--timeout-s", str(DEADLINE_S)))
     assert status == 0
     schema = json.loads((repository_root / "serving/signature.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(signature)
@@ -156,7 +157,7 @@ def test_the_models_of_an_archive_are_inspected_tried_and_served_by_their_keys(
     start: Command, examples: Path, repository_root: Path, tmp_path: Path
 ) -> None:
     archive, described = two_models(tmp_path / "models.zip", examples), tmp_path / "signature.json"
-    status, signature = finished(start("inspect", archive, "--timeout-s", "60"))
+    status, signature = finished(start("inspect", archive, "--timeout-s", str(DEADLINE_S)))
     assert status == 0
     schema = json.loads((repository_root / "serving/signature.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(signature)
@@ -198,9 +199,11 @@ def test_a_disk_that_is_full_while_a_model_is_read_ends_the_server_in_words(
     assert (done.returncode, done.stderr) == (1, "the model cannot be read: [Errno 28] No space left on device\n")
 
 
-def test_a_request_that_has_begun_is_finished_after_sigterm(start: Command, examples: Path, tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    server = start("--model", examples / "iris.onnx", "--socket", path)
+def test_a_request_that_has_begun_is_finished_after_sigterm(
+    start: Command, examples: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("s") / "s"  # a socket's path has at most 107 bytes
+    server = start("--model", examples / "iris.onnx", "--socket", path, "--grace-s", str(DEADLINE_S))
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(DEADLINE_S)
         client.connect(address(server))
@@ -221,7 +224,8 @@ def test_a_request_that_has_begun_is_finished_after_sigterm(start: Command, exam
 
 
 def wait_until_ready(client: socket.socket) -> None:
-    for _ in range(1000):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
         client.sendall(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
         if client.recv(1000).startswith(b"HTTP/1.1 200"):
             return
@@ -231,7 +235,8 @@ def wait_until_ready(client: socket.socket) -> None:
 
 def wait_until_closed(path: Path) -> None:
     """Wait until nobody listens on the socket any more."""
-    for _ in range(1000):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))
@@ -249,11 +254,8 @@ def test_a_server_ends_with_its_parent(start: Command, examples: Path, is_ready:
     os.close(read_end)
     if is_ready:
         address(server)
-    begun = time.monotonic()
     os.close(write_end)
-    server.wait(DEADLINE_S)
-    if is_ready:
-        assert time.monotonic() - begun < 1
+    assert server.wait(DEADLINE_S) == 0
 
 
 def test_a_token_guards_a_port(start: Command, examples: Path) -> None:

@@ -16,7 +16,7 @@ from serving.tuning import Tuning
 from tests.serving.conftest import StartServer
 from tests.serving.models import IDENTITY, PythonModel, double, scalar, signature_of
 from tests.serving.protocols.grpc_messages import infer_request
-from tests.serving.wire import Reply, Wire, request
+from tests.serving.wire import DEADLINE_S, Reply, Wire, request
 
 SLOW_S = 0.01  # what makes a server use threads
 FEATURES = 7
@@ -141,7 +141,7 @@ async def test_a_full_line_is_said_before_a_body_is_read(start_server: StartServ
 
     def predict(columns: Columns) -> Columns:
         began.set()
-        assert gate.wait(10)
+        assert gate.wait(DEADLINE_S)
         return {"y": columns["x"]}
 
     signature = signature_of((scalar("x"),), (OutputField("y", "FP64", (-1,)),))
@@ -150,7 +150,7 @@ async def test_a_full_line_is_said_before_a_body_is_read(start_server: StartServ
     connect = await start_server(scorer, call_s=SLOW_S, tuning=Tuning(max_queue=1))
     first, late = await connect(), await connect()
     first.send(request("POST", "/predict", {"inputs": [{"x": 1}] * size}))
-    assert await asyncio.to_thread(began.wait, 10)
+    assert await asyncio.to_thread(began.wait, DEADLINE_S)
     late.send(request("POST", "/predict", b"no JSON"))
     assert (await late.reply()).status == 503
     gate.set()

@@ -21,6 +21,7 @@ from tests.serving.models import IDENTITY
 
 Start = Callable[..., "subprocess.Popen[str]"]
 ASKED, CLIENTS, SIZE = 96, 24, 8
+DEADLINE_S = 120
 
 
 @pytest.fixture
@@ -51,13 +52,13 @@ def start(model: Path, repository_root: Path, tmp_path: Path) -> Iterator[Start]
 
 def read(url: str, body: object = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=DEADLINE_S) as answer:
         found: bytes = answer.read()
         return found
 
 
 def wait_until_ready(process: "subprocess.Popen[str]", url: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
             read(f"{url}/readyz")
@@ -103,5 +104,5 @@ def test_many_at_once_get_their_own_answers_in_few_calls_of_the_engine(
 
 
 def test_an_option_that_makes_no_sense_is_refused_in_words(start: Start, tmp_path: Path) -> None:
-    assert start(PORTSIDE_MAX_BATCH="many").wait(30) == 2
+    assert start(PORTSIDE_MAX_BATCH="many").wait(DEADLINE_S) == 2
     assert "--max-batch" in (tmp_path / "log").read_text()

@@ -36,7 +36,7 @@ def loaded_by(model: Path) -> list[str]:
             "JAVA_TOOL_OPTIONS": f"-XX:DumpLoadedClassList={listed}",
         }
         command = [sys.executable, "-P", "-m", "serving", "inspect", str(model)]
-        subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+        subprocess.run(command, env=environment, capture_output=True, timeout=180, check=True)
         return [found for line in listed.read_text("utf-8").splitlines() if (found := portable(line))]
 
 

@@ -41,7 +41,7 @@ def run(tmp_path: Path, text: str = texts.SELECTED, **environment: str) -> subpr
         env={**os.environ, "PYTHONPATH": str(root), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -218,7 +218,7 @@ def test_threads_share_a_model_whose_categories_are_not_declared(load: Load) -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join()
     assert wrong == []
 
 

@@ -122,5 +122,5 @@ def test_describing_starts_no_java(tmp_path: Path) -> None:
         "import sys, jpype; from pathlib import Path; from serving.engines.pmml import PmmlEngine; "
         "PmmlEngine().describe(Path(sys.argv[1])); print(jpype.isJVMStarted())"
     )
-    ran = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=120, check=True)
     assert ran.stdout == "False\n"

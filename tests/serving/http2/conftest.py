@@ -13,7 +13,7 @@ from serving.http2.connection import Connection
 from serving.score import Scorer
 from serving.signature import InputField
 from serving.tuning import Tuning
-from tests.serving.http2.wire import FrameWire, connect
+from tests.serving.http2.wire import DEADLINE_S, FrameWire, connect
 from tests.serving.models import IDENTITY, echo_scorer
 
 MAX_BYTES = 8 * 2**20
@@ -37,7 +37,7 @@ class Port:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for something."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while not is_so():
                 await asyncio.sleep(0.005)
 

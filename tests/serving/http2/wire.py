@@ -17,7 +17,7 @@ from serving.http2.frames import (
 )
 from serving.http2.hpack import Decoder
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 HELLO = PREFACE + frame(SETTINGS, 0, 0, b"")

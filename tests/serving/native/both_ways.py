@@ -25,7 +25,7 @@ from serving.tuning import UNTUNED
 
 IDENTITY = Identity("iris", "flowers", "iris-model", "3")
 PREDICT, INFER, KSERVE = b"/predict", b"/v2/models/iris/infer", b"/v1/models/iris:predict"
-DEADLINE_S = 30
+DEADLINE_S = 60
 DATE = re.compile(rb"\r\ndate: [^\r]*")
 MOST_BODY_BYTES = 10**6
 # Of the model that tells what it is told: ONNX's types by the protocol's.

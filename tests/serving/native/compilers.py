@@ -21,10 +21,14 @@ def some_compiler() -> list[str]:
 
 def built_library() -> Path:
     """The library, built once for each state of its sources; by Zig where the machine's compiler is too old."""
-    try:
-        return build(built_folder(), some_compiler())
-    except CannotBuild:
-        return build(built_folder(), zig())
+    folder = built_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "building.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # a worker that is late would put its own under those who have begun to look
+        try:
+            return build(folder, some_compiler())
+        except CannotBuild:
+            return build(folder, zig())
 
 
 def built_folder() -> Path:

@@ -14,7 +14,7 @@ from serving.native.library import Library
 from serving.native.way import QuickWay
 from serving.parts.loading import load_parts
 from tests.serving.native.both_ways import IDENTITY, MOST_BODY_BYTES, request
-from tests.serving.wire import Wire, connect
+from tests.serving.wire import DEADLINE_S, Wire, connect
 
 BODY = json.dumps({"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}).encode()
 WHOLE = request(BODY)
@@ -30,14 +30,17 @@ def connections() -> set[Connection]:
 
 @pytest.fixture
 async def connected(
-    library: Library, repository_root: Path, tmp_path: Path, connections: set[Connection]
+    library: Library,
+    repository_root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    connections: set[Connection],
 ) -> AsyncIterator[Connect]:
     """A server of the iris example as `python -m serving` makes it, on a unix socket."""
     loaded = load_parts(repository_root / "examples" / "iris.onnx", None, IDENTITY, 1)
     way = QuickWay(library)
     application = ModelServer(IDENTITY, None, 1, quick=way)
     application.serve(loaded.default.scorer, 0.0)
-    encoder, path = ResponseEncoder(), tmp_path / "s"
+    encoder, path = ResponseEncoder(), tmp_path_factory.mktemp("s") / "s"
 
     def connection() -> Connection:
         return Connection(application, encoder, MOST_BODY_BYTES, connections, application.room, way.answer)
@@ -50,9 +53,8 @@ async def connected(
         return wires[-1]
 
     yield one_more
-    for wire in wires:
-        wire.close()
     server.close()
+    await asyncio.gather(*(wire.end() for wire in wires), *(connection.closed for connection in connections))
 
 
 async def settled(wire: Wire) -> None:
@@ -118,6 +120,6 @@ async def test_a_client_that_leaves_in_between_is_forgotten(connected: Connect, 
     wire.send(HEAD)
     await settled(wire)
     wire.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while connections:
             await asyncio.sleep(0.01)

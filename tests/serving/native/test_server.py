@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from serving.native.library import Library
 from serving.native.place import VARIABLE
 from tests.serving.native.campaign import sanitized
 
+DEADLINE_S = 120
 IRIS = {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}}
 TENSOR = {"inputs": [{"name": "float_input", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]}
 
@@ -41,12 +42,12 @@ def serving(model: Path, root: Path, native: str, *options: str) -> Iterator[str
 def ask(url: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:  # closes
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=DEADLINE_S) as answer:  # closes
         return json.loads(answer.read())
 
 
 def figure(url: str, name: str) -> float:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=DEADLINE_S) as answer:
         lines = answer.read().decode().splitlines()
     (found,) = (line for line in lines if line.startswith(name))
     return float(found.split()[-1])
@@ -59,12 +60,11 @@ def iris(repository_root: Path) -> Path:
 
 def persistent(url: str, body: object, times: int) -> list[bytes]:
     """The raw answers on one connection that is kept open, its requests as plain as they can be."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
     answers = []
-    for _ in range(times):
-        connection.request("POST", "/predict", json.dumps(body))
-        answers.append(connection.getresponse().read())
-    connection.close()
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE_S)) as connection:
+        for _ in range(times):
+            connection.request("POST", "/predict", json.dumps(body))
+            answers.append(connection.getresponse().read())
     return answers
 
 

@@ -129,9 +129,12 @@ def test_the_version_is_read_from_the_head_of_a_message(version: str) -> None:
     assert service.version_asked(sent) == version
     assert service.version_asked(sent[:20] + b"\x2a\xff\xff") == version  # nobody looks at what follows
     crowd = sent + b"\x2a\x00" * 2**22
-    begun = time.process_time()
-    assert service.version_asked(crowd) == version
-    assert time.process_time() - begun < 0.01
+    taken_s = []
+    for _ in range(5):  # a garbage collection may come in between
+        begun = time.thread_time()
+        assert service.version_asked(crowd) == version
+        taken_s.append(time.thread_time() - begun)
+    assert min(taken_s) < 0.01
 
 
 def test_no_head_of_a_message_makes_the_look_fail() -> None:
