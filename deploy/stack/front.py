@@ -11,7 +11,7 @@ from deploy.stack.child import Child, free_port
 from deploy.stack.process import ROOT, answers
 
 CONFIGURATION = ROOT / "deploy" / "proxy" / "haproxy.cfg"
-READY_S = 20.0
+READY_S = 60.0
 STOP_S = 2.0
 # The lines that name containers; everything else stays as it is.
 BIND = re.compile(r"^    bind :8000$", re.MULTILINE)

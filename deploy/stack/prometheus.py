@@ -11,7 +11,7 @@ from deploy.stack.child import Child, free_port
 from deploy.stack.process import ROOT, answers
 
 FOLDER = ROOT / "deploy" / "prometheus"
-READY_S = 30.0
+READY_S = 60.0
 STOP_S = 10.0
 
 

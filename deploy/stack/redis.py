@@ -13,9 +13,9 @@ from typing import Self
 
 from deploy.stack.child import Child, StackFailed, accepts, free_port
 
-READY_S = 15.0
+READY_S = 60.0
 STOP_S = 5.0
-ANSWER_S = 5.0
+ANSWER_S = 30.0
 
 
 def redis_program() -> Path:

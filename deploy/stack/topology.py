@@ -174,7 +174,7 @@ def _variables(folder: Path, port: int) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "env"
     if not file.exists():
-        made = subprocess.run(["/bin/sh", str(SECRETS)], capture_output=True, text=True, check=True, timeout=20)
+        made = subprocess.run(["/bin/sh", str(SECRETS)], capture_output=True, text=True, check=True, timeout=60)
         file.touch(mode=0o600)
         file.write_text(made.stdout, "utf-8")
     here = {"PORTSIDE_PUBLIC_URL": f"http://{LOOPBACK}:{port}", "PORTSIDE_ALLOW_PRIVATE_WEBHOOKS": "true"}

@@ -1,7 +1,7 @@
 """A real database in a folder, and units of work on it, for the tests of the engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from state.tables import Delivery, History, Model, Operation, Prediction, Servic
 from storage.base import ArtifactStore
 from storage.cache import ArtifactCache
 from storage.local import LocalStore
+from tests.workers.patience import WITHIN_S, growing_pauses
 from workers.boot import WorkerHost, build
 from workers.executor import Handler
 from workers.outcomes import Outcome
@@ -34,7 +35,6 @@ from workers.resources import Held, Resources
 from workers.targets.base import SeenReplica
 
 WHO = Who(DEFAULT_TENANT, "user:local", "admin")
-DEADLINE_S = 60.0  # a test that passes waits for nothing; one that fails did not fail for want of a processor
 LEASE_S = 30.0  # longer than any process of a test stands still: who holds work loses it only where a test wants that
 Row = TypeVar("Row", Operation, Prediction, Delivery, Version, Service, Model, Dataset, Job, Run)
 
@@ -167,7 +167,7 @@ class Platform:
 
     def deadline(self) -> asyncio.Timeout:
         """How long a test waits for anything."""
-        return asyncio.timeout(DEADLINE_S)
+        return asyncio.timeout(WITHIN_S)
 
     async def until(self, row: Row, *statuses: str) -> Row:
         """The row once it has one of these statuses."""
@@ -176,7 +176,7 @@ class Platform:
     async def until_true(self, row: Row, holds: Callable[[Row], bool]) -> Row:
         """The row once the condition holds for it."""
         pauses = growing_pauses()
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(WITHIN_S):
             while not holds(found := await self.now(row)):
                 await asyncio.sleep(next(pauses))
         return found
@@ -202,17 +202,9 @@ class Platform:
                 session.tell("changed", "operation", id)
 
 
-def growing_pauses() -> Iterator[float]:
-    """Between looks into a database, each of which takes processor time from what is waited for."""
-    pause_s = 0.01
-    while True:
-        yield pause_s
-        pause_s = min(0.1, 1.1 * pause_s)
-
-
 async def wait_for(holds: Callable[[], bool]) -> None:
     """Wait on a condition of this process, with a deadline."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(WITHIN_S):
         while not holds():
             await asyncio.sleep(0.005)
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from core.settings import Settings
 from tests.workers.node.test_model_server import iris_file, signature  # noqa: F401  (fixtures)
-from tests.workers.node.world import VAULT, WITHIN_S, World, open_world
+from tests.workers.node.world import VAULT, World, open_world
+from tests.workers.patience import WITHIN_S
 from workers.node.endpoint import NoListener
 from workers.node.launch import model_server
 from workers.node.life import Rhythm

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.node.world import WITHIN_S, is_running, until
+from tests.workers.node.world import is_running, until
+from tests.workers.patience import WITHIN_S
 from workers.node.processes import Child, Identity, Program, boot_id, spawn, start_time, sweep
 
 WAIT = "import sys; print('begun', flush=True); sys.stdin.read(); __import__('time').sleep(60)"

@@ -22,7 +22,7 @@ from state.tables import Replica, Service
 from storage.cache import ArtifactCache
 from storage.local import LocalStore
 from storage.open import open_store
-from tests.workers.platform import growing_pauses
+from tests.workers.patience import WITHIN_S, growing_pauses
 from workers.node.launch import Command, Launch, model_server
 from workers.node.life import Rhythm
 from workers.node.node import Node
@@ -39,7 +39,6 @@ Seen = TypeVar("Seen")
 SWIFT = Rhythm(
     check_starting_s=0.01, check_running_s=0.03, check_timeout_s=10, unready_s=60, linger_s=0.05, run_again_s=0.02
 )
-WITHIN_S = 60.0  # a test that passes waits for nothing; one that fails did not fail for want of a processor
 
 
 def stand_in(settings: Settings) -> Command:
