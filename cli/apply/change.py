@@ -68,7 +68,7 @@ def about(one: Declared, found: Document | None) -> Fields:
     return {**said, "tags": [*given, *(tag for tag in kept if tag not in given)]}
 
 
-def told(shown: Fields, said: Fields) -> dict[str, Any]:
+def told(shown: Fields, said: Fields) -> dict[str, object]:
     """What is shown of a dataset's descriptions, as far as they are said."""
     return {name: sorted(shown[name]) if name == "tags" else shown[name] for name in DESCRIBED if name in said}
 

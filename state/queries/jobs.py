@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from core.errors import NotFound
 from state.database import Session
 from state.jobtables import LIVE, Job, Run
-from state.queries.briefs import brief_spec
+from state.queries.briefs import with_brief_spec
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids
 from state.tables import Model, Operation
@@ -56,8 +56,7 @@ async def list_jobs(session: Session, tenant_id: str, view: View, models: Sequen
     if models:
         named = select(Model.id).where(Model.tenant_id == tenant_id, Model.name.in_(models))
         query = query.where(Job.model_id.in_(named))
-    brief = {"spec": brief_spec(session, Job.spec)}
-    return await page(session, query, Job, view, without=("env_sealed",), instead=brief)
+    return await page(session, query, Job, view, without=("env_sealed",), instead=with_brief_spec(session, Job))
 
 
 async def describe_jobs(session: Session, jobs: Sequence[Job]) -> list[JobFacts]:

@@ -17,7 +17,8 @@ Listed = TypeVar("Listed", bound=Owned)
 Comparison = Literal["eq", "ne", "gt", "ge", "lt", "le", "contains", "prefix", "suffix", "in"]
 Value = str | int | float | bool
 RANGES = ("gt", "ge", "lt", "le")
-NOTHING: Mapping[str, ColumnElement[Any]] = {}
+Columns = Mapping[str, ColumnElement[Any]]  # by the names that they have in a row
+NOTHING: Columns = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ async def page(
     view: View,
     *,
     without: Collection[str] = (),
-    instead: Mapping[str, ColumnElement[Any]] = NOTHING,
+    instead: Columns = NOTHING,
 ) -> Page[Listed]:
     """One page of `base`, a select of `table`; filters and order name columns of `table`.
 
@@ -118,7 +119,7 @@ async def _read(
     query: Select[Listed],
     table: type[Listed],
     without: Collection[str],
-    instead: Mapping[str, ColumnElement[Any]],
+    instead: Columns,
 ) -> list[Listed]:
     kept = [column for column in inspect(table).columns if column.name not in without]
     columns: Any = [instead[each.name].label(each.name) if each.name in instead else each for each in kept]

@@ -13,7 +13,7 @@ from state.database import Session
 from state.datatables import Dataset
 from state.jobtables import UNFOLLOWED, Job, Run, RunChunk, RunProcess
 from state.machines import RUN
-from state.queries.briefs import brief_spec
+from state.queries.briefs import with_brief_spec
 from state.queries.lists import Page, View, page
 from state.queries.rows import among_ids, nowhere, owned
 from state.runplacing import worked_s
@@ -103,9 +103,8 @@ async def owned_run(session: Session, tenant_id: str, run_id: str) -> Run:
 async def list_runs(session: Session, tenant_id: str, view: View, job: Job | None = None) -> Page[Run]:
     """The tenant's runs, or those of one job, with their specs in brief."""
     mine = Run.tenant_id == tenant_id if job is None else Run.job_id == job.id
-    brief = {"spec": brief_spec(session, Run.spec)}
     found = select(Run).where(mine, Run.deleted_at.is_(None))
-    return await page(session, found, Run, view, without=WITHOUT, instead=brief)
+    return await page(session, found, Run, view, without=WITHOUT, instead=with_brief_spec(session, Run))
 
 
 async def describe_runs(session: Session, runs: Sequence[Run]) -> list[RunFacts]:
