@@ -57,22 +57,29 @@ class Backend:
 
     async def open(self, *, migrated: bool) -> Database:
         """A database of its own for one test."""
+        return open_database(await asyncio.to_thread(self.make, migrated=migrated))
+
+    def make(self, *, migrated: bool) -> str:
+        """The URL of a new one."""
         if self.server is None:
             file = self.folder / "test.db"
             if migrated and self.template is not None:
                 shutil.copyfile(self.template, file)
-            return open_database(f"sqlite:///{file}")
-        template = TEMPLATE if migrated else None
-        name = f"test_{next(NUMBERS)}"
-        return open_database(await asyncio.to_thread(self.server.create_database, name, template=template))
+            return f"sqlite:///{file}"
+        return self.server.create_database(f"test_{next(NUMBERS)}", template=TEMPLATE if migrated else None)
+
+
+def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
+    """The one that a parameter names."""
+    if request.param == "sqlite":
+        return Backend(folder, template=request.getfixturevalue("sqlite_template"))
+    return Backend(folder, server=request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Each test runs on both."""
-    if request.param == "sqlite":
-        return Backend(tmp_path, template=request.getfixturevalue("sqlite_template"))
-    return Backend(tmp_path, server=request.getfixturevalue("postgresql"))
+    return backend_of(request, tmp_path)
 
 
 @pytest.fixture
