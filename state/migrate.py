@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def config(connection: Connection | None = None) -> Config:
     return found
 
 
+@cache  # reading all scripts takes 25 ms, and whoever asks whether we are ready is told it on the event loop
 def newest_schema() -> str:
     """The newest schema that this release knows."""
     return newest(ScriptDirectory.from_config(config()))

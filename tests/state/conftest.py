@@ -58,14 +58,17 @@ class Backend:
 
     async def open(self, *, migrated: bool) -> Database:
         """A database of its own for one test."""
+        return open_database(await asyncio.to_thread(self.make, migrated=migrated))
+
+    def make(self, *, migrated: bool) -> str:
+        """The URL of a new one."""
         if self.server is None:
             file = self.folder / "test.db"
             if migrated and self.template is not None:
                 shutil.copyfile(self.template, file)
-            return open_database(f"sqlite:///{file}")
-        template = TEMPLATE if migrated else None
+            return f"sqlite:///{file}"
         self.made.append(f"test_{next(NUMBERS)}")
-        return open_database(await asyncio.to_thread(self.server.create_database, self.made[-1], template=template))
+        return self.server.create_database(self.made[-1], template=TEMPLATE if migrated else None)
 
     def forget(self) -> None:
         """Drop what was made: hundreds of databases are gigabytes, and others' commits wait until they are written."""
@@ -74,13 +77,17 @@ class Backend:
             self.server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
+    """The one that a parameter names."""
+    if request.param == "sqlite":
+        return Backend(folder, template=request.getfixturevalue("sqlite_template"))
+    return Backend(folder, server=request.getfixturevalue("postgresql"))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Each test runs on both."""
-    if request.param == "sqlite":
-        yield Backend(tmp_path, template=request.getfixturevalue("sqlite_template"))
-        return
-    backend = Backend(tmp_path, server=request.getfixturevalue("postgresql"))
+    backend = backend_of(request, tmp_path)
     yield backend
     backend.forget()
 

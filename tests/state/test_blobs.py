@@ -144,7 +144,7 @@ async def test_a_sweeper_that_comes_while_a_reference_is_being_committed_waits_a
             return await (condemn(session, LATER) if sweep is condemned else doom(session, now_micros() - 10**9))
 
     reference = asyncio.create_task(refer_slowly())
-    await asyncio.wait_for(holding.wait(), 5)
+    await asyncio.wait_for(holding.wait(), 60)
     looking = asyncio.create_task(look())
     await asyncio.sleep(0.05)
     assert not looking.done()

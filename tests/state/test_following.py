@@ -163,8 +163,10 @@ async def node(database: Database) -> AsyncIterator[None]:
     me = Self("node:1", "node", "here", 1, "0", "0011")
     presence = Presence(database, me, lambda: {"runtimes": [runtime]})
     await presence.start()
-    yield
-    await presence.stop()
+    try:
+        yield
+    finally:
+        await presence.stop()
 
 
 async def test_one_that_cannot_run_the_version_holds_up_neither_the_others_nor_the_alias(database: Database) -> None:

@@ -1,14 +1,16 @@
 """Every hot query uses its index: asked of the database itself, with rows enough that it would rather scan."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 from sqlalchemy import text
 
 from state.compiled import Query
-from state.database import Database
+from state.database import Database, open_database
 from state.direct import direct_write
 from state.turns import best_due, best_of_tenant, next_shares, next_tenants
+from tests.state.conftest import backend_of
 
 ROWS = 3000
 HOT = {
@@ -213,8 +215,7 @@ FILL = [
 ]
 
 
-@pytest.fixture
-async def full(database: Database) -> Database:
+async def fill(database: Database) -> None:
     series = (
         f"generate_series(1, {ROWS}) AS numbers(n)"
         if database.dialect == "postgresql"
@@ -225,7 +226,22 @@ async def full(database: Database) -> Database:
             await session.execute(text(statement.replace("FROM numbers", f"FROM {series}")))
         if database.dialect == "postgresql":  # it does so by itself after a while; SQLite is never asked to
             await session.execute(text("ANALYZE"))
-    return database
+    await database.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A full database, which nobody writes to."""
+    found = backend_of(request, tmp_path_factory.mktemp("full")).make(migrated=True)
+    asyncio.run(fill(open_database(found)))
+    return found
+
+
+@pytest.fixture
+async def full(url: str) -> AsyncIterator[Database]:
+    database = open_database(url)
+    yield database
+    await database.close()
 
 
 async def test_hot_queries_use_their_indexes(full: Database) -> None:

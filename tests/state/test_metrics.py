@@ -1,6 +1,7 @@
 """Transactions count themselves; lanes, pools and clocks are looked up."""
 
 import asyncio
+import time
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -39,7 +40,9 @@ async def test_who_waits_for_a_connection_is_seen(database: Database) -> None:
 
     holding = asyncio.create_task(hold())
     await began.wait()
+    asked = time.monotonic()
     await metrics.refresh(database)
+    took_s = time.monotonic() - asked
     pool = "writer" if database.dialect == "sqlite" else "shared"
     assert registry.get_sample_value("portside_database_pool_in_use", {"pool": pool}) == 1
     ended.set()
@@ -47,7 +50,7 @@ async def test_who_waits_for_a_connection_is_seen(database: Database) -> None:
     assert registry.get_sample_value("portside_database_up") == 1
     skew = registry.get_sample_value("portside_clock_skew_seconds")
     assert skew is not None
-    assert abs(skew) < 1
+    assert abs(skew) <= took_s / 2 + 0.01  # one clock for both: what differs is when each was read
 
 
 async def test_a_database_that_is_away_is_seen_and_nothing_is_made_up() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,8 +24,12 @@ from state.ticking import NoSchedule, backfill, decide, pause_schedule, resume_s
 from tests.state.rows import ME, TEST
 
 pytestmark = pytest.mark.usefixtures("database")
-HOURLY = Schedule(cron="0 * * * *")
 HOUR = to_micros(timedelta(hours=1))
+
+
+def hourly(since: Micros) -> Schedule:
+    """A tick each hour, half an hour off from this instant: a test that begins then meets none by its own clock."""
+    return Schedule(cron=f"{(since // 60_000_000 + 30) % 60} * * * *")
 
 
 class CutOff(Exception):
@@ -88,12 +93,12 @@ async def runs(database: Database, job_id: str) -> list[tuple[str, Micros | None
 
 
 def hours(since: Micros, count: int) -> list[Micros]:
-    return upcoming(HOURLY, since, count)
+    return upcoming(hourly(since), since, count)
 
 
 async def test_a_tick_starts_a_run_that_knows_what_it_is_for(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, HOURLY, since)
+    job_id = await scheduled(database, hourly(since), since)
     (tick,) = hours(since, 1)
     assert await decide_at(database, job_id, tick - 1) == 0
     assert await decide_at(database, job_id, tick) == 1
@@ -107,7 +112,7 @@ async def test_a_tick_starts_a_run_that_knows_what_it_is_for(database: Database)
 
 async def test_two_schedulers_at_once_and_a_clock_set_back_fire_a_tick_once(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, HOURLY, since)
+    job_id = await scheduled(database, hourly(since), since)
     first, second = hours(since, 2)
     began = await asyncio.gather(*(decide_at(database, job_id, first + 1000) for _ in range(4)))
     assert sorted(began) == [0, 0, 0, 1]
@@ -121,7 +126,7 @@ async def test_two_schedulers_at_once_and_a_clock_set_back_fire_a_tick_once(data
 
 async def test_a_job_under_way_skips_its_tick_and_says_so(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, HOURLY, since)
+    job_id = await scheduled(database, hourly(since), since)
     first, second, third = hours(since, 3)
     for tick in (first, second):
         await decide_at(database, job_id, tick)
@@ -133,7 +138,7 @@ async def test_a_job_under_way_skips_its_tick_and_says_so(database: Database) ->
 
 async def test_queued_ticks_fire_one_after_another(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, Schedule(cron="0 * * * *", overlap="queue"), since)
+    job_id = await scheduled(database, replace(hourly(since), overlap="queue"), since)
     ticks = hours(since, 3)
     assert [await decide_at(database, job_id, tick) for tick in ticks] == [1, 0, 0]
     for _ in range(2):
@@ -148,7 +153,7 @@ async def test_queued_ticks_fire_one_after_another(database: Database) -> None:
 
 async def test_a_tick_that_replaces_stops_what_is_under_way_and_fires_after_it(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, Schedule(cron="0 * * * *", overlap="replace"), since)
+    job_id = await scheduled(database, replace(hourly(since), overlap="replace"), since)
     first, second, third = hours(since, 3)
     for tick in (first, second, third):
         await decide_at(database, job_id, tick)
@@ -165,7 +170,7 @@ async def test_a_tick_that_replaces_stops_what_is_under_way_and_fires_after_it(d
 
 async def test_what_was_missed_while_the_platform_was_away_is_caught_up_in_turn(database: Database) -> None:
     since = now_micros() - 5 * HOUR
-    job_id = await scheduled(database, Schedule(cron="0 * * * *", catch_up="all", catch_up_limit=3), since)
+    job_id = await scheduled(database, replace(hourly(since), catch_up="all", catch_up_limit=3), since)
     ticks = hours(since, 4)
     now = ticks[-1] + 20 * 60_000_000
     while (await told(database, job_id))[-1:] != [(rfc3339(ticks[-1]), "fired", "queue")]:
@@ -177,7 +182,7 @@ async def test_what_was_missed_while_the_platform_was_away_is_caught_up_in_turn(
 
 async def test_a_pause_is_told_in_one_row_and_nothing_fires_in_it(database: Database) -> None:
     since = now_micros() - 3 * HOUR
-    job_id = await scheduled(database, HOURLY, since)
+    job_id = await scheduled(database, hourly(since), since)
     async with database.write() as session:
         await pause_schedule(session, await lock(session, Job, job_id))
     assert await decide_at(database, job_id, now_micros()) == 0
@@ -192,7 +197,7 @@ async def test_a_pause_is_told_in_one_row_and_nothing_fires_in_it(database: Data
 async def test_a_backfill_runs_each_tick_of_the_range_that_has_not_run(database: Database) -> None:
     since = now_micros() - 5 * HOUR
     ticks = hours(since, 4)
-    job_id = await scheduled(database, HOURLY, ticks[0])
+    job_id = await scheduled(database, hourly(since), ticks[0])
     assert await decide_at(database, job_id, ticks[1]) == 1
     await finish_runs(database, job_id)
     async with database.write() as session:
@@ -217,7 +222,7 @@ async def test_a_backfill_runs_each_tick_of_the_range_that_has_not_run(database:
 async def test_a_backfill_waits_while_schedules_are_switched_off(database: Database) -> None:
     since = now_micros() - 5 * HOUR
     ticks = hours(since, 2)
-    job_id = await scheduled(database, HOURLY, ticks[1])
+    job_id = await scheduled(database, hourly(since), ticks[1])
     async with database.write() as session:
         await switch_off(session, "schedules", "ops", "maintenance", None)
         job = await lock(session, Job, job_id)
@@ -241,7 +246,7 @@ async def test_a_schedule_without_a_tick_to_come_and_a_backfill_without_a_schedu
 
 async def test_a_schedule_that_is_taken_away_lets_nothing_fire_that_waited_for_its_turn(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, Schedule(cron="0 * * * *", overlap="queue"), since)
+    job_id = await scheduled(database, replace(hourly(since), overlap="queue"), since)
     for tick in hours(since, 2):
         await decide_at(database, job_id, tick)
     async with database.write() as session:
@@ -253,7 +258,7 @@ async def test_a_schedule_that_is_taken_away_lets_nothing_fire_that_waited_for_i
 
 async def test_a_tick_whose_run_is_refused_says_why_and_the_next_one_fires(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, HOURLY, since)
+    job_id = await scheduled(database, hourly(since), since)
     first, second = hours(since, 2)
     async with database.write() as session:
         await session.execute(update(Job).where(Job.id == job_id).values(next_at=first))
@@ -289,7 +294,7 @@ async def test_every_tick_through_a_change_of_the_clock_fires_once_though_schedu
 
 async def test_what_became_of_ticks_is_forgotten_when_it_is_old_and_what_waits_is_kept(database: Database) -> None:
     since = now_micros() - HOUR
-    job_id = await scheduled(database, Schedule(cron="0 * * * *", overlap="queue"), since)
+    job_id = await scheduled(database, replace(hourly(since), overlap="queue"), since)
     for tick in hours(since, 2):
         await decide_at(database, job_id, tick)
     async with database.write() as session:

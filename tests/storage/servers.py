@@ -14,7 +14,9 @@ from storage.access import Patience, S3Access
 # A test that waits for a server that does not answer should not wait long; any other is not about the speed of a disk,
 # and what a server had begun for somebody who then hung up may be in the way of a second try.
 HASTY = Patience(connect_s=2, read_s=0.5, repeats=1, reconnects=1)
-STEADY = Patience(connect_s=2, read_s=10.0, repeats=1, reconnects=1)
+STEADY = Patience(connect_s=10, read_s=60.0, repeats=1, reconnects=1)
+# Where trouble is over in the end: on a busy machine a server needs longer to start than the patience of the product.
+PATIENT = Patience(connect_s=10, read_s=60.0, repeats=30, reconnects=30)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def running_rclone(folder: Path) -> Iterator[S3Server]:
     options = ["--auth-key", f"{access_key},{secret_key}", "--addr", f"127.0.0.1:{port}", "--config", ""]
     child = Child.start([str(program), "serve", "s3", *options, str(folder / "drive")], folder / "rclone.log")
     try:
-        child.await_ready(lambda: accepts(port), 30, "rclone")
+        child.await_ready(lambda: accepts(port), 60, "rclone")
         yield S3Server(BUCKET, S3Access(f"http://127.0.0.1:{port}", REGION, access_key, secret_key))
     finally:
         child.kill()

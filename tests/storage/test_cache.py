@@ -105,7 +105,7 @@ async def test_many_who_ask_at_once_share_one_download_and_one_may_give_up(far: 
     digest = await put_kilobyte(far, "a")
     far.gate.clear()
     asking = [asyncio.create_task(cache.path(digest)) for _ in range(10)]
-    await asyncio.wait_for(far.asked.wait(), 10)
+    await asyncio.wait_for(far.asked.wait(), 60)
     asking[0].cancel()
     far.gate.set()
     paths = await asyncio.gather(*asking[1:])

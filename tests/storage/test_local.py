@@ -66,8 +66,8 @@ async def test_more_uploads_than_threads_run_side_by_side(tmp_path: Path) -> Non
     store = LocalStore(tmp_path)
     reached = [asyncio.Event() for _ in range(20)]
     idle = [asyncio.create_task(store.put(standing_still(b"slow", event))) for event in reached]
-    await asyncio.wait_for(asyncio.gather(*(event.wait() for event in reached)), 10)
-    stored = await asyncio.wait_for(store.put(repeated(b"q" * 65_536, 32)), 10)
+    await asyncio.wait_for(asyncio.gather(*(event.wait() for event in reached)), 60)
+    stored = await asyncio.wait_for(store.put(repeated(b"q" * 65_536, 32)), 60)
     assert stored.size_bytes == 2 * BATCH_BYTES
     for upload in idle:
         upload.cancel()
@@ -82,7 +82,7 @@ def test_a_full_disk_is_507_and_leaves_nothing(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     assert child.stdout == "507 disk_full []\n"

@@ -14,7 +14,7 @@ from state.schedules import Schedule
 from state.signals import Signal
 from state.switches import switch_off, switch_on
 from state.ticking import set_schedule
-from tests.state.test_ticking import HOUR, HOURLY, scheduled
+from tests.state.test_ticking import HOUR, hourly, scheduled
 from tests.workers.platform import Platform
 from workers.scheduler import Scheduler
 
@@ -74,11 +74,11 @@ async def test_jobs_that_cannot_be_decided_do_not_hold_up_the_others(
     monkeypatch.setattr(schedules, "AT_ONCE", 2)
     database = platform.database
     since = now_micros() - 2 * HOUR
-    broken = [await scheduled(database, HOURLY, since, f"broken-{number}") for number in range(3)]
+    broken = [await scheduled(database, hourly(since), since, f"broken-{number}") for number in range(3)]
     async with database.write() as session:
         spoilt = {"cron": "0 * * * *", "time_zone": "Atlantis/Capital"}
         await session.execute(update(Job).values(schedule=spoilt, next_at=since))
-    healthy = await scheduled(database, HOURLY, since, "healthy")
+    healthy = await scheduled(database, hourly(since), since, "healthy")
     async with database.write() as session:
         await session.execute(update(Job).where(Job.id == healthy).values(next_at=since + HOUR))
     scheduler = Scheduler(database)
