@@ -141,8 +141,15 @@ class Installation:
 
     def hits(self) -> list[str]:
         """The failpoints that acted, in their order."""
+        return [name for name, _, _ in self._strokes()]
+
+    def struck(self) -> list[int]:
+        """The processes in which they did."""
+        return [int(pid) for _, _, pid in self._strokes()]
+
+    def _strokes(self) -> list[list[str]]:
         lines = self.sprung.read_text("utf-8").splitlines() if self.sprung.exists() else []
-        return [line.split()[0] for line in lines]
+        return [line.split() for line in lines]
 
     def of_role(self, *roles: str) -> list[Member]:
         return [member for member in self.members if member.role in roles]
