@@ -16,6 +16,7 @@ from serving.crew import overloaded
 from serving.hangup import has_hung_up
 from serving.messages import PROBLEM_JSON, Application, Request, Response, ResponseEncoder
 from serving.outlet import Lending
+from serving.parser import Parser
 from serving.problems import Problem, encode_problem
 from serving.room import SMALL_BYTES, SMALL_DIGITS, Room
 from serving.tickets import deadline_of
@@ -50,9 +51,8 @@ class Connection(asyncio.Protocol):
     ):
         """`quick` answers a whole plain request, with nothing (empty) while one is coming; `None` leaves it to us."""
         self._application, self._encoder, self._open = application, encoder, all_open
-        self._max_body_bytes = max_body_bytes
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._max_body_bytes, self._loop = max_body_bytes, asyncio.get_running_loop()
+        self._parser = Parser(self)
         self._transport: asyncio.Transport | None = None
         self._line: deque[Waiting] = deque()
         self._lending = Lending(self._line)
@@ -145,6 +145,12 @@ class Connection(asyncio.Protocol):
         if self._in_head:  # else a trailer
             self._headers[name.lower()] = value
             self._head_bytes += len(name) + len(value) + 4
+
+    def head(self) -> tuple[bytes, dict[bytes, bytes]]:
+        return self._url, self._headers
+
+    def on_head(self, url: bytes, headers: dict[bytes, bytes]) -> None:
+        self._url, self._headers = url, headers
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -252,7 +258,7 @@ class Connection(asyncio.Protocol):
         """
         if not self._is_offer:
             return b""
-        self._parser, self._is_offer = httptools.HttpRequestParser(self), False
+        self._parser, self._is_offer = Parser(self), False
         kept = {name: value for name, value in self._headers.items() if name not in (b"upgrade", b"connection")}
         lines = [b"%b %b HTTP/1.1" % (self._method, self._url), *(b"%b: %b" % header for header in kept.items())]
         return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -320,10 +326,7 @@ class Connection(asyncio.Protocol):
         connection = b"close" if is_last else waiting.connection
         what = waiting.what
         without_body = isinstance(what, Request) and what.method == b"HEAD"
-        data = response.left
-        if data is None:
-            data = self._encoder.encode(response, connection=connection, without_body=without_body)
-        transport.write(data)
+        transport.write(self._encoder.rest(response, connection=connection, without_body=without_body))
         if is_last:
             self._is_reading = False
             self._line.clear()

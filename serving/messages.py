@@ -82,6 +82,12 @@ class ResponseEncoder:
         body = b"" if without_body else response.body
         return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(response.body), body)
 
+    def rest(self, response: Response, *, connection: bytes, without_body: bool) -> bytes | memoryview:
+        """What is still to be written of a response: all of it, unless a thread has sent some."""
+        if response.left is not None:
+            return response.left
+        return self.encode(response, connection=connection, without_body=without_body)
+
     def _kept(self, response: Response) -> bytes:
         head = self._heads[response.content_type] = self._head(response)
         return head
