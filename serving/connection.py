@@ -7,14 +7,13 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
 
 from serving.crew import overloaded
 from serving.hangup import has_hung_up
-from serving.messages import PROBLEM_JSON, Application, Request, Response, ResponseEncoder
+from serving.messages import PROBLEM_JSON, Application, Request, Response, ResponseEncoder, Waiting
 from serving.outlet import Lending
 from serving.parser import Parser
 from serving.problems import Problem, encode_problem
@@ -26,15 +25,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_WAITING = 32  # pipelined requests that are read ahead of the one being answered
 SLOWEST_BYTES_PER_S = 64 * 1024  # of a body, lest one that comes by drops keeps its room from all others
 LINGER_S = 2.0  # how long a refused body is read and dropped, so that its sender gets to see the refusal
-
-
-@dataclass(slots=True)  # not frozen: see `messages`
-class Waiting:
-    """A request in its place in the line, or the response that already stands there."""
-
-    what: Request | Response
-    connection: bytes  # the value of the response's Connection header
-    keep_alive: bool
 
 
 class Connection(asyncio.Protocol):
@@ -102,7 +92,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.seen_at = self._loop.time()
-        self._lending.take_up(self._answer, self._finished)
+        if self._running is not None:
+            self._lending.take_up(self._answer, self._finished)
         data, self._held = self._held + data if self._held else data, b""
         if self._quick is not None and self._is_at_rest() and self._transport is not None:
             answer = self._quick(data)
@@ -149,8 +140,12 @@ class Connection(asyncio.Protocol):
     def head(self) -> tuple[bytes, dict[bytes, bytes]]:
         return self._url, self._headers
 
-    def on_head(self, url: bytes, headers: dict[bytes, bytes]) -> None:
-        self._url, self._headers = url, headers
+    def on_head(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body_bytes: int) -> None:
+        self.on_message_begin()
+        self._method, self._url, self._headers = method, url, headers
+        self._in_head, self._keep_alive, self._is_offer = False, True, False
+        if self._room is not None:
+            self._ask_room(self._room, body_bytes)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -280,7 +275,8 @@ class Connection(asyncio.Protocol):
 
     def _put(self, waiting: Waiting) -> None:
         self._line.append(waiting)
-        self._lending.take_up(self._answer, self._finished)
+        if self._running is not None:
+            self._lending.take_up(self._answer, self._finished)
         self._advance()
         if len(self._line) > MAX_WAITING and self._transport is not None and self._transport.is_reading():
             self._transport.pause_reading()

@@ -44,6 +44,15 @@ class Response:
     left: bytes | memoryview | None = None  # what is still to be written, where a thread has sent the rest
 
 
+@dataclass(slots=True)
+class Waiting:
+    """A request in its place in the line, or the response that already stands there."""
+
+    what: Request | Response
+    connection: bytes  # the value of the response's Connection header
+    keep_alive: bool
+
+
 class Application(Protocol):
     """What answers requests. It never raises."""
 

@@ -31,8 +31,8 @@ class Reader(Protocol):
         """The target and the headers that it was told of last."""
         ...
 
-    def on_head(self, url: bytes, headers: dict[bytes, bytes]) -> None:
-        """All of a head at once, as it was told before."""
+    def on_head(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body_bytes: int) -> None:
+        """All of a head at once, as it was told before, when nothing was wrong with it."""
         ...
 
 
@@ -55,8 +55,7 @@ class Parser:
         self._parser = httptools.HttpRequestParser(self)
         self._is_within, self._begun = False, 0  # a request that httptools reads; how many began in the last bytes
         self._last: _Head | None = None  # the last large head
-        self._known: _Head | None = None  # that of the request that is being read, if it was there before
-        self._left_bytes = 0  # of its body
+        self._left_bytes = 0  # of the body of a request whose head was there before
 
     def on_message_begin(self) -> None:
         self._is_within = True
@@ -68,35 +67,33 @@ class Parser:
         self._reader.on_message_complete()
 
     def get_method(self) -> bytes:
-        """The method of the request whose head was told last."""
-        method: bytes = self._parser.get_method() if self._known is None else self._known.method
+        """The method of the request whose headers are complete."""
+        method: bytes = self._parser.get_method()
         return method
 
     def get_http_version(self) -> str:
         """Its version of HTTP."""
-        version: str = self._parser.get_http_version() if self._known is None else "1.1"
+        version: str = self._parser.get_http_version()
         return version
 
     def should_keep_alive(self) -> bool:
         """Whether the connection may stay open behind it."""
-        return self._known is not None or bool(self._parser.should_keep_alive())
+        return bool(self._parser.should_keep_alive())
 
     def should_upgrade(self) -> bool:
         """Whether it offers to speak another protocol."""
-        return self._known is None and bool(self._parser.should_upgrade())
+        return bool(self._parser.should_upgrade())
 
     def feed_data(self, data: bytes) -> None:
         """Read on."""
-        if self._known is not None:
+        if self._left_bytes:
             self._read_body(data)
         elif self._is_within:
             self._parser.feed_data(data)
         elif self._last is not None and data.startswith(self._last.text):
-            head = self._known = self._last
+            head = self._last
             self._left_bytes = head.body_bytes
-            self._reader.on_message_begin()
-            self._reader.on_head(head.url, head.headers)
-            self._reader.on_headers_complete()
+            self._reader.on_head(head.method, head.url, head.headers, head.body_bytes)
             self._read_body(data[len(head.text) :])
         else:
             self._read_anew(data)
@@ -113,7 +110,6 @@ class Parser:
         if body:
             self._reader.on_body(body)
         if not self._left_bytes:
-            self._known = None
             self._reader.on_message_complete()
             if rest:
                 self.feed_data(rest)

@@ -59,7 +59,9 @@ class Heard:
     def head(self) -> tuple[bytes, dict[bytes, bytes]]:
         return self.url, self.headers
 
-    def on_head(self, url: bytes, headers: dict[bytes, bytes]) -> None:
+    def on_head(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body_bytes: int) -> None:
+        assert (method, body_bytes) == (b"POST", LARGE_BYTES)
+        self.on_message_begin()
         self.url, self.headers = url, headers
 
 
