@@ -46,9 +46,9 @@ class Relay:
     columns: Columns
     count: int
 
-    def answer(self, scorer: Scorer) -> Response:
-        """Ask the engine; its answer as an Arrow stream. Raises `Problem`."""
-        outputs, count = scorer.run(self.columns), self.count
+    def tell(self, scorer: Scorer, outputs: Columns) -> Response:
+        """The engine's answer to it as an Arrow stream. Raises `Problem`."""
+        count = self.count
         told = scorer.stencils.filled(outputs, count)
         if told is None:
             columns = scorer.columns_from(outputs, count)
@@ -134,7 +134,7 @@ def relayed(scorer: Scorer, body: bytes) -> Response | None:
     `predict` answers the same. Behind an engine that has just filled the caches each step that is left out counts.
     """
     found = scorer.validator.layouts.inputs(body)
-    return None if found is None else Relay(*found).answer(scorer)
+    return None if found is None else Relay(*found).tell(scorer, scorer.run(found[0]))
 
 
 def read(scorer: Scorer, body: bytes, headers: Mapping[bytes, bytes]) -> Response:

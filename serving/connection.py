@@ -6,15 +6,15 @@ Answers go out in the order of the requests, also when a client sends several at
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
 
 from serving.crew import overloaded
 from serving.hangup import has_hung_up
-from serving.messages import PROBLEM_JSON, Application, Request, Response, ResponseEncoder
+from serving.messages import PROBLEM_JSON, Application, Request, Response, ResponseEncoder, Waiting
 from serving.outlet import Lending
+from serving.parser import Parser
 from serving.problems import Problem, encode_problem
 from serving.room import SMALL_BYTES, SMALL_DIGITS, Room
 from serving.tickets import deadline_of
@@ -24,15 +24,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_WAITING = 32  # pipelined requests that are read ahead of the one being answered
 SLOWEST_BYTES_PER_S = 64 * 1024  # of a body, lest one that comes by drops keeps its room from all others
 LINGER_S = 2.0  # how long a refused body is read and dropped, so that its sender gets to see the refusal
-
-
-@dataclass(slots=True)  # not frozen: see `messages`
-class Waiting:
-    """A request in its place in the line, or the response that already stands there."""
-
-    what: Request | Response
-    connection: bytes  # the value of the response's Connection header
-    keep_alive: bool
 
 
 class Connection(asyncio.Protocol):
@@ -49,9 +40,8 @@ class Connection(asyncio.Protocol):
     ):
         """`quick` answers a whole plain request, with nothing (empty) while one is coming; `None` leaves it to us."""
         self._application, self._encoder, self._open = application, encoder, all_open
-        self._max_body_bytes = max_body_bytes
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._max_body_bytes, self._loop = max_body_bytes, asyncio.get_running_loop()
+        self._parser = Parser(self)
         self._transport: asyncio.Transport | None = None
         self._line: deque[Waiting] = deque()
         self._lending = Lending(self._line)
@@ -101,7 +91,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.seen_at = self._loop.time()
-        self._lending.take_up(self._answer, self._finished)
+        if self._running is not None:
+            self._lending.take_up(self._answer, self._finished)
         data, self._held = self._held + data if self._held else data, b""
         if self._quick is not None and self._is_at_rest() and self._transport is not None:
             answer = self._quick(data)
@@ -144,6 +135,16 @@ class Connection(asyncio.Protocol):
         if self._in_head:  # else a trailer
             self._headers[name.lower()] = value
             self._head_bytes += len(name) + len(value) + 4
+
+    def head(self) -> tuple[bytes, dict[bytes, bytes]]:
+        return self._url, self._headers
+
+    def on_head(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body_bytes: int) -> None:
+        self.on_message_begin()
+        self._method, self._url, self._headers = method, url, headers
+        self._in_head, self._keep_alive, self._is_offer = False, True, False
+        if self._room is not None:
+            self._ask_room(self._room, body_bytes)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -251,7 +252,7 @@ class Connection(asyncio.Protocol):
         """
         if not self._is_offer:
             return b""
-        self._parser, self._is_offer = httptools.HttpRequestParser(self), False
+        self._parser, self._is_offer = Parser(self), False
         kept = {name: value for name, value in self._headers.items() if name not in (b"upgrade", b"connection")}
         lines = [b"%b %b HTTP/1.1" % (self._method, self._url), *(b"%b: %b" % header for header in kept.items())]
         return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -273,7 +274,8 @@ class Connection(asyncio.Protocol):
 
     def _put(self, waiting: Waiting) -> None:
         self._line.append(waiting)
-        self._lending.take_up(self._answer, self._finished)
+        if self._running is not None:
+            self._lending.take_up(self._answer, self._finished)
         self._advance()
         if len(self._line) > MAX_WAITING and self._transport is not None and self._transport.is_reading():
             self._transport.pause_reading()
@@ -319,10 +321,7 @@ class Connection(asyncio.Protocol):
         connection = b"close" if is_last else waiting.connection
         what = waiting.what
         without_body = isinstance(what, Request) and what.method == b"HEAD"
-        data = response.left
-        if data is None:
-            data = self._encoder.encode(response, connection=connection, without_body=without_body)
-        transport.write(data)
+        transport.write(self._encoder.rest(response, connection=connection, without_body=without_body))
         if is_last:
             self._is_reading = False
             self._line.clear()

@@ -17,13 +17,14 @@ from queue import SimpleQueue
 from typing import Final
 
 from serving.answering import Relay, relay_of
+from serving.batcher import Batcher
 from serving.crew import Crew
 from serving.edge import refused
 from serving.messages import Request, Response, ResponseEncoder
 from serving.problems import Problem
 from serving.score import Scorer, too_much
 from serving.statistics import now
-from serving.tickets import Ticket, current
+from serving.tickets import Ticket
 
 PATIENCE_S: Final = 0.02  # how long a call may keep all threads before others take the long way around it
 
@@ -31,11 +32,10 @@ PATIENCE_S: Final = 0.02  # how long a call may keep all threads before others t
 class _Job:
     """One request on its way."""
 
-    __slots__ = ("_begun", "_relay", "_request", "_ticket", "answer", "response")
+    __slots__ = ("_begun", "_relay", "_request", "answer", "response")
 
     def __init__(self, request: Request, relay: Relay, begun: int) -> None:
         self._request, self._relay, self._begun = request, relay, begun
-        self._ticket = Ticket(request.deadline)
         self.response: Response | None = None
         self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
@@ -44,12 +44,12 @@ class _Job:
         """Whether its connection has more for the loop to do."""
         return self._request.outlet is not None and self._request.outlet.is_waited_for
 
-    def do(self, scorer: Scorer, encoder: ResponseEncoder) -> bool:
+    def do(self, scorer: Scorer, batcher: Batcher, encoder: ResponseEncoder) -> bool:
         """Ask the engine and send what it answers; whether the loop may hear of that later."""
-        token = current.set(self._ticket)
-        self._ticket.is_gone = self.answer.cancelled()
+        ticket, relay = Ticket(self._request.deadline), self._relay
+        ticket.is_gone = self.answer.cancelled()
         try:
-            self.response = self._relay.answer(scorer)
+            self.response = relay.tell(scorer, batcher.compute(relay.columns, relay.count, ticket))
             scorer.statistics.answered_whole(self._begun)
             return self._request.outlet is not None and self._request.outlet.send(encoder, self.response)
         except Problem as problem:
@@ -60,8 +60,6 @@ class _Job:
             traceback.print_exc(file=sys.stderr)
             bug = "the model server failed at this request"
             self.response = self._failed(scorer, Problem(500, "internal_error", bug, hint="see its log"))
-        finally:
-            current.reset(token)
         return False
 
     def _failed(self, scorer: Scorer, problem: Problem) -> Response:
@@ -77,8 +75,8 @@ class _Job:
 class _Lane:
     """What the loop and the threads have in common."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer, self.loop = scorer, asyncio.get_running_loop()
+    def __init__(self, scorer: Scorer, batcher: Batcher) -> None:
+        self.scorer, self.batcher, self.loop = scorer, batcher, asyncio.get_running_loop()
         self.line: SimpleQueue[_Job | None] = SimpleQueue()
         self.done: deque[_Job] = deque()
         self.taken_s = 0.0  # when a thread last took one
@@ -91,7 +89,7 @@ class Express:
         """`threads` are as many as there are processors for it: one more would only empty the caches of the others."""
         self._crew, self._most_threads, self._threads, self._count = crew, max(threads, 1), 0, 0
         self._is_open = crew.batcher.plan.max_records == 1  # else requests are run together, each in its own thread
-        self._lane = _Lane(scorer)
+        self._lane = _Lane(scorer, crew.batcher)
         weakref.finalize(self, self._lane.line.put, None)  # to let the threads go
 
     def answer(self, request: Request) -> "asyncio.Future[Response] | None":
@@ -99,8 +97,9 @@ class Express:
         relay, begun = relay_of(self._lane.scorer, request) if self._is_open else None, now()
         if relay is None:
             return None
-        self._settle()
-        if self._crew.refusal() is not None or self._is_held_up() or not self._has_thread():
+        if self._lane.done:
+            self._settle()
+        if self._crew.refusal() is not None or (self._count and self._is_held_up()) or not self._has_thread():
             return None
         job = _Job(request, relay, begun)
         if request.outlet is not None:
@@ -139,7 +138,7 @@ def _work(lane: _Lane, settle: "weakref.WeakMethod[Callable[[], None]]") -> None
     encoder = ResponseEncoder()
     while (job := lane.line.get()) is not None:
         lane.taken_s = time.monotonic()
-        may_wait = job.do(lane.scorer, encoder)
+        may_wait = job.do(lane.scorer, lane.batcher, encoder)
         lane.done.append(job)
         if may_wait and not job.is_waited_for and not lane.line.empty():
             continue

@@ -26,11 +26,10 @@ class _Place:
     at: int
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
-    size: int  # numbers in all
 
     def array(self, body: bytes) -> NDArray[np.generic]:
         """What stands there, over the same memory."""
-        return np.frombuffer(body, self.dtype, self.size, self.at).reshape(self.shape)
+        return np.ndarray(self.shape, self.dtype, body, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Layouts:
             at = _address(array) - begin
             if not len(head) <= at <= at + array.nbytes <= end:
                 return  # unpacked, or of another dtype than in the stream
-            places.append(_Place(at, array.dtype, array.shape, array.size))
+            places.append(_Place(at, array.dtype, array.shape))
         if not head or len(head) > _LARGEST_HEAD_BYTES:
             return
         if len(self._known) >= _MOST:

@@ -44,6 +44,15 @@ class Response:
     left: bytes | memoryview | None = None  # what is still to be written, where a thread has sent the rest
 
 
+@dataclass(slots=True)
+class Waiting:
+    """A request in its place in the line, or the response that already stands there."""
+
+    what: Request | Response
+    connection: bytes  # the value of the response's Connection header
+    keep_alive: bool
+
+
 class Application(Protocol):
     """What answers requests. It never raises."""
 
@@ -81,6 +90,12 @@ class ResponseEncoder:
             head += b"connection: " + connection + b"\r\n"
         body = b"" if without_body else response.body
         return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(response.body), body)
+
+    def rest(self, response: Response, *, connection: bytes, without_body: bool) -> bytes | memoryview:
+        """What is still to be written of a response: all of it, unless a thread has sent some."""
+        if response.left is not None:
+            return response.left
+        return self.encode(response, connection=connection, without_body=without_body)
 
     def _kept(self, response: Response) -> bytes:
         head = self._heads[response.content_type] = self._head(response)

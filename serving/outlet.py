@@ -8,12 +8,11 @@ import os
 import threading
 from collections.abc import Callable, Sized
 from contextlib import suppress
-from typing import Final
 
 from serving.messages import Request, Response, ResponseEncoder
+from serving.parser import LARGE_BYTES
 
 Answer = asyncio.Future[Response]
-LARGE_BYTES: Final = 16 * 1024  # of a body, whose answer may be sent so
 
 
 class Outlet:

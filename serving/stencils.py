@@ -26,12 +26,6 @@ class _Stencil:
     begin: bytes
     columns: Sequence[tuple[str, bytes]]  # the output that each one is, and what stands behind its numbers
 
-    def filled(self, outputs: Columns) -> bytes:
-        pieces = [self.begin]
-        for name, behind in self.columns:
-            pieces += (outputs[name].tobytes(), behind)
-        return b"".join(pieces)
-
 
 class Stencils:
     """Those of one model's answers. Thread-safe."""
@@ -42,7 +36,7 @@ class Stencils:
     def filled(self, outputs: Columns, count: int) -> bytes | None:
         """The stream that tells these outputs for so many records; `None` where none like it was there before."""
         known = self._known.get(_kind(outputs, count))
-        return None if known is None else known.filled(outputs)
+        return None if known is None else _filled(known, outputs)
 
     def learn(self, outputs: Columns, count: int, columns: Sequence[NamedColumn], told: bytes) -> None:
         """Remember how these columns of the outputs were told, if each is nothing but one of those."""
@@ -51,7 +45,7 @@ class Stencils:
             return
         behind = [_PADDING[-outputs[name].nbytes % 8] for name in names]
         behind[-1] += END
-        numbers = _Stencil(b"", list(zip(names, behind, strict=True))).filled(outputs)
+        numbers = _filled(_Stencil(b"", list(zip(names, behind, strict=True))), outputs)
         begin = told[: len(told) - len(numbers)]
         if begin + numbers != told or len(begin) > _LARGEST_BEGIN_BYTES:
             return  # they were packed, or converted
@@ -62,6 +56,13 @@ class Stencils:
 
 def _kind(outputs: Columns, count: int) -> Kind:
     return (count, *[(name, output.dtype, output.shape) for name, output in outputs.items()])
+
+
+def _filled(stencil: _Stencil, outputs: Columns) -> bytes:
+    pieces = [stencil.begin]
+    for name, behind in stencil.columns:
+        pieces += (outputs[name].tobytes(), behind)
+    return b"".join(pieces)
 
 
 def _sources(outputs: Columns, columns: Sequence[NamedColumn]) -> list[str] | None:

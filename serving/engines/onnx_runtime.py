@@ -110,7 +110,8 @@ class _PlainSession:
 
     def run(self, outputs: list[str], inputs: dict[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """See `Session.run`."""
-        return cast("list[NDArray[np.generic]]", self._run(outputs, inputs, None))
+        answers: list[NDArray[np.generic]] = self._run(outputs, inputs, None)
+        return answers
 
     def bind(self, inputs: Arrays, outputs: Arrays, texts: Sequence[str]) -> Callable[[], Sequence[Array]]:
         """See `Session.bind`."""

