@@ -111,8 +111,10 @@ class ModelServer:
             self._hasten(key)
 
     def _hasten(self, part: str) -> None:
-        """Let the compiled way answer what it can of this model, if it is a quick one."""
+        """Let the compiled way answer what it can of this model, if it is a quick one, and read its large records."""
         served = self._served[part]
+        if self._quick is not None:
+            self._quick.read(served.scorer)
         if self._quick is not None and served.pace.fits_loop(0):
             targets = prediction_targets(self._identity.name, self._identity.version, part)
             self._quick.add(served.scorer, served.oip, served.pace, targets)

@@ -5,7 +5,7 @@ This is the edge to the engines: whatever they raise for a checked input is the 
 
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
 
@@ -51,6 +51,7 @@ class Scorer:
         self.loaded, self._answers, self.statistics = model, Answers(signature), Statistics()
         self._counts_records = signature.batch == "stack"
         self.batcher: Batcher | None = None
+        self.reads: Callable[[bytes], Columns | None] | None = None  # one plain record, by compiled code
         self._table, self.stencils = AnswerTable(signature, self._answers), Stencils()
         self._loop_thread = 0  # the one thread that must not wait for a turn
         about = {"model": identity.model, "version": identity.version, "service": identity.service}
@@ -91,6 +92,9 @@ class Scorer:
 
     def question(self, body: bytes) -> tuple[Question, int]:
         """What a prediction body in JSON asks, and when that was parsed, before it was checked. Raises `Problem`."""
+        columns = None if self.reads is None else self.reads(body)
+        if columns is not None:
+            return Question("record", 1, (columns,)), now()
         question, parsed = question_of(self.validator, body), now()
         if question is None:
             value, parsed = parse(body), now()

@@ -37,6 +37,7 @@ _FUNCTIONS: Final[dict[str, tuple[tuple[type, ...], type | None]]] = {
     "ask": ((_POINTER, *_NAME), _LONG),
     "tell": ((_POINTER,), _LONG),
     "take": ((*_AT, _POINTER), _LONG),
+    "record": ((*_NAME, _POINTER, _SIZE, _POINTER), _INT),
 }
 
 

@@ -29,6 +29,8 @@ bool put_real(const Value& value, char* to, double most) {
     return true;
 }
 
+}  // namespace
+
 bool put(Datatype datatype, const Value& value, char* to) {
     switch (datatype) {
         case Datatype::truth:
@@ -48,6 +50,8 @@ bool put(Datatype datatype, const Value& value, char* to) {
     }
     return false;
 }
+
+namespace {
 
 // What is too long for a double to tell from its neighbours is compared by Python.
 bool is_inside(const Input& input, const Value& value) {

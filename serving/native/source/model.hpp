@@ -100,6 +100,7 @@ struct Values {
 bool parse_prediction(Cursor& body, const Model& model, Values& values, Asked& asked);  // question.cpp
 bool parse_instances(Cursor& body, const Model& model, Values& values, Asked& asked);
 bool parse_tensors(Cursor& body, const Model& model, Values& values, Asked& asked);
+bool put(Datatype datatype, const Value& value, char* to);  // columns.cpp
 bool validate(const Model& model, const Values& values, int64_t records);  // columns.cpp
 
 class Writer;
