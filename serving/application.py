@@ -112,11 +112,11 @@ class ModelServer:
 
     def _hasten(self, part: str) -> None:
         """Let the compiled way answer what it can of this model, if it is a quick one, and read its large records."""
-        served = self._served[part]
-        if self._quick is not None:
-            self._quick.read(served.scorer)
-        if self._quick is not None and served.pace.fits_loop(0):
-            targets = prediction_targets(self._identity.name, self._identity.version, part)
+        if self._quick is None:
+            return
+        served, targets = self._served[part], prediction_targets(self._identity.name, self._identity.version, part)
+        self._quick.read(served.scorer)
+        if served.pace.fits_loop(0):
             self._quick.add(served.scorer, served.oip, served.pace, targets)
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:
@@ -216,10 +216,7 @@ class ModelServer:
         def tell(request: Request) -> Response:
             return suited(reading.tell(call.result()), request)
 
-        response = guarded(tell, request)
-        if response.status != 200 and route.is_counted:
-            served.scorer.statistics.failed(begun)
-        return response
+        return self._counted(served, route, tell, request, begun)
 
     async def _first_of_grpc(self, request: Request) -> Response:
         """Answer once its libraries are read, beside the loop: they take longer than a health check may."""
@@ -248,8 +245,10 @@ class ModelServer:
             return True
         return hmac.compare_digest(request.headers.get(b"authorization", b""), self._authorization)
 
-    def _counted(self, served: Served, route: Route, handler: Handler, request: Request) -> Response:
-        begun = now()
+    def _counted(
+        self, served: Served, route: Route, handler: Handler, request: Request, begun: int | None = None
+    ) -> Response:
+        begun = now() if begun is None else begun
         response = guarded(handler, request)
         if response.status != 200 and route.is_counted:
             served.scorer.statistics.failed(begun)
@@ -350,9 +349,8 @@ class ModelServer:
             routes[path.encode()] = get(lambda request: Response(200, self._loaded(part).oip.metadata()))
             routes[f"{path}/ready".encode()] = get(model_ready)
             routes[f"{path}/config".encode()] = get(lambda request: Response(200, self._loaded(part).oip.config()))
-            of_all = len(paths) > 1 and path == paths[0]
-            stats = partial(self._told_statistics, self._served if of_all else [part])
-            routes[f"{path}/stats".encode()] = get(stats)
+            stated = self._served if len(paths) > 1 and path == paths[0] else [part]
+            routes[f"{path}/stats".encode()] = get(partial(self._told_statistics, stated))
             routes[f"{path}/infer".encode()] = Route({b"POST": infer}, is_work=True, part=part, read=asked)
         return routes
 
