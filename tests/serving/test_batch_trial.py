@@ -98,7 +98,7 @@ def quantizes(columns: Columns) -> Columns:
 def test_a_model_that_mixes_records_up_is_found_out(
     predict: Callable[[Columns], Columns], tuning: Tuning, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert plan_for(loaded(predict), tuning, 1) == ALONE
+    assert plan_for(loaded(predict), tuning, 1, clock=lambda: 0.0) == ALONE
     assert "iris runs each request alone: its output 'y'" in capsys.readouterr().err
 
 
