@@ -54,12 +54,12 @@ async def rows(platform: Platform, receiver_id: str) -> list[Delivery]:
 async def test_those_that_hang_hold_up_none_of_twenty_healthy_ones(platform: Platform, count: int) -> None:
     never = asyncio.Event()
     async with open_receiver(pause=never) as hanging, open_receiver() as healthy:
-        for _ in range(count):
-            slow, _ = await add_endpoint(platform, hanging.url, events=["run.failed"])
+        those = [(await add_endpoint(platform, hanging.url, events=["run.failed"]))[0] for _ in range(count)]
+        for slow in those:
             await tell(platform, slow.url, slow.id, 50)
         endpoints = [(await add_endpoint(platform, healthy.url, events=["run.failed"]))[0] for _ in range(HEALTHY)]
         host = await platform.start(HANDLERS)
-        await wait_for(lambda: len(hanging.received) == count * MOST_UNDER_WAY)
+        await wait_for(lambda: len(hanging.received) >= count * MOST_UNDER_WAY)
         began = time.monotonic()
         for endpoint in endpoints:
             await tell(platform, endpoint.url, endpoint.id, EACH)
@@ -68,7 +68,8 @@ async def test_those_that_hang_hold_up_none_of_twenty_healthy_ones(platform: Pla
                 await asyncio.sleep(0.01)
         took_s = time.monotonic() - began
         print(f"{HEALTHY * EACH} healthy deliveries in {took_s:.2f} s beside {count} that hang")
-        assert len(hanging.received) == count * MOST_UNDER_WAY  # their 46 others each wait, and take no slot
+        for slow in those:  # their 46 others each wait, and take no slot
+            assert sum(row.status == "sending" for row in await rows(platform, slow.id)) <= MOST_UNDER_WAY
         await host.stop(0.0)
         never.set()
     ids = [received.headers["webhook-id"] for received in healthy.received]
