@@ -4,6 +4,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -96,7 +97,7 @@ def early_refusal() -> Iterator[str]:
 
     def refuse() -> None:
         connection, _ = listener.accept()
-        with connection:
+        with connection, suppress(OSError):
             connection.recv(1000)
             connection.sendall(answer)
             connection.shutdown(socket.SHUT_WR)
@@ -104,10 +105,11 @@ def early_refusal() -> Iterator[str]:
                 pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(60)
         thread = threading.Thread(target=refuse)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with socket.create_connection(listener.getsockname()):  # where the test has failed before it came
+            pass
         thread.join()
 
 

@@ -17,7 +17,6 @@ from state.endings import lock_held, succeed
 from state.environments import variables_of
 from state.history import By, begin
 from state.jobs import (
-    MOST_FOLLOWERS,
     JobChange,
     NewJob,
     TooManyFollowers,
@@ -170,12 +169,15 @@ async def test_a_version_that_a_live_run_was_given_is_kept(database: Database) -
         await deleting
 
 
-async def test_a_job_holds_the_version_that_it_names_and_is_followed_by_so_many(database: Database) -> None:
+async def test_a_job_holds_the_version_that_it_names_and_is_followed_by_so_many(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("state.jobs.MOST_FOLLOWERS", 3)  # a figure, not a function
     async with database.write() as session:
         await world(session)
         job = await make_job(session)
         job.spec = {**SPEC, "version": "1"}
-        for number in range(MOST_FOLLOWERS):
+        for number in range(3):
             await make_job(session, f"after-{number}", after="score")
     with pytest.raises(TooManyFollowers):
         async with database.write() as session:

@@ -272,7 +272,7 @@ async def test_a_tick_whose_run_is_refused_says_why_and_the_next_one_fires(datab
 
 async def test_every_tick_through_a_change_of_the_clock_fires_once_though_schedulers_die(database: Database) -> None:
     schedule = Schedule(cron="15,45 1-3 * * *", time_zone="Europe/Berlin", jitter_s=30)
-    begin, end, dice = from_rfc3339("2026-10-24T22:30:00Z"), from_rfc3339("2026-10-25T06:00:00Z"), random.Random(7)
+    begin, end, dice = from_rfc3339("2026-10-24T23:00:00Z"), from_rfc3339("2026-10-25T03:30:00Z"), random.Random(7)
     job_id = await scheduled(database, schedule, begin)
     expected = [tick for tick in upcoming(schedule, begin, 60) if tick <= end]
 
