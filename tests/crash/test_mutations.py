@@ -22,7 +22,7 @@ from tests.crash.installation import Installation, embedded
 from tests.crash.receiver import listening
 from tests.crash.report import Report
 from tests.crash.stack import stack
-from tests.crash.workload import Workload, uploads
+from tests.crash.workload import Workload
 
 SEED = 4
 SOON_S = 5.0
@@ -49,8 +49,11 @@ def dies_with_work(run: Run) -> Fault:
 
 
 def dies_in_a_put(run: Run) -> Fault:
+    async def upload(work: Workload) -> None:
+        await work.upload("torn", work.artifact("torn"))
+
     fault = at_failpoint("put_before_rename", Always(), "kill")
-    return Fault(fault.name, fault.strike, (uploads,))
+    return Fault(fault.name, fault.strike, (upload,))
 
 
 def wants_what_is_doomed(run: Run) -> Fault:
