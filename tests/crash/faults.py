@@ -178,7 +178,7 @@ async def _die_first(scene: Scene, name: str) -> None:
     """Leave something to do to who starts, or takes over: a dead process, with work in its hands if that is wanted."""
     if name == "rescue_before_commit":
         scene.site.arm("after_claim=kill@1")
-        await scene.meets(lambda: bool(scene.site.dead()), HIT_S)
+        await scene.comes_by(lambda: bool(scene.site.dead()), HIT_S)
         scene.site.disarm()
         scene.found_dead("at after_claim")
     elif name.startswith("node"):
@@ -192,7 +192,7 @@ async def _die_first(scene: Scene, name: str) -> None:
 
 async def _after(scene: Scene, name: str, action: str) -> None:
     if action == "kill":
-        await scene.meets(lambda: bool(scene.site.dead()) or name.startswith("migration"), HIT_S)
+        await scene.meets(lambda: bool(scene.site.dead()) or name.startswith("migration"), START_S)
         scene.found_dead(f"at {name}")
     if action == "stop":
         await asyncio.sleep(scene.site.lease_s * scene.chance.uniform(1.2, 2.0))
