@@ -122,6 +122,7 @@ class Run:
         self._at(number)
         self.client.tolerates_500 = any(fault.name == "failpoint raise" for fault in faults)
         async with ending_with_us() as clients:
+            self.scene.clients = clients
             for fault in faults:
                 clients.append(asyncio.create_task(self.work(number).run(fault.stories)))
                 self.scene.faults[fault.name] += 1

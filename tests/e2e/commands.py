@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
+from typing import Protocol
 
 from cli.main import main
-from tests.e2e.platform import RunningPlatform
+
+
+class Addressed(Protocol):
+    """A platform that can be reached."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Said:
     err: str
 
 
-def verb(running: RunningPlatform, *words: str) -> Said:
+def verb(running: Addressed, *words: str) -> Said:
     """A client verb against the platform."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -35,14 +42,14 @@ def verb(running: RunningPlatform, *words: str) -> Said:
     return Said(status, out.getvalue(), err.getvalue())
 
 
-def data(running: RunningPlatform, *words: str) -> str:
+def data(running: Addressed, *words: str) -> str:
     """What a verb that succeeds prints as data."""
     said = verb(running, *words)
     assert said.exit_status == 0, f"{words}\n{said.out}\n{said.err}"
     return said.out
 
 
-def at_a_terminal(running: RunningPlatform, *words: str, answer: str = "", **environment: str) -> Said:
+def at_a_terminal(running: Addressed, *words: str, answer: str = "", **environment: str) -> Said:
     """The verb as a process with a terminal, at which somebody types an answer; both streams come together."""
     outer, inner = os.openpty()
     command = [sys.executable, "-m", "portside", "--api", running.url, *words]
@@ -59,7 +66,7 @@ def at_a_terminal(running: RunningPlatform, *words: str, answer: str = "", **env
 
 
 @contextmanager
-def following(running: RunningPlatform, *words: str) -> Iterator[subprocess.Popen[str]]:
+def following(running: Addressed, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A verb that goes on until the end of the block."""
     command = [sys.executable, "-m", "portside", "--api", running.url, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -29,7 +29,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfor
         folder = tmp_path_factory.mktemp("files")
         data(platform, "datasets", "create", str(flowers(folder)))
         data(platform, "jobs", "create", "fast", "-m", "iris", "-i", "flowers", "--pass", "id")
-        (folder / "slow.yaml").write_text("name: slow\nmodel: iris\ninput: {dataset: flowers}\nchunk_rows: 2\n")
+        (folder / "slow.yaml").write_text("name: slow\nmodel: iris\ninput: {dataset: flowers}\nchunk_rows: 1\n")
         data(platform, "jobs", "create", "-f", str(folder / "slow.yaml"))
         yield platform
 
