@@ -88,7 +88,7 @@ def listed(outputs: Columns) -> list[NamedColumn]:
 
 def rounded(outputs: Columns) -> list[NamedColumn]:
     """The memory itself, unless there is something in it."""
-    return [NamedColumn("y", np.round(outputs["y"]) if outputs["y"].any() else outputs["y"])]
+    return [NamedColumn("y", outputs["y"].copy() if any(outputs["y"].tobytes()) else outputs["y"])]
 
 
 Y = some(8, "f4", 2)
