@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -51,9 +52,9 @@ class Relay:
         count = self.count
         told = scorer.stencils.filled(outputs, count)
         if told is None:
-            columns = scorer.columns_from(outputs, count)
-            told = write_stream(columns, scorer.about)
-            scorer.stencils.learn(outputs, count, columns, told)
+            write = partial(write_stream, about=scorer.about)
+            told = write(scorer.columns_from(outputs, count))
+            scorer.stencils.learn(outputs, count, scorer.columns_from, write)
         return Response(200, told, ARROW)
 
 

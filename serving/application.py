@@ -154,8 +154,6 @@ class ModelServer:
             return refused(request, loading())
         if request.deadline is not None and time.monotonic() >= request.deadline:
             return self._not_begun(served, request, too_late())
-        if route.relays and (relayed := served.express.answer(request)) is not None:
-            return relayed
         if route.read is not None and (answer := self._answered_together(served, route, route.read, request)):
             return answer
         size, pace = len(request.body), served.pace
@@ -180,10 +178,12 @@ class ModelServer:
     def _answered_together(
         self, served: Served, route: Route, read: Read, request: Request
     ) -> "Response | asyncio.Future[Response] | None":
-        """Read on the loop, in their order, small requests that are run together; `None` for others.
+        """Read on the loop, in their order, small requests that are run together; what needs no reading is handed on.
 
         The threads that wait for the engine wake one another, and answer in any order.
         """
+        if route.relays and (relayed := served.express.answer(request)) is not None:
+            return relayed
         crew, size, begun = served.crew, len(request.body), now()
         if not (served.reads.concerns(size) and may_be_small(request)):
             return None

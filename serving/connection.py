@@ -288,8 +288,9 @@ class Connection(asyncio.Protocol):
             if isinstance(waiting.what, Response):
                 self._write(waiting, waiting.what)
                 continue
-            self._lending.lend(waiting.what, waiting.connection, self._transport)
-            answer = self._application.answer(waiting.what)
+            request = waiting.what
+            request.outlet = self._lending.lent(len(request.body), waiting.connection, self._transport)
+            answer = self._application.answer(request)
             if isinstance(answer, Response):
                 self._write(waiting, answer)
             else:

@@ -51,7 +51,7 @@ class _Job:
         try:
             self.response = relay.tell(scorer, batcher.compute(relay.columns, relay.count, ticket))
             scorer.statistics.answered_whole(self._begun)
-            return self._request.outlet is not None and self._request.outlet.send(encoder, self.response)
+            return self._is_sent(self.response, encoder)
         except Problem as problem:
             self.response = self._failed(scorer, problem)
         except MemoryError:
@@ -61,6 +61,14 @@ class _Job:
             bug = "the model server failed at this request"
             self.response = self._failed(scorer, Problem(500, "internal_error", bug, hint="see its log"))
         return False
+
+    def _is_sent(self, response: Response, encoder: ResponseEncoder) -> bool:
+        """Send it, where this is the way; whether that is all of it."""
+        outlet = self._request.outlet
+        if outlet is None:
+            return False
+        response.left = outlet.send(encoder.encode(response, connection=outlet.connection))
+        return response.left == b""
 
     def _failed(self, scorer: Scorer, problem: Problem) -> Response:
         scorer.statistics.failed(self._begun)

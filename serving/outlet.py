@@ -8,11 +8,11 @@ import os
 import threading
 from collections.abc import Callable, Sized
 from contextlib import suppress
+from typing import TypeVar
 
-from serving.messages import Request, Response, ResponseEncoder
 from serving.parser import LARGE_BYTES
 
-Answer = asyncio.Future[Response]
+T = TypeVar("T")
 
 
 class Outlet:
@@ -22,30 +22,29 @@ class Outlet:
         """`line` is what else of the client's waits for its turn. Raises `OSError` where no descriptor is left."""
         # Its own: the loop may close the other at any time, and another client gets its number then.
         self._descriptor, self._line, self._lock = os.dup(descriptor), line, threading.Lock()
-        self._connection, self.has_sent = b"", False
+        self.connection, self.has_sent = b"", False
         self.settle: Callable[[], None] = lambda: None  # lets whoever sends tell the loop of it
 
     def begin(self, connection: bytes) -> None:
         """Whoever has it may send one response, with this `Connection` header; the loop writes nothing meanwhile."""
-        self._connection, self.has_sent = connection, False
+        self.connection, self.has_sent = connection, False
 
     @property
     def is_waited_for(self) -> bool:
         """Whether the loop has more to do here as soon as this is answered."""
         return len(self._line) > 0
 
-    def send(self, encoder: ResponseEncoder, response: Response) -> bool:
-        """Write as much of a response as the client's side takes; what is left over is noted in it. Whether it is
-        nothing; the loop writes all of it where the connection is to end."""
-        data = encoder.encode(response, connection=self._connection)
+    def send(self, data: bytes) -> bytes | memoryview | None:
+        """Write as much of a whole response as the client's side takes; what is left over. `None` where nothing is
+        sent, as the connection is to end, of which its last answer tells."""
         rest = memoryview(data)  # made before a byte is sent, behind which nothing may fail
         with self._lock:
             if self._descriptor < 0:
-                return False
+                return None
             sent = self._write(data)
-        response.left = b"" if sent == len(data) else rest[sent:]
+        left = b"" if sent == len(data) else rest[sent:]
         self.has_sent = True
-        return not response.left
+        return left
 
     def _write(self, data: bytes) -> int:
         try:
@@ -71,21 +70,22 @@ class Lending:
         self._line = line
         self._outlet: Outlet | None = None
 
-    def lend(self, request: Request, connection: bytes, transport: asyncio.Transport | None) -> None:
-        """Give a large request a way out for who answers it, with this `Connection` header; none where what was
-        written before is still to be sent, or nothing may come after it."""
-        if len(request.body) < LARGE_BYTES or connection == b"close":
-            return
-        if transport is None or transport.get_write_buffer_size():
-            return
+    def lent(self, body_bytes: int, connection: bytes, transport: asyncio.Transport | None) -> Outlet | None:
+        """A way out for who answers a large request, with this `Connection` header; none where what was written before
+        is still to be sent, or nothing may come after it."""
+        if body_bytes < LARGE_BYTES or connection == b"close" or transport is None:
+            return None
+        connected = transport.get_extra_info("socket")
+        if connected is None or transport.get_write_buffer_size():
+            return None
         if self._outlet is None:
             with suppress(OSError):
-                self._outlet = Outlet(transport.get_extra_info("socket").fileno(), self._line)
+                self._outlet = Outlet(connected.fileno(), self._line)
         if self._outlet is not None:
             self._outlet.begin(connection)
-        request.outlet = self._outlet
+        return self._outlet
 
-    def take_up(self, answer: Answer | None, finished: Callable[[Answer], None]) -> None:
+    def take_up(self, answer: asyncio.Future[T] | None, finished: Callable[[asyncio.Future[T]], None]) -> None:
         """Call `finished`, which waits for the answer, at once, if a thread has sent that already."""
         outlet = self._outlet
         if outlet is None or answer is None or not outlet.has_sent:
@@ -98,7 +98,7 @@ class Lending:
         else:  # it will be told in a moment
             answer.add_done_callback(finished)
 
-    def close(self, answer: Answer | None, finished: Callable[[Answer], None]) -> None:
+    def close(self, answer: asyncio.Future[T] | None, finished: Callable[[asyncio.Future[T]], None]) -> None:
         """Lend nothing more, as the connection is to end, and take up what was sent before."""
         if self._outlet is not None:
             self._outlet.close()

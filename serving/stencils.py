@@ -5,7 +5,7 @@ differs. To make columns and ask for their messages again would cost a tenth of 
 just filled the caches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,8 @@ from serving.layouts import END
 _MOST, _LARGEST_BEGIN_BYTES = 64, 16 * 1024  # of what is kept for one model: 1 MiB at most
 _PADDING: Final = tuple(bytes(size) for size in range(8))
 Kind = tuple[object, ...]  # how many records, and each output's name, datatype and shape
+ColumnsOf = Callable[[Columns, int], Sequence[NamedColumn]]
+Write = Callable[[Sequence[NamedColumn]], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,19 @@ class Stencils:
         known = self._known.get(_kind(outputs, count))
         return None if known is None else _filled(known, outputs)
 
-    def learn(self, outputs: Columns, count: int, columns: Sequence[NamedColumn], told: bytes) -> None:
-        """Remember how these columns of the outputs were told, if each is nothing but one of those."""
-        names = _sources(outputs, columns)
+    def learn(self, outputs: Columns, count: int, columns_of: ColumnsOf, write: Write) -> None:
+        """Find out how outputs of this kind are told, if each of their columns is nothing but one of them."""
+        names = _sources(outputs, columns_of(outputs, count))
         if names is None:
             return
+        marked = {name: _marked(output) for name, output in outputs.items()}
+        columns = columns_of(marked, count)
+        if _sources(marked, columns) != names:
+            return
+        told = write(columns)
         behind = [_PADDING[-outputs[name].nbytes % 8] for name in names]
         behind[-1] += END
-        numbers = _filled(_Stencil(b"", list(zip(names, behind, strict=True))), outputs)
+        numbers = _filled(_Stencil(b"", list(zip(names, behind, strict=True))), marked)
         begin = told[: len(told) - len(numbers)]
         if begin + numbers != told or len(begin) > _LARGEST_BEGIN_BYTES:
             return  # they were packed, or converted
@@ -67,7 +74,7 @@ def _filled(stencil: _Stencil, outputs: Columns) -> bytes:
 
 def _sources(outputs: Columns, columns: Sequence[NamedColumn]) -> list[str] | None:
     """Which output's whole memory each column is; `None` where one is not, or where two outputs share theirs."""
-    if any(not output.nbytes or not output.flags.c_contiguous for output in outputs.values()):
+    if any(not _is_plain(output) for output in outputs.values()):
         return None
     by_place = {_place(output): name for name, output in outputs.items()}
     if len({address for address, _ in by_place}) < len(outputs) or not columns:
@@ -79,6 +86,17 @@ def _sources(outputs: Columns, columns: Sequence[NamedColumn]) -> list[str] | No
             return None
         names.append(by_place[_place(values)])
     return names
+
+
+def _is_plain(output: NDArray[np.generic]) -> bool:
+    """Whether its memory may go into a stream as it is, as that of texts and truths may not."""
+    return output.dtype.kind in "iuf" and output.nbytes > 0 and output.flags.c_contiguous
+
+
+def _marked(output: NDArray[np.generic]) -> NDArray[np.generic]:
+    """One like it, each byte of which tells where it is: of noughts nobody could say where they went."""
+    marks = np.resize(np.arange(1, 252, dtype=np.uint8), output.nbytes)
+    return marks.view(output.dtype).reshape(output.shape)
 
 
 def _place(array: NDArray[np.generic]) -> tuple[int, int]:

@@ -130,3 +130,37 @@ def test_each_model_tells_its_own_name() -> None:
         asked(scorer, body)
         with pa.ipc.open_stream(asked(scorer, body)) as told:
             assert told.schema.metadata[b"portside.model"].decode() == scorer.identity.model
+
+
+def bitten(body: bytes) -> bytes:
+    """A body with some of its bytes changed, cut off or added."""
+    found, way = bytearray(body), DICE.integers(5)
+    if way < 3:  # mostly where it says what it is
+        for at in DICE.integers(0, len(found) if way else 400, DICE.integers(1, 4)):
+            found[at] = DICE.integers(256)
+    elif way == 3:
+        del found[-int(DICE.integers(1, 60)) :]
+    else:
+        found += DICE.bytes(int(DICE.integers(1, 20)))
+    return bytes(found)
+
+
+def outcome(scorer: Scorer, body: bytes) -> bytes | str:
+    try:
+        return asked(scorer, body)
+    except Problem as problem:
+        return f"{problem.code} {problem.detail}"
+
+
+def test_streams_that_are_broken_in_any_way_are_answered_as_if_none_like_them_had_come() -> None:
+    fields = (InputField("x", "FP32", (-1, 2)), InputField("n", "INT64", (-1,)))
+    used, short = echo_scorer(*fields), 0
+    for _ in range(500):
+        rows = int(DICE.integers(1, 5))
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(DICE.normal(size=2 * rows).astype(np.float32)), 2)
+        body = stream(pa.table({"x": vectors, "n": DICE.integers(-9, 9, rows)}))
+        for each in (body, bitten(body)):
+            told = outcome(used, each)
+            assert told == outcome(echo_scorer(*fields), each)
+            short += relayed(used, each) is not None
+    assert short > 500
