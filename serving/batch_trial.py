@@ -3,7 +3,6 @@
 The records that are tried differ, so that a model which mixes them up is found out. Being tried also warms it up.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.batcher import Plan
+from serving.cores import usable_cores
 from serving.engines.base import Columns
 from serving.engines.providers import CPU
 from serving.loading import Loaded
@@ -76,12 +76,7 @@ def plan_for(loaded: Loaded, tuning: Tuning, threads: int, trial_s: float = _TRI
     if found.size == 1:
         return Plan(instances=tuning.instances or max(2, threads))
     instances = tuning.instances or 1
-    return Plan(found.size, tuning.max_delay_s, instances, shares_cores=_cores() <= threads * instances)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return Plan(found.size, tuning.max_delay_s, instances, shares_cores=usable_cores() <= threads * instances)
 
 
 def mixes_records(scorer: Scorer) -> bool:
