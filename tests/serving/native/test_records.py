@@ -85,6 +85,16 @@ def test_a_record_is_read_as_python_reads_it_right_or_wrong(library: Library, fi
     assert read > 100
 
 
+def test_a_long_record_is_read_the_same(library: Library) -> None:
+    fields = (InputField("x", "FP32", (-1, 100, 100)),)
+    body = json.dumps({"inputs": record(random.Random(3), fields)}).encode()
+    assert len(body) > 65_536
+    found, expected = RecordReader(library, fields).read(body), by_python(scorer_of(fields), body)
+    assert found is not None
+    assert expected is not None
+    assert found["x"].tobytes() == expected[0]["x"].tobytes()
+
+
 @pytest.mark.parametrize("number", ["1e39", "-3.5e38", "NaN", "null", '"1"', "true", "1e999", "[1]", "{}"])
 def test_what_is_no_number_of_the_input_is_left_to_python(library: Library, number: str) -> None:
     values = ["0.5"] * LEAST_VALUES
