@@ -1,6 +1,6 @@
 """Loads the library and names its functions. What is not exactly the file that was built is not loaded.
 
-Through ctypes, with the interpreter's lock held: a call takes 0.3 µs so, and no thread ever sees it halfway.
+Through ctypes, with the interpreter's lock held but for long work: a call takes 0.3 µs, and no thread sees it halfway.
 """
 
 import ctypes
@@ -63,7 +63,14 @@ class Library:
 
     def function(self, name: str) -> Callable[..., int]:
         """One of `_FUNCTIONS`, with its types."""
-        function: ctypes._NamedFuncPointer = getattr(self._loaded, f"portside_{name}")
+        return self._typed(self._loaded, name)
+
+    def function_without_lock(self, name: str) -> Callable[..., int]:
+        """The same for one that takes long and keeps nothing: other threads go on meanwhile."""
+        return self._typed(ctypes.CDLL(str(self.path)), name)
+
+    def _typed(self, loaded: ctypes.CDLL, name: str) -> Callable[..., int]:
+        function: ctypes._NamedFuncPointer = getattr(loaded, f"portside_{name}")
         arguments, function.restype = _FUNCTIONS[name]
         function.argtypes = list(arguments)
         return function

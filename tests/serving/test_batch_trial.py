@@ -1,7 +1,5 @@
 """How many records are run together is found by trying, and a model that minds is left alone."""
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 from benchmarks.convolution import convolution_model
 from serving.batch_trial import plan_batches, plan_for
 from serving.batcher import Plan
+from serving.cores import usable_cores
 from serving.engines.base import Columns, PredictionRefused
 from serving.loading import Loaded, load_scorer
 from serving.parts.loading import LoadedParts
@@ -121,8 +120,7 @@ def test_who_says_how_many_gets_as_many_and_nothing_is_measured() -> None:
 
 
 def test_an_engine_with_a_thread_for_each_core_shares_them_with_the_loop() -> None:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    eight, model = Tuning(max_batch=8), loaded(double)
+    cores, eight, model = usable_cores(), Tuning(max_batch=8), loaded(double)
     assert plan_for(model, eight, cores).shares_cores
     assert plan_for(model, replace(eight, instances=cores), 1).shares_cores
     assert plan_for(model, eight, 1).shares_cores == (cores == 1)

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from serving.native.building import CannotBuild, build
 from serving.native.library import Library
+from serving.native.records import RecordReader
 from serving.native.way import QuickWay
 from tests.e2e.environments import ROOT
 from tests.serving.native.both_ways import echo_model, serve
 from tests.serving.native.compilers import built_folder, built_library, some_compiler
+from tests.serving.native.record_bodies import IMAGE, MIXED, compare, scorer_of
 from tests.serving.native.requests import Chance
 
 EXAMPLES = ("iris", "diabetes", "wine-clusters", "breast-cancer-anomaly", "digits-image", "digits-pca")
@@ -50,8 +52,11 @@ async def campaign(library: Path, models: Sequence[Path], seconds: float, seed: 
     """Ask one model after the other, until time is over."""
     both = [serve(model, QuickWay(Library(library))) for model in models]
     asked = answered = 0
+    records = [(RecordReader(Library(library), fields), scorer_of(fields)) for fields in (IMAGE, MIXED)]
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        for reader, scorer in records:
+            compare(reader, scorer, seed)
         for each in both:
             chance = Chance(each.scorer.signature, seed)
             for _ in range(AT_ONCE):
