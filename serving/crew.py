@@ -6,7 +6,6 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 
@@ -14,7 +13,7 @@ from serving.batcher import Batcher, Call
 from serving.messages import Response
 from serving.problems import Problem
 from serving.reading import Reading, is_soon_told
-from serving.runner import Asked, Runner
+from serving.runner import Asked, Runner, insist
 from serving.tickets import Ticket, current
 
 # The usual 8 MiB count against a memory limit, and a hundred threads wait at a time.
@@ -65,8 +64,7 @@ class _Job:
         finally:
             self._batcher.withdraw(self._ticket)
             current.reset(token)
-            with suppress(RuntimeError):  # the loop is closed, perhaps just now: nobody waits any more
-                self._loop.call_soon_threadsafe(self._ended, self, response)
+            insist(self._loop.call_soon_threadsafe, self._ended, self, response)
 
     def end(self, response: Response | None) -> None:
         """Hand the answer out, unless nobody waits for it."""

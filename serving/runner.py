@@ -67,11 +67,11 @@ class Runner:
 
     def lead(self, call: Call) -> None:
         """See `Leader`."""
-        _insist(self._turns.put, call)
+        insist(self._turns.put, call)
 
     def told(self, calls: Sequence[Call]) -> None:
         """See `Leader`."""
-        _insist(self._loop.call_soon_threadsafe, self._come_back, calls, 0)
+        insist(self._loop.call_soon_threadsafe, self._come_back, calls, 0)
 
     def settle(self, most_s: float) -> None:
         """Wait in a thread until the loop has told the answers that there are, and has read what came by then.
@@ -108,14 +108,17 @@ class Runner:
                 self._telling -= 1
 
 
-def _insist(act: Callable[..., object], *arguments: object) -> None:
-    """Do it as soon as there is memory for it: others will free theirs, and nobody may wait for ever."""
+def insist(act: Callable[..., object], *arguments: object) -> None:
+    """Do it as soon as there is memory for it: others will free theirs, and nobody may wait for ever.
+
+    Where a loop is asked that is closed, perhaps just now, nobody waits any more.
+    """
     while True:
         try:
             act(*arguments)
         except MemoryError:
             time.sleep(_RETRY_S)
-        except RuntimeError:  # the loop is closed, perhaps just now: nobody waits any more
+        except RuntimeError:  # of the loop that is closed
             return
         else:
             return
