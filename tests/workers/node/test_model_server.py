@@ -7,7 +7,6 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from core.clock import now_micros
 from tests.workers.node.world import World, is_running, open_world, until
 from workers.node.launch import model_server
 from workers.node.life import Rhythm
@@ -61,11 +61,12 @@ async def test_a_killed_model_server_is_replaced_at_once(iris: World) -> None:
     [first] = await iris.ready(1)
     assert first.address is not None
     assert await status_line(first.address, "/readyz") == b"HTTP/1.1 200 OK\r\n"
-    killed_at = time.monotonic()
+    killed_at = now_micros()
     os.kill(await iris.pid(first.id), signal.SIGKILL)
-    assert [replica.id for replica in await iris.ended("failed")] == [first.id]
+    [ended] = await iris.ended("failed")
+    assert (ended.id, ended.reason) == (first.id, "killed")  # known by its end, and not by its silence
     [second] = await iris.ready(1)
-    assert time.monotonic() - killed_at < 12  # two on a machine of one's own; by its silence it would take 13
+    assert second.created_at - killed_at < 12_000_000  # how long it takes to load its model is the machine's business
     assert second.address is not None
     assert await status_line(second.address, "/readyz") == b"HTTP/1.1 200 OK\r\n"
 
