@@ -19,7 +19,7 @@ from tests.e2e.test_batch_scripts import rows_of, run, script_plan
 from tests.serving.batch.runs import made
 from tests.serving.batch.test_files import files_plan, sizes, texts
 
-RUN_S = 60
+RUN_S = 120
 
 
 def array(values: object) -> bytes:

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from core.clock import Micros, now_micros, to_micros
 from core.errors import StoreUnavailable
-from state.blobs import CONDEMNED_FOR, hold_blob, insert_blob, touch_blob
+from state.blobs import CONDEMNED_FOR, hold_blob, insert_blob, touch_blob, touch_blobs
 from state.database import Database
 from state.sweeping import Condemned, adopt, bury, condemn, doom
 from state.tables import Blob
@@ -174,3 +174,25 @@ async def test_a_row_that_is_there_stays_as_it_is_when_its_bytes_are_found(datab
     found = await row(database)
     assert found is not None
     assert found.size_bytes == 3
+
+
+async def test_many_blobs_are_touched_together_unless_one_of_them_is_being_deleted(database: Database) -> None:
+    sizes = {DIGEST: 3, f"sha256:{'c' * 64}": 4}
+
+    async def touched() -> None:
+        async with database.write() as session:
+            await touch_blobs(session, sizes)
+
+    await put(database)
+    assert await doomed(database) == 1
+    await touched()
+    found = await row(database)
+    assert found is not None
+    assert found.doomed_at is None
+    assert await doomed(database) == len(sizes)
+    assert await condemned(database) is not None
+    with pytest.raises(StoreUnavailable):
+        await touched()
+    await let_pass(database, to_micros(CONDEMNED_FOR))
+    await touched()
+    assert await doomed(database) == len(sizes)
