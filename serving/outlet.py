@@ -75,15 +75,18 @@ class Lending:
         is still to be sent, or nothing may come after it."""
         if body_bytes < LARGE_BYTES or connection == b"close" or transport is None:
             return None
-        connected = transport.get_extra_info("socket")
-        if connected is None or transport.get_write_buffer_size():
-            return None
         if self._outlet is None:
-            with suppress(OSError):
-                self._outlet = Outlet(connected.fileno(), self._line)
-        if self._outlet is not None:
-            self._outlet.begin(connection)
+            self._open(transport)
+        if self._outlet is None or transport.get_write_buffer_size():
+            return None
+        self._outlet.begin(connection)
         return self._outlet
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            with suppress(OSError):  # no descriptor is left: the loop writes
+                self._outlet = Outlet(connected.fileno(), self._line)
 
     def take_up(self, answer: asyncio.Future[T] | None, finished: Callable[[asyncio.Future[T]], None]) -> None:
         """Call `finished`, which waits for the answer, at once, if a thread has sent that already."""

@@ -12,7 +12,7 @@ from serving.parser import LARGE_BYTES, Parser
 from tests.serving.wire import Wire, request
 
 DICE = random.Random(5)
-ROWS = 3000  # 24 KB of JSON and more: heads of smaller requests are not worth it
+ROWS = 1300  # 20 KB of JSON: heads of smaller requests are not worth it
 
 
 def body_of(seed: int, rows: int = ROWS) -> bytes:

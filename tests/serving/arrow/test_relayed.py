@@ -155,7 +155,7 @@ def outcome(scorer: Scorer, body: bytes) -> bytes | str:
 def test_streams_that_are_broken_in_any_way_are_answered_as_if_none_like_them_had_come() -> None:
     fields = (InputField("x", "FP32", (-1, 2)), InputField("n", "INT64", (-1,)))
     used, short = echo_scorer(*fields), 0
-    for _ in range(500):
+    for _ in range(300):
         rows = int(DICE.integers(1, 5))
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(DICE.normal(size=2 * rows).astype(np.float32)), 2)
         body = stream(pa.table({"x": vectors, "n": DICE.integers(-9, 9, rows)}))
@@ -163,4 +163,4 @@ def test_streams_that_are_broken_in_any_way_are_answered_as_if_none_like_them_ha
             told = outcome(used, each)
             assert told == outcome(echo_scorer(*fields), each)
             short += relayed(used, each) is not None
-    assert short > 500
+    assert short > 300
