@@ -99,7 +99,7 @@ def test_an_older_release_reads_the_signature_of_a_model(repository_root: Path, 
         archive.extractall(tmp_path, filter="data")
     reads = "import sys; from serving.signature_json import decode_signature; decode_signature(sys.stdin.buffer.read())"
     ended = subprocess.run(
-        [sys.executable, "-c", reads], cwd=tmp_path, input=encode_signature(FULL), capture_output=True, timeout=60
+        [sys.executable, "-c", reads], cwd=tmp_path, input=encode_signature(FULL), capture_output=True, timeout=300
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
 

@@ -193,7 +193,7 @@ def test_a_quick_description_estimates_the_rows(tmp_path: Path, monkeypatch: pyt
 
 def run(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "serving", "data", *arguments]
-    return subprocess.run(command, capture_output=True, timeout=60, check=False, **options)
+    return subprocess.run(command, capture_output=True, timeout=300, check=False, **options)
 
 
 def test_the_command_prints_a_document_and_reports_its_progress(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_the_command_prints_a_line_for_each_file_and_why_it_refuses(tmp_path: Pa
     def run(content: bytes, folder: str) -> subprocess.CompletedProcess[bytes]:
         path = written(tmp_path, content, "x.zip")
         command = [sys.executable, "-m", "serving", "data", "unpack", str(path), str(tmp_path / folder)]
-        return subprocess.run([*command, "--most-files", "3"], capture_output=True, timeout=60, check=False)
+        return subprocess.run([*command, "--most-files", "3"], capture_output=True, timeout=300, check=False)
 
     done = run(zipped(FILES), "1")
     assert done.returncode == 0, done.stderr

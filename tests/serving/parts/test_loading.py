@@ -205,7 +205,7 @@ def test_a_full_disk_has_a_code_of_its_own(archive: Path, repository_root: Path,
     command = [sys.executable, "-c", LITTLE_ROOM, str(archive)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=repository_root, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=repository_root, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert (done.stdout, done.stderr) == ("65 disk_full\n65 disk_full\n", "")
     assert list(tmp_path.iterdir()) == []
