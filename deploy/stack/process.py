@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.stack.child import Child, StackFailed
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_S = 60.0
+READY_S = 180.0  # alone it is a second or two
 STOP_S = 40.0
 ANSWER_S = 2.0
 # Beside its settings a container has only what its image says; so has a process here.

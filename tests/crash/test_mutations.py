@@ -173,8 +173,8 @@ def test_the_same_scene_is_harmless_with_the_protection(reports: dict[tuple[str,
 
 
 def _open(name: str, place: Path, forge: Forge) -> Installation:
-    """Several workers where one takes over from another; else one process, which loses no lease to a busy machine."""
-    return stack(place, forge) if name == "no_fence" else embedded(place, forge, {"PORTSIDE_LEASE_S": "3"})
+    """Several workers where one takes over from another, else one process; none loses its lease to a busy machine."""
+    return (stack if name == "no_fence" else embedded)(place, forge, {"PORTSIDE_LEASE_S": "3"})
 
 
 async def _until_doomed(run: Run, digest: str) -> None:
