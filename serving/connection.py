@@ -51,7 +51,8 @@ class Connection(asyncio.Protocol):
         self._quick, self._held, self._can_write = quick, b"", True
         self._is_reading = True  # False once this connection takes no further request
         self._is_draining = self._is_at_end = False
-        self._in_request = self._in_head = self._is_offer = False
+        self.begun, self.in_request = 0, False
+        self._in_head = self._is_offer = False
         self._url, self._method, self._keep_alive = b"", b"", True
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
@@ -123,7 +124,8 @@ class Connection(asyncio.Protocol):
     # The parser calls these.
 
     def on_message_begin(self) -> None:
-        self._in_request = self._in_head = True
+        self.in_request = self._in_head = True
+        self.begun += 1
         self._began_at = self._loop.time()
         self._url, self._headers, self._chunks = b"", {}, []
         self._head_bytes = self._body_bytes = 0
@@ -181,7 +183,7 @@ class Connection(asyncio.Protocol):
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        self._in_request = False
+        self.in_request = False
         if not self._is_reading or self._is_offer:
             return
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -205,7 +207,7 @@ class Connection(asyncio.Protocol):
         self._lending.close(self._answer, self._finished)
         self._read_held()
         self._is_draining = True
-        if not self._is_busy() and not self._in_request and self._transport is not None:
+        if not self._is_busy() and not self.in_request and self._transport is not None:
             self._transport.close()
 
     def expire(self, now: float, request_s: float, idle_s: float) -> None:
@@ -220,7 +222,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(overloaded(f"there was no room for so large a body within {request_s:g} s"))
                 if not transport.is_closing() and not transport.is_reading():
                     transport.resume_reading()  # to drop what still comes
-        elif self._in_request and self._is_reading and transport.is_reading():
+        elif self.in_request and self._is_reading and transport.is_reading():
             if silent_s > request_s:
                 detail = f"the rest of the request did not come within {request_s:g} s"
                 self._refuse(Problem(408, "request_timeout", detail))
@@ -238,7 +240,7 @@ class Connection(asyncio.Protocol):
 
     def _is_at_rest(self) -> bool:
         """Whether nothing is half read, nothing waits, and what is answered now is not the last."""
-        return not (self._in_request or self._running or self._line or self._is_draining) and (
+        return not (self.in_request or self._running or self._line or self._is_draining) and (
             self._is_reading and self._can_write
         )
 
@@ -317,7 +319,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         is_last = not waiting.keep_alive or response.must_close
-        if not self._line and (self._is_at_end or (self._is_draining and not self._in_request)):
+        if not self._line and (self._is_at_end or (self._is_draining and not self.in_request)):
             is_last = True
         connection = b"close" if is_last else waiting.connection
         what = waiting.what
@@ -326,7 +328,7 @@ class Connection(asyncio.Protocol):
         if is_last:
             self._is_reading = False
             self._line.clear()
-            self._close(transport, lingers=self._in_request)
+            self._close(transport, lingers=self.in_request)
 
     def _close(self, transport: asyncio.Transport, *, lingers: bool) -> None:
         # Closing while the client still sends makes the kernel reset the connection, and the answer may be lost.

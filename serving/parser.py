@@ -20,6 +20,9 @@ _OTHERS: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"conne
 class Reader(Protocol):
     """What is told of requests, in the order in which they come; see httptools."""
 
+    in_request: bool  # one has begun, and is not complete
+    begun: int  # how many have begun
+
     def on_message_begin(self) -> None: ...
     def on_url(self, url: bytes) -> None: ...
     def on_header(self, name: bytes, value: bytes) -> None: ...
@@ -51,20 +54,11 @@ class Parser:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.on_url, self.on_header, self.on_body = reader.on_url, reader.on_header, reader.on_body
+        self.on_message_begin, self.on_message_complete = reader.on_message_begin, reader.on_message_complete
         self.on_headers_complete = reader.on_headers_complete
         self._parser = httptools.HttpRequestParser(self)
-        self._is_within, self._begun = False, 0  # a request that httptools reads; how many began in the last bytes
         self._last: _Head | None = None  # the last large head
         self._left_bytes = 0  # of the body of a request whose head was there before
-
-    def on_message_begin(self) -> None:
-        self._is_within = True
-        self._begun += 1
-        self._reader.on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._is_within = False
-        self._reader.on_message_complete()
 
     def get_method(self) -> bytes:
         """The method of the request whose headers are complete."""
@@ -88,7 +82,7 @@ class Parser:
         """Read on."""
         if self._left_bytes:
             self._read_body(data)
-        elif self._is_within:
+        elif self._reader.in_request:
             self._parser.feed_data(data)
         elif self._last is not None and data.startswith(self._last.text):
             head = self._last
@@ -96,13 +90,10 @@ class Parser:
             self._reader.on_head(head.method, head.url, head.headers, head.body_bytes)
             self._read_body(data[len(head.text) :])
         else:
-            self._read_anew(data)
-
-    def _read_anew(self, data: bytes) -> None:
-        self._begun = 0
-        self._parser.feed_data(data)
-        if self._begun == 1 and (self._is_within or len(data) >= LARGE_BYTES):
-            self._learn(data)
+            begun = self._reader.begun
+            self._parser.feed_data(data)
+            if self._reader.begun == begun + 1:
+                self._learn(data)
 
     def _read_body(self, data: bytes) -> None:
         body, rest = data[: self._left_bytes], data[self._left_bytes :]
@@ -116,6 +107,8 @@ class Parser:
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of the one request that began with these bytes, if it can be read in one way only."""
+        if len(data) < LARGE_BYTES and not self._reader.in_request:
+            return  # a small one
         text = data[: data.find(END, 0, _LONGEST_BYTES) + len(END)]
         url, headers = self._reader.head()
         length = headers.get(b"content-length", b"")

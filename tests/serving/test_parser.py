@@ -34,11 +34,13 @@ class Heard:
 
     def __init__(self) -> None:
         self.bodies, self.url, self.headers = list[bytes](), b"", dict[bytes, bytes]()
-        self.looked_at = 0  # headers, one by one
+        self.looked_at = self.begun = 0  # headers, one by one, and requests
+        self.in_request = False
 
     def on_message_begin(self) -> None:
-        self.url, self.headers = b"", {}
+        self.url, self.headers, self.in_request = b"", {}, True
         self.bodies.append(b"")
+        self.begun += 1
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -54,7 +56,7 @@ class Heard:
         self.bodies[-1] += body
 
     def on_message_complete(self) -> None:
-        pass
+        self.in_request = False
 
     def head(self) -> tuple[bytes, dict[bytes, bytes]]:
         return self.url, self.headers
