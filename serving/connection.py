@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         self.on_message_begin()
         self._method, self._url, self._headers = method, url, headers
         self._in_head, self._keep_alive, self._is_offer = False, True, False
-        if self._room is not None:
+        if self._room is not None and self._is_reading:
             self._ask_room(self._room, body_bytes)
 
     def on_headers_complete(self) -> None:

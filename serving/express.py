@@ -22,6 +22,7 @@ from serving.crew import Crew
 from serving.edge import refused
 from serving.messages import Request, Response, ResponseEncoder
 from serving.problems import Problem
+from serving.runner import insist
 from serving.score import Scorer, too_much
 from serving.statistics import now
 from serving.tickets import Ticket
@@ -150,7 +151,7 @@ def _work(lane: _Lane, settle: "weakref.WeakMethod[Callable[[], None]]") -> None
         lane.done.append(job)
         if may_wait and not job.is_waited_for and not lane.line.empty():
             continue
-        if (at_once := settle()) is not None and not lane.loop.is_closed():
-            lane.loop.call_soon_threadsafe(at_once)
+        if (at_once := settle()) is not None:
+            insist(lane.loop.call_soon_threadsafe, at_once)
         del job, at_once  # which hold the body
     lane.line.put(None)  # for the other threads
