@@ -1,7 +1,6 @@
 """A sample of the campaign: every failpoint kills at least twice, other faults come between, and nothing is violated.
 
-Several installations at once, because most of a round is waiting. They have a stand-in in the model server's place,
-which starts fast: who dies here is the platform. The long campaign (`make crash`) and the mutations have the real one.
+Several installations at once, because most of a round is waiting. The long campaign is `make crash`.
 """
 
 import asyncio
@@ -9,17 +8,14 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
 from core.failpoints import POINTS
 from tests.crash.campaign import Order, run
 from tests.crash.faults import ELSEWHERE, EVERYWHERE, NEEDED, Fault, at_failpoint, by_chance
-from tests.crash.forge import Forge
-from tests.crash.installation import Installation, embedded
+from tests.crash.installation import embedded
 from tests.crash.report import Report
-from tests.crash.servers import server_interpreter
 from tests.crash.workload import predictions
 
 SITES = 3
@@ -54,12 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
     found, folder = Report(), tmp_path_factory.mktemp("crash")
     faults = (by_chance, by_chance, *EVERYWHERE)
     order = Sample(seed, range(SITES * ROUNDS_PER_SITE), rounds_per_site=ROUNDS_PER_SITE, faults=faults)
-    stand_in = {"PORTSIDE_SERVING_PYTHON": str(server_interpreter(folder / "stand-in"))}
-
-    def opened(place: Path, forge: Forge) -> Installation:
-        return embedded(place, forge, stand_in)
-
-    asyncio.run(run(order, folder / "first", opened, found, silent, SITES))
+    asyncio.run(run(order, folder / "first", embedded, found, silent, SITES))
     # On a machine with other work nobody may have come by in time: again, for those points alone.
     for attempt in range(1, MOST_ATTEMPTS + 1):
         missing = [point for point in order.points for _ in range(LEAST_HITS - found.points[point])]
@@ -68,7 +59,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
             again = replace(
                 order, seed=seed + attempt, rounds=rounds, rounds_per_site=1, points=tuple(missing), first_points=()
             )
-            asyncio.run(run(again, folder / f"again-{attempt}", opened, found, silent, SITES))
+            asyncio.run(run(again, folder / f"again-{attempt}", embedded, found, silent, SITES))
     yield found
     print(*found.lines(), sep="\n")
 
