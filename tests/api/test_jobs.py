@@ -23,7 +23,8 @@ async def test_a_job_is_shown_with_every_default_filled_in(client: AsyncClient) 
     assert answer.headers["location"].endswith(FLOWERS)
     assert (await client.get(answer.headers["operation-location"])).json()["kind"] == "job.create"
     assert (await client.get(FLOWERS)).json() == shown
-    assert (await client.get(JOBS)).json()["items"] == [shown]
+    without = dict.fromkeys(("pass_through", "mapping", "args", "outputs"))  # which may be large, in a list
+    assert (await client.get(JOBS)).json()["items"] == [shown | without]
     expected = {
         "model": "iris",
         "version": "latest",

@@ -15,6 +15,7 @@ from api.app import build_app
 from api.dependencies import Context
 from state.queries.lists import View
 from state.queries.models import list_models
+from storage.base import BATCH_BYTES
 from tests.api.catalogue import OCTETS, ONNX, PMML, left_behind
 from tests.api.platform import DEADLINE_S, LOCAL, is_problem, until
 
@@ -111,11 +112,16 @@ async def test_a_form_may_come_in_pieces_of_any_size(client: AsyncClient, piece_
     assert answer.status_code == 202, answer.text
 
 
-async def test_many_megabytes_stream_through_while_others_are_answered(client: AsyncClient) -> None:
-    graph_bytes = 32 * 1024 * 1024
-    head = (
+def head_of_onnx(graph_bytes: int) -> bytes:
+    """What comes before a graph of so many bytes."""
+    return (
         b"\x08\x08\x3a" + bytes([graph_bytes >> shift & 127 | 128 for shift in (0, 7, 14)]) + bytes([graph_bytes >> 21])
     )
+
+
+async def test_many_megabytes_stream_through_while_others_are_answered(client: AsyncClient) -> None:
+    graph_bytes = 32 * 1024 * 1024
+    head = head_of_onnx(graph_bytes)
     piece = b"\x0a" * 65_536
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -276,7 +282,8 @@ async def port(app: FastAPI) -> AsyncIterator[int]:
 async def test_a_connection_that_is_cut_leaves_nothing(port: int, context: Context) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST {VERSIONS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
-    writer.write(head.encode() + f"Content-Length: {len(ONNX)}\r\n\r\n".encode() + ONNX[:4000])
+    body = head_of_onnx(8 * BATCH_BYTES) + b"\x0a" * 2 * BATCH_BYTES  # more than is kept in memory until it is whole
+    writer.write(head.encode() + f"Content-Length: {9 * BATCH_BYTES}\r\n\r\n".encode() + body)
     await writer.drain()
 
     async def is_receiving() -> bool:

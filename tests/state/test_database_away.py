@@ -119,7 +119,7 @@ async def test_a_statement_without_an_end_is_given_up(hasty: Database) -> None:
 
 
 async def test_a_transaction_that_its_process_leaves_open_ends_and_its_locks_with_it(
-    server: PostgresServer, database: Database
+    server: PostgresServer, database: Database, hasty: Database
 ) -> None:
     server.execute("CREATE TABLE held (id int)", "portside")
     stopped = open_database(server.url, pool_size=1, statement_s=0.3)
@@ -136,7 +136,7 @@ async def test_a_transaction_that_its_process_leaves_open_ends_and_its_locks_wit
         await left_open()
     assert await asked(stopped) == "fine"
     await stopped.close()
-    async with database.read() as session:
+    async with hasty.read() as session:
         assert await session.scalar(text("SHOW tcp_keepalives_idle")) in ("30", "0")  # a socket of the machine has none
         assert await session.scalar(text("SHOW statement_timeout")) == "3s"
 

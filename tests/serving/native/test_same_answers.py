@@ -194,12 +194,12 @@ async def test_memory_does_not_grow_with_requests(served: Serve, repository_root
 
     def grown_bytes() -> int:
         before = resident_bytes()
-        for each in requests * 100:
+        for each in requests * 25:
             both.compiled(each)
         return resident_bytes() - before
 
-    # Of the first times some may be that of others here: a Java which still compiles what tests before this one asked.
-    assert any(grown_bytes() < 2**20 for _ in range(10))
+    # Some may be that of others here: a Java which still compiles what tests before this one asked.
+    assert any(grown_bytes() < 2**18 for _ in range(16))
 
 
 async def test_a_model_of_too_many_words_is_left_to_python(served: Serve, tmp_path: Path) -> None:

@@ -314,6 +314,11 @@ async def test_a_process_has_a_constructed_environment_and_steps_back(runs: RunW
     variables = {"GREETING": "hello", "PORTSIDE_JOB": "another", **hold.at(0)}
     run = await runs.begin(numbers(500), variables=variables)
     pid = await runs.running(run)
+
+    async def has_told() -> bool:
+        return "\n" in await log_of(runs, run)
+
+    await until(has_told)
     assert os.getpriority(os.PRIO_PROCESS, pid) == max(10, os.getpriority(os.PRIO_PROCESS, 0))
     await runs.ground.act(run, "stop")
     await runs.until(run, "stopped")
