@@ -116,7 +116,7 @@ class ModelServer:
             return
         served, targets = self._served[part], prediction_targets(self._identity.name, self._identity.version, part)
         self._quick.read(served.scorer)
-        if served.pace.fits_loop(0):
+        if served.pace.may_fit_loop():
             self._quick.add(served.scorer, served.oip, served.pace, targets)
 
     def _made(self, scorer: Scorer, oip: OipModel, call_s: float) -> Served:

@@ -13,6 +13,7 @@ INLINE_BODY_BYTES = 32 * 1024
 # A moving median and not a mean: on a busy machine a quick call is now and then held up for long.
 _STEP = 1.05
 _FLOOR_S = 1e-6
+_COLD = 10
 # No preemption takes this long: one such call is enough to get the loop out of harm's way.
 _HARMFUL_S = 0.05
 
@@ -29,6 +30,10 @@ class Pace:
     def fits_loop(self, body_bytes: int) -> bool:
         """Whether a request of this size may run on the loop."""
         return self._may_hold_loop and not self._is_slow and body_bytes <= self._most_bytes
+
+    def may_fit_loop(self) -> bool:
+        """Whether small requests run on the loop, or may soon: the first calls of a cold engine (Java) are slower."""
+        return self._may_hold_loop and self._median_s <= _COLD * INLINE_S
 
     def concerns(self, body_bytes: int) -> bool:
         """Whether such a request would run on the loop if it were quick there, so that it is worth to be timed."""

@@ -46,7 +46,7 @@ class QuickWay:
             sample = _sample(scorer)
             named = Named(oip.tensors.name, oip.tensors.version)
             model = BoundModel(self._kept, scorer, named, sample.columns)
-            self._models[model.number + 1] = (model, pace, scorer)
+            self._models[model.number + 1] = (model, Pace(0.0), scorer)  # until it is proven, however long that takes
             try:
                 self._open(model, targets)
                 about = b"authorization: %b\r\n" % self._token if self._token else b""
@@ -55,6 +55,7 @@ class QuickWay:
                 del self._models[model.number + 1]
                 self._library.function("forget")(self._server, model.number)
                 raise
+            self._models[model.number + 1] = (model, pace, scorer)
         except (Untold, MemoryError) as reason:
             sys.stderr.write(f"small requests to {scorer.identity.name} are answered by Python: {reason}\n")
             return False

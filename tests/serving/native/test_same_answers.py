@@ -1,17 +1,25 @@
 """Whatever comes: the compiled way answers the bytes that Python's way answers, or leaves the request to it."""
 
+import asyncio
 import json
 import math
 from pathlib import Path
 
 import pytest
 
+from serving.application import ModelServer
+from serving.native.library import Library
+from serving.native.way import QuickWay
+from serving.parts.loading import load_parts
 from serving.telemetry import resident_bytes
 from tests.serving.native.both_ways import (
+    DEADLINE_S,
     ECHOED,
+    IDENTITY,
     INFER,
     KSERVE,
     PREDICT,
+    BothWays,
     doubles,
     echo_model,
     request,
@@ -183,6 +191,24 @@ async def test_what_is_answered_is_counted_as_python_counts_it(served: Serve, re
     assert (told["inference_count"], told["execution_count"]) == (4_000, 3_000)
     sizes = {each["batch_size"]: each["compute_infer"]["count"] for each in told["batch_stats"]}  # type: ignore[attr-defined]
     assert sizes == {1: 2_000, 2: 1_000}
+
+
+async def test_a_model_that_was_slow_at_first_is_taken_up_once_it_is_quick(
+    library: Library, repository_root: Path
+) -> None:
+    scorer = load_parts(repository_root / "examples" / "iris.onnx", None, IDENTITY, 1).default.scorer
+    way = QuickWay(library)
+    server = ModelServer(IDENTITY, None, 1, quick=way)
+    server.serve(scorer, 0.005)
+    both, asked = BothWays(server, way, scorer), request(b'{"inputs":{"float_input":[5.1,3.5,1.4,0.2]}}')
+    assert (way.knows(scorer), both.compiled(asked)) == (True, None)
+    async with asyncio.timeout(DEADLINE_S):
+        while both.compiled(asked) is None:
+            last = await both.pythons(asked)
+    assert both.compiled(asked) == last
+    slow = QuickWay(library)
+    ModelServer(IDENTITY, None, 1, quick=slow).serve(scorer, 0.05)
+    assert not slow.knows(scorer)
 
 
 async def test_memory_does_not_grow_with_requests(served: Serve, repository_root: Path) -> None:
