@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 POINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -156,4 +156,4 @@ def _parse(part: str) -> tuple[str, Trap]:
     number = count.removesuffix("+") or "1"
     if action not in get_args(Action) or not number.isdecimal() or int(number) == 0:
         raise ValueError(f"'{part}' is no failpoint: write {name}=kill@1, with {' or '.join(get_args(Action))}")
-    return name, Trap(action, int(number), count.endswith("+"))  # type: ignore[arg-type]  # one of them, as was just asked
+    return name, Trap(cast(Action, action), int(number), count.endswith("+"))

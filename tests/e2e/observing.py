@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,4 +84,4 @@ def assert_followed(files: Sequence[Path], service: str) -> None:
         (f"predict-{service}", "prediction_id", "predict", 2),
     ):
         story = (files, request_id, work, kind, deliveries)
-        until(lambda story=story: followed(*story), 60, f"the story of {request_id}")  # type: ignore[misc]  # bound now
+        until(partial(followed, *story), 60, f"the story of {request_id}")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from functools import partial
 from pathlib import Path
 
 from cli.client import Platform
@@ -71,7 +72,7 @@ def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -
         assert difference(answer, TOLD["outputs"]) is None
         assert api.send("GET", f"/api/v1/files/{file}/content", None).status == 200
         for prediction_id in known:
-            until(lambda p=prediction_id: ready(api, f"/api/v1/predictions/{p}", "succeeded"), 60, prediction_id)  # type: ignore[misc]  # the default binds the loop's value
+            until(partial(ready, api, f"/api/v1/predictions/{prediction_id}", "succeeded"), 60, prediction_id)
 
 
 def answered(api: Platform) -> object:

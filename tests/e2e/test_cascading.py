@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def all_is_gone(url: str, death: str) -> None:
     """The model and the service, and nothing is left to do."""
     with Platform(url) as platform:
         for path in ("/api/v1/models/gone", "/api/v1/services/gone"):
-            until(lambda path=path: is_missing(platform, path), ENDS_S, f"{path} after {death}")  # type: ignore[misc]  # a default
+            until(partial(is_missing, platform, path), ENDS_S, f"{path} after {death}")
         assert list(platform.items("/api/v1/operations", **{"status.in": "queued,running,failed"})) == []
         (last,) = platform.get("/api/v1/operations", kind="model.delete", page_size=1)["items"]
         assert [each["name"] for each in last["result"]["services"]] == ["gone"]

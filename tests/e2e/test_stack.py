@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -64,7 +65,7 @@ def test_either_api_shows_the_same_and_reaches_the_same_replicas(stack: Topology
     for url in stack.api_urls:
         with Platform(url, stack.token) as api:
             seen.append([item["id"] for item in api.items("/api/v1/services")])
-            assert until(lambda api=api: answer_of(api), 60, f"a prediction by {url}")  # type: ignore[misc]  # bound now
+            assert until(partial(answer_of, api), 60, f"a prediction by {url}")
     assert seen[0] == seen[1] != []
 
 

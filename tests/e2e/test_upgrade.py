@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_a_platform_is_upgraded_under_load_without_a_failed_request(tmp_path: Pa
                 "list",
             }
             for prediction in load.accepted:
-                found = until(lambda p=prediction: finished(api, p), 120, prediction)  # type: ignore[misc]  # bound now
+                found = until(partial(finished, api, prediction), 120, prediction)
                 assert found["status"] == "succeeded", found
             seen = api.get("/api/v1/system")["processes"]
             assert {each["schema_known"] for each in seen} == {newest_schema()}
