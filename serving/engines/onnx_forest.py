@@ -1,6 +1,8 @@
 """Sessions whose model is nothing but trees, answered by compiled code: the runtime's own answers, to the bit, sooner.
 
-Only with one thread: with more, ONNX Runtime adds up a forest's trees in an order that depends on how many there are.
+As the runtime answers on one thread: with more, it adds up a forest's trees in an order that depends on how many there
+are, and on how many rows. Here threads share the rows, and the answers are the same for any number of them.
+
 A forest is taken up once it has answered rows around all of its thresholds as the runtime does, and sooner.
 """
 
@@ -13,13 +15,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.engines.base import InvalidModel
 from serving.engines.onnx_file import read_model
 from serving.engines.onnx_outputs import unwrap_outputs
+from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_runtime import RUNTIME_ERRORS, Array, Arrays, Session
 from serving.engines.onnx_session import may_be_trees
 from serving.engines.onnx_tree_lists import NotTrees
 from serving.engines.onnx_trees import TreeModel, rows_around, tree_model
-from serving.engines.providers import CPU
+from serving.engines.providers import gpus_asked_for
 from serving.native.forest import Forest
 from serving.native.library import Library, NotThere, open_library
 
@@ -28,21 +32,43 @@ _FEW_WALKS = 64  # from roots to leaves: onnxruntime has done them before Python
 _SIZES: Final = (1, 2, 9, 131, 512)  # of what is tried: alone, a few, more than go side by side, more than in a block
 
 # To leave a model to the runtime. RuntimeError and MemoryError are among the last ones.
-_REASONS: tuple[type[Exception], ...] = (NotTrees, NotThere, *RUNTIME_ERRORS)
+_REASONS: tuple[type[Exception], ...] = (NotTrees, NotThere, InvalidModel, *RUNTIME_ERRORS)
 
 
-def quickened(session: Session, path: Path, threads: int) -> Session:
-    """The session, or one that answers as it does, only sooner."""
-    if threads != 1 or session.get_providers()[:1] != [CPU] or not may_be_trees(path):
-        return session
+def load_quick_session(path: Path, threads: int) -> Session:
+    """A session over the file (see `load_session`), or one that answers as it does, only sooner.
+
+    Raises `InvalidModel` when onnxruntime refuses the model.
+    """
+    if gpus_asked_for() or not may_be_trees(path):
+        return load_session(path, threads)
     try:
-        quick = compiled(session, path, open_library())
-        if not answers_alike(session, quick):
-            sys.stderr.write("the model's trees are left to onnxruntime: compiled code answers otherwise\n")
-            return session
-        return quick if _is_quicker(session, quick) else session
+        model, library = read_trees_of(path), open_library()
     except _REASONS:
-        return session
+        return load_session(path, threads)
+    session = load_session(path, 1)
+    quick = _proven(session, model, library, threads)
+    if quick is None:
+        return session if threads == 1 else load_session(path, threads)
+    return quick
+
+
+def _proven(session: Session, model: TreeModel, library: Library, threads: int) -> "ForestSession | None":
+    try:
+        quick = ForestSession(session, Forest(library, model.trees, threads), model)
+        if answers_alike(session, quick):
+            return quick if _is_quicker(session, quick) else None
+        sys.stderr.write("the model's trees are left to onnxruntime: compiled code answers otherwise\n")
+    except _REASONS:
+        pass
+    return None
+
+
+def read_trees_of(path: Path) -> TreeModel:
+    """The trees that the file is. Raises `NotTrees`, or `InvalidModel`."""
+    model = read_model(path)
+    unwrap_outputs(model)
+    return tree_model(model)
 
 
 class ForestSession:
@@ -99,14 +125,6 @@ class ForestSession:
             return np.empty(0) if labels is None else labels
         named: Array = self._texts[labels]
         return named
-
-
-def compiled(session: Session, path: Path, library: Library) -> ForestSession:
-    """One that answers by the trees in this file. Raises `NotTrees`, `InvalidModel`, or `ValueError`."""
-    model = read_model(path)
-    unwrap_outputs(model)
-    trees = tree_model(model)
-    return ForestSession(session, Forest(library, trees.trees), trees)
 
 
 def answers_alike(session: Session, quick: ForestSession) -> bool:

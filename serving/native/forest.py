@@ -54,7 +54,7 @@ class _Layout(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("nodes", "roots", "first", "weights", "base", "labels")),
         *(
             (name, ctypes.c_int64)
-            for name in ("trees", "width", "targets", "outputs", "finish", "link", "has_missing", "has_all")
+            for name in ("trees", "width", "targets", "outputs", "finish", "link", "has_missing", "has_all", "threads")
         ),
     )
 
@@ -62,8 +62,8 @@ class _Layout(ctypes.Structure):
 class Forest:
     """A forest in memory. Thread-safe."""
 
-    def __init__(self, library: Library, trees: Trees) -> None:
-        """Raises `ValueError` for trees that no walk would end in, or that lead out of a row or an array."""
+    def __init__(self, library: Library, trees: Trees, threads: int = 1) -> None:
+        """`threads` share a large table. Raises `ValueError` for trees in which a walk would not end, or leave them."""
         _check(trees)
         self.trees = trees
         self._layout = _Layout(
@@ -71,6 +71,7 @@ class Forest:
             _address(trees.labels),
             *(len(trees.roots), trees.width, trees.targets, trees.outputs),
             *(_FINISHES.index(trees.finish), _LINKS.index(trees.link), trees.has_missing, trees.has_all),
+            max(threads, 1),
         )
         self._at = ctypes.addressof(self._layout)
         self._at_once = library.function("forest")

@@ -1,9 +1,12 @@
 // Forests of decision trees over rows of numbers, as ONNX's TreeEnsemble operators define them. Python lays the nodes
-// out and keeps them; nothing is kept here, and nothing is written but the answer, so any thread may ask.
+// out and keeps them; nothing is kept here, and nothing is written but the answer, so any thread may ask. Rows are
+// answered one by one, so several threads share them, and the answer is the same for any number of these.
 //
 // The trees of a forest are asked one after the other, and their weights are added in that order in FP32, as ONNX
 // Runtime does on one thread: the sums are the same to the bit. What makes it quick is that several walks go side by
 // side, so that the processor has others to go on with while one waits for the node that it needs next.
+#include <pthread.h>
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +28,7 @@ struct Weight {
 
 constexpr int32_t SPLIT = 1, TAKES_MISSING = 2;  // of `kind`: the second where a missing value goes to `below`
 constexpr int64_t SIDE_BY_SIDE = 16, SMALLEST_BLOCK = 64, LARGEST_BLOCK = 1024;
+constexpr int64_t MOST_THREADS = 64, WALKS_OF_A_THREAD = 20000;  // to begin one takes as long as a tenth of these
 constexpr int64_t BLOCK_NUMBERS = 64 * 1024;  // of rows that stay in a cache while one tree after the other reads them
 
 enum Finish : int64_t { sums, averages, classes, two_classes, two_margins };
@@ -40,7 +44,7 @@ struct Forest {
     const Weight* weights;
     const float* base;  // of each target; may be none
     const int64_t* labels;
-    int64_t trees, width, targets, outputs, finish, link, has_missing, has_all;
+    int64_t trees, width, targets, outputs, finish, link, has_missing, has_all, threads;
 };
 
 namespace {
@@ -195,6 +199,47 @@ bool answer(const Forest& forest, const float* rows, int64_t count, float* out, 
     return true;
 }
 
+// The rows of one thread.
+struct Part {
+    const Forest* forest;
+    const float* rows;
+    int64_t count;
+    float* out;
+    int64_t* labels;
+    bool is_told;
+};
+
+void* answer_part(void* given) {
+    Part& part = *static_cast<Part*>(given);
+    const auto way = part.forest->has_missing ? answer<true> : answer<false>;
+    part.is_told = way(*part.forest, part.rows, part.count, part.out, part.labels);
+    return nullptr;
+}
+
+bool answer_shared(const Forest& forest, const float* rows, int64_t count, float* out, int64_t* labels) {
+    int64_t threads = 1 + count * forest.trees / WALKS_OF_A_THREAD;
+    threads = threads > forest.threads ? forest.threads : threads;
+    threads = threads > MOST_THREADS ? MOST_THREADS : threads;
+    const int64_t each = (count + threads - 1) / threads;
+    Part parts[MOST_THREADS];
+    pthread_t begun[MOST_THREADS];
+    bool is_begun[MOST_THREADS] = {};
+    bool is_told = true;
+    for (int64_t number = threads - 1; number >= 0; --number) {
+        const int64_t begin = number * each < count ? number * each : count;
+        const int64_t size = count - begin < each ? count - begin : each;
+        parts[number] = {&forest, rows + begin * forest.width, size, out + begin * forest.outputs,
+                         labels ? labels + begin : nullptr, false};
+        is_begun[number] = number > 0 && pthread_create(&begun[number], nullptr, answer_part, &parts[number]) == 0;
+        if (!is_begun[number]) answer_part(&parts[number]);  // the first is ours, and any for which there is no thread
+    }
+    for (int64_t number = 0; number < threads; ++number) {
+        if (is_begun[number]) pthread_join(begun[number], nullptr);
+        is_told = is_told && parts[number].is_told;
+    }
+    return is_told;
+}
+
 }  // namespace
 
 }  // namespace portside
@@ -203,6 +248,5 @@ bool answer(const Forest& forest, const float* rows, int64_t count, float* out, 
 extern "C" __attribute__((visibility("default"))) int32_t portside_forest(const portside::Forest* forest,
                                                                           const float* rows, int64_t count, float* out,
                                                                           int64_t* labels) {
-    return forest->has_missing ? portside::answer<true>(*forest, rows, count, out, labels)
-                               : portside::answer<false>(*forest, rows, count, out, labels);
+    return portside::answer_shared(*forest, rows, count, out, labels);
 }

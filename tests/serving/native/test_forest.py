@@ -10,7 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from serving.engines.onnx_forest import ForestSession, answers_alike, compiled, quickened
+from serving.engines.onnx_forest import ForestSession, answers_alike, load_quick_session, read_trees_of
 from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_tree_lists import NotTrees
 from serving.engines.onnx_trees import rows_around
@@ -53,10 +53,23 @@ def test_they_answer_between_arrays_as_well(make: Make, count: int, tmp_path: Pa
         assert same(session.run(model.outputs, {"x": given}), [ours[name] for name in model.outputs])
 
 
-def test_an_example_is_taken_up(library: Library) -> None:
-    path = EXAMPLES / "diabetes.onnx"
-    session = load_session(path, 1)
-    assert answers_alike(session, compiled(session, path, library))
+def test_an_example_is_taken_up(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTSIDE_NATIVE", str(library.path.parent))
+    assert isinstance(load_quick_session(EXAMPLES / "diabetes.onnx", 1), ForestSession)
+
+
+def test_it_is_left_to_the_runtime_where_compiled_code_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTSIDE_NATIVE", "off")
+    assert not isinstance(load_quick_session(EXAMPLES / "diabetes.onnx", 1), ForestSession)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 100])
+def test_threads_that_share_the_rows_change_no_answer(threads: int, tmp_path: Path, library: Library) -> None:
+    chance = np.random.default_rng(7)
+    session, quick = sessions(MODELS["some texts"](chance), tmp_path, library, threads)
+    for size in (999, 1000, 1001, 4096, 10_007):
+        rows: dict[str, NDArray[Any]] = {"x": rows_around(quick.model.trees, size, chance)}
+        assert same(session.run(quick.model.outputs, rows), quick.run(quick.model.outputs, rows)), size
 
 
 def test_rows_of_another_kind_are_the_runtimes(tmp_path: Path, library: Library) -> None:
@@ -97,13 +110,6 @@ def test_trees_that_answer_otherwise_are_found_out(tmp_path: Path, library: Libr
     assert not answers_alike(session, ForestSession(session, changed, quick.model))
 
 
-def test_with_two_threads_the_runtime_has_an_order_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(MODELS["a sum"](np.random.default_rng(7)).SerializeToString())
-    session = load_session(path, 2)
-    assert quickened(session, path, 2) is session
-
-
 def other(**changes: Any) -> onnx.ModelProto:
     """A sum of trees with some attributes otherwise."""
     chance = np.random.default_rng(8)
@@ -126,9 +132,9 @@ def shared() -> onnx.ModelProto:
     return regressor(chance, dataclasses.replace(made, leaves=[(0, 2), (0, 3)]))
 
 
-def probit() -> onnx.ModelProto:
+def two_base_values() -> onnx.ModelProto:
     chance = np.random.default_rng(1)
-    return classifier(chance, lists(chance, 5, 5), [0, 1], post_transform="PROBIT")
+    return classifier(chance, lists(chance, 5, 5), [0, 1], base_values=[0.1, 0.2])
 
 
 def modes(mode: str) -> list[str]:
@@ -143,19 +149,18 @@ def modes(mode: str) -> list[str]:
         (other(post_transform="LOGISTIC"), "something else of its leaves"),
         (other(aggregate_function="MIN"), "something else of its leaves"),
         (shared(), "below two others"),
-        (probit(), "another way"),
+        (two_base_values(), "another way"),
     ],
-    ids=["greater than", "a link", "the least", "shared", "probit"],
+    ids=["greater than", "a link", "the least", "shared", "two base values"],
 )  # fmt: skip
-def test_what_is_not_compiled_is_the_runtimes(
-    made: onnx.ModelProto, reason: str, tmp_path: Path, library: Library
-) -> None:
+def test_what_is_not_compiled_is_the_runtimes(made: onnx.ModelProto, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(made.SerializeToString())
-    session = load_session(path, 1)
     with pytest.raises(NotTrees, match=reason):
-        compiled(session, path, library)
-    assert quickened(session, path, 1) is session
+        read_trees_of(path)
+    rows: dict[str, NDArray[Any]] = {"x": np.zeros((3, WIDTH), np.float32)}
+    names = [output.name for output in made.graph.output]
+    assert same(load_session(path, 1).run(names, rows), load_quick_session(path, 1).run(names, rows))
 
 
 def one_tree() -> Trees:

@@ -10,10 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from serving.engines.onnx_forest import ForestSession, compiled
+from serving.engines.onnx_forest import ForestSession, read_trees_of
 from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_runtime import Session
 from serving.engines.onnx_trees import rows_around
+from serving.native.forest import Forest
 from serving.native.library import Library
 from tests.serving.engines.onnx_models import model, node, tensor
 
@@ -138,11 +139,11 @@ MODELS: dict[str, Make] = {
 }  # fmt: skip
 
 
-def sessions(made: onnx.ModelProto, folder: Path, library: Library) -> tuple[Session, ForestSession]:
+def sessions(made: onnx.ModelProto, folder: Path, library: Library, threads: int = 1) -> tuple[Session, ForestSession]:
     path = folder / "model.onnx"
     path.write_bytes(made.SerializeToString())
-    session = load_session(path, 1)
-    return session, compiled(session, path, library)
+    session, model = load_session(path, 1), read_trees_of(path)
+    return session, ForestSession(session, Forest(library, model.trees, threads), model)
 
 
 def same(theirs: list[NDArray[Any]], ours: list[NDArray[Any]]) -> bool:
