@@ -13,6 +13,7 @@ from api.errors import PROBLEM
 from api.gateway.description import GATEWAY_PATHS
 from api.headers import LONGEST_KEY
 from api.openapi_links import tell_links
+from api.routing import OpenRoute
 from api.schemas.base import Answer
 from api.schemas.dataset_sources import DatasetFromSource
 from api.schemas.models import ModelCreate, ModelFromSource
@@ -107,6 +108,9 @@ class PlatformApp(FastAPI):
     def openapi(self) -> dict[str, object]:
         """The description, made once."""
         if self.openapi_schema is None:
+            for route in self.routes:
+                if isinstance(route, OpenRoute):
+                    route.complete()
             found = super().openapi()
             _tell_shapes(found)
             _tell_errors(found)
