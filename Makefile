@@ -67,7 +67,8 @@ lock: .venv/.ready-to-test ## Rebuild requirements/*.txt from pyproject.toml
 upgrade: .venv/.ready-to-test ## Likewise, with the newest versions that pyproject.toml allows
 	$(IN)/python requirements/lock.py $(IN)/uv --upgrade
 
-docs: .venv/.ready-to-test ## Regenerate docs/reference from the code
+docs: .venv/.ready-to-test ## Regenerate docs/reference, and the newest schema in one step, from the code
+	$(IN)/python -m state.migrations
 	$(IN)/python -m portside reference --write
 
 wheel: .venv/.ready-to-test ## Build dist/portside-*.whl

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import JSONResponse
 
 from api.errors import PROBLEM
 from api.gateway.description import GATEWAY_PATHS
 from api.headers import LONGEST_KEY
 from api.openapi_links import tell_links
+from api.routing import OpenRoute
+from api.schemas.base import Answer
 from api.schemas.dataset_sources import DatasetFromSource
 from api.schemas.models import ModelCreate, ModelFromSource
 from api.schemas.predictions import ImmediateInput, PredictionAnswer, PredictionCreate, PredictionInput
@@ -70,7 +72,7 @@ WITHOUT_ETAG = frozenset(
 )
 
 
-class FieldFault(BaseModel):
+class FieldFault(Answer):
     """What is wrong with one field."""
 
     pointer: str = Field(description="RFC 6901 JSON pointer into the request's body, or / and a parameter's name.")
@@ -78,7 +80,7 @@ class FieldFault(BaseModel):
     hint: str | None = None
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """RFC 9457 problem details: the shape of every error."""
 
     type: str
@@ -106,6 +108,9 @@ class PlatformApp(FastAPI):
     def openapi(self) -> dict[str, object]:
         """The description, made once."""
         if self.openapi_schema is None:
+            for route in self.routes:
+                if isinstance(route, OpenRoute):
+                    route.complete()
             found = super().openapi()
             _tell_shapes(found)
             _tell_errors(found)

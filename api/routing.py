@@ -15,8 +15,8 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.convertors import PathConvertor
-from starlette.routing import Match
-from starlette.types import Scope
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from api.dependencies import Context
 from api.nearest import hint
@@ -131,14 +131,32 @@ def _refuse_constant(name: str) -> float:
 
 
 class OpenRoute(APIRoute):
-    """A route that answers anybody."""
+    """A route that answers anybody.
+
+    FastAPI reads what its endpoint takes and answers with when the route is first asked for, or described: half a
+    millisecond, and for all routes at once a tenth of a platform's start.
+    """
 
     most_body_bytes: ClassVar[int] = CONTROL_BODY_BYTES
 
     def __init__(self, path: str, endpoint: Callable[..., object], **options: object) -> None:
-        given: dict[str, Any] = {**options, "strict_content_type": False}
         # Inference clients send JSON without a content type; a page of another site is known by its Origin.
-        super().__init__(path, endpoint, **given)
+        self._given: dict[str, Any] = {**options, "strict_content_type": False}
+        self._is_complete = False
+        # What a match needs. For Starlette alone every GET would be a HEAD, too.
+        Route.__init__(self, path, endpoint, methods=self._given["methods"])
+        self.methods = set(self._given["methods"])
+
+    def complete(self) -> None:
+        """Have FastAPI read the endpoint, unless it has. Two threads may do so at once: both come to the same."""
+        if not self._is_complete:
+            super().__init__(self.path, self.endpoint, **self._given)
+            self._is_complete = True
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the framework does, once the route is complete."""
+        self.complete()
+        await super().handle(scope, receive, send)
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler behind our checks, which raise `PlatformError`s."""

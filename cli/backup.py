@@ -23,7 +23,7 @@ from cli.folder import DataFolder
 from cli.output import Output
 from cli.versions import version_of
 from core.settings import Settings
-from state.migrate import newest_schema
+from state.migrations.newest import newest_schema
 from state.snapshot import blobs_in_use, schema_of, take_snapshot
 from storage.digests import ALGORITHM, HEX, Digest
 from storage.local import LocalStore

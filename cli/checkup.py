@@ -13,7 +13,7 @@ from cli.failure import CommandFailed
 from cli.finding import Finding
 from core.errors import PlatformError
 from core.settings import Settings
-from state.migrate import newest_schema
+from state.migrations.newest import newest_schema
 from state.queries.checkup import clock, overdue, processes, stored_versions, vacant, without_row
 from state.schema import check, read_schema
 from storage.base import ArtifactStore, BlobMissing

@@ -10,7 +10,8 @@ from cli.backends import Backends, open_backends
 from cli.front import Front, start_front
 from cli.metrics import serve_metrics
 from core.settings import Settings
-from state.migrate import migrate, newest_schema
+from state.migrate import migrate
+from state.migrations.newest import newest_schema
 from workers.boot import build, owner_name
 from workers.node.logs import until
 from workers.node.node import Node

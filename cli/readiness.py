@@ -7,7 +7,7 @@ from api.dependencies import Check
 from core.errors import PlatformError
 from core.settings import Settings
 from state.database import Database
-from state.migrate import newest_schema
+from state.migrations.newest import newest_schema
 from state.queries.checkup import processes, vacant
 from state.schema import check, read_schema
 from workers.broker.open import broker_fault

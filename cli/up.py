@@ -24,7 +24,8 @@ from core.errors import PlatformError
 from core.logs import set_up_logs
 from core.secrets import hash_token, new_token
 from core.settings import Settings
-from state.migrate import add_token, newest_schema
+from state.migrate import add_token
+from state.migrations.newest import newest_schema
 from state.processes import Presence, Self
 from state.queries.tokens import grants
 from workers.boot import owner_name

@@ -5,6 +5,7 @@ own code; in a clone they lie beside this package.
 """
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -28,6 +29,8 @@ def main() -> int:
     The rooms go first on the path: a user may stand in a folder with an `api` of their own.
     """
     gc.set_threshold(COLLECT_AFTER)
+    # Pydantic would read the metadata of everything installed, to find plugins that nobody is to put into a server.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.path.insert(0, str(rooms_folder(Path(__file__).resolve().parent)))
     # By name, not by an import statement: the client package must stay free of the server.
     command: Callable[[], int | None] = import_module("cli.main").main

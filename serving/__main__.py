@@ -170,7 +170,7 @@ def _missing_runtime(options: argparse.Namespace) -> str | None:
     wanted = {part: value for part, value in given.items() if value}
     if not wanted:
         return None
-    from serving.runtimes import missing_runtime
+    from serving.pinning import missing_runtime
 
     return missing_runtime(wanted, options.model, options.signature)
 

@@ -1,16 +1,12 @@
-"""The engines that this interpreter has, by their packages, without loading one: told by `python -m serving runtimes`,
-and compared with what a server is asked to be."""
+"""The engines that this interpreter has, by their packages, without loading one: told by `python -m serving runtimes`.
+
+Every platform asks when it starts: this imports nothing else of ours.
+"""
 
 import json
 import platform
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import BinaryIO
-
-from serving.engines.base import InvalidModel
-from serving.parts.loading import formats_within
-from serving.signature_json import InvalidSignature, decode_signature
 
 # The engine, which its package is named after, and the formats that it runs.
 ENGINES = {"onnxruntime": ("onnx",), "pypmml": ("pmml",)}
@@ -18,44 +14,13 @@ ENGINES = {"onnxruntime": ("onnx",), "pypmml": ("pmml",)}
 
 def tell_runtimes(out: BinaryIO) -> int:
     """Write a JSON list of `{"engine","engine_version","formats","python"}`, without engines that are not there."""
-    found = [{**_runtime(engine), "formats": formats} for engine, formats in ENGINES.items() if _version(engine)]
+    found = [{**runtime(engine), "formats": formats} for engine, formats in ENGINES.items() if _version(engine)]
     out.write(json.dumps(found).encode() + b"\n")
     return 0
 
 
-def missing_runtime(wanted: Mapping[str, str], model: Path, signature_file: Path | None = None) -> str | None:
-    """A refusal in JSON where a model is to run with another `engine`, `engine_version` or `python` than there is.
-
-    `1.31` is any 1.31.x. A file that is no model, or cannot be read, is left to whoever loads it; of several parts each
-    is to run so.
-    """
-    try:
-        signature = None if signature_file is None else decode_signature(signature_file.read_bytes())
-        engines = sorted(map(_engine, formats_within(model, signature)))
-    except (InvalidModel, InvalidSignature, OSError):
-        return None
-    refusals = (_missing(wanted, _runtime(engine)) for engine in engines)
-    return next((refusal for refusal in refusals if refusal is not None), None)
-
-
-def _missing(wanted: Mapping[str, str], there: Mapping[str, str]) -> str | None:
-    if all(f"{there[part]}.".startswith(f"{given}.") for part, given in wanted.items()):
-        return None
-    asked = ", ".join(f"{part} {given}" for part, given in wanted.items())
-    found = f"{there['engine']} {there['engine_version'] or '(not installed)'} on Python {there['python']}"
-    document = {
-        "code": "runtime_missing",
-        "message": f"the model is to run with {asked}, and here is {found}",
-        "hint": "Pin a runtime that is there, or none.",
-    }
-    return json.dumps(document)
-
-
-def _engine(file_format: str) -> str:
-    return next((engine for engine, formats in ENGINES.items() if file_format in formats), file_format)
-
-
-def _runtime(engine: str) -> dict[str, str]:
+def runtime(engine: str) -> dict[str, str]:
+    """The `engine`, its `engine_version`, empty where it is not installed, and the `python`."""
     return {"engine": engine, "engine_version": _version(engine), "python": platform.python_version()}
 
 

@@ -2,14 +2,9 @@
 
 import asyncio
 import time
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import now_micros
@@ -20,7 +15,9 @@ from core.secrets import Vault, new_webhook_secret
 from state.backfills import backfill
 from state.database import Database
 from state.installation import Counter
-from state.schema import FLOOR, check, newest, read_schema, schema_on
+from state.migrations.newest import is_empty, lay_out, newest_schema
+from state.migrations.open import upgrade
+from state.schema import check, read_schema, schema_on
 from state.tables import Tenant, Token, User
 
 DEFAULT_TENANT = "ten_default"
@@ -31,25 +28,11 @@ AGAIN_S = 0.5
 LOCK_KEY = 7_078_083  # an arbitrary constant: PostgreSQL's advisory lock lets one of many starters migrate
 
 
-def config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration, with the connection to run on."""
-    found = Config()
-    found.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    found.attributes["connection"] = connection
-    return found
-
-
-@cache  # reading all scripts takes 25 ms, and whoever asks whether we are ready is told it on the event loop
-def newest_schema() -> str:
-    """The newest schema that this release knows."""
-    return newest(ScriptDirectory.from_config(config()))
-
-
 def _upgrade(connection: Connection) -> bool:
     """Apply the next migration; answers whether there are more.
 
     One each transaction: who holds one table and waits for the next would meet requests that do so the other way round.
-    A new database has no requests.
+    A new database has no requests, and gets all at once.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
@@ -58,20 +41,13 @@ def _upgrade(connection: Connection) -> bool:
     schema, head = schema_on(connection), newest_schema()
     if schema.revision is not None and schema.revision > head:
         check(schema, head)  # a newer release was here: nothing to do, if it left what we need
+    elif schema.revision is None and is_empty(connection):
+        lay_out(connection)
+        failpoint("migration_step")
     elif schema.revision != head:
-        command.upgrade(config(connection), "head" if schema.revision is None else "+1")
-        reached = schema_on(connection).revision or head
-        _raise_floor(connection, reached)
-        return reached != head
+        upgrade(connection, "head" if schema.revision is None else "+1")
+        return schema_on(connection).revision != head
     return False
-
-
-def _raise_floor(connection: Connection, reached: str) -> None:
-    """Say in the database which releases the schema serves (see `state.schema`)."""
-    scripts = ScriptDirectory.from_config(config())
-    floors = [getattr(script.module, "serves_from", "0001") for script in scripts.walk_revisions("base", reached)]
-    connection.execute(delete(Counter).where(Counter.name == FLOOR))
-    connection.execute(insert(Counter).values(name=FLOOR, value=int(max(floors))))
 
 
 async def migrate(database: Database, vault: Vault, *, patience_s: float = 0.0) -> None:

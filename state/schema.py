@@ -7,9 +7,7 @@ release must know at least; `schema_floor` in the database is the largest of the
 
 from dataclasses import dataclass
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, inspect, select, text
 
 from core.errors import PlatformError, Unavailable
 from state.database import Database
@@ -39,13 +37,6 @@ class Schema:
     floor: str
 
 
-def newest(scripts: ScriptDirectory) -> str:
-    """The newest schema that this release knows."""
-    head = scripts.get_current_head()
-    assert head is not None
-    return head
-
-
 def check(schema: Schema, newest_known: str) -> None:
     """Raises `SchemaTooOld` or `SchemaTooNew` outside the range that this release serves."""
     if schema.revision is None or schema.revision < OLDEST_SERVED:
@@ -67,7 +58,9 @@ async def read_schema(database: Database) -> Schema:
 
 def schema_on(connection: Connection) -> Schema:
     """The same on an open connection."""
-    revision = MigrationContext.configure(connection).get_current_revision()
+    revision = None
+    if inspect(connection).has_table("alembic_version"):
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision is None:
         return Schema(None, "")
     floor = connection.scalar(select(Counter.value).where(Counter.name == FLOOR))

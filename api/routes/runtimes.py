@@ -1,16 +1,16 @@
 """Runtimes: the engines that services run on here."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from api.dependencies import Reading, WhoAsks
 from api.routing import PlatformRoute
+from api.schemas.base import Answer
 from state.runtimes import offered_runtimes
 
 router = APIRouter(prefix="/api/v1/runtimes", tags=["services"], route_class=PlatformRoute)
 
 
-class RuntimeShown(BaseModel):
+class RuntimeShown(Answer):
     """An engine, the formats that it runs, and the Python that it runs in."""
 
     engine: str
@@ -19,7 +19,7 @@ class RuntimeShown(BaseModel):
     python: str
 
 
-class RuntimePage(BaseModel):
+class RuntimePage(Answer):
     """All of them: there is one page."""
 
     items: list[RuntimeShown]

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.filters import Kind, read_condition
 from api.links import Links
-from api.schemas.base import Body, at_most, shown_as
+from api.schemas.base import Answer, Body, at_most, shown_as
 from core.errors import FieldProblem, InvalidField, Json, Rejected
 from state.batches import MOST, Item
 from state.queries.lists import Condition
@@ -36,7 +36,7 @@ class ManyBody(Body):
         return self
 
 
-class BatchItem(BaseModel):
+class BatchItem(Answer):
     """What became of one."""
 
     id: str
@@ -45,7 +45,7 @@ class BatchItem(BaseModel):
     error: dict[str, Any] | None = Field(description="Why it failed: a problem.")
 
 
-class BatchShown(BaseModel):
+class BatchShown(Answer):
     """What became of many; that some failed is no failure of the request."""
 
     dry_run: bool

@@ -4,10 +4,8 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
 from api.links import Links
-from api.schemas.base import Instant
+from api.schemas.base import Answer, Instant
 from core.errors import FieldProblem, InvalidField, Json
 from state.datatables import Dataset, DatasetFile
 from state.documents import instant
@@ -16,7 +14,7 @@ LONGEST_PATH: Final = 500
 STEP: Final = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
-class DatasetFileShown(BaseModel):
+class DatasetFileShown(Answer):
     """A file of a dataset; its bytes are at its `url`."""
 
     path: str
@@ -27,7 +25,7 @@ class DatasetFileShown(BaseModel):
     url: str
 
 
-class DatasetFileList(BaseModel):
+class DatasetFileList(Answer):
     """One page of files, in the order of their paths."""
 
     items: list[DatasetFileShown]

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
+from api.schemas.base import Answer, Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
 from api.schemas.resource import about
 from api.schemas.versions import read_object, read_tags
 from api.validation import rejection
@@ -104,7 +104,7 @@ class DatasetPatch(Body):
     tags: Tags | None = None
 
 
-class ColumnShown(BaseModel):
+class ColumnShown(Answer):
     """A column. What is not told of this type, or was not counted, is null."""
 
     name: str
@@ -121,7 +121,7 @@ class ColumnShown(BaseModel):
     examples: list[Any]
 
 
-class ColumnList(BaseModel):
+class ColumnList(Answer):
     """All columns of a dataset with what was counted in them."""
 
     items: list[ColumnShown]
@@ -129,7 +129,7 @@ class ColumnList(BaseModel):
     rows_are_estimated: bool
 
 
-class PreviewShown(BaseModel):
+class PreviewShown(Answer):
     """The first rows, their values in the order of `columns`."""
 
     columns: list[Any]
@@ -138,7 +138,7 @@ class PreviewShown(BaseModel):
     rows_are_estimated: bool
 
 
-class DatasetShown(BaseModel):
+class DatasetShown(Answer):
     """A dataset; what is found in its data is null until it is ready, and its bytes are told once they are stored."""
 
     id: str
@@ -177,7 +177,7 @@ class DatasetShown(BaseModel):
     files: int | None = Field(description="How many, of the kind `files`.")
 
 
-class DatasetPage(BaseModel):
+class DatasetPage(Answer):
     """One page of datasets."""
 
     items: list[DatasetShown]

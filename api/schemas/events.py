@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel
-
-from api.schemas.base import Instant
+from api.schemas.base import Answer, Instant
 from core.errors import Json
 from state.documents import instant
 from state.tables import Event
 
 
-class EventShown(BaseModel):
+class EventShown(Answer):
     """One event."""
 
     id: str
@@ -22,7 +20,7 @@ class EventShown(BaseModel):
     data: dict[str, Any]
 
 
-class EventPage(BaseModel):
+class EventPage(Answer):
     """One page of events."""
 
     items: list[EventShown]

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from api.downloads import digest_tag
 from api.links import Links
-from api.schemas.base import Body, Instant
+from api.schemas.base import Answer, Body, Instant
 from api.schemas.versions import read_object
 from api.validation import rejection
 from core.clock import to_micros
@@ -37,7 +37,7 @@ class FileFields(Body):
     ] = None
 
 
-class FileShown(BaseModel):
+class FileShown(Answer):
     """A file; `urls.content` answers its bytes. It is deleted some time after `expires_at`."""
 
     id: str
@@ -52,7 +52,7 @@ class FileShown(BaseModel):
     urls: dict[str, str]
 
 
-class FilePage(BaseModel):
+class FilePage(Answer):
     """One page of files; `next` and `previous` are URLs of the pages around it."""
 
     results: list[FileShown]

@@ -1,11 +1,11 @@
 """How the changes of a resource's status are described; they are shown by `api.streams`."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.schemas.base import Instant
+from api.schemas.base import Answer, Instant
 
 
-class ChangeShown(BaseModel):
+class ChangeShown(Answer):
     """One change of a status: from which to which, by which move, who, why and by which operation."""
 
     sequence: int
@@ -19,7 +19,7 @@ class ChangeShown(BaseModel):
     at: Instant
 
 
-class HistoryPage(BaseModel):
+class HistoryPage(Answer):
     """One page of changes."""
 
     items: list[ChangeShown]

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, one_of, shown_as
+from api.schemas.base import Answer, Body, Description, DisplayName, Instant, Name, Tags, one_of, shown_as
 from api.schemas.batch_specs import (
     Args,
     BatchSpecBody,
@@ -163,7 +163,7 @@ class RunCreate(SpecChanges):
     retries: RetriesPatch | None = None
 
 
-class LastRunShown(BaseModel):
+class LastRunShown(Answer):
     """The run that was begun last."""
 
     number: int
@@ -171,7 +171,7 @@ class LastRunShown(BaseModel):
     url: str
 
 
-class OutputWish(BaseModel):
+class OutputWish(Answer):
     """The dataset that each run makes."""
 
     name: str
@@ -180,28 +180,28 @@ class OutputWish(BaseModel):
     replace: bool
 
 
-class OnErrorShown(BaseModel):
+class OnErrorShown(Answer):
     """What becomes of rows that cannot be scored."""
 
     policy: str
     limit: int | None
 
 
-class RunResourcesShown(BaseModel):
+class RunResourcesShown(Answer):
     """What each run may use."""
 
     cpu: float | None
     memory: str | None
 
 
-class RetriesShown(BaseModel):
+class RetriesShown(Answer):
     """How often a failed run goes on, and after how many seconds."""
 
     count: int
     backoff_s: int
 
 
-class ScriptShown(BaseModel):
+class ScriptShown(Answer):
     """A script: its bytes by their digest (`GET …/jobs/{job}/script` has them), what is started, what is installed."""
 
     digest: str
@@ -210,14 +210,14 @@ class ScriptShown(BaseModel):
     python: str | None
 
 
-class ScriptInputsShown(BaseModel):
+class ScriptInputsShown(Answer):
     """What a script reads, by its names."""
 
     datasets: dict[str, str]
     models: dict[str, str]
 
 
-class SpecShown(BaseModel):
+class SpecShown(Answer):
     """What a run of a batch goes by, or one of a script: what the other kind has is null, and in a list what may be
     large."""
 
@@ -268,7 +268,7 @@ class JobShown(SpecShown):
     operation: str | None
 
 
-class JobPage(BaseModel):
+class JobPage(Answer):
     """One page of jobs."""
 
     items: list[JobShown]

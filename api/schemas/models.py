@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import BaseModel
 
 from api.links import Links
-from api.schemas.base import NAME, Body, Description, DisplayName, Instant, Name, Tags, shown_as
+from api.schemas.base import NAME, Answer, Body, Description, DisplayName, Instant, Name, Tags, shown_as
 from api.schemas.resource import about
 from api.schemas.versions import SourceFields
 from core.errors import FieldProblem, InvalidField, Json
@@ -43,14 +42,14 @@ class ModelPatch(Body):
     tags: Tags | None = None
 
 
-class LatestShown(BaseModel):
+class LatestShown(Answer):
     """A version in short."""
 
     version: str
     url: str
 
 
-class ModelShown(BaseModel):
+class ModelShown(Answer):
     """A model. `latest` is its newest ready version, `newest` the one that was uploaded last."""
 
     id: str
@@ -73,7 +72,7 @@ class ModelShown(BaseModel):
     aliases: dict[str, str]
 
 
-class ModelPage(BaseModel):
+class ModelPage(Answer):
     """One page of models."""
 
     items: list[ModelShown]
@@ -81,7 +80,7 @@ class ModelPage(BaseModel):
     total: int | None = None
 
 
-class ModelDeletion(BaseModel):
+class ModelDeletion(Answer):
     """What a dry run says: the services that would be deleted, and how many versions."""
 
     dry_run: bool

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.links import Links, target_path
-from api.schemas.base import Instant
+from api.schemas.base import Answer, Instant
 from core.errors import Json
 from state.documents import instant
 from state.tables import Operation
@@ -14,7 +14,7 @@ FINAL = ("succeeded", "failed", "canceled")
 ENDS_ITS_TARGET = ("delete", "revoke")
 
 
-class TargetShown(BaseModel):
+class TargetShown(Answer):
     """What an operation works on."""
 
     type: str
@@ -25,7 +25,7 @@ class TargetShown(BaseModel):
     model: str | None = Field(None, description="Of a version: the name of its model.")
 
 
-class ProgressShown(BaseModel):
+class ProgressShown(Answer):
     """How far the work is."""
 
     percent: float
@@ -33,7 +33,7 @@ class ProgressShown(BaseModel):
     detail: str | None
 
 
-class OperationShown(BaseModel):
+class OperationShown(Answer):
     """The operation object; when it is done, exactly one of `error` (a problem) and `result` is set."""
 
     id: str
@@ -58,7 +58,7 @@ class OperationShown(BaseModel):
     )
 
 
-class OperationPage(BaseModel):
+class OperationPage(Answer):
     """One page of operations."""
 
     items: list[OperationShown]

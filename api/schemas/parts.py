@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.links import Links
-from api.schemas.base import shown_as
+from api.schemas.base import Answer, shown_as
 from api.schemas.signature import AlgorithmShown, InputShown, OutputShown, ProducerShown, TargetVariableShown
 from core.errors import Json
 from state.features import effective_features, named_sample
@@ -19,7 +19,7 @@ FOUND = (
 )  # fmt: skip
 
 
-class PartSummary(BaseModel):
+class PartSummary(Answer):
     """One part as a version lists it."""
 
     key: str
@@ -69,7 +69,7 @@ class PartShown(PartSummary):
     sample_output: dict[str, Any] | None
 
 
-class PartList(BaseModel):
+class PartList(Answer):
     """All parts of a version: there are few, so they come on one page."""
 
     items: list[PartShown]

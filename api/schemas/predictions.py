@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from pydantic.config import JsonDict
 
-from api.schemas.base import Body, Instant, shown_as
+from api.schemas.base import Answer, Body, Instant, shown_as
 from core.errors import FieldProblem, InvalidField, Json
 
 Records = dict[str, Any] | list[Any]
@@ -66,7 +66,7 @@ class PredictionOfService(PredictionCreate):
     version: str = Field(min_length=1, max_length=200, description="The name of the service.")
 
 
-class BadRecord(BaseModel):
+class BadRecord(Answer):
     """Why one record has no answer: its index in the request, and a problem's code, sentence and fields."""
 
     index: int
@@ -75,7 +75,7 @@ class BadRecord(BaseModel):
     errors: list[dict[str, str]] | None = None
 
 
-class PredictionAnswer(BaseModel):
+class PredictionAnswer(Answer):
     """What a service answers at once: `outputs` in the form of the input, and by which version of which model.
 
     `errors` is there with `?on_error=record` only, where records are bad; their outputs are null.
@@ -98,7 +98,7 @@ class PredictionAnswer(BaseModel):
     )
 
 
-class PredictionShown(BaseModel):
+class PredictionShown(Answer):
     """The prediction object, in the vocabulary of Replicate's HTTP API.
 
     `input` is the one record; for a batch, a table or tensors an object that says which; null where it is a large one.
@@ -126,7 +126,7 @@ class PredictionShown(BaseModel):
     webhook_events_filter: list[str] | None
 
 
-class PredictionPage(BaseModel):
+class PredictionPage(Answer):
     """One page of predictions; `next` and `previous` are URLs of the pages around it."""
 
     results: list[PredictionShown]

@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.links import Links
-from api.schemas.base import Body, Instant, one_of, shown_as
+from api.schemas.base import Answer, Body, Instant, one_of, shown_as
 from core.errors import Json
 from state.documents import instant
 from state.jobtables import Run, RunArtifact, RunReport
@@ -29,7 +29,7 @@ class ReportCreate(Body):
     detail: Annotated[str, Field(max_length=1000)] | None = None
 
 
-class ReportShown(BaseModel):
+class ReportShown(Answer):
     """Figures that were reported at once; `sequence` numbers them in the order in which they came."""
 
     sequence: int
@@ -38,13 +38,13 @@ class ReportShown(BaseModel):
     values: dict[str, Any]
 
 
-class KeptShown(BaseModel):
+class KeptShown(Answer):
     """How many reports were kept: none where the run has reported as much as is kept of one."""
 
     kept: int
 
 
-class ArtifactShown(BaseModel):
+class ArtifactShown(Answer):
     """A file that a script left in its output folder."""
 
     path: str
@@ -54,7 +54,7 @@ class ArtifactShown(BaseModel):
     url: str
 
 
-class ArtifactList(BaseModel):
+class ArtifactList(Answer):
     """Files in the order of their paths."""
 
     items: list[ArtifactShown]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.links import Links
-from api.schemas.base import Instant
+from api.schemas.base import Answer, Instant
 from api.schemas.datasets import DatasetShown, dataset_document
 from api.schemas.jobs import SpecShown, shown_spec
 from api.schemas.resource import about
@@ -21,7 +21,7 @@ COUNTED = ("rows_in", "rows_out", "bad")
 STAGES = ("read", "score", "write")
 
 
-class RunProgressShown(BaseModel):
+class RunProgressShown(Answer):
     """How far a run is; what cannot be told yet is null."""
 
     rows: int
@@ -32,14 +32,14 @@ class RunProgressShown(BaseModel):
     detail: str | None
 
 
-class MadeShown(BaseModel):
+class MadeShown(Answer):
     """A dataset that a run made; its name while it is there."""
 
     dataset: str
     url: str
 
 
-class RunUrls(BaseModel):
+class RunUrls(Answer):
     """What can be read of a run, and where its verbs are sent."""
 
     self: str
@@ -53,7 +53,7 @@ class RunUrls(BaseModel):
     stop: str
 
 
-class RunShown(BaseModel):
+class RunShown(Answer):
     """One execution of a job: how far it is, what it reads and what it made.
 
     `duration_s` is how long its processes have worked: neither pauses count nor waiting for their turn.
@@ -96,7 +96,7 @@ class RunShown(BaseModel):
     operation: str | None
 
 
-class RunPage(BaseModel):
+class RunPage(Answer):
     """One page of runs."""
 
     items: list[RunShown]
@@ -104,7 +104,7 @@ class RunPage(BaseModel):
     total: int | None = None
 
 
-class RegisteredShown(BaseModel):
+class RegisteredShown(Answer):
     """A file of a script that became a version of a model."""
 
     path: str
@@ -113,7 +113,7 @@ class RegisteredShown(BaseModel):
     url: str
 
 
-class ResultShown(BaseModel):
+class ResultShown(Answer):
     """What came of a run; `urls` of a dataset are its rows and its preview. One that was deleted since is null."""
 
     run: str
@@ -128,7 +128,7 @@ class ResultShown(BaseModel):
     error: dict[str, Any] | None
 
 
-class SecondsShown(BaseModel):
+class SecondsShown(Answer):
     """Where the time went, summed over everything that worked at the same time."""
 
     read: float | None
@@ -136,7 +136,7 @@ class SecondsShown(BaseModel):
     write: float | None
 
 
-class RunMetricsShown(BaseModel):
+class RunMetricsShown(Answer):
     """A run in figures; what is not known, or not yet, is null."""
 
     run: str

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.base import Body, Instant, one_of, shown_as
+from api.schemas.base import Answer, Body, Instant, one_of, shown_as
 from api.schemas.quantities import read_duration
 from api.schemas.webhooks import Time
 from core.clock import Micros, from_rfc3339, now_micros, rfc3339
@@ -149,7 +149,7 @@ class SchedulePatch(Body):
     paused: bool | None = None
 
 
-class ScheduleShown(BaseModel):
+class ScheduleShown(Answer):
     """A schedule and its next ticks, without their jitter; none while it is paused or when it has ended."""
 
     cron: str | None
@@ -177,7 +177,7 @@ class BackfillBody(Body):
     again: bool = False
 
 
-class TickShown(BaseModel):
+class TickShown(Answer):
     """One tick: what became of it, why, and its run."""
 
     id: str
@@ -190,7 +190,7 @@ class TickShown(BaseModel):
     decided_at: Instant
 
 
-class TickPage(BaseModel):
+class TickPage(Answer):
     """One page of ticks."""
 
     items: list[TickShown]

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from api.schemas.base import Answer
 from core.errors import Json
 from state.documents import instant
 from state.latencies import percentile
@@ -12,7 +13,7 @@ from state.queries.samples import Figures, ServiceFigures
 PERCENTS = (50, 95, 99)
 
 
-class LatencyShown(BaseModel):
+class LatencyShown(Answer):
     """Milliseconds that so many percent of the predictions did not exceed; at most 5 % beside the exact ones."""
 
     p50: float | None
@@ -20,7 +21,7 @@ class LatencyShown(BaseModel):
     p99: float | None
 
 
-class WindowShown(BaseModel):
+class WindowShown(Answer):
     """The predictions and processes of the last `window_s` seconds; what was not seen is null."""
 
     window_s: int
@@ -36,7 +37,7 @@ class WindowShown(BaseModel):
     memory_bytes: int | None = Field(description="The most that was in use at once.")
 
 
-class ReplicaMetricsShown(BaseModel):
+class ReplicaMetricsShown(Answer):
     """One replica; `GET …/replicas` says more of it."""
 
     id: str
@@ -44,7 +45,7 @@ class ReplicaMetricsShown(BaseModel):
     windows: list[WindowShown]
 
 
-class ServiceMetricsShown(BaseModel):
+class ServiceMetricsShown(Answer):
     """What a service and its replicas did lately. Samples are written every few seconds: the last may be missing.
 
     What no replica answered (the service was paused, none was ready) is counted for the service alone, and has no

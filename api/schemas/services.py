@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from api.links import Links
-from api.schemas.base import Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
+from api.schemas.base import Answer, Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
 from api.schemas.config_files import FILE_PATHS, FILES
 from api.schemas.environment import ENV_NAME, MOST_ENV
 from api.schemas.later import Later
@@ -126,7 +126,7 @@ class RollbackBody(Body):
     revision: Annotated[int, Field(ge=1, le=MOST_REVISIONS, description="A number in `/revisions`.")] | None = None
 
 
-class ResourcesShown(BaseModel):
+class ResourcesShown(Answer):
     """What each replica may use."""
 
     cpu: float
@@ -134,7 +134,7 @@ class ResourcesShown(BaseModel):
     gpu: int
 
 
-class RevisionShown(BaseModel):
+class RevisionShown(Answer):
     """One immutable deployment spec; of `env` and `config_files` only names are shown, and sizes in bytes."""
 
     id: str
@@ -148,7 +148,7 @@ class RevisionShown(BaseModel):
     created_at: Instant
 
 
-class RevisionPage(BaseModel):
+class RevisionPage(Answer):
     """One page of revisions."""
 
     items: list[RevisionShown]
@@ -156,7 +156,7 @@ class RevisionPage(BaseModel):
     total: int | None = None
 
 
-class PortShown(BaseModel):
+class PortShown(Answer):
     """The port that a service has for itself; `fault` says why it is not open."""
 
     number: int
@@ -164,7 +164,7 @@ class PortShown(BaseModel):
     fault: str | None
 
 
-class ServiceShown(BaseModel):
+class ServiceShown(Answer):
     """A service: what is wanted of it, what is live, and how it is. `url` takes predictions.
 
     `runtime` is what is pinned, `runs_on` what the node has for it.
@@ -203,7 +203,7 @@ class ServiceShown(BaseModel):
     operation: str | None
 
 
-class SnippetsShown(BaseModel):
+class SnippetsShown(Answer):
     """Code that asks a service with its own sample."""
 
     curl: str
@@ -211,7 +211,7 @@ class SnippetsShown(BaseModel):
     javascript: str
 
 
-class ServicePage(BaseModel):
+class ServicePage(Answer):
     """One page of services."""
 
     items: list[ServiceShown]
@@ -219,7 +219,7 @@ class ServicePage(BaseModel):
     total: int | None = None
 
 
-class ReplicaShown(BaseModel):
+class ReplicaShown(Answer):
     """One model server of a service."""
 
     id: str
@@ -236,7 +236,7 @@ class ReplicaShown(BaseModel):
     logs: str
 
 
-class ReplicaPage(BaseModel):
+class ReplicaPage(Answer):
     """One page of replicas."""
 
     items: list[ReplicaShown]

@@ -1,26 +1,28 @@
 """What the inspection finds in a version, as it is shown: parts of the model server's `signature.schema.json`."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from api.schemas.base import Answer
 
 Scalar = str | int | float | bool
 Shape = list[int]
 
 
-class AlgorithmShown(BaseModel):
+class AlgorithmShown(Answer):
     """The method in words a data scientist uses, and the element or operator it was read from."""
 
     name: str
     detail: str
 
 
-class ProducerShown(BaseModel):
+class ProducerShown(Answer):
     """Who wrote the file."""
 
     name: str
     version: str | None = None
 
 
-class IntervalShown(BaseModel):
+class IntervalShown(Answer):
     """A range of allowed values; null is unbounded."""
 
     min: float | None = None
@@ -29,14 +31,14 @@ class IntervalShown(BaseModel):
     max_inclusive: bool = True
 
 
-class TreatmentShown(BaseModel):
+class TreatmentShown(Answer):
     """What the model itself does with a missing or invalid value (PMML MiningSchema words), and with what."""
 
     treatment: str
     replacement: Scalar | None = None
 
 
-class InputShown(BaseModel):
+class InputShown(Answer):
     """One named input. The first dimension is the record's, unless `batch` of the version is `none`."""
 
     name: str
@@ -54,7 +56,7 @@ class InputShown(BaseModel):
     description: str | None = None
 
 
-class OutputShown(BaseModel):
+class OutputShown(Answer):
     """One named output: `role` says what it means for the task, `labels` what its last axis counts."""
 
     name: str
@@ -68,7 +70,7 @@ class OutputShown(BaseModel):
     description: str | None = None
 
 
-class TargetVariableShown(BaseModel):
+class TargetVariableShown(Answer):
     """What the model was trained to predict."""
 
     name: str

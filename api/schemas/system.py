@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.schemas.base import Body, Instant, shown_as
+from api.schemas.base import Answer, Body, Instant, shown_as
 from core.errors import Json
 from state.documents import instant
 from state.queries.installation import Holder, Seen
@@ -13,7 +13,7 @@ from state.switches import SWITCHES, Off
 LONGEST_OFF_S = 366 * 86_400
 
 
-class Readiness(BaseModel):
+class Readiness(Answer):
     """Whether requests should be sent here; what is not ready is named, each with its reason."""
 
     status: Literal["ready", "not ready"]
@@ -21,7 +21,7 @@ class Readiness(BaseModel):
     checked: list[str] | None = None
 
 
-class LaneShown(BaseModel):
+class LaneShown(Answer):
     """One lane of work; `oldest_s` is how long the oldest due row has waited."""
 
     waiting: int = Field(description="Rows that are due; counted up to 10,000.")
@@ -39,7 +39,7 @@ class SwitchBody(Body):
     expires_in_s: int | None = Field(None, ge=1, le=LONGEST_OFF_S)
 
 
-class SwitchShown(BaseModel):
+class SwitchShown(Answer):
     """One switch; what it does `while_off` happens only then."""
 
     name: str
@@ -51,13 +51,13 @@ class SwitchShown(BaseModel):
     expires_at: Instant | None
 
 
-class SwitchList(BaseModel):
+class SwitchList(Answer):
     """All switches."""
 
     items: list[SwitchShown]
 
 
-class LeaseShown(BaseModel):
+class LeaseShown(Answer):
     """Who is the active caretaker of a name: a process' id, or nobody."""
 
     name: str
@@ -66,7 +66,7 @@ class LeaseShown(BaseModel):
     epoch: int
 
 
-class ProcessShown(BaseModel):
+class ProcessShown(Answer):
     """A process of the installation."""
 
     id: str
@@ -82,21 +82,21 @@ class ProcessShown(BaseModel):
     details: dict[str, object] = Field(description="Its pools of connections, a worker's slots, what a node can run.")
 
 
-class PoolShown(BaseModel):
+class PoolShown(Answer):
     """A pool of database connections of the process that answers."""
 
     size: int
     in_use: int
 
 
-class DiskShown(BaseModel):
+class DiskShown(Answer):
     """The file system of the data folder of the process that answers."""
 
     total_bytes: int
     free_bytes: int
 
 
-class SystemShown(BaseModel):
+class SystemShown(Answer):
     """This installation; what is null is for its operator."""
 
     version: str

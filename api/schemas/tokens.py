@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.schemas.base import Body, Instant, shown_as
+from api.schemas.base import Answer, Body, Instant, shown_as
 from api.schemas.webhooks import Time
 from core.errors import Json
 from state.documents import instant
@@ -20,7 +20,7 @@ class TokenCreate(Body):
     expires_at: Time | None = None
 
 
-class TokenShown(BaseModel):
+class TokenShown(Answer):
     """A token; `token`, its secret text, is there only in the answer that made it."""
 
     id: str
@@ -30,7 +30,7 @@ class TokenShown(BaseModel):
     token: str | None = None
 
 
-class TokenPage(BaseModel):
+class TokenPage(Answer):
     """One page of tokens."""
 
     items: list[TokenShown]
@@ -38,7 +38,7 @@ class TokenPage(BaseModel):
     total: int | None = None
 
 
-class Me(BaseModel):
+class Me(Answer):
     """Who asks."""
 
     user: str

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from api.links import Links
 from api.multipart import file_name
-from api.schemas.base import Body, Instant, shown_as
+from api.schemas.base import Answer, Body, Instant, shown_as
 from core.clock import to_micros
 from core.errors import Json
 from state.datatables import Upload, UploadPart
@@ -26,7 +26,7 @@ class UploadCreate(Body):
     ] = None
 
 
-class UploadPartShown(BaseModel):
+class UploadPartShown(Answer):
     """A part that is here."""
 
     number: int
@@ -34,7 +34,7 @@ class UploadPartShown(BaseModel):
     digest: str
 
 
-class UploadShown(BaseModel):
+class UploadShown(Answer):
     """An upload; a dataset that is made of it takes it over. It is deleted when nobody comes until `expires_at`."""
 
     id: str
@@ -47,7 +47,7 @@ class UploadShown(BaseModel):
     url: str
 
 
-class UploadSummary(BaseModel):
+class UploadSummary(Answer):
     """An upload in a list, without its parts."""
 
     id: str
@@ -58,7 +58,7 @@ class UploadSummary(BaseModel):
     url: str
 
 
-class UploadPage(BaseModel):
+class UploadPage(Answer):
     """One page of uploads."""
 
     items: list[UploadSummary]

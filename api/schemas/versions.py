@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api.links import Links
 from api.routing import read_json
-from api.schemas.base import URL, Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
+from api.schemas.base import URL, Answer, Body, Description, DisplayName, Instant, Name, Tags, at_most, shown_as, told
 from api.schemas.parts import PartSummary, part_summaries
 from api.schemas.resource import about
 from api.schemas.signature import AlgorithmShown, InputShown, OutputShown, ProducerShown, TargetVariableShown
@@ -156,7 +156,7 @@ class VersionPatch(Body):
     features: Features | None = None
 
 
-class TrialShown(BaseModel):
+class TrialShown(Answer):
     """What a test of a version answered; the times are those of the prediction alone, without loading."""
 
     outputs: Any
@@ -165,7 +165,7 @@ class TrialShown(BaseModel):
     duration_ms: float
 
 
-class VersionShown(BaseModel):
+class VersionShown(Answer):
     """The overview of a version; what the inspection finds is null until it is ready, and so is what is told of the
     file while it is being fetched from its `source_uri`."""
 
@@ -216,7 +216,7 @@ class VersionShown(BaseModel):
     )
 
 
-class VersionPage(BaseModel):
+class VersionPage(Answer):
     """One page of versions."""
 
     items: list[VersionShown]

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from api.headers import etag
 from api.nearest import hint
-from api.schemas.base import URL, Body, Instant, at_most, one_of, shown_as, told
+from api.schemas.base import URL, Answer, Body, Instant, at_most, one_of, shown_as, told
 from core.clock import from_rfc3339, rfc3339
 from core.errors import Json
 from state.documents import instant
@@ -86,7 +86,7 @@ class Redelivery(Body):
     status: Literal["failed", "all"] = "failed"
 
 
-class WebhookShown(BaseModel):
+class WebhookShown(Answer):
     """An endpoint. `secret` is there only in the answer that made it."""
 
     id: str
@@ -108,7 +108,7 @@ class WebhookShown(BaseModel):
     secret: str | None = None
 
 
-class WebhookPage(BaseModel):
+class WebhookPage(Answer):
     """One page of endpoints."""
 
     items: list[WebhookShown]
@@ -116,13 +116,13 @@ class WebhookPage(BaseModel):
     total: int | None = None
 
 
-class SecretShown(BaseModel):
+class SecretShown(Answer):
     """A secret that can be read back."""
 
     key: str
 
 
-class DeliveryShown(BaseModel):
+class DeliveryShown(Answer):
     """One event on its way to one endpoint, with each attempt's answer."""
 
     id: str
@@ -141,7 +141,7 @@ class DeliveryShown(BaseModel):
     completed_at: Instant | None
 
 
-class DeliveryPage(BaseModel):
+class DeliveryPage(Answer):
     """One page of deliveries."""
 
     items: list[DeliveryShown]

@@ -19,7 +19,7 @@ from cli.versions import version_of
 from core.errors import Json, PlatformError
 from core.logs import set_up_logs
 from core.settings import Settings
-from state.migrate import newest_schema
+from state.migrations.newest import newest_schema
 from state.notices import Notices
 from state.processes import Presence, Self
 from state.schema import check, read_schema

@@ -17,7 +17,7 @@ import pytest
 from cli.client import Document, Platform
 from deploy.stack.process import ROOT
 from deploy.stack.topology import Options, Topology
-from state.migrate import newest_schema
+from state.migrations.newest import newest_schema
 from tests.e2e.platform import until
 
 RELEASE = ROOT / "tests" / "fixtures" / "releases" / "schema-0002.tar.xz"

@@ -9,7 +9,8 @@ from alembic import command
 from state.blobs import touch_blob
 from state.cataloguing import Description, NewVersion, add_version, create_model
 from state.database import open_database
-from state.migrate import DEFAULT_TENANT, config
+from state.migrate import DEFAULT_TENANT
+from state.migrations.scripts import config
 from state.operations import Who
 from state.queries import files
 from state.queries.checkup import stored_versions

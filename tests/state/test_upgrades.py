@@ -12,7 +12,9 @@ from state import backfills
 from state.backfills import Backfill, backfill
 from state.database import Database, WriteSession
 from state.installation import Counter
-from state.migrate import config, migrate, newest_schema
+from state.migrate import migrate
+from state.migrations.newest import newest_schema
+from state.migrations.scripts import config
 from state.schema import FLOOR, OLDEST_SERVED, SchemaTooNew, SchemaTooOld, check, read_schema
 from state.tables import Operation, Tenant
 from tests.state.rows import VAULT, somebody_waits_for_a_lock

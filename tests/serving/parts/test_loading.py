@@ -18,7 +18,7 @@ from serving.inspect import inspect
 from serving.loading import Described, Loaded, load_scorer, prove
 from serving.parts import loading
 from serving.parts.loading import formats_within, inspect_parts, is_archive_of_parts, load_part, load_parts
-from serving.runtimes import missing_runtime
+from serving.pinning import missing_runtime
 from serving.score import Identity
 from serving.signature import Signature
 from serving.signature_json import decode_signature, encode_signature
