@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def answer_of(platform: RunningPlatform, service: str) -> bool | None:
 
 
 def test_a_stop_in_the_middle_of_work_leaves_nothing_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    with RunningPlatform.start(tmp_path) as platform, platform.client() as client, half_an_upload(platform):
+    with RunningPlatform.typed(tmp_path) as platform, platform.client() as client, half_an_upload(platform):
         upload(client, "iris")
         deploy = client.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
         prediction = client.call("POST", "/api/v1/services/iris/predictions", ONE_RECORD).document
@@ -62,7 +63,8 @@ def test_a_stop_in_the_middle_of_work_leaves_nothing_and_the_next_start_goes_on(
 
 
 def test_it_can_be_stopped_when_nobody_reads_what_it_says_any_more(tmp_path: Path) -> None:
-    platform = RunningPlatform.start(tmp_path)
+    platform = RunningPlatform.typed(tmp_path)
+    assert isinstance(platform.process, subprocess.Popen)
     assert platform.process.stderr
     assert any("portside deploy" in line for line in platform.process.stderr)  # the panel, whose last line this is
     platform.process.stderr.close()  # as when the terminal or the other end of a pipe has gone
