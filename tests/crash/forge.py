@@ -32,6 +32,7 @@ from tests.crash.broken import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.005
+STAYING = ("up", "api", "worker", "node")  # the commands that end when they are told to, or with their parent
 
 
 class Forged:
@@ -89,23 +90,28 @@ class Forge:
         broken._mutation = mutation
         return broken
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-        """Run `portside` with these arguments; answers its process id."""
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, out: Path = Path(os.devnull)
+    ) -> int:
+        """Run `portside` with these arguments, stderr at the end of `log`; answers its process id."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         wish = {
             "arguments": list(arguments),
             "environment": dict(environment),
             "log": str(log),
+            "out": str(out),
             "mutation": self._mutation,
         }
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         return int(json.loads(self._process.stdout.readline())["pid"])
 
-    def popen(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forged:
-        """Run `portside` with these arguments, and see how it ends."""
-        pid = self.start(arguments, environment, log)
+    def popen(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, out: Path = Path(os.devnull)
+    ) -> Forged:
+        """The same, to see how it ends."""
+        pid = self.start(arguments, environment, log, out)
         return Forged(pid, self.folder / str(pid), log)
 
     @property
@@ -156,13 +162,13 @@ def _become(wish: Mapping[str, Any], parent_fd: int) -> NoReturn:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    log = os.open(wish["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for target, source in ((0, nothing), (1, nothing), (2, log)):
+    log, out = (os.open(wish[name], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for name in ("log", "out"))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for target, source in ((0, nothing), (1, out), (2, log)):
         os.dup2(source, target)
     os.environ.clear()
     os.environ.update(wish["environment"])
-    watched = ["--parent-fd", str(parent_fd)] if wish["arguments"][0] != "migrate" else []
+    watched = ["--parent-fd", str(parent_fd)] if wish["arguments"][0] in STAYING else []
     sys.argv = ["portside", *wish["arguments"], *watched]
     status = 1
     try:
@@ -172,6 +178,7 @@ def _become(wish: Mapping[str, Any], parent_fd: int) -> NoReturn:
     except SystemExit as left:
         status = int(left.code or 0)
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
