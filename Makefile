@@ -1,6 +1,7 @@
 # Everything that one does in this repository. Works with GNU make 3.81 (macOS) and later.
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
+#   CHECKED=1          `make check` has just passed: `make test` leaves out the tests that it has run
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
 #   RUNS=1 STORE=s3 EVERYWHERE=1 FAULTS=6                     its campaign of runs: likewise
 #   SECONDS= FILES= SEED=  the fuzz campaign: docs/reliability.md
@@ -12,7 +13,11 @@ PORT ?=
 EXIT ?=
 STACK ?=
 JOBS ?= 2
+CHECKED :=
 export PYTHON
+# Bytecode is kept, whatever the environment says: or each process compiles all that it imports, and the tests start
+# thousands of them.
+export PYTHONDONTWRITEBYTECODE :=
 
 IN := .venv/bin
 ROOMS := core state storage k8s workers api serving cli portside
@@ -35,7 +40,8 @@ stack: .venv/.ready-to-test ## Start the production shape without containers: Po
 	@exec $(IN)/python -m deploy.stack $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
 
 test: .venv/.ready-to-test ## Run the tests (JOBS=0: in one process)
-	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+	  $(if $(filter-out 0,$(CHECKED)),--ignore tests/architecture)
 
 check: formatted linted typed layered designed documented ## All checks; `make -k check` goes on after a failure
 

@@ -132,7 +132,9 @@ def _watched(platform: Platform, run: Document, output: Output, timeout_s: float
                     exit_status=Exit.TIMEOUT,
                 )
             try:
-                run = _later(platform, path, min(left, LOOK_S if output.is_watched else HELD_S), output)
+                held_s = min(left, LOOK_S if output.is_watched else HELD_S)
+                # Nothing is held where the platform was away: who watches shall hear at once that it is back.
+                run = platform.get(path) if is_away else _later(platform, path, held_s, output)
             except CommandFailed as failed:
                 if failed.exit_status not in (Exit.FAILED, Exit.TIMEOUT):
                     raise
