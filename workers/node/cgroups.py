@@ -136,10 +136,13 @@ def _unusable(base: Path, own: Path | None, *, is_said: bool) -> str | None:
 
 def _split(base: Path, *, is_said: bool, prepares: bool) -> Ground:
     """Have the controllers limit what is in groups below. Raises OSError."""
+    is_root = not (base / "cgroup.type").exists()  # it alone may have processes and limit
+    kind = "domain" if is_root else (base / "cgroup.type").read_text("ascii").strip()
+    if kind != "domain":
+        return Ground(obstacle=f"the cgroup {base} is for threads ({kind}): no group below it may have a process")
     wanted = CONTROLLERS & _words(base / "cgroup.controllers")
     enabled = CONTROLLERS & _words(base / "cgroup.subtree_control")
     if not wanted <= enabled:
-        is_root = not (base / "cgroup.type").exists()  # it alone may have processes and limit
         reason = None if is_root else _entangled(base, is_said=is_said)
         if reason is not None:
             return Ground(base, enabled, reason)
@@ -173,28 +176,33 @@ def _is_declared_ours(base: Path) -> bool:
 
 
 def _enable(base: Path, controllers: Collection[str], *, goes_down: bool) -> None:
-    for _ in range(ROUNDS):
-        if goes_down:
-            _go_down(base)
-        left = []
-        for each in sorted(controllers):
-            try:
-                (base / "cgroup.subtree_control").write_text(f"+{each}", "ascii")
-            except OSError as error:  # somebody has been forked meanwhile, or it cannot be had at all
-                left.append(f"{each}: {error.strerror}")
-        if not left:
-            return
-        time.sleep(PAUSE_S)
-    log.warning("the cgroup %s does not limit %s", base, "; ".join(left))
+    """Have these limit what is below, as far as they can be had. Raises OSError."""
+    for _ in range(ROUNDS if goes_down else 1):
+        if not goes_down or not _go_down(base):
+            break
+        time.sleep(PAUSE_S)  # somebody has been forked meanwhile
+    else:
+        log.warning("the cgroup %s cannot be split: there are always processes in it", base)
+        return
+    # Memory first: the kernel refuses it where there are processes. The others it gives to a tree of threads then, in
+    # which no group may have a process, and every script would fail.
+    for each in sorted(controllers, key=("memory", "pids", "cpu").index):
+        try:
+            (base / "cgroup.subtree_control").write_text(f"+{each}", "ascii")
+        except OSError as error:
+            log.warning("the cgroup %s does not limit %s: %s", base, each, error.strerror)
+            if each == "memory":
+                return
 
 
-def _go_down(base: Path) -> None:
-    """Put all that is in a group into one below it. Raises OSError."""
+def _go_down(base: Path) -> list[int]:
+    """Put all that is in a group into one below it; who is there still. Raises OSError."""
     below = base / NODE
     below.mkdir(exist_ok=True)
     for pid in _members(base):
         with suppress(ProcessLookupError):
             (below / "cgroup.procs").write_text(str(pid), "ascii")
+    return _members(base)
 
 
 def _members(group: Path) -> list[int]:

@@ -129,11 +129,10 @@ def _limits(
     grouped = isolation.controllers if cgroup is not None else frozenset()
     if memory_mb is not None and "memory" not in grouped:
         limits["RLIMIT_DATA"] = memory_mb * MIB
-    if "pids" in grouped:
-        most_processes += 1  # so that it is the group that refuses, and counts that
+    is_counted = "pids" in grouped
     if uid is not None:
-        limits["RLIMIT_NPROC"] = most_processes
-    elif os.geteuid() != 0:
+        limits["RLIMIT_NPROC"] = most_processes + is_counted  # it is the group that refuses, for it counts that
+    elif os.geteuid() != 0 and not is_counted:
         limits["RLIMIT_NPROC"] = _processes_of_ours() + most_processes  # it counts all of the user
     return limits
 
