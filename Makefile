@@ -26,7 +26,7 @@ COMPILED := $(wildcard serving/native/source/*)
 LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash ticks fuzz bench clean
+.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash ticks limits fuzz bench clean
 
 help: ## List what one can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK
 
 ticks: .venv/.ready-to-test ## A year of schedules in twelve zones, its two schedulers killed at random: SEED=7
 	$(IN)/python -m tests.crash.ticks $(if $(SEED),--seed $(SEED))
+
+limits: .venv/.ready-to-test ## Try what a cgroup limits; needs one: systemd-run --scope -p Delegate=yes make limits
+	$(IN)/python -m pytest -q tests/workers/node/on_cgroups.py
 
 fuzz: .venv/.ready-to-test ## Fuzz the compiled way, data files, then the API: SECONDS=300 FILES=600 SEED=7 (samples are in `make test`)
 	$(IN)/python -m tests.serving.native.campaign --sanitized --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
