@@ -39,6 +39,15 @@ def minute_in_a_line(metrics: Document) -> str:
     return f"last {window_in_words(int(minute['window_s']))}: {', '.join(parts)}"
 
 
+def off_in_lines(system: Document) -> list[str]:
+    """`webhooks is off until …: the receiver moves`, for each switch that is."""
+    return [
+        f"{switch['name']} is off until {switch['expires_at'] or 'switched on'}: {switch['reason']}"
+        for switch in system["switches"]
+        if switch["off"]
+    ]
+
+
 def target_in_words(operation: Document) -> str:
     """`service iris`, `version iris@3`."""
     target = operation["target"]
