@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 # The interpreter, numpy and onnxruntime need this much beside a JVM's heap (measured: 170 MB, and some air).
@@ -81,10 +82,10 @@ def forgive_full_log() -> None:
 
 class _Forgiving(io.FileIO):
     def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
+        written: int | None = None  # also of one that would block
+        with suppress(OSError):
+            written = super().write(data)
+        return memoryview(data).nbytes if written is None else written
 
 
 def take_socket(fd: int) -> socket.socket:

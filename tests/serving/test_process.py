@@ -144,6 +144,21 @@ def test_what_code_prints_does_not_reach_the_answer(repository_root: Path) -> No
     assert (done.stdout, done.stderr) == (b"data", b"noise\nnoise\n")
 
 
+def test_what_stderr_does_not_take_is_lost(repository_root: Path) -> None:
+    code = (
+        "import os, sys, serving.process as p; os.set_blocking(2, False); p.forgive_full_log(); "
+        "[print('x' * 100_000, file=sys.stderr) for _ in range(10)]; print('done')"
+    )
+    reader, writer = os.pipe()
+    try:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=repository_root, stdout=subprocess.PIPE, stderr=writer, timeout=DEADLINE_S)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
 def test_a_server_says_its_address_answers_and_ends_at_sigterm(start: Command, examples: Path) -> None:
     names = {"PORTSIDE_SERVICE": "flowers", "PORTSIDE_MODEL": "iris", "PORTSIDE_VERSION": "7"}
     server = start("--model", examples / "iris.onnx", "--port", "0", env=names)
