@@ -68,7 +68,9 @@ def begun_by(run: Document) -> str:
 
 def tell_run(run: Document, output: Output) -> None:
     """How a run is, how far, and what it made."""
-    reason = f" ({run['reason']}: {run['message'] or ''})" if run["reason"] and run["status"] != "running" else ""
+    reason = ""
+    if run["reason"] and run["status"] != "running":  # of one that failed the error says the rest
+        reason = f" ({run['reason']}" + ("" if run["error"] else f": {run['message'] or ''}") + ")"
     progress, made = run["progress"], run["output"] or {}
     facts = {
         "run": run_name(run),

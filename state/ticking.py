@@ -46,9 +46,8 @@ async def set_schedule(session: WriteSession, job: Job, wish: Schedule | Counted
         _tell_undecided(session, job, now)
     if schedule is not None and not upcoming(schedule, now, 1):
         detail = "the schedule has no tick from now on"
-        raise InvalidField(
-            detail, fields=[FieldProblem("/schedule", detail, "look at 'end', or at the dates of 'cron'")]
-        )
+        hint = "look at 'end', or at the dates of 'cron'" if schedule.at is None else "'at' is a time to come"
+        raise InvalidField(detail, fields=[FieldProblem("/schedule", detail, hint)])
     job.schedule = None if schedule is None else schedule.kept()
     job.schedule_paused = paused
     _count_from(job, schedule, now)
