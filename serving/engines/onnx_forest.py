@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.engines.base import InvalidModel
 from serving.engines.onnx_file import read_model
 from serving.engines.onnx_outputs import unwrap_outputs
 from serving.engines.onnx_runtime import RUNTIME_ERRORS, Array, Arrays, Session
@@ -23,19 +24,21 @@ from serving.engines.providers import CPU
 from serving.native.forest import Forest
 from serving.native.library import Library, NotThere, open_library
 
-_SEED, _ROUNDS = 1, 5
+_SEED, _ROUNDS, _TRIAL_S = 1, 5, 0.2
 _FEW_WALKS = 64  # from roots to leaves: onnxruntime has done them before Python has told the compiled code of them
 _SIZES: Final = (1, 2, 9, 131, 512)  # of what is tried: alone, a few, more than go side by side, more than in a block
 
-# To leave a model to the runtime. RuntimeError and MemoryError are among the last ones.
-_REASONS: tuple[type[Exception], ...] = (NotTrees, NotThere, *RUNTIME_ERRORS)
+# To leave a model to the runtime, which has loaded it. RuntimeError and MemoryError are among the last ones.
+_REASONS: tuple[type[Exception], ...] = (NotTrees, NotThere, InvalidModel, OSError, *RUNTIME_ERRORS)
 
 
 def quickened(session: Session, path: Path, threads: int) -> Session:
     """The session, or one that answers as it does, only sooner."""
-    if threads != 1 or session.get_providers()[:1] != [CPU] or not may_be_trees(path):
+    if threads != 1 or session.get_providers()[:1] != [CPU]:
         return session
     try:
+        if not may_be_trees(path):
+            return session
         quick = compiled(session, path, open_library())
         if not answers_alike(session, quick):
             sys.stderr.write("the model's trees are left to onnxruntime: compiled code answers otherwise\n")
@@ -110,13 +113,16 @@ def compiled(session: Session, path: Path, library: Library) -> ForestSession:
 
 
 def answers_alike(session: Session, quick: ForestSession) -> bool:
-    """Whether both say the same of rows around all thresholds. Raises one of `RUNTIME_ERRORS`."""
-    model, random = quick.model, np.random.default_rng(_SEED)
+    """Whether both say the same of rows around all thresholds. Raises one of `RUNTIME_ERRORS`, or `NotTrees`."""
+    model, random, is_told = quick.model, np.random.default_rng(_SEED), False
     for size in _SIZES:
         rows = rows_around(model.trees, size, random)
         ours = quick.told(model.outputs, rows)
         if ours is not None and not all(map(_is_same, _asked(session, model, rows), ours)):
             return False
+        is_told |= ours is not None
+    if not is_told:
+        raise NotTrees("none of the rows that were tried could be told")
     return True
 
 
@@ -133,8 +139,9 @@ def _is_same(theirs: Array, ours: Array) -> bool:
 def _is_quicker(session: Session, quick: ForestSession) -> bool:
     """Whether rows that come for the first time are answered sooner: a processor learns the way of those it knows."""
     model, random = quick.model, np.random.default_rng(_SEED)
-    theirs, ours = [], []
-    for _ in range(_ROUNDS):
+    theirs: list[float] = []
+    ours: list[float] = []
+    while len(ours) < _ROUNDS and sum(theirs) + sum(ours) < _TRIAL_S:
         rows: dict[str, Array] = {model.input: rows_around(model.trees, _SIZES[-1], random)}
         theirs.append(_took_s(session, model, rows))
         rows = {model.input: rows_around(model.trees, _SIZES[-1], random)}

@@ -38,7 +38,9 @@ def tree_model(model: onnx.ModelProto) -> TreeModel:
     """The trees that this model is; its outputs are tensors (see `unwrap_outputs`). Raises `NotTrees`."""
     graph = Graph(model)
     found = [node for node in model.graph.node if node.op_type in _OPERATORS and node.domain == "ai.onnx.ml"]
-    if len(found) != 1 or len(model.graph.input) != 1:
+    if model.functions:
+        raise NotTrees("a function may be called like an operator, and do something else")
+    if len(found) != 1 or len(model.graph.input) != 1 or graph.is_constant(model.graph.input[0].name):
         raise NotTrees("the model is no single forest over one input")
     (node,) = found
     told = _told(graph, node)
@@ -86,11 +88,14 @@ def _only_copies(graph: Graph, node: Node) -> bool:
 def rows_around(trees: Trees, count: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Rows `[count, width]` whose numbers stand at the thresholds, next to them, and far from them, or are missing."""
     splits = trees.nodes[trees.nodes["kind"] > 0]
-    rows = random.normal(0, 3, (count, trees.width)).astype(np.float32)
-    for feature in np.flatnonzero(np.bincount(splits["feature"])):
-        thresholds = splits["value"][splits["feature"] == feature]
-        chosen = random.choice(thresholds, count)
-        away = random.choice(np.array([-np.inf, 0, np.inf], np.float32), count)
-        rows[:, feature] = np.where(away == 0, chosen, np.nextafter(chosen, away))
-    odd = random.choice(np.array([np.nan, np.inf, -np.inf, 0, -0.0], np.float32), rows.shape)
-    return np.where(random.random(rows.shape) < 1 / 16, odd, rows).astype(np.float32)
+    rows = random.standard_normal((count, trees.width), np.float32) * np.float32(3)
+    thresholds = splits["value"][np.argsort(splits["feature"], kind="stable")]
+    features, counts = np.unique(splits["feature"], return_counts=True)
+    chosen = thresholds[np.cumsum(counts) - counts + random.integers(0, counts, (count, len(features)))]
+    away = random.choice(np.array([-np.inf, 0, np.inf], np.float32), chosen.shape)
+    with np.errstate(over="ignore"):  # next to the largest number is infinity
+        rows[:, features] = np.where(away == 0, chosen, np.nextafter(chosen, away))
+    odd = np.array([np.nan, np.inf, -np.inf, 0, -0.0], np.float32)
+    at = random.integers(0, rows.size, random.binomial(rows.size, 1 / 16))
+    rows.reshape(-1)[at] = random.choice(odd, len(at))
+    return rows
