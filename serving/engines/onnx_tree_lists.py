@@ -93,6 +93,9 @@ def read_trees(node: Node, width: int) -> Trees:
         nodes["value"] = np.where(lists.is_split, lists.values, _only_weights(lists, weights))[order]
     else:
         first, listed = _listed(weights, place, len(order), way.targets)
+    has_all = _reaches_all(lists, weights, way.targets)
+    if way.base is not None and way.targets > 1 and way.finish != "classes" and not has_all:
+        raise NotTrees("the base value of a target is left out where no weight is added to it")
     return Trees(
         nodes=nodes,
         roots=place[lists.starts].astype(np.int32),
@@ -105,7 +108,7 @@ def read_trees(node: Node, width: int) -> Trees:
         base=way.base,
         labels=way.labels,
         has_missing=bool((lists.takes_missing & lists.is_split).any()),
-        has_all=way.base is not None or _reaches_all(lists, weights, way.targets),
+        has_all=has_all or way.base is not None,
         depth=depth,
     )
 

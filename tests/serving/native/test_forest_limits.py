@@ -21,7 +21,7 @@ from serving.native.forest import Forest
 from serving.native.library import Library
 from tests.serving.engines.onnx_models import model, node, tensor
 from tests.serving.native.test_forest import one_tree
-from tests.serving.native.tree_models import MODELS, WIDTH, classifier, lists, regressor, sessions
+from tests.serving.native.tree_models import MODELS, WIDTH, classifier, lists, regressor, sessions, weights
 
 # A tree, a node, and what the node is: `None` for a leaf, else a feature, a threshold, and the two below it.
 Line = tuple[int, int, tuple[int, float, int, int] | None]
@@ -83,6 +83,16 @@ def in_function(called: str, domain: str) -> onnx.ModelProto:
     return made
 
 
+def left_out() -> onnx.ModelProto:
+    """Sums for two targets with base values, of which rows may have no weight for the second."""
+    chance = np.random.default_rng(5)
+    made = lists(chance, 1, 3)
+    told = weights("target", made.leaves, [0, 1, 0, 1][: len(made.leaves)], np.ones(len(made.leaves)))
+    given = {**made.attributes, **told, "n_targets": 2, "base_values": [0.5, 0.25]}
+    operator = node("TreeEnsembleRegressor", "x", "y", "ai.onnx.ml", **given)
+    return model([operator], [tensor("x", (None, WIDTH))], [tensor("y", (None, 2))])
+
+
 SOME: list[Weight] = [(0, 2, 0, 2.0**30), (0, 4, 0, 2.0**30), (0, 3, 0, 0.25)]
 
 
@@ -94,10 +104,11 @@ SOME: list[Weight] = [(0, 2, 0, 2.0**30), (0, 4, 0, 2.0**30), (0, 3, 0, 0.25)]
         (hidden(RARE, [*SOME, (0, 0, 0, -1.0)], 2), "a split has a weight"),
         (hidden(RARE, [*SOME, (0, 0, 1, 1.0)], 2), "a split has a weight"),
         (hidden([RARE[2], *RARE[:2], *RARE[3:]], SOME), "below no other"),
+        (left_out(), "left out"),
         (in_function("Identity", ""), "a function"),
         (in_function("TreeEnsembleRegressor", "ai.onnx.ml"), "a function"),
     ],
-    ids=["no number", "infinite", "a sign", "a class", "two roots", "a function", "a function for trees"],
+    ids=["no number", "infinite", "a sign", "a class", "two roots", "left out", "a function", "a function for trees"],
 )
 def test_what_would_differ_on_few_rows_is_the_runtimes(
     made: onnx.ModelProto, reason: str, tmp_path: Path, library: Library

@@ -69,8 +69,8 @@ def weights(
 
 
 def regressor(chance: Chance, made: Lists, targets: int = 1, **others: Any) -> onnx.ModelProto:
-    """Each leaf has a weight for one target, or for some of them."""
-    leaves, ids = _given(chance, made, targets)
+    """Each leaf has a weight for one target, or for some of them; for all where these have base values."""
+    leaves, ids = _given(chance, made, targets, 1.0 if "base_values" in others else 0.7)
     told = weights("target", leaves, ids, chance.normal(size=len(leaves)))
     operator = node(
         "TreeEnsembleRegressor", "x", "y", "ai.onnx.ml", n_targets=targets, **made.attributes, **told, **others
@@ -78,10 +78,10 @@ def regressor(chance: Chance, made: Lists, targets: int = 1, **others: Any) -> o
     return model([operator], [tensor("x", (None, WIDTH))], [tensor("y", (None, targets))])
 
 
-def _given(chance: Chance, made: Lists, targets: int) -> tuple[list[tuple[int, int]], list[int]]:
+def _given(chance: Chance, made: Lists, targets: int, share: float = 0.7) -> tuple[list[tuple[int, int]], list[int]]:
     if targets == 1:
         return list(made.leaves), [0] * len(made.leaves)
-    pairs = [(leaf, target) for leaf in made.leaves for target in range(targets) if chance.random() < 0.7]
+    pairs = [(leaf, target) for leaf in made.leaves for target in range(targets) if chance.random() < share]
     return [leaf for leaf, _ in pairs], [target for _, target in pairs]
 
 
