@@ -20,6 +20,7 @@ from serving.engines.onnx_trees import rows_around, tree_model
 from serving.native.forest import Forest
 from serving.native.library import Library
 from tests.serving.engines.onnx_models import model, node, tensor
+from tests.serving.native.bent_trees import compare_bent
 from tests.serving.native.test_forest import one_tree
 from tests.serving.native.tree_models import MODELS, WIDTH, classifier, lists, regressor, sessions, weights
 
@@ -153,6 +154,10 @@ def test_what_takes_long_to_be_tried_is_not(made: onnx.ModelProto) -> None:
     with pytest.raises(NotTrees, match="to be tried"):
         tree_model(made)
     assert time.process_time() - begun < 5
+
+
+def test_trees_bent_by_chance_answer_alike_or_are_the_runtimes(tmp_path: Path, library: Library) -> None:
+    assert sum(compare_bent(tmp_path, library, seed) for seed in range(60)) > 15
 
 
 def test_a_file_that_is_gone_or_damaged_since_leaves_the_runtimes_session(tmp_path: Path) -> None:
