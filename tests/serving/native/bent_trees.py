@@ -47,8 +47,9 @@ def compare_bent(folder: Path, library: Library, seed: int) -> bool:
     scale = 10.0 ** chance.integers(-44, 38, rows.shape)
     for asked in (rows, (chance.normal(size=rows.shape) * scale).astype(np.float32)):
         ours = quick.told(quick.model.outputs, asked)
-        theirs = session.run(quick.model.outputs, {quick.model.input: asked})
-        assert ours is None or same(theirs, ours), f"seed {seed}"
+        if ours is not None:  # else the runtime may refuse a row
+            theirs = session.run(quick.model.outputs, {quick.model.input: asked})
+            assert same(theirs, ours), f"seed {seed}"
     return True
 
 
