@@ -160,6 +160,12 @@ def test_trees_bent_by_chance_answer_alike_or_are_the_runtimes(tmp_path: Path, l
     assert sum(compare_bent(tmp_path, library, seed) for seed in range(60)) > 15
 
 
+def test_how_long_a_row_may_walk_is_known() -> None:
+    """It says for how long nobody else may use the interpreter."""
+    assert tree_model(large(5)).trees.depth == 1
+    assert tree_model(long_way(300)).trees.depth == 301
+
+
 def test_a_file_that_is_gone_or_damaged_since_leaves_the_runtimes_session(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODELS["a sum"](np.random.default_rng(1)).SerializeToString())
