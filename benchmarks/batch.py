@@ -20,7 +20,7 @@ from benchmarks.figures import Figure, median
 from benchmarks.forest import write_forest
 from benchmarks.platform import EXAMPLES, fresh_folder
 from benchmarks.pmml import pmml_row_s
-from serving.engines.onnx_forest import load_quick_session
+from serving.engines.onnx_forest import quickened
 from serving.engines.onnx_runtime import Session, open_session
 
 ROWS = int(os.environ.get("PORTSIDE_BENCH_ROWS", "1000000"))
@@ -54,7 +54,7 @@ def _by_parquet(session: Session, model: Path, table: pa.Table, folder: Path) ->
     matrices = [_matrix(table.slice(at, CHUNK_ROWS)) for at in range(0, ROWS, CHUNK_ROWS)]
     bare, ours = _in_turns(lambda: _run_all(session, matrices), lambda: score(model, plan, folder / "out"))
     figures = [_share("Parquet, one core", bare, ours)]
-    quick = load_quick_session(model, 1)
+    quick = quickened(session, model, 1)
     bare_gain, quick_gain, gain = _gains(
         *(_by_clock(each, matrices) for each in (session, quick)),
         lambda threads: score(model, {**plan, "parallelism": threads}, folder / "out").wall_s,

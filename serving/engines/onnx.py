@@ -9,7 +9,8 @@ from serving.engines.base import InvalidModel, LoadedModel
 from serving.engines.onnx_check import check
 from serving.engines.onnx_describe import check_names, describe_model
 from serving.engines.onnx_file import read_model
-from serving.engines.onnx_forest import load_quick_session
+from serving.engines.onnx_forest import quickened
+from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_session import OnnxModel
 from serving.signature import Signature
 
@@ -31,4 +32,4 @@ class OnnxEngine:
 
     def load(self, path: Path, signature: Signature, threads: int) -> LoadedModel:
         """Open a session with this many threads, or walk the trees that the model is with as many."""
-        return OnnxModel(load_quick_session(path, threads), signature)
+        return OnnxModel(quickened(load_session(path, threads), path, threads), signature)

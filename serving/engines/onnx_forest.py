@@ -22,53 +22,34 @@ from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_runtime import RUNTIME_ERRORS, Array, Arrays, Session
 from serving.engines.onnx_session import may_be_trees
 from serving.engines.onnx_tree_lists import NotTrees
-from serving.engines.onnx_trees import TreeModel, rows_around, tree_model
-from serving.engines.providers import gpus_asked_for
+from serving.engines.onnx_tree_rows import rows_around
+from serving.engines.onnx_trees import TreeModel, tree_model
+from serving.engines.providers import CPU
 from serving.native.forest import Forest
 from serving.native.library import Library, NotThere, open_library
+from serving.native.place import is_off
 
-_SEED, _ROUNDS = 1, 5
+_ROUNDS, _TRIAL_S = 5, 0.2
 _FEW_WALKS = 64  # from roots to leaves: onnxruntime has done them before Python has told the compiled code of them
 _SIZES: Final = (1, 2, 9, 131, 512)  # of what is tried: alone, a few, more than go side by side, more than in a block
 
-# To leave a model to the runtime. RuntimeError and MemoryError are among the last ones.
-_REASONS: tuple[type[Exception], ...] = (NotTrees, NotThere, InvalidModel, *RUNTIME_ERRORS)
+# To leave a model to the runtime, which has loaded it. RuntimeError and MemoryError are among the last ones.
+_REASONS: tuple[type[Exception], ...] = (NotTrees, NotThere, InvalidModel, OSError, *RUNTIME_ERRORS)
 
 
-def load_quick_session(path: Path, threads: int) -> Session:
-    """A session over the file (see `load_session`), or one that answers as it does, only sooner.
-
-    Raises `InvalidModel` when onnxruntime refuses the model.
-    """
-    if gpus_asked_for() or not may_be_trees(path):
-        return load_session(path, threads)
+def quickened(session: Session, path: Path, threads: int) -> Session:
+    """The session over this file, or one that answers as it does on one thread, only sooner."""
     try:
-        model, library = read_trees_of(path), open_library()
+        if is_off() or session.get_providers()[:1] != [CPU] or not may_be_trees(path):
+            return session
+        library, ordered = open_library(), session if threads == 1 else load_session(path, 1)
+        quick = compiled(ordered, path, library, threads)
+        if not answers_alike(ordered, quick):
+            sys.stderr.write("the model's trees are left to onnxruntime: compiled code answers otherwise\n")
+            return session
+        return quick if _is_quicker(session, quick) else session
     except _REASONS:
-        return load_session(path, threads)
-    session = load_session(path, 1)
-    quick = _proven(session, model, library, threads)
-    if quick is None:
-        return session if threads == 1 else load_session(path, threads)
-    return quick
-
-
-def _proven(session: Session, model: TreeModel, library: Library, threads: int) -> "ForestSession | None":
-    try:
-        quick = ForestSession(session, Forest(library, model.trees, threads), model)
-        if answers_alike(session, quick):
-            return quick if _is_quicker(session, quick) else None
-        sys.stderr.write("the model's trees are left to onnxruntime: compiled code answers otherwise\n")
-    except _REASONS:
-        pass
-    return None
-
-
-def read_trees_of(path: Path) -> TreeModel:
-    """The trees that the file is. Raises `NotTrees`, or `InvalidModel`."""
-    model = read_model(path)
-    unwrap_outputs(model)
-    return tree_model(model)
+        return session
 
 
 class ForestSession:
@@ -127,14 +108,26 @@ class ForestSession:
         return named
 
 
+def compiled(session: Session, path: Path, library: Library, threads: int = 1) -> ForestSession:
+    """One that answers by the trees in this file, as its session of one thread does. Raises `NotTrees`, or others of
+    the reasons to leave it."""
+    model = read_model(path)
+    unwrap_outputs(model)
+    trees = tree_model(model)
+    return ForestSession(session, Forest(library, trees.trees, threads), trees)
+
+
 def answers_alike(session: Session, quick: ForestSession) -> bool:
-    """Whether both say the same of rows around all thresholds. Raises one of `RUNTIME_ERRORS`."""
-    model, random = quick.model, np.random.default_rng(_SEED)
+    """Whether both say the same of rows around all thresholds. Raises one of `RUNTIME_ERRORS`, or `NotTrees`."""
+    model, is_told = quick.model, False
     for size in _SIZES:
-        rows = rows_around(model.trees, size, random)
+        rows = rows_around(model.trees, size, seed=size)
         ours = quick.told(model.outputs, rows)
         if ours is not None and not all(map(_is_same, _asked(session, model, rows), ours)):
             return False
+        is_told |= ours is not None
+    if not is_told:
+        raise NotTrees("none of the rows that were tried could be told")
     return True
 
 
@@ -150,12 +143,13 @@ def _is_same(theirs: Array, ours: Array) -> bool:
 
 def _is_quicker(session: Session, quick: ForestSession) -> bool:
     """Whether rows that come for the first time are answered sooner: a processor learns the way of those it knows."""
-    model, random = quick.model, np.random.default_rng(_SEED)
-    theirs, ours = [], []
-    for _ in range(_ROUNDS):
-        rows: dict[str, Array] = {model.input: rows_around(model.trees, _SIZES[-1], random)}
+    model = quick.model
+    theirs: list[float] = []
+    ours: list[float] = []
+    while len(ours) < _ROUNDS and sum(theirs) + sum(ours) < _TRIAL_S:
+        rows: dict[str, Array] = {model.input: rows_around(model.trees, _SIZES[-1], seed=2 * len(ours))}
         theirs.append(_took_s(session, model, rows))
-        rows = {model.input: rows_around(model.trees, _SIZES[-1], random)}
+        rows = {model.input: rows_around(model.trees, _SIZES[-1], seed=2 * len(ours) + 1)}
         ours.append(_took_s(quick, model, rows))
     return min(ours) < min(theirs)
 

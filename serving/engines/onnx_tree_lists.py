@@ -16,6 +16,9 @@ from serving.native.forest import NODE, SPLIT, TAKES_MISSING, WEIGHT, Finish, Li
 
 _DOUBLES: Final = "_as_tensor"  # so end the names of lists in FP64
 _MOST_NODES: Final = 2**30
+# At load some hundred rows are tried: larger ones, and trees that these take long for, are the runtime's.
+_LARGEST_ROW: Final = 4096  # numbers that it has, or that are told of it
+_MOST_STEPS: Final = 2**17  # of one row, down all trees
 _LEAF, _AT_MOST, _BELOW = b"LEAF", b"BRANCH_LEQ", b"BRANCH_LT"
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -73,17 +76,26 @@ def read_trees(node: Node, width: int) -> Trees:
     """The forest that the operator is, for rows of so many numbers. Raises `NotTrees`."""
     if any(item.name.endswith(_DOUBLES) for item in node.attribute):
         raise NotTrees("it is in FP64")
+    if width > _LARGEST_ROW:
+        raise NotTrees("a row is too large to be tried")
     lists, places = _read_nodes(node)
     weights = _read_weights(node, lists, places)
     way = _regression(node) if node.op_type == "TreeEnsembleRegressor" else _classification(node, weights)
-    order = _order(lists)
-    place = np.full(len(lists.tree), -1)
+    if way.base is not None and not np.isfinite(way.base).all():
+        raise NotTrees("a base value is not finite")
+    if way.targets > _LARGEST_ROW:
+        raise NotTrees("what is told of a row is too large to be tried")
+    order, depth = _order(lists)
+    place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     nodes, first, listed = _laid_out(lists, order, place), None, None
     if way.targets == 1:
         nodes["value"] = np.where(lists.is_split, lists.values, _only_weights(lists, weights))[order]
     else:
         first, listed = _listed(weights, place, len(order), way.targets)
+    has_all = _reaches_all(lists, weights, way.targets)
+    if way.base is not None and way.targets > 1 and way.finish != "classes" and not has_all:
+        raise NotTrees("the base value of a target is left out where no weight is added to it")
     return Trees(
         nodes=nodes,
         roots=place[lists.starts].astype(np.int32),
@@ -96,7 +108,8 @@ def read_trees(node: Node, width: int) -> Trees:
         base=way.base,
         labels=way.labels,
         has_missing=bool((lists.takes_missing & lists.is_split).any()),
-        has_all=way.base is not None or _reaches_all(lists, weights, way.targets),
+        has_all=has_all or way.base is not None,
+        depth=depth,
     )
 
 
@@ -157,7 +170,7 @@ def _read_nodes(node: Node) -> tuple[_Nodes, _Places]:
     by_key = np.argsort(keys, kind="stable")
     places = _Places(keys[by_key], by_key, trees)
     is_first = np.concatenate([[True], trees[1:] != trees[:-1]])
-    if (np.diff(places.keys) == 0).any() or is_first.sum() != len(np.unique(trees[is_first])):
+    if (np.diff(places.keys) == 0).any() or is_first.sum() != len(set(trees[is_first].tolist())):
         raise NotTrees("a node is there twice, or a tree in parts")
     is_split = np.array([mode != _LEAF for mode in listed])
     true, false = (
@@ -195,13 +208,17 @@ def _takes_missing(node: Node, count: int) -> Truths:
 
 
 def _read_weights(node: Node, lists: _Nodes, places: _Places) -> _Weights:
-    """Those of leaves; others are nobody's."""
+    """Those of leaves. A split's are nobody's, but a classifier looks at the signs and classes of all."""
     kind = "target" if node.op_type == "TreeEnsembleRegressor" else "class"
     at = places.of(_ints(node, f"{kind}_treeids"), _ints(node, f"{kind}_nodeids"))
     targets, values = _ints(node, f"{kind}_ids"), _floats(node, f"{kind}_weights")
     if not len(at) == len(targets) == len(values):
         raise NotTrees("its lists are of different lengths")
+    if not np.isfinite(values).all():  # which class a sum belongs to that is no number depends on all sums before
+        raise NotTrees("a weight is not finite")
     counted = np.flatnonzero(~lists.is_split[at])
+    if kind == "class" and len(counted) < len(at):
+        raise NotTrees("a split has a weight")
     return _Weights(at[counted], targets[counted], values[counted])
 
 
@@ -233,18 +250,26 @@ def _classification(node: Node, weights: _Weights) -> _Way:
     raise NotTrees("it tells its classes in another way")
 
 
-def _order(lists: _Nodes) -> Ints:
-    """The nodes tree by tree, each from its root down, both sides of a split beside each other."""
+def _order(lists: _Nodes) -> tuple[Ints, int]:
+    """The nodes tree by tree, each from its root down, both sides of a split beside each other; the longest way."""
     levels, found = [lists.starts], len(lists.starts)
-    while (splits := levels[-1][lists.is_split[levels[-1]]]).size:
+    while _steps(levels) <= _MOST_STEPS and (splits := levels[-1][lists.is_split[levels[-1]]]).size:
         levels.append(np.stack([lists.true[splits], lists.false[splits]], axis=1).reshape(-1))
         found += levels[-1].size
         if found > len(lists.tree):
             raise NotTrees("a node is below two others")
+    if _steps(levels) > _MOST_STEPS:
+        raise NotTrees("a row walks too long to be tried")
     order = np.concatenate(levels)
     if np.bincount(order).max() > 1:
         raise NotTrees("a node is below two others")
-    return order[np.argsort(lists.tree[order], kind="stable")]
+    if len(order) < len(lists.tree):  # the runtime gives the weights of such nodes to others
+        raise NotTrees("a node is below no other, and no root")
+    return order[np.argsort(lists.tree[order], kind="stable")], len(levels)
+
+
+def _steps(levels: Sequence[Ints]) -> int:
+    return len(levels[0]) * len(levels)
 
 
 def _only_weights(lists: _Nodes, weights: _Weights) -> Floats:
@@ -262,20 +287,24 @@ def _listed(weights: _Weights, place: Ints, count: int, targets: int) -> tuple[N
     at = place[weights.node]
     if weights.target.size and not 0 <= weights.target.min() <= weights.target.max() < targets:
         raise NotTrees("a weight is no target's")
-    kept = at >= 0
-    by_node = np.flatnonzero(kept)[np.argsort(at[kept], kind="stable")]
+    by_node = np.argsort(at, kind="stable")
     listed = np.zeros(len(by_node), WEIGHT)
     listed["target"], listed["value"] = weights.target[by_node], weights.value[by_node]
-    counts = np.bincount(at[kept], minlength=count)
+    counts = np.bincount(at, minlength=count)
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), listed
 
 
 def _reaches_all(lists: _Nodes, weights: _Weights, targets: int) -> bool:
     """Whether each class has a tree whose every leaf has a weight for it, so that no row leaves one out."""
-    pairs = np.sort(weights.node * np.int64(targets) + weights.target)
-    pairs = pairs[np.concatenate([[True], np.diff(pairs) > 0])]
-    trees, classes = lists.tree[pairs // targets], pairs % targets
-    told = np.zeros((len(lists.starts), targets), np.int64)
-    np.add.at(told, (trees, classes), 1)
+    pairs, _ = _distinct(weights.node * np.int64(targets) + weights.target)
+    told, counts = _distinct(lists.tree[pairs // targets] * np.int64(targets) + pairs % targets)
     leaves = np.bincount(lists.tree[~lists.is_split], minlength=len(lists.starts))
-    return bool((told == leaves[:, None]).any(axis=0).all())
+    reached, _ = _distinct(told[counts == leaves[told // targets]] % targets)
+    return len(reached) == targets
+
+
+def _distinct(numbers: Ints) -> tuple[Ints, Ints]:
+    """Each of the numbers once, and how often it is there. (`np.unique` imports numpy.ma, for nothing here.)"""
+    ordered = np.sort(numbers)
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if ordered.size else ordered
+    return ordered[begins], np.diff(np.concatenate([begins, [ordered.size]]))

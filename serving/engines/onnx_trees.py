@@ -6,9 +6,7 @@ Exporters of forests and boosted trees write just that, with the classes' labels
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from serving.engines.onnx_graph import Graph, Node, attribute
 from serving.engines.onnx_tree_lists import NotTrees, class_texts, read_trees
@@ -38,7 +36,9 @@ def tree_model(model: onnx.ModelProto) -> TreeModel:
     """The trees that this model is; its outputs are tensors (see `unwrap_outputs`). Raises `NotTrees`."""
     graph = Graph(model)
     found = [node for node in model.graph.node if node.op_type in _OPERATORS and node.domain == "ai.onnx.ml"]
-    if len(found) != 1 or len(model.graph.input) != 1:
+    if model.functions:
+        raise NotTrees("a function may be called like an operator, and do something else")
+    if len(found) != 1 or len(model.graph.input) != 1 or graph.is_constant(model.graph.input[0].name):
         raise NotTrees("the model is no single forest over one input")
     (node,) = found
     told = _told(graph, node)
@@ -81,16 +81,3 @@ def _only_copies(graph: Graph, node: Node) -> bool:
     is_label = graph.source(node.input[0], _COPYING) == maker.output[0]
     of = onnx.TensorProto.INT64 if is_label else onnx.TensorProto.FLOAT
     return to.i == of and not (is_label and class_texts(maker))
-
-
-def rows_around(trees: Trees, count: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Rows `[count, width]` whose numbers stand at the thresholds, next to them, and far from them, or are missing."""
-    splits = trees.nodes[trees.nodes["kind"] > 0]
-    rows = random.normal(0, 3, (count, trees.width)).astype(np.float32)
-    for feature in np.flatnonzero(np.bincount(splits["feature"])):
-        thresholds = splits["value"][splits["feature"] == feature]
-        chosen = random.choice(thresholds, count)
-        away = random.choice(np.array([-np.inf, 0, np.inf], np.float32), count)
-        rows[:, feature] = np.where(away == 0, chosen, np.nextafter(chosen, away))
-    odd = random.choice(np.array([np.nan, np.inf, -np.inf, 0, -0.0], np.float32), rows.shape)
-    return np.where(random.random(rows.shape) < 1 / 16, odd, rows).astype(np.float32)

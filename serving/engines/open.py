@@ -4,6 +4,7 @@ from pathlib import Path
 
 from serving.engines.base import Engine, InvalidModel, LoadedModel
 from serving.engines.recognise import HEAD_BYTES, guess, is_onnx, markup, root_element
+from serving.native.place import is_off
 from serving.signature import Format, Signature
 
 
@@ -48,7 +49,8 @@ class _Onnx:
     def load(self, path: Path, signature: Signature, threads: int) -> LoadedModel:
         from serving.engines.onnx_session import OnnxModel, load_unchanged, may_be_trees
 
-        session = None if may_be_trees(path) else load_unchanged(path, threads)
+        are_trees = not is_off() and may_be_trees(path)
+        session = None if are_trees else load_unchanged(path, threads)
         if session is not None:
             return OnnxModel(session, signature)
         from serving.engines.onnx import OnnxEngine

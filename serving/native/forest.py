@@ -16,7 +16,7 @@ from serving.native.library import Library
 NODE: Final = np.dtype([("value", "=f4"), ("feature", "=i4"), ("below", "=i4"), ("kind", "=i4")])
 WEIGHT: Final = np.dtype([("target", "=i4"), ("value", "=f4")])
 SPLIT, TAKES_MISSING = 1, 2  # of a node's `kind`, as there
-QUICK: Final = 2_000  # walks to a leaf: they are done before another thread could be woken
+QUICK: Final = 20_000  # steps towards leaves: they are done before another thread could be woken
 
 Finish = Literal["sums", "averages", "classes", "two_classes", "two_margins"]
 Link = Literal["none", "logistic", "softmax"]
@@ -42,6 +42,7 @@ class Trees:
     labels: NDArray[np.int64] | None = None  # what each class is called
     has_missing: bool = False
     has_all: bool = False  # each row has a weight for each class
+    depth: int = 1  # nodes on the longest way down: says how long an answer takes
 
     @property
     def outputs(self) -> int:
@@ -87,17 +88,26 @@ class Forest:
         return (scores, labels) if is_told else None
 
     def _call(self, count: int) -> Callable[..., int]:
-        return self._at_once if count * len(self.trees.roots) <= QUICK else self._answer
+        return self._at_once if count * len(self.trees.roots) * self.trees.depth <= QUICK else self._answer
 
     def bound(self, rows: Array, scores: Array, labels: Array | None) -> Callable[[], bool]:
-        """A function that answers what stands in `rows` then; whether it could."""
-        call, at, count = self._call(len(rows)), self._at, len(rows)
-        addresses = _address(rows), count, _address(scores), _address(labels)
+        """A function that answers what stands in `rows` then; whether it could. It keeps the arrays."""
+        return _Bound(self, self._call(len(rows)), self._at, rows, scores, labels).run
 
-        def run() -> bool:
-            return bool(call(at, *addresses))
 
-        return run
+class _Bound:
+    """A call whose arguments are addresses, beside all that lies there: nobody else may have it any more."""
+
+    def __init__(
+        self, forest: Forest, call: Callable[..., int], at: int, rows: Array, scores: Array, labels: Array | None
+    ) -> None:
+        self._kept = forest, rows, scores, labels
+        self._call = call
+        self._arguments = at, _address(rows), len(rows), _address(scores), _address(labels)
+
+    def run(self) -> bool:
+        """Read the rows, write the rest."""
+        return bool(self._call(*self._arguments))
 
 
 def _check(trees: Trees) -> None:
@@ -112,11 +122,14 @@ def _check(trees: Trees) -> None:
     _require(len(trees.roots) > 0 and trees.roots.dtype == np.int32 and trees.roots.flags.c_contiguous, "roots")
     _require(bool(((trees.roots >= 0) & (trees.roots < count)).all()), "roots")
     if trees.base is not None:
-        _require(trees.base.dtype == np.float32 and len(trees.base) == trees.targets, "base")
+        _require(trees.base.dtype == np.float32 and trees.base.flags.c_contiguous, "base")
+        _require(trees.base.shape == (trees.targets,), "base")
     if trees.finish not in ("sums", "averages"):
         classes = trees.targets if trees.finish == "classes" else 2
         _require((trees.targets > 1) == (trees.finish == "classes"), "targets")
-        _require(trees.labels is not None and trees.labels.dtype == np.int64 and len(trees.labels) == classes, "labels")
+        labels = trees.labels
+        _require(labels is not None and labels.dtype == np.int64 and labels.shape == (classes,), "labels")
+        _require(labels is not None and labels.flags.c_contiguous, "labels")
     if trees.targets > 1:
         _check_weights(trees)
 

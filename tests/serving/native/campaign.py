@@ -21,6 +21,7 @@ from serving.native.records import RecordReader
 from serving.native.way import QuickWay
 from tests.e2e.environments import ROOT
 from tests.serving.native import tree_models
+from tests.serving.native.bent_trees import compare_bent
 from tests.serving.native.both_ways import echo_model, serve
 from tests.serving.native.compilers import built_folder, built_library, some_compiler
 from tests.serving.native.record_bodies import IMAGE, MIXED, compare, scorer_of
@@ -59,6 +60,7 @@ async def campaign(library: Path, models: Sequence[Path], folder: Path, seconds:
         for reader, scorer in records:
             compare(reader, scorer, seed)
         tree_models.compare(folder, Library(library), seed)
+        compare_bent(folder, Library(library), seed)
         for each in both:
             chance = Chance(each.scorer.signature, seed)
             for _ in range(AT_ONCE):

@@ -10,15 +10,15 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from serving.engines.onnx_forest import ForestSession, answers_alike, load_quick_session, read_trees_of
+from serving.engines.onnx_forest import ForestSession, answers_alike, compiled, quickened
 from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_tree_lists import NotTrees
-from serving.engines.onnx_trees import rows_around
+from serving.engines.onnx_tree_rows import rows_around
 from serving.native.forest import NODE, SPLIT, WEIGHT, Forest, Trees
 from serving.native.library import Library
-from tests.serving.native.tree_models import MODELS, WIDTH, Make, classifier, lists, regressor, same, sessions
+from tests.serving.native.tree_models import MODELS, WIDTH, Make, classifier, lists, regressor, same, seed_of, sessions
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+DIABETES = Path(__file__).resolve().parents[3] / "examples" / "diabetes.onnx"
 SIZES = (1, 2, 15, 16, 17, 33, 1023, 1025, 2500)  # around what goes side by side, and what goes in a block
 
 
@@ -30,7 +30,7 @@ def test_compiled_trees_answer_as_the_runtime_does(make: Make, seed: int, tmp_pa
     outputs = quick.model.outputs
     assert answers_alike(session, quick)
     for size in SIZES:
-        rows: dict[str, NDArray[Any]] = {"x": rows_around(quick.model.trees, size, chance)}
+        rows: dict[str, NDArray[Any]] = {"x": rows_around(quick.model.trees, size, seed_of(chance))}
         assert same(session.run(outputs, rows), quick.run(outputs, rows)), size
 
 
@@ -47,7 +47,7 @@ def test_they_answer_between_arrays_as_well(make: Make, count: int, tmp_path: Pa
         written[model.labels] = labels
     run = quick.bind({"x": given}, written, [model.labels] if model.texts else [])
     for _ in range(20):
-        given[:] = rows_around(model.trees, count, chance)
+        given[:] = rows_around(model.trees, count, seed_of(chance))
         texts = run()
         ours = {**written, **dict(zip([model.labels], texts, strict=False))}
         assert same(session.run(model.outputs, {"x": given}), [ours[name] for name in model.outputs])
@@ -55,12 +55,14 @@ def test_they_answer_between_arrays_as_well(make: Make, count: int, tmp_path: Pa
 
 def test_an_example_is_taken_up(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTSIDE_NATIVE", str(library.path.parent))
-    assert isinstance(load_quick_session(EXAMPLES / "diabetes.onnx", 1), ForestSession)
+    session = load_session(DIABETES, 1)
+    assert isinstance(quickened(session, DIABETES, 1), ForestSession)
 
 
 def test_it_is_left_to_the_runtime_where_compiled_code_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTSIDE_NATIVE", "off")
-    assert not isinstance(load_quick_session(EXAMPLES / "diabetes.onnx", 1), ForestSession)
+    session = load_session(DIABETES, 1)
+    assert quickened(session, DIABETES, 1) is session
 
 
 @pytest.mark.parametrize("threads", [2, 3, 100])
@@ -68,14 +70,14 @@ def test_threads_that_share_the_rows_change_no_answer(threads: int, tmp_path: Pa
     chance = np.random.default_rng(7)
     session, quick = sessions(MODELS["some texts"](chance), tmp_path, library, threads)
     for size in (999, 1000, 1001, 4096, 10_007):
-        rows: dict[str, NDArray[Any]] = {"x": rows_around(quick.model.trees, size, chance)}
+        rows: dict[str, NDArray[Any]] = {"x": rows_around(quick.model.trees, size, seed_of(chance))}
         assert same(session.run(quick.model.outputs, rows), quick.run(quick.model.outputs, rows)), size
 
 
 def test_rows_of_another_kind_are_the_runtimes(tmp_path: Path, library: Library) -> None:
     chance = np.random.default_rng(4)
     session, quick = sessions(MODELS["a sum"](chance), tmp_path, library)
-    table = rows_around(quick.model.trees, 80, chance)
+    table = rows_around(quick.model.trees, 80, seed_of(chance))
     for rows in (table[::2], table[:, ::-1], table.T.copy().T, table[:0]):
         assert same(session.run(["y"], {"x": rows}), quick.run(["y"], {"x": rows}))
 
@@ -83,7 +85,7 @@ def test_rows_of_another_kind_are_the_runtimes(tmp_path: Path, library: Library)
 def test_many_threads_ask_at_once(tmp_path: Path, library: Library) -> None:
     chance = np.random.default_rng(5)
     session, quick = sessions(MODELS["boosted"](chance), tmp_path, library)
-    tables = [rows_around(quick.model.trees, 1500, chance) for _ in range(4)]
+    tables = [rows_around(quick.model.trees, 1500, seed_of(chance)) for _ in range(4)]
     expected = [session.run(quick.model.outputs, {"x": rows}) for rows in tables]
     wrong: list[int] = []
 
@@ -153,14 +155,16 @@ def modes(mode: str) -> list[str]:
     ],
     ids=["greater than", "a link", "the least", "shared", "two base values"],
 )  # fmt: skip
-def test_what_is_not_compiled_is_the_runtimes(made: onnx.ModelProto, reason: str, tmp_path: Path) -> None:
+def test_what_is_not_compiled_is_the_runtimes(
+    made: onnx.ModelProto, reason: str, tmp_path: Path, library: Library
+) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(made.SerializeToString())
     with pytest.raises(NotTrees, match=reason):
-        read_trees_of(path)
+        compiled(load_session(path, 1), path, library)
     rows: dict[str, NDArray[Any]] = {"x": np.zeros((3, WIDTH), np.float32)}
     names = [output.name for output in made.graph.output]
-    assert same(load_session(path, 1).run(names, rows), load_quick_session(path, 1).run(names, rows))
+    assert same(load_session(path, 1).run(names, rows), quickened(load_session(path, 1), path, 1).run(names, rows))
 
 
 def one_tree() -> Trees:

@@ -10,11 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from serving.engines.onnx_forest import ForestSession, read_trees_of
+from serving.engines.onnx_forest import ForestSession, compiled
 from serving.engines.onnx_rewriting import load_session
 from serving.engines.onnx_runtime import Session
-from serving.engines.onnx_trees import rows_around
-from serving.native.forest import Forest
+from serving.engines.onnx_tree_rows import rows_around
 from serving.native.library import Library
 from tests.serving.engines.onnx_models import model, node, tensor
 
@@ -70,8 +69,8 @@ def weights(
 
 
 def regressor(chance: Chance, made: Lists, targets: int = 1, **others: Any) -> onnx.ModelProto:
-    """Each leaf has a weight for one target, or for some of them."""
-    leaves, ids = _given(chance, made, targets)
+    """Each leaf has a weight for one target, or for some of them; for all where these have base values."""
+    leaves, ids = _given(chance, made, targets, 1.0 if "base_values" in others else 0.7)
     told = weights("target", leaves, ids, chance.normal(size=len(leaves)))
     operator = node(
         "TreeEnsembleRegressor", "x", "y", "ai.onnx.ml", n_targets=targets, **made.attributes, **told, **others
@@ -79,10 +78,10 @@ def regressor(chance: Chance, made: Lists, targets: int = 1, **others: Any) -> o
     return model([operator], [tensor("x", (None, WIDTH))], [tensor("y", (None, targets))])
 
 
-def _given(chance: Chance, made: Lists, targets: int) -> tuple[list[tuple[int, int]], list[int]]:
+def _given(chance: Chance, made: Lists, targets: int, share: float = 0.7) -> tuple[list[tuple[int, int]], list[int]]:
     if targets == 1:
         return list(made.leaves), [0] * len(made.leaves)
-    pairs = [(leaf, target) for leaf in made.leaves for target in range(targets) if chance.random() < 0.7]
+    pairs = [(leaf, target) for leaf in made.leaves for target in range(targets) if chance.random() < share]
     return [leaf for leaf, _ in pairs], [target for _, target in pairs]
 
 
@@ -142,8 +141,13 @@ MODELS: dict[str, Make] = {
 def sessions(made: onnx.ModelProto, folder: Path, library: Library, threads: int = 1) -> tuple[Session, ForestSession]:
     path = folder / "model.onnx"
     path.write_bytes(made.SerializeToString())
-    session, model = load_session(path, 1), read_trees_of(path)
-    return session, ForestSession(session, Forest(library, model.trees, threads), model)
+    session = load_session(path, 1)
+    return session, compiled(session, path, library, threads)
+
+
+def seed_of(chance: Chance) -> int:
+    """Of rows to try."""
+    return int(chance.integers(2**31))
 
 
 def same(theirs: list[NDArray[Any]], ours: list[NDArray[Any]]) -> bool:
@@ -159,7 +163,7 @@ def compare(folder: Path, library: Library, seed: int) -> None:
     chance = np.random.default_rng(seed)
     name = list(MODELS)[seed % len(MODELS)]
     session, quick = sessions(MODELS[name](chance), folder, library)
-    rows = rows_around(quick.model.trees, int(chance.integers(1, 1500)), chance)
+    rows = rows_around(quick.model.trees, int(chance.integers(1, 1500)), seed_of(chance))
     ours = quick.told(quick.model.outputs, rows)
     theirs = session.run(quick.model.outputs, {"x": rows})
     assert ours is None or same(theirs, ours), f"{name}, seed {seed}"
