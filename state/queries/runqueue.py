@@ -7,7 +7,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, case, cast, func, literal, or_, select, text, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    TextClause,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.orm import aliased
 
 from core.clock import Micros
@@ -72,11 +85,13 @@ async def queue_of_runs(
 
 
 async def _oldest(session: Session, per_tenant: int, *conditions: Any) -> Sequence[WantedRun]:
-    query = oldest_of_each(session.get_bind().dialect.name, per_tenant, *conditions)
+    query: Select[*tuple[Any, ...]] = oldest_of_each(session.get_bind().dialect.name, per_tenant, *conditions)
     return [WantedRun(*row) for row in await session.execute(query)]
 
 
-def oldest_of_each(dialect: str, per_tenant: int, *conditions: Any) -> Select[*tuple[Any, ...]]:
+def oldest_of_each(
+    dialect: str, per_tenant: int, *conditions: ColumnElement[bool] | TextClause
+) -> Select[*tuple[object, ...]]:
     """The oldest runs of each tenant that meet the conditions: some probes of an index for each, however many wait."""
 
     def behind(tenant: ColumnElement[str]) -> ColumnElement[str | None]:
