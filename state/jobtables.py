@@ -113,7 +113,10 @@ class RunProcess(Base):
     token_hash: Mapped[str | None] = mapped_column(String(64))  # of what a script calls us with, while it lives
     ended_at: Mapped[int | None]
     ending: Mapped[dict[str, Any] | None]  # {"outcome": finished | failed | left | lost, …} of this generation
-    __table_args__ = (Index("ix_run_processes_wanted", "run_id", sqlite_where=WANTED, postgresql_where=WANTED),)
+    __table_args__ = (
+        Index("ix_run_processes_wanted", "run_id", sqlite_where=WANTED, postgresql_where=WANTED),
+        Index("ix_run_processes_turn", "tenant_id", "run_id", sqlite_where=WANTED, postgresql_where=WANTED),
+    )
 
 
 class RunChunk(Base):

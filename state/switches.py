@@ -1,6 +1,7 @@
 """What an operator switched off, why and until when; a switch whose time is over counts as on."""
 
 import math
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.clock import Micros, now_micros, rfc3339
+from core.clock import Micros, rfc3339
 from core.errors import Unavailable
 from state.database import Session, WriteSession, db_now
 from state.installation import Switch
@@ -42,24 +43,34 @@ class ReadOnly(SwitchedOff):
 
 @dataclass(frozen=True, slots=True)
 class Off:
-    """One switch that is off."""
+    """One switch that is off; `ends_at` is when its time is over by `time.monotonic`: clocks of hosts differ."""
 
     name: str
     actor: str
     reason: str
     since: Micros
     expires_at: Micros | None
+    ends_at: float = math.inf
+
+    @property
+    def left_s(self) -> float:
+        """How long it is still off; infinite without an end."""
+        return self.ends_at - time.monotonic()
 
     @property
     def is_over(self) -> bool:
-        """Whether its time has passed, by this process' clock."""
-        return self.expires_at is not None and self.expires_at <= now_micros()
+        """Whether its time has passed."""
+        return self.left_s <= 0
 
 
 async def read_switches(session: Session) -> dict[str, Off]:
     """The switches that are off now, by name."""
-    rows = await session.scalars(_switched_off())
-    return {row.name: Off(row.name, row.actor, row.reason, row.since, row.expires_at) for row in rows}
+    found: dict[str, Off] = {}
+    for row, now in await session.execute(_switched_off()):
+        left_s = math.inf if row.expires_at is None else (row.expires_at - now) / 1_000_000
+        ends_at = time.monotonic() + left_s
+        found[row.name] = Off(row.name, row.actor, row.reason, row.since, row.expires_at, ends_at)
+    return found
 
 
 async def switch_off(session: WriteSession, name: str, actor: str, reason: str, for_micros: int | None) -> None:
@@ -100,14 +111,14 @@ def refusal(off: Off) -> SwitchedOff:
     error = kind(
         f"{what} switched off by {off.actor}: {off.reason}", switch=off.name, reason=off.reason, expires_at=until
     )
-    left_s = RETRY_S if off.expires_at is None else math.ceil((off.expires_at - now_micros()) / 1_000_000)
+    left_s = RETRY_S if off.expires_at is None else math.ceil(off.left_s)
     error.retry_after_s = min(max(left_s, 1), LONGEST_RETRY_S)
     return error
 
 
 @cache
-def _switched_off() -> Select[Switch]:
-    return select(Switch).where(_in_force())
+def _switched_off() -> Select[Switch, int]:
+    return select(Switch, db_now()).where(_in_force())
 
 
 def _in_force() -> ColumnElement[bool]:

@@ -45,14 +45,13 @@ def basket_column(model: LoadedModel, binding: Binding) -> str | None:
 
 
 def run_starts(groups: pa.Array) -> NDArray[np.int64]:
-    """Where runs of the same value begin, the first one aside."""
+    """Where runs of the same value begin, the first one aside. A row without one, which is bad, interrupts none."""
     if len(groups) < 2:
         return np.zeros(0, np.int64)
     values = groups.dictionary_decode() if types.is_dictionary(groups.type) else groups
-    earlier, later = values[:-1], values[1:]
-    differ = compute.fill_null(compute.not_equal(earlier, later), False)
-    gone = compute.not_equal(compute.is_null(earlier), compute.is_null(later))
-    return np.flatnonzero(compute.or_(differ, gone).to_numpy(zero_copy_only=False)) + 1
+    values = compute.fill_null_forward(values)
+    differ = compute.fill_null(compute.not_equal(values[:-1], values[1:]), False)
+    return np.flatnonzero(differ.to_numpy(zero_copy_only=False)) + 1
 
 
 class WholeBaskets:

@@ -95,7 +95,7 @@ class ChunkScorer:
             if self._basket is None:
                 blocks += self._answered(given.columns(), rows - first, first, faults)
             else:
-                blocks += self._answered_by_basket(given, rows - first, first, faults)
+                blocks += self._answered_by_basket(arrays[self._basket], given.columns(), rows - first, first, faults)
             scored(given.count)
         faults.sort(key=lambda fault: fault.at)
         kept = np.concatenate([block.rows for block in blocks] or [np.zeros(0, np.int64)])
@@ -131,22 +131,22 @@ class ChunkScorer:
             yield first, end
             first = end
 
-    def _answered_by_basket(self, given: "_Given", rows: Rows, first: int, faults: list[Fault]) -> list["_Block"]:
+    def _answered_by_basket(
+        self, baskets: pa.Array, given: Sequence[TypedColumn], rows: Rows, first: int, faults: list[Fault]
+    ) -> list["_Block"]:
         """The answers to these rows of a block, of which no basket is asked in parts, but for its bad rows."""
-        assert self._basket is not None
-        columns = given.columns()
-        rows = self._unrefused(columns, rows, first, faults)
+        rows = self._unrefused(given, rows, first, faults)
         if not len(rows):
             return []
         try:
-            return [self._block(self._question(columns, rows), rows, first)]
+            return [self._block(self._question(given, rows), rows, first)]
         except Problem as problem:
             _check_memory(problem)
-            starts = run_starts(given.arrays[self._basket].take(pa.array(rows)))
+            starts = run_starts(baskets.take(pa.array(rows + first)))
             if len(starts):
                 middle = int(starts[np.abs(starts - len(rows) // 2).argmin()])
-                upper = self._answered_by_basket(given, rows[:middle], first, faults)
-                return upper + self._answered_by_basket(given, rows[middle:], first, faults)
+                upper = self._answered_by_basket(baskets, given, rows[:middle], first, faults)
+                return upper + self._answered_by_basket(baskets, given, rows[middle:], first, faults)
             faults += [Fault(int(row) + first, None, f"its basket is refused: {problem.detail}") for row in rows]
             return []
 

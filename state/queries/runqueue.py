@@ -7,7 +7,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, case, cast, func, or_, select, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    TextClause,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.orm import aliased
 
 from core.clock import Micros
 from state.database import Session
@@ -65,16 +79,35 @@ async def queue_of_runs(
     count, next_at = (await session.execute(counted)).one()
     may_begin = or_(RunProcess.ending.is_(None), func.coalesce(~rests, True))
     first = await _oldest(session, per_tenant, *waiting, may_begin) if count and per_tenant else []
-    unled = select(*COLUMNS).where(*wanted, RunProcess.pid.is_not(None)).limit(MOST_UNLED)
+    # In the order of the index that has all of them behind each other: else each row would be sought by itself.
+    unled = select(*COLUMNS).where(*wanted, RunProcess.pid.is_not(None)).order_by(RunProcess.run_id).limit(MOST_UNLED)
     return Queue(count, first, next_at, [WantedRun(*row) for row in await session.execute(unled)])
 
 
 async def _oldest(session: Session, per_tenant: int, *conditions: Any) -> Sequence[WantedRun]:
-    place = func.row_number().over(partition_by=RunProcess.tenant_id, order_by=RunProcess.run_id).label("place")
-    numbered = select(*COLUMNS, place).where(*conditions).subquery()
-    columns = [numbered.c[column.name] for column in COLUMNS]
-    query = select(*columns).where(numbered.c.place <= per_tenant).order_by(numbered.c.run_id)
+    query: Select[*tuple[Any, ...]] = oldest_of_each(session.get_bind().dialect.name, per_tenant, *conditions)
     return [WantedRun(*row) for row in await session.execute(query)]
+
+
+def oldest_of_each(
+    dialect: str, per_tenant: int, *conditions: ColumnElement[bool] | TextClause
+) -> Select[*tuple[object, ...]]:
+    """The oldest runs of each tenant that meet the conditions: some probes of an index for each, however many wait."""
+
+    def behind(tenant: ColumnElement[str]) -> ColumnElement[str | None]:
+        return select(func.min(RunProcess.tenant_id)).where(LISTED, RunProcess.tenant_id > tenant).scalar_subquery()
+
+    walk = select(behind(literal("")).label("tenant")).cte("walk", recursive=True)
+    walk = walk.union_all(select(behind(walk.c.tenant)).where(walk.c.tenant.is_not(None)))
+    theirs = select(*COLUMNS).where(RunProcess.tenant_id == walk.c.tenant, *conditions)
+    theirs = theirs.order_by(RunProcess.run_id).limit(per_tenant).correlate(walk)
+    if dialect == "postgresql":
+        oldest = theirs.lateral()
+        return select(*oldest.c).select_from(walk.join(oldest, true())).order_by(oldest.c.run_id)
+    row = aliased(RunProcess)  # SQLite knows no LATERAL, and reads a list for each tenant all the same
+    columns = [getattr(row, column.key) for column in COLUMNS]
+    mine = row.run_id.in_(theirs.with_only_columns(RunProcess.run_id))
+    return select(*columns).select_from(walk.join(row, mine)).order_by(row.run_id)
 
 
 def _has_no_verdict() -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ from state.migrate import DEFAULT_TENANT
 from state.predicting import Submission, submit_prediction
 from state.schedules import Schedule
 from state.sweeping import condemn, doom
+from state.switches import read_switches, refusal, switch_off
 from state.tables import Blob, Delivery, Event, Prediction, Service
 from state.ticking import set_schedule
 from state.wishes import Expiry, Wish
@@ -132,6 +133,16 @@ async def test_an_interval_without_a_start_counts_from_the_database_clock(databa
         job = await make_job(session)
         await set_schedule(session, job, lambda now: Schedule(every_s=60, anchor=now), paused=False)
     assert is_about(await left(database, job.next_at), MINUTE)
+
+
+@pytest.mark.usefixtures("apart")
+async def test_what_is_switched_off_is_so_for_as_long_as_was_said(database: Database) -> None:
+    async with database.write() as session:
+        await switch_off(session, "read_only", "local", "a migration", to_micros(MINUTE))
+    async with database.read() as session:
+        off = (await read_switches(session))["read_only"]
+    assert not off.is_over
+    assert is_about(timedelta(seconds=refusal(off).retry_after_s or 0), MINUTE)
 
 
 async def test_a_submission_costs_no_question_about_the_time(database: Database) -> None:

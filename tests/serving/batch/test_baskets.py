@@ -63,6 +63,17 @@ def answers(run: Made) -> list[str | None]:
     return [rules[0]["consequent"] if rules else None for rules in found]
 
 
+@pytest.mark.parametrize("chunk_rows", range(1, 6))
+def test_a_row_without_a_basket_interrupts_none(
+    tmp_path: Path, rules: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
+) -> None:
+    monkeypatch.setattr("serving.batch.scoring.MOST_ROWS", 2)  # a figure
+    rows: list[tuple[str | None, str | None]] = [("a", "beer"), (None, "milk"), ("a", "milk"), ("b", "milk")]
+    plan = table_plan(written(tmp_path / "rows.parquet", rows), {"format": "parquet"}, chunk_rows=chunk_rows)
+    run = made(tmp_path / "out", rules, plan)
+    assert (answers(run), [each["row"] for each in run.bad]) == (["crisps", "crisps", None], [1])
+
+
 @pytest.mark.parametrize(("chunk_rows", "call_rows"), [(1, 8192), (4, 8192), (5, 2), (64, 3), (64, 8192), (1000, 16)])
 def test_no_basket_is_split(
     tmp_path: Path, rules: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int, call_rows: int
