@@ -34,8 +34,9 @@ demo: $(if $(filter-out 0,$(STACK)),.venv/.ready-to-test,setup) ## From a model 
 stack: .venv/.ready-to-test ## Start the production shape without containers: PostgreSQL, Redis, MinIO, 2 APIs, 2 workers, node
 	@exec $(IN)/python -m deploy.stack $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
 
+# Whoever says in general that no bytecode is to be kept would have each of hundreds of processes compile all anew.
 test: .venv/.ready-to-test ## Run the tests (JOBS=0: in one process)
-	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	PYTHONDONTWRITEBYTECODE= $(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: formatted linted typed layered designed documented ## All checks; `make -k check` goes on after a failure
 
