@@ -1,6 +1,7 @@
 # Everything that one does in this repository. Works with GNU make 3.81 (macOS) and later.
 #   PYTHON=python3.12  the interpreter for a new .venv     PORT=9000  the demo's port
 #   EXIT=1             the demo ends after the main job    JOBS=4     processes for the tests
+#   CHECKED=1          `make check` has just passed: `make test` leaves out the tests that it has run
 #   ROUNDS= SEED= FIRST= STACK=1 RECOVERY=1 AT_ONCE=          the crash campaign: docs/reliability.md
 #   RUNS=1 STORE=s3 EVERYWHERE=1 FAULTS=6                     its campaign of runs: likewise
 #   SECONDS= FILES= SEED=  the fuzz campaign: docs/reliability.md
@@ -12,7 +13,11 @@ PORT ?=
 EXIT ?=
 STACK ?=
 JOBS ?= 2
+CHECKED :=
 export PYTHON
+# Bytecode is kept, whatever the environment says: or each process compiles all that it imports, and the tests start
+# thousands of them.
+export PYTHONDONTWRITEBYTECODE :=
 
 IN := .venv/bin
 ROOMS := core state storage k8s workers api serving cli portside
@@ -21,7 +26,7 @@ COMPILED := $(wildcard serving/native/source/*)
 LOCKS := $(patsubst %,requirements/%.txt,bootstrap build product serving)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash ticks fuzz bench clean
+.PHONY: help setup demo stack test check formatted linted typed layered designed documented format lock upgrade docs wheel crash ticks limits fuzz bench clean
 
 help: ## List what one can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,9 +39,9 @@ demo: $(if $(filter-out 0,$(STACK)),.venv/.ready-to-test,setup) ## From a model 
 stack: .venv/.ready-to-test ## Start the production shape without containers: PostgreSQL, Redis, MinIO, 2 APIs, 2 workers, node
 	@exec $(IN)/python -m deploy.stack $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(EXIT)),--exit)
 
-# Whoever says in general that no bytecode is to be kept would have each of hundreds of processes compile all anew.
 test: .venv/.ready-to-test ## Run the tests (JOBS=0: in one process)
-	PYTHONDONTWRITEBYTECODE= $(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(IN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+	  $(if $(filter-out 0,$(CHECKED)),--ignore tests/architecture)
 
 check: formatted linted typed layered designed documented ## All checks; `make -k check` goes on after a failure
 
@@ -82,6 +87,9 @@ crash: .venv/.ready-to-test ## The long crash campaign: ROUNDS=1000 SEED=7 STACK
 
 ticks: .venv/.ready-to-test ## A year of schedules in twelve zones, its two schedulers killed at random: SEED=7
 	$(IN)/python -m tests.crash.ticks $(if $(SEED),--seed $(SEED))
+
+limits: .venv/.ready-to-test ## Try what a cgroup limits; needs one: systemd-run --scope -p Delegate=yes make limits
+	$(IN)/python -m pytest -q tests/workers/node/on_cgroups.py
 
 fuzz: .venv/.ready-to-test ## Fuzz the compiled way, data files, then the API: SECONDS=300 FILES=600 SEED=7 (samples are in `make test`)
 	$(IN)/python -m tests.serving.native.campaign --sanitized --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))

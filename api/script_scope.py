@@ -38,6 +38,15 @@ class NotForScripts(Forbidden):
     code, title = "not_for_scripts", "A script may not do this"
 
 
+def refuse_to_replace(who: Who, path: str, former: str, given: str) -> None:
+    """Raises `NotForScripts` where a script puts other bytes (their digests) in the place of a dataset's file."""
+    if who.run_id is not None and former != given:
+        raise NotForScripts(
+            f"the token of a run replaces nothing, and the dataset has another file at '{path[:200]}'; put it under a "
+            "path of its own, with the run's number for example, or give the script a token of a user"
+        )
+
+
 def refuse_beyond_its_run(who: Who, method: str, path: str) -> None:
     """Raises `NotForScripts` where a script asks for a change by a route (its path as declared) that is not its own."""
     if who.run_id is not None and (method, path) not in MAY:

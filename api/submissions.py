@@ -22,7 +22,6 @@ from api.lending import check_files
 from api.mutations import Call, Effect, Made
 from api.schemas.predictions import Hook, OnError, PartKey, PredictionCreate, read_input, read_webhook
 from api.uploads import keep
-from core.clock import now_micros, to_micros
 from core.errors import Conflict, FieldProblem, InvalidField, Json
 from state.blobs import hold_blob
 from state.database import Session, WriteSession
@@ -100,7 +99,7 @@ async def submit(
             webhook=None if asked.hook is None else asked.hook.url,
             webhook_events=None if asked.hook is None else asked.hook.events,
             id=own_id,
-            deadline_at=None if cancel_after is None else now_micros() + to_micros(cancel_after),
+            cancel_after=cancel_after,
             options=asked.options,
             request_sha256=asked.sha256,
             part=asked.part,

@@ -9,7 +9,7 @@ from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 from cli.operations import operation_of, wait_for
 from cli.output import Output
-from cli.prediction import curl_command, predict_path
+from cli.prediction import predict_path, shown_command
 from cli.registry import Features, made_version, name_features
 from cli.upload import Artifact
 from cli.words import FIELD_COLUMNS, answer_in_words, field_rows, seconds_in_words
@@ -161,4 +161,4 @@ def _conclude(plan: Plan, platform: Platform, version: Document, output: Output,
     output.say(f"{plan.service} is {service['status']} ({seconds_in_words(took_s)}). It answers at:")
     output.data(str(service["url"]))
     if version.get("sample"):
-        output.say(curl_command(platform, plan.service, {"inputs": version["sample"]}))
+        output.say(shown_command(platform, plan.service, {"inputs": version["sample"]}))

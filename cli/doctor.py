@@ -54,10 +54,10 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _spelling(os.environ)
     folder = _folder(settings.data)
     yield folder
-    if not folder.is_running:
+    if folder.running is None:
         yield _port(settings)
     yield _space(settings.data)
-    yield _scripts(settings)
+    yield _scripts(settings, folder.running or None)
 
 
 def _spelling(environment: Mapping[str, str]) -> Finding:
@@ -101,7 +101,7 @@ def _folder(path: Path) -> Finding:
         DataFolder(path, patience_s=0).release()
     except FolderInUse as used:
         running = f"in use by process {used.holder}, which answers on {address_of(path, used.holder) or 'no address'}"
-        return Finding("data folder", f"{path.absolute()}, {running}", is_running=True)
+        return Finding("data folder", f"{path.absolute()}, {running}", running=used.holder)
     except CommandFailed as failed:
         return Finding("data folder", failed.message, is_fine=False)
     return Finding("data folder", str(path.absolute()))
@@ -115,9 +115,9 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", f"{settings.host}:{settings.port} is free")
 
 
-def _scripts(settings: Settings) -> Finding:
-    """What keeps scripts from us here, and what does not."""
-    found = isolation_of(settings)
+def _scripts(settings: Settings, running: int | None) -> Finding:
+    """What keeps scripts from us here, and what does not; of a platform that runs, else of one started from here."""
+    found = isolation_of(settings, running=running)
     what = f"{found.python}, {'a user of its own each' if found.has_users else 'our own user'}"
     if found.controllers:
         what += f", cgroup limits of {', '.join(sorted(found.controllers))}"

@@ -11,4 +11,4 @@ class Finding:
     what: str
     is_fine: bool = True
     note: str = ""
-    is_running: bool = False  # a platform runs on what was looked at
+    running: int | None = None  # the process of the platform that runs on what was looked at; 0: it does not say

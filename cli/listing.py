@@ -6,7 +6,7 @@ from urllib.parse import quote
 from cli.client import Platform
 from cli.failure import CommandFailed
 from cli.output import Columns, Output
-from cli.words import age_in_words, minute_in_a_line
+from cli.words import age_in_words, minute_in_a_line, off_in_lines
 
 HISTORY_SHOWN = 10
 ENDED = ("stopped", "failed")
@@ -83,6 +83,8 @@ def show_platform(platform: Platform, output: Output) -> None:
         (str(lane), str(found["working"]), str(found["waiting"]), f"{found['oldest_s']:.1f} s")
         for lane, found in system["lanes"].items()
     ]
+    for line in off_in_lines(system):
+        output.data(line)
     output.table(("lane", "working", "waiting", "oldest"), rows)
 
 

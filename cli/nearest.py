@@ -51,17 +51,18 @@ def _name_hints(given: str, names: list[str]) -> list[str]:
 
 def _file_hints(collection: str, given: str) -> list[str]:
     """What to do about a file where a name is wanted: nothing is found by the name of its file."""
-    file, is_file = Path(given), _is_file(given)
-    if NAME.fullmatch(given) or not (file.suffix or is_file):
+    file, names_file = Path(given), is_file(given)
+    if NAME.fullmatch(given) or not (file.suffix or names_file):
         return []
     hint = f"hint: the name of a {_noun(collection)} is wanted here, not a file"
-    if not is_file or collection not in MADE_BY:
+    if not names_file or collection not in MADE_BY:
         return [hint]
     name, command = service_name(file.name), f"portside {MADE_BY[collection]} {shell_quote(given)}"
     return [f"{hint}: `{command}` makes one of it" + (f", which is '{name}' then" if name else "")]
 
 
-def _is_file(given: str) -> bool:
+def is_file(given: str) -> bool:
+    """Whether a word of the command line is the path of a file here."""
     try:
         return Path(given).is_file()
     except (OSError, ValueError):  # too long for a path, not to be looked at, or none at all

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
 from cli.output import Output
-from cli.words import age_in_words
+from cli.words import age_in_words, off_in_lines
 
 SWITCHES = "/api/v1/system/switches"
 DURATION = re.compile(r"(\d{1,9})([smhd])")
@@ -91,9 +91,8 @@ def show_system(platform: Platform, output: Output) -> None:
         for name, lane in system["lanes"].items()
     ]
     output.table(("lane", "waiting", "oldest", "busy"), lanes)
-    for switch in system["switches"]:
-        if switch["off"]:
-            output.data(f"{switch['name']} is off until {switch['expires_at'] or 'switched on'}: {switch['reason']}")
+    for line in off_in_lines(system):
+        output.data(line)
     _show_processes(system, output)
 
 

@@ -1,5 +1,6 @@
 """The one panel that `portside up` shows."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,14 @@ class Introduction:
     grpc: str | None = None
 
 
+def path_in_words(path: Path) -> str:
+    """The path as a shell takes it, short where it lies in the home folder: a frame breaks what does not fit."""
+    with suppress(RuntimeError):  # there is no home
+        if path.is_relative_to(Path.home()):
+            return f"~/{path.relative_to(Path.home())}"
+    return str(path)
+
+
 def show_panel(started: Introduction, version: str) -> None:
     """Print where everything is to stderr, where progress belongs, and then the lines that are there to be copied."""
     rows = Table.grid(padding=(0, 2))
@@ -33,10 +42,10 @@ def show_panel(started: Introduction, version: str) -> None:
     if started.grpc:
         rows.add_row("gRPC", Text(started.grpc))
     if started.token_file:
-        rows.add_row("Token", Text(f"in {started.token_file}"))
-    rows.add_row("Data", Text(str(started.data)))
+        rows.add_row("Token", Text(f"in {path_in_words(started.token_file)}"))
+    rows.add_row("Data", Text(path_in_words(started.data)))
     if started.log:
-        rows.add_row("Log", Text(str(started.log)))
+        rows.add_row("Log", Text(path_in_words(started.log)))
     rows.add_row("Webhooks", Text(started.webhooks))
     console = Console(stderr=True, highlight=False)
     console.print(Panel(rows, title=f"Portside {version}", title_align="left", expand=False))

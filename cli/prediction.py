@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 from cli.client import Document, Platform
 from cli.failure import CommandFailed, Exit
+from cli.nearest import is_file
 
 FORMS = ("inputs", "columns", "tensors")  # the keys by which a whole body is known
+LONGEST_SHOWN = 2000  # characters of a command that is shown unasked
 
 
 def curl_for(platform: Platform, name: str) -> str:
@@ -22,6 +24,12 @@ def curl_command(platform: Platform, name: str, body: object) -> str:
     words = ["curl", "-s", f"{platform.url}{predict_path(name)}", "-H", "content-type: application/json"]
     bearer = ' -H "authorization: Bearer $PORTSIDE_TOKEN"' if platform.token else ""
     return f"{shlex.join(words)}{bearer} -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
+
+
+def shown_command(platform: Platform, service: str, body: Document) -> str:
+    """The same where it fits on a screen, else the command that prints it."""
+    command = curl_command(platform, service, body)
+    return command if len(command) <= LONGEST_SHOWN else f"portside curl {service}  # its sample is too long to show"
 
 
 def predict_path(name: str, part: str | None = None) -> str:
@@ -55,7 +63,8 @@ def _read_file(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{file} cannot be read ({error}).", exit_status=Exit.USAGE) from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise CommandFailed(f"{file} cannot be read ({why}).", exit_status=Exit.USAGE) from error
 
 
 def _parse(text: str, source: str) -> object:
@@ -75,7 +84,9 @@ def _as_body(document: object) -> Document:
 def _pair(word: str) -> tuple[str, object]:
     name, equals, text = word.partition("=")
     if not equals or not name:
-        raise CommandFailed(f"An input is NAME=VALUE, @FILE.json or -, not {word!r}.", exit_status=Exit.USAGE)
+        details = [f"hint: did you mean @{word}?"] if is_file(word) else []
+        message = f"An input is NAME=VALUE, @FILE or -, not {word!r}."
+        raise CommandFailed(message, details=details, exit_status=Exit.USAGE)
     try:
         return name, json.loads(text)
     except ValueError:

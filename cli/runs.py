@@ -68,7 +68,9 @@ def begun_by(run: Document) -> str:
 
 def tell_run(run: Document, output: Output) -> None:
     """How a run is, how far, and what it made."""
-    reason = f" ({run['reason']}: {run['message'] or ''})" if run["reason"] and run["status"] != "running" else ""
+    reason = ""
+    if run["reason"] and run["status"] != "running":  # of one that failed the error says the rest
+        reason = f" ({run['reason']}" + ("" if run["error"] else f": {run['message'] or ''}") + ")"
     progress, made = run["progress"], run["output"] or {}
     facts = {
         "run": run_name(run),
@@ -132,7 +134,9 @@ def _watched(platform: Platform, run: Document, output: Output, timeout_s: float
                     exit_status=Exit.TIMEOUT,
                 )
             try:
-                run = _later(platform, path, min(left, LOOK_S if output.is_watched else HELD_S), output)
+                held_s = min(left, LOOK_S if output.is_watched else HELD_S)
+                # Nothing is held where the platform was away: who watches shall hear at once that it is back.
+                run = platform.get(path) if is_away else _later(platform, path, held_s, output)
             except CommandFailed as failed:
                 if failed.exit_status not in (Exit.FAILED, Exit.TIMEOUT):
                     raise

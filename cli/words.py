@@ -39,6 +39,15 @@ def minute_in_a_line(metrics: Document) -> str:
     return f"last {window_in_words(int(minute['window_s']))}: {', '.join(parts)}"
 
 
+def off_in_lines(system: Document) -> list[str]:
+    """`webhooks is off until …: the receiver moves`, for each switch that is."""
+    return [
+        f"{switch['name']} is off until {switch['expires_at'] or 'switched on'}: {switch['reason']}"
+        for switch in system["switches"]
+        if switch["off"]
+    ]
+
+
 def target_in_words(operation: Document) -> str:
     """`service iris`, `version iris@3`."""
     target = operation["target"]
@@ -68,8 +77,11 @@ def _format_version(version: Document) -> str:
 
 def field_rows(version: Document) -> list[tuple[str, str, str, str]]:
     """A row per input and output, as `FIELD_COLUMNS` says."""
-    inputs = [("input", field["name"], _type(field), _takes(field)) for field in version.get("inputs") or ()]
-    outputs = [("output", field["name"], _type(field), str(field["role"])) for field in version.get("outputs") or ()]
+    first = 0 if version.get("batch") == "none" else 1  # of a record: the others begin with how many there are
+    inputs = [("input", field["name"], _type(field, first), _takes(field)) for field in version.get("inputs") or ()]
+    outputs = [
+        ("output", field["name"], _type(field, first), str(field["role"])) for field in version.get("outputs") or ()
+    ]
     return inputs + outputs
 
 
@@ -79,8 +91,8 @@ def field_names(fields: Sequence[Document]) -> str:
     return ", ".join(shown) + (f" and {len(fields) - len(shown)} more" if len(fields) > len(shown) else "")
 
 
-def _type(field: Document) -> str:
-    dimensions = ["" if size < 0 else str(size) for size in field["shape"][1:]]
+def _type(field: Document, first: int = 1) -> str:
+    dimensions = ["?" if size < 0 else str(size) for size in field["shape"][first:]]
     return str(field["datatype"]) + (f"[{', '.join(dimensions)}]" if dimensions else "")
 
 
@@ -106,6 +118,8 @@ def answer_in_words(output: object) -> str:
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if value is None:
+        return "null"
     if isinstance(value, list):
         return "[" + ", ".join(_short(item) for item in value[:4]) + (", …]" if len(value) > 4 else "]")
     return str(value)[:40]

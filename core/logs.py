@@ -8,7 +8,7 @@ import logging
 import logging.handlers
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +100,29 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class LogFile(logging.handlers.RotatingFileHandler):
+    """A log that says on stderr, once, that it cannot be written (the disk is full), and goes on when it can."""
+
+    is_written = True
+
+    def flush(self) -> None:
+        """Write out what there is."""
+        super().flush()
+        self.is_written = True
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the library calls it so)
+        """Not with the traceback of each record, as the library does: whoever started us looks at a terminal."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif self.is_written:
+            self.is_written = False
+            with suppress(OSError):
+                sys.stderr.write(
+                    f"The log {self.baseFilename} cannot be written ({error.strerror}); the rest goes on.\n"
+                )
+
+
 def set_up_logs(level: str, file: Path | None, log_format: LogFormat = "pretty") -> None:
     """Send the platform's log to `file` (rotated at 20 MB, five kept) or, without one, to stderr."""
     handler: logging.Handler
@@ -107,7 +130,7 @@ def set_up_logs(level: str, file: Path | None, log_format: LogFormat = "pretty")
         handler = logging.StreamHandler(sys.stderr)
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(file, maxBytes=20_000_000, backupCount=5, encoding="utf-8")
+        handler = LogFile(file, maxBytes=20_000_000, backupCount=5, encoding="utf-8")
     handler.setFormatter(JsonFormatter() if log_format == "json" else PrettyFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -18,12 +18,16 @@ def sentence_of(http_status: int, problem: Document) -> str:
 
 def facts_of(problem: Document, sentence: str) -> list[str]:
     """The lines that say more than the sentence: fields, hints, what is waited for, the end of a log."""
-    lines = []
+    lines: list[str] = []
+    in_sentence = set[str]()
     for entry in problem.get("errors") or ():
-        if str(entry.get("detail")) not in sentence:  # most problems say their one field in the sentence already
-            lines.append(f"{entry.get('pointer', '')}: {entry.get('detail', '')}")
-        if entry.get("hint") and str(entry["hint"]) not in sentence:
-            lines.append(f"hint: {entry['hint']}")
+        detail, hint = str(entry.get("detail", "")), f"hint: {entry.get('hint')}"
+        if detail in sentence and detail not in in_sentence:  # of several alike (is missing) it says the first
+            in_sentence.add(detail)
+        else:
+            lines.append(f"{entry.get('pointer', '')}: {detail}")
+        if entry.get("hint") and str(entry["hint"]) not in sentence and hint not in lines:
+            lines.append(hint)
     if isinstance(problem.get("waiting_for"), Mapping):
         lines += [f"{part}: {why}" for part, why in problem["waiting_for"].items()]
     if problem.get("last_lines") and str(problem["last_lines"]) not in sentence:

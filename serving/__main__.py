@@ -18,6 +18,7 @@ from serving.process import (
     end_with_parent,
     expect_bulk,
     expect_to_last,
+    forgive_full_log,
     limit_memory,
     limit_threads,
     take_stdout,
@@ -130,6 +131,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 def _prepare(options: argparse.Namespace) -> BinaryIO:
     """Set the limits; the stream for what the command prints."""
     out = take_stdout()
+    forgive_full_log()
     if options.memory_mb is not None and options.memory_mb < SMALLEST_MB:
         out.write(TOO_LITTLE_MEMORY % SMALLEST_MB)
         sys.stderr.write(f"--memory-mb {options.memory_mb} is too little: at least {SMALLEST_MB} are needed\n")

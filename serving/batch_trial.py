@@ -21,7 +21,7 @@ from serving.parts.loading import LoadedParts
 from serving.problems import Problem
 from serving.sample import candidate_samples
 from serving.score import Scorer
-from serving.signature import Signature
+from serving.signature import Scalar, Signature
 from serving.tuning import Tuning
 
 # Below this a model is answered on the loop, one request after the other: see `pace`.
@@ -182,20 +182,35 @@ def _some_alone(scorer: Scorer, clock: Clock) -> list[_Answered]:
         for step in (1, 2):
             with suppress(Problem):
                 found.append(_timed(scorer, _varied(record, step, scorer.signature), clock))
-        if len(found) == 1:
+        if not any(_differ(each.columns, found[0].columns) for each in found):
             raise Unstackable("it answers no record but its sample, so that nothing shows whether it mixes them up")
         return found
     raise Unstackable("its inputs are too large to make some")
 
 
 def _varied(record: Columns, step: int, signature: Signature) -> Columns:
-    """The record with other numbers in it, where the signature does not say which ones there may be."""
-    free = {field.name for field in signature.inputs if field.values is None and field.intervals is None}
-    return {name: _moved(column, step) if name in free else column for name, column in record.items()}
+    """The record with other values in it: of those that the signature allows, where it says which there may be."""
+    varied = dict(record)
+    for field in signature.inputs:
+        if field.values:
+            varied[field.name] = _chosen(record[field.name], field.values, step)
+        elif field.intervals is None:
+            varied[field.name] = _moved(record[field.name], step)
+    return varied
+
+
+def _chosen(column: NDArray[np.generic], values: Sequence[Scalar], step: int) -> NDArray[np.generic]:
+    """The column with other ones of these in it, beginning with another one at each step."""
+    chosen = [values[(step + place) % len(values)] for place in range(column.size)]
+    return np.array(chosen, column.dtype).reshape(column.shape)
+
+
+def _differ(one: Columns, other: Columns) -> bool:
+    return any(not np.array_equal(column, other[name]) for name, column in one.items())
 
 
 def _moved(column: NDArray[np.generic], step: int) -> NDArray[np.generic]:
-    """The column with each number moved in its own way: a common factor would escape a model that takes it out again.
+    """The column with each value changed in its own way: a common factor would escape a model that takes it out again.
 
     A model that finds the scale of its numbers in the batch (dynamic quantization) is found out by numbers of others.
     """
@@ -207,7 +222,9 @@ def _moved(column: NDArray[np.generic], step: int) -> NDArray[np.generic]:
     if kind in "iu":  # which may be places in a table: never far up
         ups, downs = (chance.integers(0, step, column.shape, endpoint=True).astype(column.dtype) for _ in range(2))
         return np.asarray(np.where(column == 0, ups, column - np.minimum(downs, np.abs(column))))
-    return chance.integers(0, 2, column.shape).astype(np.bool_) if kind == "b" else column
+    if kind == "b":
+        return chance.integers(0, 2, column.shape).astype(np.bool_)
+    return np.array([f"{text} {'abc'[step % 3]}" for text in column.reshape(-1)], column.dtype).reshape(column.shape)
 
 
 def _stacked(records: Sequence[Columns]) -> Columns:

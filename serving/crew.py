@@ -6,6 +6,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 
@@ -159,7 +160,8 @@ class Crew:
 def _work(line: "SimpleQueue[_Job | None]") -> None:
     """A thread: does what is in the line until that is no more."""
     while (job := line.get()) is not None:
-        job.do()
+        with suppress(MemoryError):  # not even for the refusal of a bug; the loop has been told that there is no answer
+            job.do()
         del job  # which holds the body
     line.put(None)  # for the other threads
 

@@ -47,6 +47,14 @@ class _Job:
 
     def do(self, scorer: Scorer, batcher: Batcher, encoder: ResponseEncoder) -> bool:
         """Ask the engine and send what it answers; whether the loop may hear of that later."""
+        try:
+            return self._is_answered(scorer, batcher, encoder)
+        except MemoryError:
+            self.response = None  # not even for a refusal: the loop makes one
+        return False
+
+    def _is_answered(self, scorer: Scorer, batcher: Batcher, encoder: ResponseEncoder) -> bool:
+        """Likewise. Raises nothing but `MemoryError`: the thread is one of few, which nobody would start again."""
         ticket, relay = Ticket(self._request.deadline), self._relay
         ticket.is_gone = self.answer.cancelled()
         try:
@@ -56,8 +64,8 @@ class _Job:
         except Problem as problem:
             self.response = self._failed(scorer, problem)
         except MemoryError:
-            self.response = None  # not even for a refusal: the loop makes one
-        except BaseException:  # also of what ends a thread: one of few, which nobody would start again
+            raise
+        except BaseException:  # also of what ends a thread
             traceback.print_exc(file=sys.stderr)
             bug = "the model server failed at this request"
             self.response = self._failed(scorer, Problem(500, "internal_error", bug, hint="see its log"))
@@ -149,9 +157,11 @@ def _work(lane: _Lane, settle: "weakref.WeakMethod[Callable[[], None]]") -> None
         lane.taken_s = time.monotonic()
         may_wait = job.do(lane.scorer, lane.batcher, encoder)
         lane.done.append(job)
-        if may_wait and not job.is_waited_for and not lane.line.empty():
+        may_wait = may_wait and not job.is_waited_for and not lane.line.empty()
+        del job  # which holds the body, also where another thread takes what is in the line
+        if may_wait:
             continue
         if (at_once := settle()) is not None:
             insist(lane.loop.call_soon_threadsafe, at_once)
-        del job, at_once  # which hold the body
+        del at_once
     lane.line.put(None)  # for the other threads

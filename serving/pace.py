@@ -14,8 +14,11 @@ INLINE_BODY_BYTES = 32 * 1024
 _STEP = 1.05
 _FLOOR_S = 1e-6
 _COLD = 10
-# No preemption takes this long: one such call is enough to get the loop out of harm's way.
+# One such call gets the loop out of harm's way. Where it stands alone it was the machine that stood still and not the
+# model (a container at its processor limit does for that long): a few quick ones in threads prove it. Else it takes 30.
 _HARMFUL_S = 0.05
+_PROOF = 2
+_ALONE = 1000  # calls since the one before
 
 
 class Pace:
@@ -26,10 +29,11 @@ class Pace:
         self._may_hold_loop, self._most_bytes = may_hold_loop, most_bytes
         self._median_s = max(first_s, _FLOOR_S)
         self._is_slow = first_s > INLINE_S  # the way back is harder, lest it swings
+        self._in_doubt, self._since_harm = 0, _ALONE
 
     def fits_loop(self, body_bytes: int) -> bool:
         """Whether a request of this size may run on the loop."""
-        return self._may_hold_loop and not self._is_slow and body_bytes <= self._most_bytes
+        return self._may_hold_loop and not self._is_slow and not self._in_doubt and body_bytes <= self._most_bytes
 
     def may_fit_loop(self) -> bool:
         """Whether small requests run on the loop, or may soon: the first calls of a cold engine (Java) are slower."""
@@ -52,9 +56,20 @@ class Pace:
     def observe(self, seconds: float) -> None:
         """Take one measured call into the median; it changes its mind with some reluctance."""
         if seconds > _HARMFUL_S:
-            self._median_s = max(self._median_s, 2 * INLINE_S)
-        elif seconds > self._median_s:
+            self._harmed()
+            return
+        self._since_harm += 1
+        if self._in_doubt and seconds <= INLINE_S:
+            self._in_doubt -= 1
+        if seconds > self._median_s:
             self._median_s *= _STEP
         elif self._median_s > _FLOOR_S:
             self._median_s /= _STEP
         self._is_slow = self._median_s > (INLINE_S / 2 if self._is_slow else INLINE_S)
+
+    def _harmed(self) -> None:
+        is_alone = self._since_harm >= _ALONE
+        self._in_doubt, self._since_harm = _PROOF, 0
+        if not is_alone:
+            self._median_s = max(self._median_s, 2 * INLINE_S)
+            self._is_slow = True

@@ -3,13 +3,15 @@
 All of it is done before the heavy imports, so this module may import the standard library only.
 """
 
+import io
 import os
 import resource
 import signal
 import socket
 import sys
 import threading
-from typing import BinaryIO
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 # The interpreter, numpy and onnxruntime need this much beside a JVM's heap (measured: 170 MB, and some air).
 OVERHEAD_MB = 200
@@ -69,6 +71,21 @@ def take_stdout() -> BinaryIO:
     private = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     return private
+
+
+def forgive_full_log() -> None:
+    """From now on what cannot be written to stderr is lost: a full disk under the log is no reason to end, or to leave
+    whoever waits for the rest of the work without an answer."""
+    kept = io.BufferedWriter(_Forgiving(sys.stderr.fileno(), "wb", closefd=False))
+    sys.stderr = io.TextIOWrapper(kept, "utf-8", "backslashreplace", line_buffering=True)
+
+
+class _Forgiving(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        written: int | None = None  # also of one that would block
+        with suppress(OSError):
+            written = super().write(data)
+        return memoryview(data).nbytes if written is None else written
 
 
 def take_socket(fd: int) -> socket.socket:

@@ -136,7 +136,8 @@ class _Run:
         return LoggedApplication(application, sys.stderr) if tuning.access_log else application
 
     def _say(self, address: str) -> None:
-        self._out.write(f"{address}\n".encode())
+        with suppress(OSError):  # as of `forgive_full_log`, where it is the same file
+            self._out.write(f"{address}\n".encode())
 
     async def _start(self, load: Callable[[], LoadedParts]) -> int:
         """Load, and open the gRPC port beside it; the exit status if one fails, else 0."""

@@ -10,13 +10,13 @@ from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 from core.clock import Micros, now_micros, to_micros
 from core.errors import StoreUnavailable
-from state.database import WriteSession
+from state.database import WriteSession, db_now
 from state.tables import Blob
 
 HELD_AT_ONCE: Final = 500
 # A deletion begins this soon after its condemnation or never, however long its sweeper was paused in between.
 DELETED_WITHIN: Final = timedelta(seconds=10)
-# Later than that, and than any request to a store and any two clocks of ours, nobody still deletes: who condemned died.
+# Later than that, and than any request to a store, nobody still deletes: who condemned died.
 CONDEMNED_FOR: Final = timedelta(seconds=60)
 
 
@@ -25,11 +25,10 @@ async def touch_blob(session: WriteSession, digest: str, size_bytes: int) -> Non
 
     It may have deleted them just before: whoever relies on them looks for them after the commit.
     """
-    query = select(Blob.doomed_at).where(Blob.digest == digest).with_for_update()
-    doomed_at = (await session.execute(query)).scalar_one_or_none()
-    now = now_micros()
-    if doomed_at is not None and doomed_at < 0 and not is_overdue(doomed_at, now):
+    query = select(_is_being_deleted()).where(Blob.digest == digest).with_for_update(of=Blob)
+    if await session.scalar(query):
         raise StoreUnavailable("the same bytes are just being deleted here; send the file again")
+    now = now_micros()
     fresh = _new(session, digest, size_bytes, now)
     statement = fresh.on_conflict_do_update(index_elements=["digest"], set_={"touched_at": now, "doomed_at": None})
     await session.execute(statement)
@@ -41,10 +40,9 @@ async def touch_blobs(session: WriteSession, sizes: Mapping[str, int]) -> None:
     ordered, now = sorted(sizes), now_micros()  # in one order, whoever locks them
     for start in range(0, len(ordered), HELD_AT_ONCE):
         some = ordered[start : start + HELD_AT_ONCE]
-        query = select(Blob.doomed_at).where(Blob.digest.in_(some)).order_by(Blob.digest).with_for_update()
-        for doomed_at in await session.scalars(query):
-            if doomed_at is not None and doomed_at < 0 and not is_overdue(doomed_at, now):
-                raise StoreUnavailable("some of the same bytes are just being deleted here; try it again")
+        query = select(_is_being_deleted()).where(Blob.digest.in_(some)).order_by(Blob.digest)
+        if any(await session.scalars(query.with_for_update(of=Blob))):
+            raise StoreUnavailable("some of the same bytes are just being deleted here; try it again")
         rows = [{"digest": each, "size_bytes": sizes[each], "touched_at": now, "doomed_at": None} for each in some]
         await session.execute(_touching(session, now), rows)
 
@@ -90,11 +88,11 @@ def _touching(session: WriteSession, now: Micros) -> PostgresqlInsert | SqliteIn
     return fresh.on_conflict_do_update(index_elements=["digest"], set_={"touched_at": now, "doomed_at": None})
 
 
-def is_overdue(doomed_at: Micros, now: Micros) -> bool:
-    """Whether a condemned blob's sweeper must be dead."""
-    return now + doomed_at > to_micros(CONDEMNED_FOR)
+def _is_being_deleted() -> ColumnElement[bool]:
+    """Whether a blob is condemned, and its sweeper may be at it; nothing for one that is not doomed."""
+    return (Blob.doomed_at < 0) & ~overdue()
 
 
-def overdue(now: Micros) -> ColumnElement[bool]:
-    """The same as a condition."""
-    return (Blob.doomed_at < 0) & (Blob.doomed_at > to_micros(CONDEMNED_FOR) - now)
+def overdue() -> ColumnElement[bool]:
+    """A condemned blob whose sweeper must be dead, by the database's clock: hosts do not agree on what time it is."""
+    return (Blob.doomed_at < 0) & (Blob.doomed_at > to_micros(CONDEMNED_FOR) - db_now())

@@ -57,10 +57,10 @@ async def find_circuit(session: Session, receiver: str) -> Circuit | None:
     return await session.get(Circuit, receiver)
 
 
-async def opens_at(session: Session, receiver: str, now: Micros) -> Micros:
-    """From when on something new may be sent to the receiver: `now`, or when its pause is over."""
-    until = await session.scalar(select(Circuit.open_until).where(Circuit.receiver == receiver))
-    return max(until or 0, now)
+async def opens_at(session: Session, receiver: str) -> Micros | None:
+    """From when on something new may be sent to the receiver; nothing where that is now."""
+    query = select(Circuit.open_until).where(Circuit.receiver == receiver, Circuit.open_until > db_now())
+    return await session.scalar(query)
 
 
 async def note_failed(session: WriteSession, receiver: str) -> Micros | None:
@@ -68,9 +68,8 @@ async def note_failed(session: WriteSession, receiver: str) -> Micros | None:
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     row = insert(Circuit).values(receiver=receiver, failures=0, open_until=None, updated_at=now_micros())
     await session.execute(row.on_conflict_do_nothing())
-    query = select(Circuit).where(Circuit.receiver == receiver).with_for_update()
-    circuit = (await session.scalars(query.execution_options(populate_existing=True))).one()
-    now = now_micros()
+    query = select(Circuit, db_now()).where(Circuit.receiver == receiver).with_for_update(of=Circuit)
+    circuit, now = (await session.execute(query.execution_options(populate_existing=True))).one()
     if circuit.open_until is not None and circuit.open_until > now:
         return circuit.open_until  # sent before it opened
     circuit.failures, circuit.updated_at = circuit.failures + 1, now

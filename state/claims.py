@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
+from core.clock import Micros
 from core.errors import PlatformError
 from state.advance import advance
 from state.database import Database, Session, WriteSession, db_now
@@ -55,10 +56,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A claim, the row as it is then, and, for a prediction, where it can be sent."""
+    """A claim, the row as it is then, the database's clock, and, for a prediction, where it can be sent."""
 
     claim: Claim
     row: Work
+    at: Micros
     destination: Destination | None = None
 
 
@@ -116,7 +118,7 @@ async def _start(
         )
         if move is not None and target is not None and target.status in MACHINE_OF[type(target)].moves[move].sources:
             await advance(session, target, move, By(owner, operation_id=row.id))
-        taken.append(Taken(Claim(lane, row.id, row.epoch, row.attempt, owner), row))
+        taken.append(Taken(Claim(lane, row.id, row.epoch, row.attempt, owner), row, session.now))
     if lane == "predict":
         taken = await _with_destinations(session, taken)
     return Haul(taken, more)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BindParameter,
     Boolean,
+    Column,
     ColumnElement,
     Executable,
     SQLColumnExpression,
@@ -65,8 +66,10 @@ def compiled(statement: Executable, dialect: str) -> Query:
 
 @cache
 def inserting(table: type[Base], dialect: str) -> Query:
-    """The statement that inserts one row of the table, all columns given."""
-    return compiled(insert(_columns(table)), dialect)
+    """The statement that inserts one row of the table, all columns given; the database fills in what it has a default
+    for where that is nothing."""
+    columns = _columns(table)
+    return compiled(insert(columns).values({column.name: _given(column) for column in columns.columns}), dialect)
 
 
 @cache
@@ -165,6 +168,16 @@ def _encoders_by_name(table: type[Base]) -> Mapping[str, Any]:
     return {name: encode for name, encode, _ in _encoders(table)}
 
 
+def _given(column: Column[Any]) -> ColumnElement[Any]:
+    value = parameter(column.name, column.type)
+    default: Any = column.default
+    return func.coalesce(value, default.arg) if _is_of_database(column) else value
+
+
+def _is_of_database(column: Column[Any]) -> bool:
+    return column.default is not None and column.default.is_clause_element
+
+
 def _encoder(of_type: object) -> Any:
     if isinstance(of_type, JSON):
         return _as_json
@@ -172,7 +185,7 @@ def _encoder(of_type: object) -> Any:
 
 
 def _default(column: Any) -> object:
-    return None if column.default is None else column.default.arg
+    return None if column.default is None or _is_of_database(column) else column.default.arg
 
 
 def _as_json(value: object) -> str | None:

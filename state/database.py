@@ -14,17 +14,16 @@ from contextlib import asynccontextmanager, contextmanager
 from socket import gaierror
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import BigInteger, Connection, QueuePool, event
+from sqlalchemy import Connection, QueuePool, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import FunctionElement
 
 from core.errors import DatabaseBusy, DatabaseFull
 from core.failpoints import failpoint
 from state.abandoned import end_what_is_abandoned
 from state.appending import insert_all
+from state.instants import db_now as db_now  # part of what a session is used with
 from state.observing import Mode, NotObserved, Observer, PoolFacts, Timing
 from state.signals import Listener, Signal, SignalKind
 from state.sqlite_dialect import by_this_driver
@@ -49,25 +48,6 @@ CONNECT_S = 5.0
 STATEMENT_S = 10.0
 READ_JSON = json.JSONDecoder().decode  # `json.loads` asks first what it was given: for a short column, half of its time
 TRUSTED_S = 0.5  # a connection that was used so recently is not asked whether it is still there
-
-
-class db_now(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
-    """The database's clock in microseconds; on PostgreSQL the wall clock, not the transaction's start."""
-
-    type = BigInteger()
-    inherit_cache = True
-
-
-@compiles(db_now, "postgresql")
-def _now_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    # In a SELECT of its own it is read once: a function that changes while one looks is no condition for an index.
-    return "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))"
-
-
-@compiles(db_now, "sqlite")
-def _now_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    # julianday keeps milliseconds and exists in every SQLite; unixepoch('subsec') needs 3.42.
-    return "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
 
 
 class ReadSession(AsyncSession):

@@ -13,7 +13,7 @@ from core.ids import new_id
 from core.logs import current_request_id, log_context
 from state.circuits import WAITING, opens_at, receiver_of
 from state.compiled import Query, among, compiled, listed
-from state.database import WriteSession
+from state.database import WriteSession, db_now
 from state.datatables import Dataset
 from state.direct import DirectSession, Writer, every_column
 from state.documents import prediction_document
@@ -99,7 +99,7 @@ class _Announcements:
         for told, deliveries in pairs:
             with log_context(request_id=told.request_id):
                 for delivery in deliveries:
-                    await _queue(session, delivery, left_alone.get(str(delivery.receiver), 0))
+                    await _queue(session, delivery, left_alone.get(str(delivery.receiver)))
 
 
 @cache
@@ -113,8 +113,7 @@ def _endpoints(dialect: str) -> Query:
 def _circuits(dialect: str) -> Query:
     columns = Circuit.__table__.c
     query = select(columns.receiver, columns.open_until)
-    is_open = (among(columns.receiver, "receivers", dialect), columns.open_until.is_not(None))
-    return compiled(query.where(*is_open), dialect)
+    return compiled(query.where(among(columns.receiver, "receivers", dialect), columns.open_until > db_now()), dialect)
 
 
 async def announce(session: WriteSession, event: Event) -> None:
@@ -144,19 +143,16 @@ async def send(
     It waits with the others while its receiver is left alone, unless it is to go `at_once`.
     """
     delivery = _delivery(event, body, url, endpoint_id)
-    now = delivery.created_at
-    await _queue(session, delivery, 0 if at_once else await opens_at(session, str(delivery.receiver), now))
+    await _queue(session, delivery, None if at_once else await opens_at(session, str(delivery.receiver)))
     return delivery
 
 
 def _delivery(event: Event, body: str, url: str, endpoint_id: str | None) -> Delivery:
-    now = now_micros()
     return Delivery(
         id=new_id("dlv"),
         tenant_id=event.tenant_id,
-        created_at=now,
+        created_at=now_micros(),
         lane="deliver",
-        due_at=now,
         endpoint_id=endpoint_id,
         receiver=receiver_of(event.tenant_id, url, endpoint_id),
         url=url,
@@ -167,12 +163,11 @@ def _delivery(event: Event, body: str, url: str, endpoint_id: str | None) -> Del
     )
 
 
-async def _queue(session: Writer, delivery: Delivery, left_alone_until: Micros) -> None:
-    is_left_alone = left_alone_until > delivery.created_at
-    if is_left_alone:
+async def _queue(session: Writer, delivery: Delivery, left_alone_until: Micros | None) -> None:
+    if left_alone_until is not None:
         delivery.due_at, delivery.waiting_for = left_alone_until, WAITING
     await begin(session, delivery, By("system"))
-    session.tell("later" if is_left_alone else "work", "deliver", delivery.id)
+    session.tell("work" if left_alone_until is None else "later", "deliver", delivery.id)
 
 
 def _wants(row: Prediction, event_type: str) -> bool:

@@ -63,7 +63,7 @@ async def submit_in(
         await check_deploys(session)
     operation = _new(who, kind_name, target, arguments)
     if kind.deadline_s is not None:
-        operation.deadline_at = operation.created_at + to_micros(timedelta(seconds=kind.deadline_s))
+        operation.deadline_at = session.now + to_micros(timedelta(seconds=kind.deadline_s))
     operation.lane = lane
     await begin(session, operation, By(who.actor))
     _audit(session, who, operation)
@@ -114,13 +114,11 @@ def held_by(error: IllegalMove, holders: list[Operation]) -> IllegalMove:
 
 
 def _new(who: Who, kind: str, target: Target, arguments: dict[str, object]) -> Operation:
-    now = now_micros()
     return Operation(
         id=new_id("op"),
         tenant_id=who.tenant_id,
-        created_at=now,
+        created_at=now_micros(),
         lane="control",
-        due_at=now,
         kind=kind,
         target_type=kind.split(".", 1)[0],
         target_id=target.id,

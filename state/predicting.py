@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from core.clock import Micros, now_micros
+from core.clock import now_micros, to_micros
 from core.errors import Conflict
 from core.ids import new_id
 from state.advance import lock
@@ -35,7 +36,7 @@ class Submission:
 
     `options` say how the body is read and answered: the `content_type` of one that is no JSON, `on_error`.
     `request_sha256` is for those with an id of their own: what tells a retry from another submission. `part` is the key
-    of the one that is asked where the version has several. At `deadline_at` it is canceled if it has not ended.
+    of the one that is asked where the version has several. It is canceled if it has not ended after `cancel_after`.
     """
 
     body: Mapping[str, object] | None
@@ -44,7 +45,7 @@ class Submission:
     webhook: str | None = None
     webhook_events: Sequence[str] | None = None
     id: str | None = None
-    deadline_at: Micros | None = None
+    cancel_after: timedelta | None = None
     options: Mapping[str, str] | None = None
     request_sha256: str | None = None
     part: str | None = None
@@ -68,13 +69,11 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
     if wanted.part is not None:
         words = f"version {served.version} of model '{served.model}'"
         check_part(await signature_served(session, service), wanted.part, words)
-    now = now_micros()
     row = Prediction(
         id=wanted.id or new_id("prd"),
         tenant_id=who.tenant_id,
-        created_at=now,
+        created_at=now_micros(),
         lane=LANE,
-        due_at=now,
         service_id=service.id,
         service_name=service.name,
         model_name=served.model,
@@ -85,7 +84,7 @@ async def submit_prediction(session: WriteSession, who: Who, service: Service, w
         options=dict(wanted.options) if wanted.options else None,
         request_sha256=wanted.request_sha256,
         base_url=wanted.base_url,
-        deadline_at=wanted.deadline_at,
+        deadline_at=None if wanted.cancel_after is None else session.now + to_micros(wanted.cancel_after),
         webhook=wanted.webhook,
         webhook_events=None if wanted.webhook_events is None else list(wanted.webhook_events),
     )

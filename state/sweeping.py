@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, tuple_, updat
 from core.clock import Micros, now_micros
 from core.ids import id_at
 from state.blobs import insert_blob, overdue
-from state.database import Session, WriteSession
+from state.database import Session, WriteSession, db_now
 from state.datatables import Dataset, DatasetFile, DatasetPart, Upload, UploadPart
 from state.jobtables import LIVE, Job, Run, RunArtifact, RunChunk, Tick
 from state.samples import Sample
@@ -77,11 +77,15 @@ async def pardon(session: WriteSession) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """A blob whose bytes are being deleted; its negative `doomed_at` tells a put not to trust what it finds."""
+    """A blob whose bytes are being deleted; its negative `doomed_at` tells a put not to trust what it finds.
+
+    That is of the database's clock, which puts elsewhere compare it with; `at` is the same by our own.
+    """
 
     digest: str
     doomed_at: Micros
     size_bytes: int
+    at: Micros
 
 
 async def condemn(session: WriteSession, doomed_before: Micros) -> Condemned | None:
@@ -89,13 +93,15 @@ async def condemn(session: WriteSession, doomed_before: Micros) -> Condemned | N
 
     Whoever condemns deletes within `DELETED_WITHIN` or not at all: a put may take the blob back after `CONDEMNED_FOR`.
     """
-    due = or_(Blob.doomed_at.between(1, doomed_before - 1), overdue(now_micros()))
-    query = select(Blob).where(due, ~_referenced()).limit(1).with_for_update()
-    blob = (await session.execute(query)).scalar_one_or_none()
-    if blob is None:
+    at = now_micros()
+    due = or_(Blob.doomed_at.between(1, doomed_before - 1), overdue())
+    query = select(Blob, db_now()).where(due, ~_referenced()).limit(1).with_for_update(of=Blob)
+    found = (await session.execute(query)).one_or_none()
+    if found is None:
         return None
-    blob.doomed_at = since = -now_micros()
-    return Condemned(blob.digest, since, blob.size_bytes)
+    blob, now = found
+    blob.doomed_at = since = -now
+    return Condemned(blob.digest, since, blob.size_bytes, at)
 
 
 async def forget_condemned(session: WriteSession) -> int:

@@ -10,6 +10,8 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, Unique
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from state.instants import db_now
+
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 HELD_PORT = text("port IS NOT NULL AND status <> 'deleted'")
 MORTAL = text("expires_at IS NOT NULL AND status <> 'deleted'")
@@ -49,12 +51,15 @@ class Resource(Owned):
 
 
 class Claimable(Owned):
-    """The columns of a unit of work; `due_at` and `lease_until` are instants of the database's clock."""
+    """The columns of a unit of work; `due_at`, `lease_until` and `deadline_at` are instants of the database's clock.
+
+    A new row is due at once, unless it is told otherwise: hosts whose clock is ahead would make it wait for others.
+    """
 
     lane: Mapped[str] = mapped_column(String(20))
     status: Mapped[str] = mapped_column(String(20))
     priority: Mapped[int] = mapped_column(default=100)
-    due_at: Mapped[int]
+    due_at: Mapped[int] = mapped_column(default=db_now())
     attempt: Mapped[int] = mapped_column(default=0)
     rescues: Mapped[int] = mapped_column(default=0)
     epoch: Mapped[int] = mapped_column(default=0)

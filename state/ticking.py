@@ -6,7 +6,7 @@ steps, or a clock that is set back cannot make one fire twice; one that does not
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfoNotFoundError
@@ -30,22 +30,24 @@ ACTOR = "schedule"  # who starts such a run, as its history names it
 BACKFILLS = "schedules"  # the switch that keeps them from beginning, as it keeps ticks
 MOST_BACKFILLED = 1000
 MOST_QUEUED = 1000  # ticks that wait for their turn: a job that falls behind its schedule does so for ever
+Counted = Callable[[Micros], Schedule]
 MOST_REFUSED = 20  # waiting ticks that are skipped in one transaction because their runs are refused
 
 
-async def set_schedule(session: WriteSession, job: Job, schedule: Schedule | None, *, paused: bool) -> None:
+async def set_schedule(session: WriteSession, job: Job, wish: Schedule | Counted | None, *, paused: bool) -> None:
     """Give a locked job a schedule, or none; ticks count from now. One that never ticks is refused.
 
+    `wish` may be what makes one of the instant that it counts from: of the clock that its ticks go by.
     Raises `InvalidField`.
     """
     now = await _now(session)
+    schedule = wish(now) if callable(wish) else wish
     with suppress(ZoneInfoNotFoundError):  # a zone that is not known any more is one reason to change the schedule
         _tell_undecided(session, job, now)
     if schedule is not None and not upcoming(schedule, now, 1):
         detail = "the schedule has no tick from now on"
-        raise InvalidField(
-            detail, fields=[FieldProblem("/schedule", detail, "look at 'end', or at the dates of 'cron'")]
-        )
+        hint = "look at 'end', or at the dates of 'cron'" if schedule.at is None else "'at' is a time to come"
+        raise InvalidField(detail, fields=[FieldProblem("/schedule", detail, hint)])
     job.schedule = None if schedule is None else schedule.kept()
     job.schedule_paused = paused
     _count_from(job, schedule, now)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
-from core.clock import Micros, now_micros, to_micros
+from sqlalchemy import ColumnElement
+
+from core.clock import to_micros
 from state.cataloguing import Value
 from state.config_files import check_together
-from state.database import WriteSession
+from state.database import WriteSession, db_now
 from state.references import LATEST
 from state.revisions import Resources, Spec
 from state.runtimes import check_pinned
@@ -24,9 +26,9 @@ class Expiry:
     after: timedelta | None
 
     @property
-    def at(self) -> Micros | None:
-        """The instant, counted from now."""
-        return None if self.after is None else now_micros() + to_micros(self.after)
+    def at(self) -> ColumnElement[int] | None:
+        """The instant, counted from now, both by the database's clock: it decides when the time has come."""
+        return None if self.after is None else db_now() + to_micros(self.after)
 
 
 @dataclass(frozen=True, slots=True)

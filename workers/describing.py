@@ -121,7 +121,10 @@ def refusal_of(document: Mapping[str, Json], pointer: str) -> DatasetInvalid:
     said: dict[str, Json] = {each: document[each] for each in ("line", "column") if document.get(each) is not None}
     where = ", ".join(f"{what} {value}" for what, value in said.items())
     detail = f"{where}: {message}" if where else message
-    return DatasetInvalid(f"{detail}; {hint}" if hint else detail, fields=[FieldProblem(pointer, detail, hint)], **said)
+    joint = ". " if hint[:1].isupper() else "; "
+    return DatasetInvalid(
+        f"{detail}{joint}{hint}" if hint else detail, fields=[FieldProblem(pointer, detail, hint)], **said
+    )
 
 
 def broken(end: ChildEnd, limit_s: float, what: str) -> Broken:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from core.clock import now_micros, to_micros
+from core.clock import to_micros
 from core.errors import DatabaseBusy, PlatformError, Unavailable
 from core.failpoints import failpoint
 from state.claims import ClaimLost, Haul, attempts_of, take_many
@@ -24,7 +24,7 @@ from workers.lanes import Lane
 from workers.outcomes import Canceled, Failed, Outcome, Retry
 from workers.recorder import Recorder
 from workers.recording import AttemptsExhausted, Broken, HandBack, Verdict
-from workers.resources import Held, Lease, Resources
+from workers.resources import Clock, Held, Lease, Resources
 from workers.tracing import traced
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Executor:
 
     def _begin(self, place: Lane, haul: Haul, lease: Lease) -> None:
         for taken in haul.taken:
-            held = Held(taken.claim, taken.row, replace(lease), taken.destination)
+            held = Held(taken.claim, taken.row, replace(lease), Clock(taken.at), taken.destination)
             place.hold(held.claim, held.row)
             task = asyncio.create_task(self._pipe(place, held), name=f"pipe {held.claim.id}")
             self._working.add(task)
@@ -182,7 +182,7 @@ class Executor:
             return HandBack("the worker stops")
         if row.cancel_requested:
             return Canceled("its owner asked for it")
-        if row.deadline_at is not None and row.deadline_at <= now_micros():
+        if held.is_late:
             return _late(held)
         allowed = attempts_of(row, self._attempts(held.claim.lane))
         if allowed is not None and row.attempt > allowed:
@@ -231,11 +231,11 @@ class Executor:
         of_kind = KINDS[held.row.kind].limit_s if isinstance(held.row, Operation) else None
         limits = [limit for limit in (self.limit_s(held.claim.lane), of_kind) if limit is not None]
         if held.row.deadline_at is not None:
-            limits.append(max(0.0, (held.row.deadline_at - now_micros()) / 1_000_000))
+            limits.append(max(0.0, (held.row.deadline_at - held.clock.now) / 1_000_000))
         return min(limits, default=None)
 
     def _too_slow(self, held: Held, limit_s: float | None) -> Verdict:
-        if held.row.deadline_at is not None and held.row.deadline_at <= now_micros():
+        if held.is_late:
             return _late(held)
         return Retry(f"it took longer than {limit_s:g} s")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 
-from core.clock import now_micros, to_micros
+from core.clock import to_micros
 from core.errors import Json, PlatformError
 from state.claims import attempts_of, give_back
-from state.direct import Writer
+from state.direct import DirectSession
 from state.endings import Locked, cancel, fail, succeed
 from state.history import By
 from workers.outcomes import Canceled, Done, Failed, Outcome, Retry, Wait
@@ -41,7 +41,7 @@ class AttemptsExhausted(PlatformError):
     code, title = "attempts_exhausted", "Given up after repeated failures"
 
 
-async def record(session: Writer, work: Locked, verdict: Verdict, owner: str, max_attempts: int) -> None:
+async def record(session: DirectSession, work: Locked, verdict: Verdict, owner: str, max_attempts: int) -> None:
     """Write what the outcome means for the work and its target."""
     by = By(owner)
     match verdict:
@@ -64,14 +64,14 @@ async def record(session: Writer, work: Locked, verdict: Verdict, owner: str, ma
             assert_never(verdict)
 
 
-async def _wait(session: Writer, work: Locked, by: By, wait: Wait) -> None:
+async def _wait(session: DirectSession, work: Locked, by: By, wait: Wait) -> None:
     told = {} if wait.progress is None else {"progress": wait.progress.as_json()}
     # The rescues begin anew: work that comes back with an answer is not what kills its holders.
     await give_back(
         session,
         work.row,
         by,
-        after_micros=_until_deadline(work, to_micros(wait.after)),
+        after_micros=_until_deadline(session, work, to_micros(wait.after)),
         used_attempt=False,
         waiting_for=wait.reason,
         rescues=0,
@@ -80,14 +80,14 @@ async def _wait(session: Writer, work: Locked, by: By, wait: Wait) -> None:
 
 
 async def _retry(
-    session: Writer, work: Locked, owner: str, retry: Retry, problem: dict[str, Json], default_attempts: int
+    session: DirectSession, work: Locked, owner: str, retry: Retry, problem: dict[str, Json], default_attempts: int
 ) -> None:
     allowed = attempts_of(work.row, default_attempts)
     if allowed is not None and work.row.attempt >= allowed:
         return await fail(session, work, By(owner), problem, row=retry.row)
     after = retry.after or backoff(work.row.attempt)
     by = By(owner, "retry", retry.reason)
-    after_micros = _until_deadline(work, to_micros(after))
+    after_micros = _until_deadline(session, work, to_micros(after))
     return await give_back(session, work.row, by, after_micros=after_micros, used_attempt=True, rescues=0, **retry.row)
 
 
@@ -102,8 +102,8 @@ def _given_up(work: Locked, retry: Retry) -> dict[str, Json]:
     return AttemptsExhausted(message).as_problem()
 
 
-def _until_deadline(work: Locked, after_micros: int) -> int:
+def _until_deadline(session: DirectSession, work: Locked, after_micros: int) -> int:
     """Not later than the deadline, so that the guard ends the work then and not at the next try."""
     if work.row.deadline_at is None:
         return after_micros
-    return max(0, min(after_micros, work.row.deadline_at - now_micros()))
+    return max(0, min(after_micros, work.row.deadline_at - session.now))

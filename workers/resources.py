@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from core.clock import Micros
 from core.secrets import Vault
 from core.settings import Settings
 from state.claims import Claim, ClaimLost
@@ -45,6 +46,22 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """The database's clock as this process can tell it without asking: what it said, and how long ago that was.
+
+    Hosts' own clocks differ: what rows say of when work began or shall end is compared with this one only.
+    """
+
+    said: Micros
+    heard_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def now(self) -> Micros:
+        """The database's clock, early by as long as the answer was under way."""
+        return self.said + int((time.monotonic() - self.heard_at) * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Work that this process holds: the claim, the row as it was when claimed (do not write to it), and the lease.
 
@@ -54,7 +71,13 @@ class Held:
     claim: Claim
     row: Work
     lease: Lease
+    clock: Clock
     destination: Destination | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its deadline has passed."""
+        return self.row.deadline_at is not None and self.row.deadline_at <= self.clock.now
 
     def check(self) -> None:
         """Before the world is touched: raises `ClaimLost` when the lease is over, as after a pause of this process."""

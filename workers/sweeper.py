@@ -132,7 +132,7 @@ class Sweeper:
         """Delete the bytes, then the row; False where we stood still so long that the blob may live again."""
         # A store cannot be fenced by an epoch, so the condemnation runs out: a process that was paused after it does
         # not delete what was put since then.
-        if now_micros() + condemned.doomed_at > to_micros(DELETED_WITHIN):
+        if now_micros() - condemned.at > to_micros(DELETED_WITHIN):
             log.warning("the sweeper stood still and leaves blob %s to a later look", condemned.digest)
             return False
         await self._resources.store.delete(Digest.parse(condemned.digest))

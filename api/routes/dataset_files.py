@@ -17,6 +17,7 @@ from api.mutations import Call, Calling, Effect, Shown
 from api.routes.models import show_nothing
 from api.routing import PlatformRoute
 from api.schemas.dataset_files import DatasetFileList, DatasetFileShown, check_path, file_document
+from api.script_scope import refuse_to_replace
 from api.uploads import announced_bytes, check_announced, drain, keep
 from core.errors import PlatformError
 from state.creating import NewFile
@@ -25,7 +26,7 @@ from state.dataset_files import check_has_files, put_file, remove_file
 from state.datasets import hold_dataset
 from state.datatables import Dataset
 from state.operations import record
-from state.queries.datasets import files_of, find_dataset, find_file
+from state.queries.datasets import files_of, find_dataset, find_file, seek_file
 from state.tables import Operation
 from storage.base import Stored
 
@@ -94,6 +95,8 @@ async def put(call: Calling, dataset: str, path: str) -> Response:
 
     async def work(session: WriteSession) -> Effect[Operation]:
         row = await hold_dataset(session, call.who, dataset)
+        if former := await seek_file(session, row.id, path):
+            refuse_to_replace(call.who, path, former.digest, file.digest)
         await put_file(session, row, file)
         return Effect(await record(session, call.who, "dataset.put_file", row), row.id)
 

@@ -27,7 +27,7 @@ from api.schemas.script_specs import ScriptBody, ScriptSpecBody
 from api.script_jobs import changed_script, put_text, refuse_members, require_token, script_spec
 from api.streams import history_document
 from api.validation import read_body
-from core.clock import now_micros
+from core.clock import Micros
 from core.errors import Json
 from core.settings import Settings
 from state.cataloguing import Description
@@ -104,7 +104,7 @@ async def create(call: Calling, body: AnyJobCreate) -> Response:
         needs = await checked_needs(session, call.who, body.kind, found, has_data=body.after is None)
         job, operation = await create_job(session, call.who, job_id, new, needs)
         if body.schedule is not None:
-            await set_schedule(session, job, body.schedule.read(now_micros()), paused=body.schedule.paused)
+            await set_schedule(session, job, body.schedule.read, paused=body.schedule.paused)
         return Effect(operation, job.id)
 
     return await call.mutate(work, _show(call, status=201))
@@ -229,12 +229,15 @@ async def change_schedule(session: WriteSession, job: Job, patch: Json) -> None:
         await set_schedule(session, job, None, paused=False)
         return
     body = read_body({"schedule": patched_schedule(job, patch)}, Scheduled).schedule
-    schedule = body.read(now_micros())
-    if job.schedule is not None:
-        kept = Schedule.of(job.schedule)
-        if (kept.every_s, kept.start) == (schedule.every_s, schedule.start):  # its ticks stay where they are
-            schedule = replace(schedule, anchor=kept.anchor)
-    await set_schedule(session, job, schedule, paused=body.paused)
+    kept = None if job.schedule is None else Schedule.of(job.schedule)
+
+    def wish(now: Micros) -> Schedule:
+        schedule = body.read(now)
+        if kept is not None and (kept.every_s, kept.start) == (schedule.every_s, schedule.start):
+            return replace(schedule, anchor=kept.anchor)  # its ticks stay where they are
+        return schedule
+
+    await set_schedule(session, job, wish, paused=body.paused)
 
 
 def changed_environment(call: Call, job: Job, body: SpecChanges) -> Environment | None:

@@ -20,7 +20,7 @@ from api.schemas.schedules import (
     tick_document,
 )
 from api.script_jobs import check_may_run
-from core.clock import from_rfc3339, now_micros
+from core.clock import from_rfc3339
 from core.errors import FieldProblem, InvalidField, NotFound
 from state.database import ReadSession, WriteSession
 from state.jobs import hold_job
@@ -61,7 +61,7 @@ async def put_schedule(call: Calling, job: str, body: ScheduleBody) -> Response:
         row = await hold_job(session, call.who, job)
         check_may_run(call.who, row)
         call.check_if_match(etag(row.edition))
-        await set_schedule(session, row, body.read(now_micros()), paused=body.paused)
+        await set_schedule(session, row, body.read, paused=body.paused)
         return Effect(await record(session, call.who, "job.schedule", row), row.id)
 
     return await call.mutate(work, _show())

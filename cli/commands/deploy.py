@@ -20,7 +20,7 @@ def deploy(
     ] = None,
     replicas: Annotated[
         int | None,
-        typer.Option("--replicas", min=1, help="Model servers.", show_default="1, or as many as there are now"),
+        typer.Option("--replicas", min=1, max=64, help="Model servers.", show_default="1, or as many as there are now"),
     ] = None,
     features: FeatureNames = None,
 ) -> None:

@@ -71,7 +71,10 @@ def create(
     registers: Registers = None,
     keeps: Keeps = None,
 ) -> None:
-    """Make a job that scores a dataset with a model, or runs a script, each time that it is run."""
+    """Make a job that scores a dataset with a model, or runs a script, each time that it is run.
+
+    `portside jobs schedule set` lets it run by itself.
+    """
     from cli.job_wishes import Said, job_wish
     from cli.jobs import create_job
     from cli.script_wishes import ScriptSaid, script_wish

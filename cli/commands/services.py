@@ -91,7 +91,7 @@ def metrics(
 def scale(
     call: Call,
     name: ServiceName,
-    replicas: Annotated[int, typer.Argument(min=1, metavar="REPLICAS", help="How many.", show_default=False)],
+    replicas: Annotated[int, typer.Argument(min=1, max=64, metavar="REPLICAS", help="How many.", show_default=False)],
 ) -> None:
     """Give a service more replicas, or fewer."""
     from cli.fleet import scale_service

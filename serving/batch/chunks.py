@@ -9,6 +9,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from serving.batch.baskets import BasketPiece
 from serving.batch.outputs import OutputColumn
 from serving.batch.plan import Output
 from serving.batch.scoring import ChunkScorer, Fault, Scored, Stopped
@@ -88,7 +89,8 @@ class Chunks:
         begun = time.perf_counter()
         chunk = self._source.read(piece)
         read = time.perf_counter()
-        scored = self._scorer.score(chunk.table, self._count)
+        before = piece.before if isinstance(piece, BasketPiece) else None
+        scored = self._scorer.score(chunk.table, self._count, before)
         computed = time.perf_counter()
         with self._lock:
             if self.is_stopping:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from serving.batch.baskets import WholeBaskets, basket_column
 from serving.batch.chunk_rows import chunk_rows_of
 from serving.batch.chunks import Chunks
 from serving.batch.files import MOST_ROWS, FilesSource, bind_files
@@ -45,6 +46,7 @@ def prepare(options: argparse.Namespace, plan: Plan, resume: Resume) -> Ready:
     """Load the model and open the input. Raises `BatchFailed`, `InvalidModel`, `DatasetInvalid`, `OSError`."""
     forget_leftovers(options.output)
     scorer = _load(options.model, _signature(options.signature), plan, options.threads)
+    basket: str | None = None
     if plan.input.kind == "files":
         binding = bind_files(plan, scorer.signature)
         outputs = output_columns(scorer, binding.pass_through)
@@ -55,11 +57,13 @@ def prepare(options: argparse.Namespace, plan: Plan, resume: Resume) -> Ready:
         outputs = output_columns(scorer, binding.pass_through)
         answer_bytes = sum(each.width_bytes for each in outputs)
         chunk_rows = plan.chunk_rows or chunk_rows_of(plan.input.files, format_, schema, answer_bytes)
-        source = open_source(
-            plan.input.files, format_, chunk_rows=chunk_rows, start=resume.position, columns=binding.needed
-        )
+        basket = basket_column(scorer.loaded, binding)
+        start = resume.position if basket is None else None
+        source = open_source(plan.input.files, format_, chunk_rows=chunk_rows, start=start, columns=binding.needed)
+        if basket is not None:
+            source = WholeBaskets(source, basket, [each.column for each in binding.fed], resume.position)
         call_rows = 1 if mixes_records(scorer) else None
-    by = ChunkScorer(scorer.renamed(binding.signature), binding, outputs, call_rows=call_rows)
+    by = ChunkScorer(scorer.renamed(binding.signature), binding, outputs, call_rows=call_rows, basket=basket)
     lines = lines_of(plan.input.format)
     chunks = Chunks(source, by, binding.pass_through, outputs, plan.output, options.output, lines)
     columns = [{"name": name, "type": kind} for name, kind in schema_of(chunks.schema, plan.output)]

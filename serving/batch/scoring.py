@@ -1,7 +1,7 @@
 """A chunk's rows through the model: block by block, by columns; a bad row is told and spoils none beside it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from pyarrow import compute, types
 
 from serving.answer_table import NamedColumn
 from serving.arrow.arrays import Dictionaries, column_of
+from serving.batch.baskets import run_starts
 from serving.batch.mapping import Binding
 from serving.batch.outputs import OutputColumn
 from serving.batch.plan import BatchFailed
@@ -59,31 +60,114 @@ class ChunkScorer:
     """Scores tables. Thread-safe: it never changes."""
 
     def __init__(
-        self, scorer: Scorer, binding: Binding, outputs: Sequence[OutputColumn], *, call_rows: int | None = None
+        self,
+        scorer: Scorer,
+        binding: Binding,
+        outputs: Sequence[OutputColumn],
+        *,
+        call_rows: int | None = None,
+        basket: str | None = None,
     ) -> None:
-        """`call_rows`: how many rows may go through the model together (default: by their width)."""
+        """`call_rows`: how many rows may go through the model together (default: by their width). Those with the same
+        value in the column `basket` behind each other must."""
         self._scorer, self._binding, self._outputs = scorer, binding, outputs
         self._names = [each.name for each in binding.fed]
         self._block_rows = call_rows or _block_rows(scorer, sum(each.width_bytes for each in outputs))
+        self._basket = next((at for at, each in enumerate(binding.fed) if each.column == basket), None)
         self._of_nulls = {at: reason for at, each in enumerate(binding.fed) if (reason := _refusal_of_null(each.field))}
 
-    def score(self, table: pa.Table, scored: Callable[[int], None]) -> Scored:
-        """The answers to a table's rows; `scored` is told of each block, and may raise `Stopped`."""
+    def score(self, table: pa.Table, scored: Callable[[int], None], before: pa.Table | None = None) -> Scored:
+        """The answers to a table's rows; `scored` is told of each block, and may raise `Stopped`.
+
+        The rows `before` are asked with them, because they belong to its first basket, and are not answered here.
+        """
+        if before is not None:
+            return self._score_behind(before, table, scored)
         arrays = [_whole(table.column(each.column)) for each in self._binding.fed]
         faults: list[Fault] = []
         blocks: list[_Block] = []
-        for first in range(0, table.num_rows, self._block_rows):
-            rows = np.arange(first, min(first + self._block_rows, table.num_rows), dtype=np.int64)
+        for first, end in self._spans(arrays, table.num_rows):
+            rows = np.arange(first, end, dtype=np.int64)
             given = _Given(
                 [array.slice(first, len(rows)) for array in arrays], [each.field for each in self._binding.fed]
             )
             rows = self._without_nulls(given, rows, first, faults)
-            blocks += self._answered(given.columns(), rows - first, first, faults)
+            if self._basket is None:
+                blocks += self._answered(given.columns(), rows - first, first, faults)
+            else:
+                blocks += self._answered_by_basket(given, rows - first, first, faults)
             scored(given.count)
         faults.sort(key=lambda fault: fault.at)
         kept = np.concatenate([block.rows for block in blocks] or [np.zeros(0, np.int64)])
         columns = [self._column(output, blocks) for output in self._outputs]
         return Scored(columns, None if len(kept) == table.num_rows else kept, faults)
+
+    def _score_behind(self, before: pa.Table, table: pa.Table, scored: Callable[[int], None]) -> Scored:
+        skipped, left = before.num_rows, before.num_rows
+
+        def counted(rows: int) -> None:
+            nonlocal left
+            scored(max(0, rows - left))
+            left = max(0, left - rows)
+
+        found = self.score(pa.concat_tables([before, table.select(before.column_names)]), counted)
+        kept = np.arange(skipped + table.num_rows) if found.kept is None else found.kept
+        mine = int(np.searchsorted(kept, skipped))
+        faults = [replace(each, at=each.at - skipped) for each in found.faults if each.at >= skipped]
+        rest = kept[mine:] - skipped
+        return Scored(
+            [column.slice(mine) for column in found.columns], None if len(rest) == table.num_rows else rest, faults
+        )
+
+    def _spans(self, arrays: Sequence[pa.Array], count: int) -> Iterator[tuple[int, int]]:
+        """Where blocks begin and end: as large as they may be, and larger where a basket is."""
+        starts = None if self._basket is None else np.append(run_starts(arrays[self._basket]), count)
+        first = 0
+        while first < count:
+            end = min(first + self._block_rows, count)
+            if starts is not None:
+                place = int(np.searchsorted(starts, end, "right")) - 1
+                end = int(starts[place] if place >= 0 and starts[place] > first else starts[place + 1])
+            yield first, end
+            first = end
+
+    def _answered_by_basket(self, given: "_Given", rows: Rows, first: int, faults: list[Fault]) -> list["_Block"]:
+        """The answers to these rows of a block, of which no basket is asked in parts, but for its bad rows."""
+        assert self._basket is not None
+        columns = given.columns()
+        rows = self._unrefused(columns, rows, first, faults)
+        if not len(rows):
+            return []
+        try:
+            return [self._block(self._question(columns, rows), rows, first)]
+        except Problem as problem:
+            _check_memory(problem)
+            starts = run_starts(given.arrays[self._basket].take(pa.array(rows)))
+            if len(starts):
+                middle = int(starts[np.abs(starts - len(rows) // 2).argmin()])
+                upper = self._answered_by_basket(given, rows[:middle], first, faults)
+                return upper + self._answered_by_basket(given, rows[middle:], first, faults)
+            faults += [Fault(int(row) + first, None, f"its basket is refused: {problem.detail}") for row in rows]
+            return []
+
+    def _unrefused(self, given: Sequence[TypedColumn], rows: Rows, first: int, faults: list[Fault]) -> Rows:
+        """The rows that the signature lets pass."""
+        if not len(rows):
+            return rows
+        try:
+            self._question(given, rows)
+        except Problem as problem:
+            bad = self._noted(problem, rows, first, faults)
+            left = rows[[int(row) not in bad for row in rows]]
+            if bad and not (len(problem.errors) >= MAX_FIELD_ERRORS and len(rows) > _SMALL):
+                return self._unrefused(given, left, first, faults)
+            half = max(1, len(left) // 2)
+            parts = (left[:half], left[half:])
+            return np.concatenate([self._unrefused(given, part, first, faults) for part in parts])
+        return rows
+
+    def _block(self, question: Question, rows: Rows, first: int) -> "_Block":
+        return _Block(rows + first, {each.name: each for each in self._scorer.columns(question)})
 
     def _column(self, output: OutputColumn, blocks: Sequence["_Block"]) -> pa.ChunkedArray:
         arrays = []
@@ -125,12 +209,11 @@ class ChunkScorer:
                 return self._answered(given, left, first, faults)
             return self._halved(given, left, first, faults) if len(left) else []
         try:
-            return [_Block(rows + first, {each.name: each for each in self._scorer.columns(question)})]
+            return [self._block(question, rows, first)]
         except Problem as problem:
             if len(rows) > 1:
                 return self._halved(given, rows, first, faults)
-            if problem.code == _NO_MEMORY:
-                raise BatchFailed("out_of_memory", problem.detail, "raise the memory limit of the run") from problem
+            _check_memory(problem)
             faults.append(Fault(int(rows[0]) + first, None, problem.detail))
             return []
 
@@ -147,8 +230,7 @@ class ChunkScorer:
 
     def _noted(self, problem: Problem, rows: Rows, first: int, faults: list[Fault]) -> set[int]:
         """The rows that a problem names, each told once; a single one is bad whatever the problem says."""
-        if problem.code == _NO_MEMORY:
-            raise BatchFailed("out_of_memory", problem.detail, "raise the memory limit of the run") from problem
+        _check_memory(problem)
         found: set[int] = set()
         for error in problem.errors:
             tokens = error.pointer.split("/")
@@ -197,6 +279,11 @@ def _typed(array: pa.Array, field: InputField, known: Dictionaries) -> TypedColu
         if not data.startswith(NPY_MAGIC):
             return TypedColumn(np.frombuffer(data, np.uint8).reshape(1, -1))
     return column_of(array, field, known)
+
+
+def _check_memory(problem: Problem) -> None:
+    if problem.code == _NO_MEMORY:
+        raise BatchFailed("out_of_memory", problem.detail, "raise the memory limit of the run") from problem
 
 
 def _length(column: TypedColumn) -> int:

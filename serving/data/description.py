@@ -54,8 +54,7 @@ class Description:
         if self.bad_rows <= MOST_BAD * self.rows or not self._named:
             return
         line, (column, reason) = self._named[0]
-        where = f"line {line}" if column is None else f"line {line}, column {column!r},"
-        message = f"{self.bad_rows} of {self.rows} rows cannot be read; the first is {where} which {_said(reason)}"
+        message = f"{self.bad_rows} of {self.rows} rows cannot be read; the first {_said(reason)}"
         hint = "Check the delimiter, the quotes and the encoding; each can be said with the upload."
         raise DatasetInvalid(message, hint, line=line, column=column)
 

@@ -64,6 +64,16 @@ class BindableModel(Protocol):
         ...
 
 
+@runtime_checkable
+class GroupingModel(Protocol):
+    """A model that answers a record by the ones before it of the same group, where they are asked together."""
+
+    @property
+    def group(self) -> str | None:
+        """The input that says to which group a record belongs; nothing where each is answered by itself."""
+        ...
+
+
 class Engine(Protocol):
     """Loads and runs one format."""
 

@@ -9,7 +9,7 @@ from serving.engines.base import InvalidModel, LoadedModel
 from serving.engines.onnx_check import check
 from serving.engines.onnx_describe import check_names, describe_model
 from serving.engines.onnx_file import read_model
-from serving.engines.onnx_rewriting import load_session
+from serving.engines.onnx_forest import load_quick_session
 from serving.engines.onnx_session import OnnxModel
 from serving.signature import Signature
 
@@ -30,5 +30,5 @@ class OnnxEngine:
         return signature
 
     def load(self, path: Path, signature: Signature, threads: int) -> LoadedModel:
-        """Open a session with this many threads."""
-        return OnnxModel(load_session(path, threads), signature)
+        """Open a session with this many threads, or walk the trees that the model is with as many."""
+        return OnnxModel(load_quick_session(path, threads), signature)

@@ -17,6 +17,8 @@ from serving.signature import Signature
 
 # The operators that wrap tensors in maps and sequences, by name as a file has it: see `onnx_outputs`.
 WRAPPER_WORDS = (b"ZipMap", b"SequenceConstruct")
+TREES_WORD = b"TreeEnsemble"
+_LARGEST_TREES_BYTES = 256 * 1024 * 1024  # of a file: to read it takes some times its size, for a moment
 _LONGEST_MESSAGE = 400
 _ALIGNMENT_BYTES = 16
 
@@ -95,6 +97,11 @@ def load_unchanged(path: Path, threads: int) -> Session | None:
         if wants_a_locale(error):
             return None
         raise refused(error) from error
+
+
+def may_be_trees(path: Path) -> bool:
+    """Whether to look for trees in the file pays. Raises `OSError`."""
+    return path.stat().st_size <= _LARGEST_TREES_BYTES and _contains(path, TREES_WORD)
 
 
 def wants_a_locale(error: Exception) -> bool:

@@ -46,9 +46,9 @@ class _Onnx:
         return OnnxEngine().describe(path)
 
     def load(self, path: Path, signature: Signature, threads: int) -> LoadedModel:
-        from serving.engines.onnx_session import OnnxModel, load_unchanged
+        from serving.engines.onnx_session import OnnxModel, load_unchanged, may_be_trees
 
-        session = load_unchanged(path, threads)
+        session = None if may_be_trees(path) else load_unchanged(path, threads)
         if session is not None:
             return OnnxModel(session, signature)
         from serving.engines.onnx import OnnxEngine

@@ -24,7 +24,7 @@ _ESSENTIAL = ("label", "value", "cluster", "score", "component")
 
 
 class LoadedPmml:
-    """Implements `LoadedModel`."""
+    """Implements `LoadedModel`, `BindableModel` and `GroupingModel`."""
 
     execution_provider = "JVM"
 
@@ -39,6 +39,7 @@ class LoadedPmml:
         self._series_of = java.series.fromArray
         self._plan = OutputPlan(java, model, signature)
         self._group = _group_position(model)
+        self.group = None if self._group is None else str(model.inputNames()[self._group])
         # A field without declared values learns new ones in an unsynchronised map, and an association model
         # remembers the basket of the record before.
         self._lock = threading.Lock() if _changes_while_it_predicts(model) else None

@@ -38,6 +38,7 @@ _FUNCTIONS: Final[dict[str, tuple[tuple[type, ...], type | None]]] = {
     "tell": ((_POINTER,), _LONG),
     "take": ((*_AT, _POINTER), _LONG),
     "record": ((*_NAME, _POINTER, _SIZE, _POINTER), _INT),
+    "forest": ((_POINTER, _POINTER, _LONG, _POINTER, _POINTER), _INT),
 }
 
 

@@ -16,7 +16,7 @@ SOURCE: Final = Path(__file__).parent / "source"
 VARIABLE: Final = "PORTSIDE_NATIVE"  # "off", or the folder to look into
 OFF: Final = "off"
 FLAGS: Final = (
-    *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"),
+    *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-pthread"),
     *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion"),
 )
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from core.clock import now_micros, to_micros
+from core.clock import to_micros
 from core.errors import Conflict
 from state.advance import advance, illegal
 from state.database import Session, WriteSession, db_now
@@ -116,7 +116,7 @@ async def retry(session: WriteSession, who: Who, operation_id: str) -> Operation
         attempt=0,
         rescues=0,
         started_at=None,
-        deadline_at=None if deadline_s is None else now_micros() + to_micros(timedelta(seconds=deadline_s)),
+        deadline_at=None if deadline_s is None else db_now() + to_micros(timedelta(seconds=deadline_s)),
         completed_at=None,
         cancel_requested=False,
         waiting_for=None,

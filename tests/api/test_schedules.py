@@ -105,6 +105,12 @@ async def test_a_schedule_that_cannot_be_is_refused_where_it_is_wrong(
     assert (await client.put(SCHEDULE, json=given)).status_code == 422
 
 
+async def test_a_time_that_is_over_is_said_to_be(client: AsyncClient) -> None:
+    await make_job(client)
+    refused = await client.put(SCHEDULE, json={"at": "2020-01-01T00:00:00Z"})
+    assert refused.json()["errors"][0]["hint"] == "'at' is a time to come"
+
+
 async def test_a_backfill_queues_a_run_for_each_tick_of_the_range_and_ticks_are_listed(
     client: AsyncClient, context: Context
 ) -> None:

@@ -143,6 +143,19 @@ async def test_a_script_adds_and_asks_and_changes_nothing_else(
     assert changes - refused == {(method, path.replace(":path", "")) for method, path in MAY}
 
 
+async def test_a_script_puts_no_file_in_the_place_of_another(client: AsyncClient, script: Headers) -> None:
+    kind = {"content-type": "application/octet-stream"}
+    assert (await client.post(f"{V1}/datasets", json={"name": "photos", "kind": "files"})).status_code == 201
+    at = f"{V1}/datasets/photos/files/a.png"
+    assert (await client.put(at, content=b"a", headers=kind)).status_code == 200
+    again = await client.put(at, content=b"a", headers={**script, **kind})
+    other = await client.put(at, content=b"b", headers={**script, **kind})
+    new = await client.put(at.replace("a.png", "b.png"), content=b"b", headers={**script, **kind})
+    assert (again.status_code, new.status_code) == (200, 200)
+    is_problem(other, 403, "not_for_scripts")
+    assert (await client.get(at)).content == b"a"
+
+
 async def test_the_token_of_a_script_is_a_members_and_ends_with_its_process(
     client: AsyncClient, context: Context, made: Made, script: Headers
 ) -> None:

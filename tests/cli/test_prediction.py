@@ -9,7 +9,7 @@ import pytest
 
 from cli.client import Platform
 from cli.failure import CommandFailed
-from cli.prediction import curl_command, read_body
+from cli.prediction import curl_command, read_body, shown_command
 
 
 def test_pairs_make_one_record_of_json_values_and_text() -> None:
@@ -37,10 +37,28 @@ def test_words_that_are_no_input_are_a_usage_error(given: list[str]) -> None:
     assert refused.value.exit_status == 2
 
 
+def test_a_file_without_its_sign_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").touch()
+    with pytest.raises(CommandFailed) as refused:
+        read_body([str(tmp_path / "x.csv")])
+    assert refused.value.details == (f"hint: did you mean @{tmp_path / 'x.csv'}?",)
+
+
+def test_a_file_that_is_not_there_is_said_in_words() -> None:
+    with pytest.raises(CommandFailed, match=r"^missing\.json cannot be read \(No such file or directory\)\.$"):
+        read_body(["@missing.json"])
+
+
 def test_a_file_that_is_no_json_says_where(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{\n1}")
     with pytest.raises(CommandFailed, match=r"x\.json is not JSON: .*line 2"):
         read_body([f"@{tmp_path / 'x.json'}"])
+
+
+def test_a_long_sample_is_not_shown_unasked() -> None:
+    platform, short, long = Platform("http://localhost:1"), {"inputs": {"a": 1}}, {"inputs": {"a": [1.0] * 1000}}
+    assert shown_command(platform, "iris", short) == curl_command(platform, "iris", short)
+    assert shown_command(platform, "iris", long) == "portside curl iris  # its sample is too long to show"
 
 
 def test_the_curl_line_survives_quotes_and_names_the_token_without_showing_it() -> None:

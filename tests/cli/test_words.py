@@ -10,6 +10,7 @@ from cli.words import (
     age_in_words,
     answer_in_words,
     field_names,
+    field_rows,
     minute_in_a_line,
     overview_in_words,
     seconds_in_words,
@@ -62,6 +63,7 @@ def test_sizes_are_readable(size: int, words: str) -> None:
         ({"label": 1, "probabilities": None}, "1"),
         ({"value": 152.3333}, "value 152.3"),
         ({"components": [1.0, 2.0, 3.0, 4.0, 5.0]}, "components [1, 2, 3, 4, …]"),
+        ({"y": [None, 1.0]}, "y [null, 1]"),
         ({"cluster": "2", "distances": {"0": 1}}, "cluster 2, distances {'0': 1}"),
     ],
 )
@@ -78,6 +80,12 @@ def test_a_version_is_told_in_a_line() -> None:
         "producer": {"name": "skl2onnx", "version": "1.20"},
     }
     assert overview_in_words(version) == "ONNX (opset 17), tree ensemble, dimension reduction, by skl2onnx 1.20"
+
+
+def test_free_sizes_are_told_and_where_no_batch_is_all_of_them() -> None:
+    version = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, -1, 3]}]}
+    assert field_rows(version)[0][2] == "FP32[?, 3]"
+    assert field_rows({**version, "batch": "none"})[0][2] == "FP32[?, ?, 3]"
 
 
 def test_many_fields_are_cut_short() -> None:

@@ -1,16 +1,26 @@
 """A line of the log says what it is about, and stays one line."""
 
 import asyncio
+import io
 import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from core.clock import from_rfc3339
-from core.logs import JsonFormatter, LogFormat, current_request_id, log_context, note_in_log_context, set_up_logs
+from core.logs import (
+    JsonFormatter,
+    LogFile,
+    LogFormat,
+    current_request_id,
+    log_context,
+    note_in_log_context,
+    set_up_logs,
+)
 
 log = logging.getLogger("tests.logs")
 
@@ -82,6 +92,24 @@ def test_an_exception_is_text_within_the_line() -> None:
     line = JsonFormatter().format(record)
     assert "\n" not in line
     assert json.loads(line)["exception"].startswith("Traceback (most recent call last):\n")
+
+
+def test_a_full_disk_under_the_log_is_one_line_until_there_is_room_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_file = LogFile(tmp_path / "a.log", encoding="utf-8")
+    record = logging.LogRecord("a", logging.INFO, "", 0, "something", None, None)
+    with closing(log_file), io.TextIOWrapper(Path("/dev/full").open("wb", buffering=0), write_through=True) as full:
+        for _ in range(2):
+            with_room = log_file.setStream(full)
+            assert with_room is not None
+            for _ in range(3):
+                log_file.emit(record)
+            told = f"The log {tmp_path / 'a.log'} cannot be written (No space left on device); the rest goes on.\n"
+            assert capsys.readouterr().err == told
+            log_file.setStream(with_room)
+            log_file.emit(record)
+    assert (tmp_path / "a.log").read_text() == "something\n" * 2
 
 
 async def test_a_task_carries_the_ids_of_who_started_it_and_ends_with_its_own() -> None:

@@ -24,7 +24,7 @@ from tests.crash.invariants import INVARIANTS
 from tests.crash.ledger import Client, Ledger
 from tests.crash.receiver import Receiver, listening
 from tests.crash.report import Report, Violation
-from tests.crash.workload import MODEL, STEADY, Workload, World
+from tests.crash.workload import MODEL, MOST_SERVICES, STEADY, Workload, World
 
 SETTLED_S = 15.0
 QUIET_S = 0.25  # at rest is what rests for so long: one thing may begin when another ends
@@ -46,6 +46,7 @@ class Order:
     points: Sequence[str] = REPEATED
     action: str | None = None
     first_points: Sequence[str] = (ONLY_FIRST, "migration_before_rows")
+    most_services: int = MOST_SERVICES
 
     def sites(self) -> Iterator[range]:
         """The rounds of each site; a site begins at a multiple of its size, so that a round can be run again."""
@@ -76,7 +77,7 @@ class Run:
     receiver: Receiver
     report: Report
     tell: Callable[[str], None] = lambda words: None
-    world: World = field(default_factory=World)
+    world: World = field(init=False)
     deleted: frozenset[str] = frozenset()
     replayed: int = 0
     told: set[str] = field(default_factory=set)
@@ -89,6 +90,7 @@ class Run:
         chance = random.Random(self.order.seed)
         self.client = Client(self.site.urls, Ledger(), chance, self.site.token)
         self.scene = Scene(self.site, self.client, chance)
+        self.world = World(most_services=self.order.most_services)
         self.database = open_database(self.site.database_url)
         self.store = open_store(self.site.artifacts_url, self.site.access)
 

@@ -4,9 +4,8 @@ The same commands and settings as docker-compose.yml (through `deploy.stack`), w
 """
 
 import os
-import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.stack.compose import read_compose
@@ -14,10 +13,9 @@ from deploy.stack.process import INHERITED, Recipe
 from deploy.stack.recipes import EVERY_ROLE, Addresses, Plan
 from deploy.stack.topology import Options, Topology
 from storage.access import S3Access
+from tests.crash.drive import small_drive
 from tests.crash.forge import Forge
 from tests.crash.installation import QUICK, Installation, Member, Server, Store
-
-DRIVE_BYTES = 96 * 1024 * 1024  # MinIO refuses to write to a drive that is nearly full: small, so that it is soon
 
 
 def stack(
@@ -28,7 +26,7 @@ def stack(
     shared = {"PORTSIDE_ARTIFACTS_URL": f"file://{folder / 'artifacts'}"} if store == "directory" else {}
     extra = {EVERY_ROLE: {**QUICK, **traps, **shared, **(settings or {})}}
     ending = ExitStack()
-    drive = _small_drive(folder / "minio" / "drive", ending)
+    drive = small_drive(folder / "minio" / "drive", ending)
     topology = Topology(folder, Options(durable=False, supervised=False, extra=extra), ending)
     addresses = Addresses(topology.postgres.url, topology.redis.url, topology.minio.endpoint)
     migration = Plan(read_compose(topology.variables), folder, addresses, extra).migration()
@@ -60,14 +58,3 @@ def _member(recipe: Recipe, forge: Forge) -> Member:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment = {**inherited, **recipe.settings}
     return Member(recipe.name, recipe.role, recipe.command, environment, recipe.folder / "output.log", forge)
-
-
-def _small_drive(drive: Path, ending: ExitStack) -> Path | None:
-    """A file system of its own for MinIO, where we may mount one: only there it can really be out of space."""
-    drive.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DRIVE_BYTES}", "portside-crash", str(drive)]
-    with suppress(OSError):
-        if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
-            ending.callback(subprocess.run, ["umount", "-l", str(drive)], capture_output=True, check=False)
-            return drive
-    return None

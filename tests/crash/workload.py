@@ -26,6 +26,7 @@ class World:
     operations: list[str] = field(default_factory=list)
     endpoints: list[str] = field(default_factory=list)
     counted: int = 0
+    most_services: int = MOST_SERVICES
 
     def next_number(self) -> int:
         self.counted += 1
@@ -107,7 +108,7 @@ async def sweeps(work: Workload) -> None:
 
 async def services(work: Workload) -> None:
     """A new service and what its owner thinks of next; an old one makes room."""
-    if len(work.world.services) >= MOST_SERVICES:
+    if len(work.world.services) >= work.world.most_services:
         await work.change("DELETE", f"/api/v1/services/{work.world.services.pop(0)}")
     name = f"s{work.world.next_number()}"
     wanted = {"name": name, "model": MODEL, "replicas": 1}

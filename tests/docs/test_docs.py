@@ -20,6 +20,7 @@ import pytest
 from cli.child import running_platform
 from core.settings import Settings
 from deploy.stack.child import free_port
+from tests.e2e.platform import RunningPlatform
 from tests.workers.node.scriptworld import remove_places
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +168,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     script = f"\nprintf '{BETWEEN}'\n".join(step.commands for step in steps(page))
     script = PORTSIDE + script.replace("8091", str(free_port()))
     try:
-        with running_platform(tmp_path / "data", 0) as platform:
+        with RunningPlatform.start(tmp_path / "data") as platform:
             environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
             environment["ROWS"] = "20000"  # and not a million
             printed = run_in_bash(script, tmp_path, environment).split(BETWEEN)

@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from cli.main import main
+from tests.e2e.platform import forge
+
+COMMAND_S = 120
 
 
 class Addressed(Protocol):
@@ -40,6 +45,18 @@ def verb(running: Addressed, *words: str) -> Said:
         except SystemExit as left:  # typer's own way out
             status = int(left.code or 0)
     return Said(status, out.getvalue(), err.getvalue())
+
+
+def command(*words: str, **variables: str) -> Said:
+    """A command of the operator's in a process of its own; its imports, most of what it costs, were made before."""
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        process = forge().popen(words, {**os.environ, "NO_COLOR": "1", **variables}, err, out)
+        try:
+            status = process.wait(COMMAND_S)
+        finally:
+            process.kill()
+        return Said(status, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 def data(running: Addressed, *words: str) -> str:

@@ -61,6 +61,7 @@ def wire(attacked: RunningPlatform) -> Iterator[Wire]:
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
     """The production shape: real PostgreSQL, Redis and MinIO, two APIs, two workers, the node. Who dies comes back."""
-    topology = Topology.start(tmp_path_factory.mktemp("stack"), Options(durable=False))
+    at_once = {"api": {"PORTSIDE_LEAVE_S": "0"}}  # its end is nobody's subject here
+    topology = Topology.start(tmp_path_factory.mktemp("stack"), Options(durable=False, extra=at_once))
     yield topology
     topology.stop()

@@ -11,10 +11,12 @@ from pathlib import Path
 from cli.client import Platform
 from cli.comparison import difference
 from cli.failure import CommandFailed
+from tests.e2e.commands import command
 from tests.e2e.platform import RunningPlatform, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ASKED = json.loads((EXAMPLES / "iris.onnx.input.json").read_text("utf-8"))
+PAUSE_S = 0.02  # between two predictions: the backup needs the processor, too
 TOLD = json.loads((EXAMPLES / "iris.onnx.expected.json").read_text("utf-8"))
 
 
@@ -50,7 +52,7 @@ def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -
 
         def keep_busy() -> None:
             with platform.client() as other:
-                while not enough.is_set():
+                while not enough.wait(PAUSE_S):
                     made = other.call("POST", "/api/v1/services/iris/predictions", ASKED)
                     accepted.append(str(made.document["id"]))
 
@@ -65,7 +67,7 @@ def test_a_backup_of_a_working_platform_serves_again_elsewhere(tmp_path: Path) -
             busy.join()
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert archive.stat().st_mode & 0o777 == 0o600
-    assert portside("restore", str(archive), "--data", str(restored)).returncode == 0
+    assert command("restore", str(archive), "--data", str(restored)).exit_status == 0
     with RunningPlatform.start(restored) as second, second.client() as api:
         until(lambda: ready(api, "/api/v1/services/iris", "running"), 60, "the service")
         answer = until(lambda: answered(api), 60, "an answer")
@@ -88,11 +90,11 @@ def test_an_archive_is_refused_where_a_platform_lies_or_when_it_is_damaged(tmp_p
     content = (EXAMPLES / "iris.onnx").read_bytes()
     with RunningPlatform.start(data) as platform, platform.client() as api:
         assert api.send("POST", "/api/v1/models/iris/versions", content, headers=upload).status == 202
-    assert portside("backup", str(archive), "--data", str(data)).returncode == 0
-    again = portside("backup", str(archive), "--data", str(data))
-    assert (again.returncode, "exists already" in again.stderr) == (4, True)
-    full = portside("restore", str(archive), "--data", str(data))
-    assert (full.returncode, "holds a platform already" in full.stderr) == (4, True)
+    assert command("backup", str(archive), "--data", str(data)).exit_status == 0
+    again = command("backup", str(archive), "--data", str(data))
+    assert (again.exit_status, "exists already" in again.err) == (4, True)
+    full = command("restore", str(archive), "--data", str(data))
+    assert (full.exit_status, "holds a platform already" in full.err) == (4, True)
     whole = archive.read_bytes()
     with tarfile.open(archive) as tar:
         blob = next(member for member in tar if member.name.startswith("artifacts/"))
@@ -103,8 +105,8 @@ def test_an_archive_is_refused_where_a_platform_lies_or_when_it_is_damaged(tmp_p
     }
     for words, content in broken.items():
         archive.write_bytes(content)
-        refused = portside("restore", str(archive), "--data", str(tmp_path / words.replace(" ", "-")))
-        assert refused.returncode == 1
-        assert words in refused.stderr, refused.stderr
+        refused = command("restore", str(archive), "--data", str(tmp_path / words.replace(" ", "-")))
+        assert refused.exit_status == 1
+        assert words in refused.err, refused.err
         left = {path.name for path in (tmp_path / words.replace(" ", "-")).iterdir()}
         assert left <= {"lock"}

@@ -94,6 +94,8 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Divided]:
             "PORTSIDE_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
             "PORTSIDE_NODE_HOST": "127.0.0.1",
             "PORTSIDE_DRAIN_S": "2",
+            "PORTSIDE_LEAVE_S": "0",  # nobody passes requests on who would have to notice that the API goes
+            "PORTSIDE_HOLD_S": "2",
         }
         client = ending.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=90))
         platform = Divided(folder, settings, client, ending, node=None)  # type: ignore[arg-type]  # `start_node` follows

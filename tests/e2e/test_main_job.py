@@ -25,7 +25,7 @@ SHOWN = {"iris": "iris.onnx", "iris-pmml": "iris.pmml"}
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """One platform for this module; the tests stand in the order in which a user meets things."""
-    with RunningPlatform.start(tmp_path_factory.mktemp("platform")) as platform:
+    with RunningPlatform.typed(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
 
 
@@ -102,7 +102,7 @@ def test_after_a_kill_every_service_answers_again_and_nothing_is_orphaned(runnin
     running.process.communicate()
     until(lambda: none_is_left(family), 60, "the end of every child")
     began = time.monotonic()
-    again = RunningPlatform.start(running.data)
+    again = RunningPlatform.typed(running.data)
     running.process, running.url = again.process, again.url
     with running.client() as platform:
         for service, file in SHOWN.items():
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_everything_without_a_traceback(running: RunningPlatform) ->
 
 
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
-    with RunningPlatform.start(tmp_path) as platform:
+    with RunningPlatform.typed(tmp_path) as platform:
         platform.send(signal.SIGSTOP)  # so that both arrive before it looks
         platform.send(signal.SIGINT)
         platform.send(signal.SIGTERM)

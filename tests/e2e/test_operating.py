@@ -8,6 +8,7 @@ import pytest
 from cli.client import Platform
 from cli.failure import CommandFailed, Exit
 from cli.format import Format
+from cli.listing import show_platform
 from cli.operating import show_switches, show_system, switch_off, switch_on
 from cli.output import Output
 from tests.e2e.platform import RunningPlatform, until
@@ -62,6 +63,8 @@ def test_the_system_is_shown_to_people_and_to_scripts(platform: Platform, capsys
     said = capsys.readouterr().out
     for word in ("sqlite", "GiB free", "deliver", "0 of 32", "schedules is off", "embedded", "rescuer"):
         assert word in said, said
+    show_platform(platform, Output())
+    assert "schedules is off until switched on: a test\n" in capsys.readouterr().out
     show_system(platform, Output(Format.JSON))
     shown = json.loads(capsys.readouterr().out)
     assert [each["role"] for each in shown["processes"]] == ["embedded"]

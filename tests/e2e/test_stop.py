@@ -3,8 +3,11 @@
 import json
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from cli.client import Platform
 from cli.failure import CommandFailed
@@ -12,7 +15,7 @@ from tests.e2e.platform import RunningPlatform, none_is_left, until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OCTETS = {"content-type": "application/octet-stream", "prefer": "wait=60"}
-ENDS_WITHIN_S = 45.0  # running work has a grace of ten seconds; beside other suites
+ENDS_WITHIN_S = 45.0  # beside other suites; alone running work's grace and a moment
 SERVED_AGAIN_S = 60.0  # likewise; the crash campaign measures it alone
 ONE_RECORD = {"inputs": json.loads((EXAMPLES / "iris.onnx.input.json").read_text("utf-8"))["inputs"][0]}
 
@@ -41,8 +44,11 @@ def answer_of(platform: RunningPlatform, service: str) -> bool | None:
     return True
 
 
-def test_a_stop_in_the_middle_of_work_leaves_nothing_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    with RunningPlatform.start(tmp_path) as platform, platform.client() as client, half_an_upload(platform):
+def test_a_stop_in_the_middle_of_work_leaves_nothing_and_the_next_start_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTSIDE_DRAIN_S", "3")  # the upload that stands still has all of it
+    with RunningPlatform.typed(tmp_path) as platform, platform.client() as client, half_an_upload(platform):
         upload(client, "iris")
         deploy = client.call("POST", "/api/v1/services", {"name": "iris", "model": "iris"})
         prediction = client.call("POST", "/api/v1/services/iris/predictions", ONE_RECORD).document
@@ -62,7 +68,8 @@ def test_a_stop_in_the_middle_of_work_leaves_nothing_and_the_next_start_goes_on(
 
 
 def test_it_can_be_stopped_when_nobody_reads_what_it_says_any_more(tmp_path: Path) -> None:
-    platform = RunningPlatform.start(tmp_path)
+    platform = RunningPlatform.typed(tmp_path)
+    assert isinstance(platform.process, subprocess.Popen)
     assert platform.process.stderr
     assert any("portside deploy" in line for line in platform.process.stderr)  # the panel, whose last line this is
     platform.process.stderr.close()  # as when the terminal or the other end of a pipe has gone

@@ -24,7 +24,10 @@ RELEASE = ROOT / "tests" / "fixtures" / "releases" / "schema-0002.tar.xz"
 EXAMPLES = ROOT / "examples"
 ASKED = (EXAMPLES / "iris.onnx.input.json").read_bytes()
 LIMIT_S = 60
-PAUSE_S = 0.02  # between two requests of a client: the processes that start need the processor, too
+# Between two requests of a client: the processes that start need the processor, too. What is written, and worked on
+# later, costs ten times what is answered at once.
+PAUSE_S = 0.02
+PAUSE_OF_WRITERS_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ class Load:
                 self._ask(connection, "predict", "POST", "/api/v1/services/iris/predict", ASKED)
 
     def _predict_later(self) -> None:
-        while not self.enough.wait(PAUSE_S):
+        while not self.enough.wait(PAUSE_OF_WRITERS_S):
             with self._connection() as connection:
                 path = "/api/v1/services/iris/predictions"
                 document = self._ask(connection, "predict later", "POST", path, ASKED)
@@ -86,7 +89,7 @@ class Load:
 
     def _describe(self) -> None:
         for number in itertools.count():
-            if self.enough.wait(PAUSE_S):
+            if self.enough.wait(PAUSE_OF_WRITERS_S):
                 return
             with self._connection() as connection:
                 words = json.dumps({"description": f"the {number}th"}).encode()

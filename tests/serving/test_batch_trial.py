@@ -101,6 +101,38 @@ def test_a_model_that_mixes_records_up_is_found_out(
     assert "iris runs each request alone: its output 'y'" in capsys.readouterr().err
 
 
+def of_words(predict: Callable[[Columns], Columns], values: tuple[str, ...] | None) -> Loaded:
+    inputs, outputs = (InputField("x", "BYTES", (-1, 1), values=values),), (OutputField("y", "FP32", (-1, 1)),)
+    return Loaded(Scorer(signature_of(inputs, outputs), PythonModel(predict), IDENTITY), CALL_S)
+
+
+def counts_letters(columns: Columns) -> Columns:
+    return {"y": np.array([[len(str(word))] for word in columns["x"].reshape(-1)], np.float32)}
+
+
+def looks_up(columns: Columns) -> Columns:
+    return {"y": np.array([[{"a": 1, "b": 2}.get(str(word), 9)] for word in columns["x"].reshape(-1)], np.float32)}
+
+
+@pytest.mark.parametrize(("predict", "values"), [(counts_letters, None), (looks_up, ("a", "b"))])
+def test_a_model_of_words_that_mixes_records_up_is_found_out(
+    predict: Callable[[Columns], Columns], values: tuple[str, ...] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mixes(columns: Columns) -> Columns:
+        y = np.asarray(predict(columns)["y"])
+        return {"y": y - y.mean(axis=0)}
+
+    eight = Tuning(max_batch=8)
+    assert plan_for(of_words(mixes, values), eight, 1) == ALONE
+    assert "its output 'y' is another one" in capsys.readouterr().err
+    assert plan_for(of_words(predict, values), eight, 1).max_records == 8
+
+
+def test_a_model_that_takes_one_value_only_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_for(of_words(looks_up, ("a",)), Tuning(max_batch=8), 1) == ALONE
+    assert "nothing shows whether it mixes them up" in capsys.readouterr().err
+
+
 def test_a_model_that_answers_nothing_but_its_sample_is_asked_for_each_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -72,6 +72,23 @@ async def test_what_has_no_memory_even_for_a_refusal_is_told_so_by_the_loop() ->
     assert (await answer(by, lambda: Response(200, b""))).status == 200
 
 
+async def test_a_thread_outlives_a_bug_for_whose_refusal_there_is_no_memory() -> None:
+    def work() -> Response:
+        raise ZeroDivisionError
+
+    def refused(problem: Problem) -> Response:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        return told(problem)
+
+    before, by = threads(), crew()
+    answering = by.answer(work, refused, None)
+    assert isinstance(answering, asyncio.Future)
+    assert (await asyncio.wait_for(answering, DEADLINE_S)).body == b"overloaded"
+    assert (await answer(by, lambda: Response(200, b""))).status == 200
+    assert len(threads() - before) == 1
+
+
 async def test_work_whose_time_is_over_is_not_done() -> None:
     response = await answer(crew(), lambda: Response(200, b"done"), time.monotonic() - 1)
     assert (response.status, response.body) == (504, b"prediction_timeout")

@@ -2,14 +2,23 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
+from serving.arrow.open import read_stream
+from serving.batcher import Plan
 from serving.connection import Connection
+from serving.crew import Crew
 from serving.engines.base import Columns, PredictionRefused
+from serving.express import Express
 from serving.media import ARROW
+from serving.messages import Request, Response
+from serving.outlet import Outlet
 from serving.score import Scorer
 from serving.signature import InputField, OutputField
 from serving.tuning import Tuning
@@ -230,3 +239,70 @@ async def test_a_client_that_says_its_last_with_a_stream_is_answered(start_serve
     wire.writer.write_eof()
     assert await is_answered(wire, values)
     assert await wire.is_closed()
+
+
+class NoRoom(dict[bytes, bytes]):
+    """The headers of a request whose refusal finds no memory in a thread."""
+
+    def get(self, name: bytes, default: Any = None) -> Any:
+        if name == b"x-request-id" and threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        return super().get(name, default)
+
+
+class Taken(SimpleQueue[Any]):
+    """A line as it looks where another thread takes what is in it a moment later."""
+
+    def empty(self) -> bool:
+        return False
+
+
+class Sent:
+    """A way out that takes all."""
+
+    connection, is_waited_for, settle = b"", False, None
+
+    def send(self, data: bytes) -> bytes:
+        return b""
+
+
+def express(predict: Callable[[Columns], Columns]) -> tuple[Express, bytes]:
+    """One of a model, and a body that it takes."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(numbers().ravel()), WIDTH)
+    scorer, body = scorer_of(predict), stream(pa.table({"x": column}))
+    crew = Crew(scorer.batch(Plan()), 100)
+    read_stream(scorer.validator, body)  # so that the next one is laid out like an earlier one
+    return Express(scorer, crew, 1), body
+
+
+async def answered(by: Express, asked_for: Request) -> Response:
+    answer = by.answer(asked_for)
+    assert answer is not None
+    return await asyncio.wait_for(answer, DEADLINE_S)
+
+
+async def test_a_thread_outlives_a_want_of_memory_for_a_refusal() -> None:
+    def predict(columns: Columns) -> Columns:
+        raise PredictionRefused("in vain")
+
+    by, body = express(predict)
+    for _ in range(2):
+        response = await answered(by, Request(b"POST", b"/predict", NoRoom({b"content-type": ARROW.encode()}), body))
+        assert (response.status, b"memory_limit_exceeded" in response.body) == (422, True)
+
+
+async def test_a_thread_that_another_one_takes_the_next_stream_from_keeps_none() -> None:
+    by, body = express(twice)
+    line = by._lane.line = Taken()
+    asked_for = Request(b"POST", b"/predict", {b"content-type": ARROW.encode()}, body)
+    asked_for.outlet = cast(Outlet, Sent())
+    answer, kept = by.answer(asked_for), weakref.ref(asked_for)
+    assert answer is not None
+    del asked_for
+    async with asyncio.timeout(DEADLINE_S):
+        while not answer.done():
+            await asyncio.sleep(0.001)
+            by._settle()
+        while kept() is not None:
+            await asyncio.sleep(0.001)
+    line.put(None)

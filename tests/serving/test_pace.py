@@ -24,10 +24,52 @@ def test_calls_that_were_held_up_do_not_make_a_slow_model_but_many_slow_ones_do(
     assert not pace.fits_loop(100)
 
 
-def test_one_call_that_harms_the_loop_is_enough() -> None:
+def calls_until_back(pace: Pace) -> int:
+    """How many quick calls it takes until the loop is trusted with the next one."""
+    count = 0
+    while not pace.fits_loop(100):
+        pace.observe(0.00005)
+        count += 1
+    return count
+
+
+def test_one_call_that_harms_the_loop_is_enough_to_leave_it() -> None:
     pace = Pace(0.0001)
     pace.observe(0.3)
     assert not pace.fits_loop(100)
+
+
+def test_a_machine_that_stood_still_once_costs_two_requests_the_way_through_a_thread() -> None:
+    pace = Pace(0.0001)
+    for _ in range(5):
+        pace.observe(0.3)
+        assert calls_until_back(pace) == 2
+        for _ in range(1000):
+            pace.observe(0.00005)
+
+
+def test_a_call_that_is_not_quick_proves_nothing() -> None:
+    pace = Pace(0.0001)
+    pace.observe(0.3)
+    for _ in range(10):
+        pace.observe(0.002)
+    assert calls_until_back(pace) == 2
+
+
+def test_a_model_that_harms_the_loop_now_and_then_is_kept_from_it_for_longer() -> None:
+    pace = Pace(0.0001)
+    pace.observe(0.3)
+    for _ in range(900):
+        pace.observe(0.00005)
+    pace.observe(0.3)
+    assert calls_until_back(pace) > 20
+
+
+def test_two_harmful_calls_in_a_row_make_a_slow_model() -> None:
+    pace = Pace(0.0001)
+    pace.observe(0.3)
+    pace.observe(0.3)
+    assert calls_until_back(pace) > 20
 
 
 def test_a_model_that_became_quick_comes_back_only_when_it_is_clearly_so() -> None:

@@ -57,8 +57,11 @@ def address(process: "subprocess.Popen[bytes]") -> str:
     assert process.stdout
     url = process.stdout.readline().decode().strip()
     assert url, process.communicate()[1].decode()
-    if url.startswith("unix:"):
-        return url.removeprefix("unix:")
+    return url.removeprefix("unix:") if url.startswith("unix:") else ready(url)
+
+
+def ready(url: str) -> str:
+    """The same address, once a model is loaded behind it."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         try:
@@ -139,6 +142,21 @@ def test_what_code_prints_does_not_reach_the_answer(repository_root: Path) -> No
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=repository_root, capture_output=True, timeout=DEADLINE_S, check=True)
     assert (done.stdout, done.stderr) == (b"data", b"noise\nnoise\n")
+
+
+def test_what_stderr_does_not_take_is_lost(repository_root: Path) -> None:
+    code = (
+        "import os, sys, serving.process as p; os.set_blocking(2, False); p.forgive_full_log(); "
+        "[print('x' * 100_000, file=sys.stderr) for _ in range(10)]; print('done')"
+    )
+    reader, writer = os.pipe()
+    try:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=repository_root, stdout=subprocess.PIPE, stderr=writer, timeout=DEADLINE_S)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
 
 
 def test_a_server_says_its_address_answers_and_ends_at_sigterm(start: Command, examples: Path) -> None:
@@ -284,6 +302,24 @@ def test_a_bound_socket_in_the_place_of_stdin_is_listened_on_and_passed_to_nobod
         server.communicate()
     with socket.socket() as caller:
         assert caller.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_full_disk_under_the_log_ends_no_server(repository_root: Path, examples: Path) -> None:
+    with socket.socket() as listener, Path("/dev/full").open("wb") as log:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        command = [sys.executable, "-P", "-m", "serving", "--model", str(examples / "iris.onnx"), "--listen-fd", "0"]
+        environment = {"PYTHONPATH": str(repository_root), "PATH": os.environ["PATH"]}
+        server = subprocess.Popen(command, env=environment, stdin=listener.fileno(), stdout=log, stderr=log)
+    try:
+        ready(url)
+        assert predict(url, {"inputs": {"float_input": [5.1, 3.5, 1.4, 0.2]}})["outputs"]["label"] == "setosa"
+        server.terminate()
+        assert server.wait(DEADLINE_S) == 0
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_busy_port_is_one_sentence(start: Command, examples: Path) -> None:

@@ -131,9 +131,9 @@ class Platform:
         """A queued operation on this version."""
         async with self.database.write() as session:
             operation = await submit(session, WHO, kind, version)
-            operation.due_at += int(due_in_s * 1_000_000)
+            operation.due_at = session.now + int(due_in_s * 1_000_000)
             if deadline_s is not None:
-                operation.deadline_at = now_micros() + int(deadline_s * 1_000_000)
+                operation.deadline_at = session.now + int(deadline_s * 1_000_000)
             session.tell("later", operation.lane, operation.id)
         return operation
 

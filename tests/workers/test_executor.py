@@ -1,9 +1,12 @@
 """The pipe of the executor, from a queued row to its end, on a real database."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from core.clock import now_micros
 from core.errors import InvalidArtifact, StoreUnavailable
@@ -60,6 +63,19 @@ async def test_an_operation_runs_and_its_target_moves_with_it(platform: Platform
     version = await platform.target_of(operation)
     assert (version.status, version.signature) == ("ready", {"inputs": []})
     assert await platform.moves(version) == ["create", "inspect", "accept"]
+
+
+@pytest.mark.parametrize("apart_s", [-3600, 3600])
+async def test_a_deadline_passes_by_the_database_clock_wherever_the_worker_runs(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, apart_s: int
+) -> None:
+    in_time = await platform.operation(deadline_s=WITHIN_S)
+    late = await platform.operation(deadline_s=-1.0)
+    of_this_host = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: of_this_host() + apart_s * 10**9)
+    await platform.start({INSPECT: answering(Done({}, target={"signature": {"inputs": []}}))})
+    await platform.until(in_time, "succeeded")
+    assert ((await platform.until(late, "failed")).error or {})["code"] == "deadline_passed"
 
 
 async def test_a_failure_gives_its_problem_to_the_operation_and_its_reason_to_the_target(platform: Platform) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -245,7 +246,7 @@ async def test_a_prediction_that_nobody_has_answered_by_its_deadline_is_canceled
     platform: Platform, executor: Executor, tmp_path: Path
 ) -> None:
     service = await serve(platform, f"unix://{tmp_path / 'gone.sock'}")
-    prediction = await submit(platform, service, deadline_at=now_micros() + 200_000)
+    prediction = await submit(platform, service, cancel_after=timedelta(seconds=0.2))
     async with platform.deadline():
         while (await platform.now(prediction)).completed_at is None:
             await executor.work_next("predict")

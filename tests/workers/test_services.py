@@ -1,6 +1,7 @@
 """The handlers of services on a real database and the real target; no node runs, so no replica ever comes."""
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,17 +9,18 @@ import pytest
 from core.clock import now_micros
 from core.ids import new_id
 from state.advance import advance, lock
-from state.claims import ClaimLost, take
+from state.claims import ClaimLost, take, take_many
 from state.history import begin
 from state.migrate import DEFAULT_TENANT
 from state.operations import Who, submit
 from state.specs import wanted_spec
 from state.tables import Placement, Replica, Service
+from state.turns import Room, Turns
 from tests.workers.platform import Platform
 from tests.workers.services import TEST, running_service
 from workers.handlers.services import restart, update
 from workers.outcomes import Failed, Progress, Wait
-from workers.resources import Held, Lease
+from workers.resources import Clock, Held, Lease
 from workers.targets.node import NodeTarget
 from workers.watcher import Watcher
 
@@ -53,7 +55,7 @@ async def test_a_failed_restart_that_was_to_grow_goes_back_to_the_size_that_ran(
         operation.started_at = 1  # its time is over
     taken = await take(platform.database, "control", "test", 10_000_000)
     assert taken is not None
-    outcome = await restart(Held(*taken, Lease(math.inf)), resources)
+    outcome = await restart(Held(*taken, Lease(math.inf), Clock(now_micros())), resources)
     assert isinstance(outcome, Failed)
     assert outcome.target["replicas"] == 1
     async with platform.database.read() as session:
@@ -75,7 +77,7 @@ async def test_a_deploy_says_how_many_replicas_have_begun_and_are_ready(platform
                 await advance(session, replica, move, TEST)
     taken = await take(platform.database, "control", "test", 10_000_000)
     assert taken is not None
-    outcome = await update(Held(*taken, Lease(math.inf)), resources)
+    outcome = await update(Held(*taken, Lease(math.inf), Clock(now_micros())), resources)
     assert isinstance(outcome, Wait)
     assert outcome.progress == Progress(33, "starting", "1 of 4 replicas are ready")
 
@@ -104,7 +106,7 @@ async def test_a_failed_restart_of_one_replica_wants_that_replica_again(platform
         operation = await submit(session, who, "service.restart", service, replica="rep_1")
     taken = await take(platform.database, "control", "test", 10_000_000)
     assert taken is not None
-    held = Held(*taken, Lease(math.inf))
+    held = Held(*taken, Lease(math.inf), Clock(now_micros()))
     assert isinstance(await restart(held, resources), Wait)
     async with platform.database.read() as session:
         placement = await session.get_one(Placement, service.id)
@@ -132,3 +134,24 @@ async def test_the_watcher_forgets_the_replica_that_was_replaced(platform: Platf
     async with platform.database.read() as session:
         placement = await session.get_one(Placement, service.id)
     assert (placement.replacing, placement.replicas) == (None, 2)
+
+
+@pytest.mark.parametrize("apart_s", [-3600, 3600])
+async def test_a_restart_replaces_what_was_made_before_it_by_the_database_clock(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, apart_s: int
+) -> None:
+    target = NodeTarget(platform.database, platform.resources.settings)
+    resources = replace(platform.resources, target=target)
+    service = await running_service(platform, live_replicas=1, replicas=1)
+    before, of_this_host = now_micros(), time.time_ns
+    with monkeypatch.context() as elsewhere:  # the process that is asked, and the worker
+        elsewhere.setattr(time, "time_ns", lambda: of_this_host() + apart_s * 10**9)
+        async with platform.database.write() as session:
+            await submit(session, Who(DEFAULT_TENANT, "test", "admin"), "service.restart", service)
+        taken = await take_many(platform.database, "control", "test", 10_000_000, Room(1), Turns())
+        [each] = taken.taken
+        outcome = await restart(Held(each.claim, each.row, Lease(math.inf), Clock(each.at)), resources)
+    assert isinstance(outcome, Wait)
+    async with platform.database.read() as session:
+        placement = await session.get_one(Placement, service.id)
+    assert before - 1000 <= placement.fresh_since <= now_micros() + 1000  # the database counts in milliseconds

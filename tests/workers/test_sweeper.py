@@ -92,7 +92,7 @@ async def test_a_sweeper_that_was_paused_after_the_condemnation_does_not_delete_
     async with platform.database.write() as session:
         condemned = await condemn(session, now_micros())
     assert condemned is not None
-    condemned = replace(condemned, doomed_at=condemned.doomed_at + to_micros(DELETED_WITHIN))  # time passes
+    condemned = replace(condemned, at=condemned.at - to_micros(DELETED_WITHIN))  # time passes
     async with platform.database.write() as session:
         await session.execute(update(Blob).values(doomed_at=None))  # another sweeper has buried it, and a put came
     assert not await paused.execute(condemned)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
+from core.clock import now_micros
 from core.errors import NotFound
 from core.logs import JsonFormatter, log_context
 from state.claims import take
@@ -16,7 +17,7 @@ from workers.metrics import WorkMetrics, outcome_of
 from workers.outcomes import Canceled, Done, Failed, Retry, Wait
 from workers.recording import Broken, HandBack, Verdict
 from workers.rescuer import MAX_RESCUES, rescue_expired
-from workers.resources import Held, Lease
+from workers.resources import Clock, Held, Lease
 from workers.tracing import traced
 
 LEASE_LOST = 1
@@ -76,9 +77,9 @@ async def test_work_is_counted_by_lane_kind_and_outcome(platform: Platform) -> N
     await platform.operation()
     taken = await take(platform.database, "control", "me", 1_000_000)
     assert taken is not None
-    with traced(Held(*taken, Lease(math.inf)), metrics) as trace:
+    with traced(Held(*taken, Lease(math.inf), Clock(now_micros())), metrics) as trace:
         trace.answered(Retry("the store is away"), allowed=1)
-    with traced(Held(*taken, Lease(math.inf)), metrics):
+    with traced(Held(*taken, Lease(math.inf), Clock(now_micros())), metrics):
         pass  # somebody else has it now
     kind = {"lane": "control", "kind": "version.inspect"}
     for outcome in ("exhausted", "lost"):

@@ -43,13 +43,14 @@ async def delete_model(held: Held, resources: Resources) -> Outcome:
     if users or has_versions:
         reason = f"{_named(users)} still being deleted" if users else "its versions are still being deleted"
         percent = 90 * max(0, len(services) - len(users)) // len(services)
-        return Wait(_pause(held.row) if users else AT_ONCE, reason, Progress(percent, "deleting", reason))
+        return Wait(_pause(held) if users else AT_ONCE, reason, Progress(percent, "deleting", reason))
     return Done(result=dict(held.row.arguments), target={"deleted_at": now_micros()})
 
 
-def _pause(row: Operation) -> timedelta:
+def _pause(held: Held) -> timedelta:
     """A quarter of the time that it took so far."""
-    waited = timedelta(microseconds=0 if row.started_at is None else now_micros() - row.started_at)
+    now = held.clock.now
+    waited = timedelta(microseconds=now - (held.row.started_at or now))
     return min(max(FIRST_LOOK, waited / 4), LAST_LOOK)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx2
 
-from core.clock import now_micros
 from core.errors import InvalidField, NotFound, PlatformError, ReplicaUnavailable
 from core.failpoints import failpoint
 from state.queries.predictions import Destination
@@ -44,7 +43,7 @@ async def predict(held: Held, resources: Resources) -> Outcome:
         resources.traffic.count(row.tenant_id, row.service_id, None, ServiceGone.status, 0.0)
         return _failed(ServiceGone(f"service '{where.name}' is {where.status}").as_problem())
     if not where.replicas:
-        return _wait(row, where, resources)
+        return _wait(held, row, where, resources)
     try:
         question = await question_of(row, resources)
     except InvalidField as error:
@@ -65,7 +64,7 @@ async def _ask(held: Held, where: Destination, resources: Resources, question: Q
         response = await post(path_of(row), question)
     except (httpx2.ConnectError, httpx2.ConnectTimeout):
         # Nobody took it: a replica that died a moment ago, and whose row does not say so yet. No attempt was made.
-        return _wait(row, where, resources)
+        return _wait(held, row, where, resources)
     except httpx2.TimeoutException:
         count(ReplicaUnavailable.status, PREDICT_TIMEOUT_S)
         return _failed(ReplicaUnavailable(f"the model did not answer within {PREDICT_TIMEOUT_S:g} s").as_problem())
@@ -78,15 +77,15 @@ async def _ask(held: Held, where: Destination, resources: Resources, question: Q
     if response.status_code not in PASSING:  # those are asked again, and counted then
         count(response.status_code, took_s)
     if response.status_code in PASSING:
-        return _wait(row, where, resources)
+        return _wait(held, row, where, resources)
     shown = await shown_input(row, question, post, PREDICT_TIMEOUT_S - took_s)
     if response.status_code == 200:
         return Done(row={"output": output_of(row, document(response)), "predict_time_s": took_s, **shown})
     return _failed({**document(response), "instance": f"/api/v1/predictions/{row.id}"}, shown)
 
 
-def _wait(row: Prediction, where: Destination, resources: Resources) -> Outcome:
-    if now_micros() - row.created_at > PATIENCE_S * 1_000_000:
+def _wait(held: Held, row: Prediction, where: Destination, resources: Resources) -> Outcome:
+    if held.clock.now - (row.started_at or held.clock.now) > PATIENCE_S * 1_000_000:
         resources.traffic.count(row.tenant_id, row.service_id, None, ReplicaUnavailable.status, 0.0)
         return _failed(ReplicaUnavailable(f"service '{where.name}' had no ready replica in time").as_problem())
     return Wait(LOOK_AGAIN, f"service '{where.name}' is {where.status}: no replica is ready")

@@ -29,7 +29,7 @@ from workers.scriptoutput import finish_script
 SOONEST_S, LATEST_S, LATEST_IN_LINE_S = 1.0, 15.0, 60.0
 LONGEST_BACKOFF_S = 86_400.0  # as long as a job may ask for
 AWAY = timedelta(seconds=2)
-CLOCKS_DIFFER = timedelta(seconds=30)  # of two workers, at most
+CLOCKS_DIFFER = timedelta(seconds=30)  # of two workers of different releases, at most
 # Another try with the same model, data and plan ends the same.
 HOPELESS: Final = (
     "dataset_invalid",
@@ -88,7 +88,7 @@ async def _see_to(held: Held, resources: Resources) -> Outcome:
             raise
         except PlatformError as error:
             return Failed(error.as_problem(), target={"completed_at": now_micros(), "error": error.as_problem()})
-    if (pause := _pause_left(run, operation)) > timedelta(0):
+    if (pause := _pause_left(held, run, operation)) > timedelta(0):
         return Wait(pause, f"attempt {run.retries + 1} waits for its time")
     seen = await resources.target.observe_run(run.id)
     if seen.ending is None and _left_s(run, seen) <= 0:
@@ -119,9 +119,9 @@ async def _begin(held: Held, resources: Resources) -> Run:
     return run
 
 
-def _pause_left(run: Run, operation: Operation) -> timedelta:
+def _pause_left(held: Held, run: Run, operation: Operation) -> timedelta:
     """How long until the next attempt. Much more than the pause itself is a clock that was set back: nothing."""
-    left = timedelta(microseconds=int((operation.checkpoint or {}).get("retry_at", 0)) - now_micros())
+    left = timedelta(microseconds=int((operation.checkpoint or {}).get("retry_at", 0)) - held.clock.now)
     return left if left <= _backoff(run, run.retries - 1) + CLOCKS_DIFFER else timedelta(0)
 
 
@@ -206,7 +206,7 @@ async def _fail(held: Held, resources: Resources, run: Run, seen: SeenRun, probl
         assert isinstance(work.target, Run)
         assert isinstance(work.row, Operation)
         work.target.retries, work.target.error = run.retries + 1, dict(problem)
-        work.row.checkpoint = {"retry_at": now_micros() + to_micros(after)}
+        work.row.checkpoint = {"retry_at": held.clock.now + to_micros(after)}
         session.tell("changed", "run", run.id)
     said = f"attempt {run.retries + 1} of {allowed + 1} failed: {problem.get('detail')}"
     return Wait(after, said[:500])

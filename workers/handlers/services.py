@@ -63,7 +63,9 @@ async def restart(held: Held, resources: Resources) -> Outcome:
     wanted = await _wanted(held, resources)
     assert isinstance(held.row, Operation)
     named = held.row.arguments.get("replica")
-    fresh = replace(wanted, replacing=named) if named else replace(wanted, fresh_since=held.row.created_at)
+    # Of the database's clock, as is when a replica was made: one ahead of it would replace also the new ones.
+    since = held.row.started_at or held.clock.now
+    fresh = replace(wanted, replacing=named) if named else replace(wanted, fresh_since=since)
     return await _bring_up(held, resources, fresh, on_failure=await _live(held, resources) or wanted)
 
 
@@ -148,8 +150,7 @@ def _failure(held: Held, resources: Resources, spec: ServiceSpec, seen: Sequence
             reason=worst.reason,
             last_lines=worst.message,
         )
-    started = held.row.started_at or held.row.created_at
-    if now_micros() - started > resources.settings.deploy_timeout_s * 1_000_000:
+    if held.clock.now - (held.row.started_at or held.clock.now) > resources.settings.deploy_timeout_s * 1_000_000:
         return DeployTimeout(f"service '{spec.service}' was not ready within {resources.settings.deploy_timeout_s:g} s")
     return None
 

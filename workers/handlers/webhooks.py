@@ -71,7 +71,8 @@ async def deliver(held: Held, resources: Resources) -> Outcome:
         return Failed(NotDelivered(str(refusal)).as_problem(), row={"attempts": _log(row, refused)})
     failpoint("webhook_before_record")
     left_alone_until = await _note(held, row, to, attempt, resources)
-    return _outcome(row, attempt, held.claim.attempt, left_alone_until)
+    left_alone = timedelta(microseconds=max(0, (left_alone_until or 0) - held.clock.now))
+    return _outcome(row, attempt, held.claim.attempt, left_alone)
 
 
 def guard(settings: Settings) -> Guard:
@@ -146,7 +147,7 @@ async def _move_the_others(database: Database, receiver: str, left_alone_until: 
             break
 
 
-def _outcome(row: Delivery, attempt: Attempt, number: int, left_alone_until: Micros | None) -> Outcome:
+def _outcome(row: Delivery, attempt: Attempt, number: int, left_alone: timedelta) -> Outcome:
     log: dict[str, object] = {"attempts": _log(row, attempt)}
     if attempt.error is None:
         return Done(row=log)
@@ -154,7 +155,6 @@ def _outcome(row: Delivery, attempt: Attempt, number: int, left_alone_until: Mic
         return Failed(NotDelivered("the receiver answered 410 Gone").as_problem(), row=log)
     pause = PAUSES[min(number, len(PAUSES)) - 1] * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311  jitter, no secret
     after = max(pause, attempt.retry_after or pause)
-    left_alone = timedelta(microseconds=(left_alone_until or 0) - now_micros())
     if left_alone > after:  # it waits with the others, and goes with them as soon as the receiver answers one
         return Retry(attempt.error, after=left_alone, row={**log, "waiting_for": WAITING})
     return Retry(attempt.error, after=after, row=log)

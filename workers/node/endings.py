@@ -36,6 +36,14 @@ def describe(exit_code: int, last_lines: str, memory_mb: int | None, what: str =
     return Ending("exited", with_log(how, last_lines))
 
 
+def of_memory(is_own: bool, memory_mb: int | None) -> str:
+    """Why the kernel has ended a script for want of memory: of its own (`is_own`), or of the whole machine."""
+    if is_own and memory_mb is not None:
+        return f"the script used more than its memory of {memory_mb} MiB, and was ended"
+    its = "has no limit of its own (resources.memory)" if memory_mb is None else f"may have {memory_mb} MiB"
+    return f"the memory of the machine, or of the platform's cgroup, ran out; the script, which {its}, was ended first"
+
+
 def with_log(sentence: str, last_lines: str) -> str:
     """A sentence, and below it the last lines of the log if there are any."""
     return f"{sentence}\n{last_lines}" if last_lines else sentence

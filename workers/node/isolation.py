@@ -5,6 +5,7 @@ Found out once, told by `portside doctor`. What the machine does not offer is no
 
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -14,15 +15,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from core.errors import PlatformError, Unavailable
 from core.settings import MIB, Settings
+from workers.node.cgroups import Ground, ground_at, ground_of, make_group, remove_group
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
-OWN_CGROUP: Final = Path("/proc/self/cgroup")
+log = logging.getLogger(__name__)
+
 SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/local/bin/python3")
-CONTROLLERS: Final = ("cpu", "memory", "pids")
 CLEARED_WITHIN_S, PAUSE_S = 5.0, 0.02
 LEAST_WEIGHT: Final = 20  # of 1 to 10,000, where services have 100
 
@@ -41,7 +42,10 @@ class ScriptsNotIsolated(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What there is. `fault` says why scripts cannot run at all; `gaps` are sentences about what is not limited."""
+    """What there is. `fault` says why scripts cannot run at all; `gaps` are sentences about what is not limited.
+
+    Groups for scripts are made below `cgroup`; their names begin with `prefix`, which only this platform's do.
+    """
 
     python: Path
     folder: Path
@@ -50,6 +54,7 @@ class Isolation:
     controllers: frozenset[str]
     fault: str | None = None
     gaps: tuple[str, ...] = ()
+    prefix: str = "portside-"
 
     @property
     def has_users(self) -> bool:
@@ -67,10 +72,13 @@ class Lodging:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
-def isolation_of(settings: Settings, *, prepares: bool = False) -> Isolation:
-    """Look at this machine; with `prepares` limits are switched on for the groups that will be made."""
-    cgroup, controllers = _cgroup(settings, prepares)
-    uids = settings.uid_range if os.geteuid() == 0 else range(0)
+def isolation_of(settings: Settings, *, prepares: bool = False, running: int | None = None) -> Isolation:
+    """Look at this machine; with `prepares` limits are switched on for the groups that will be made, and where the
+    process `running` is the platform, they are what it has."""
+    said = settings.script_cgroup
+    ground = ground_of(said, prepares=prepares) if running is None else ground_at(said, running)
+    is_root = _owner(running) == 0
+    uids = settings.uid_range if is_root else range(0)
     own = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
     python = settings.script_python or own
     folder = settings.script_folder or settings.data.absolute() / "scripts"
@@ -85,7 +93,16 @@ def isolation_of(settings: Settings, *, prepares: bool = False) -> Isolation:
                 f"the users that scripts run as cannot reach {python}; set PORTSIDE_SCRIPT_PYTHON to an interpreter "
                 "that all users can run"
             )
-    return Isolation(python, folder, uids, cgroup, controllers, fault, tuple(_gaps(uids, controllers)))
+    gaps, prefix = tuple(_gaps(uids, is_root, ground)), f"portside-{_short(settings.data)}-"
+    return Isolation(python, folder, uids, ground.base, ground.controllers, fault, gaps, prefix)
+
+
+def _owner(running: int | None) -> int:
+    """The user of that process, or of this one."""
+    if running is not None:
+        with suppress(OSError):
+            return (Path("/proc") / str(running)).stat().st_uid
+    return os.geteuid()
 
 
 @contextmanager
@@ -96,22 +113,26 @@ def lodging(isolation: Isolation, name: str, memory_mb: int | None, most_process
     uid, lock = _take_uid(isolation) if isolation.has_users else (None, None)
     cgroup = _make_cgroup(isolation, name, memory_mb, most_processes)
     try:
-        yield Lodging(uid, lock, cgroup, _limits(isolation, uid, memory_mb, most_processes))
+        yield Lodging(uid, lock, cgroup, _limits(isolation, cgroup, uid, memory_mb, most_processes))
     finally:
         if cgroup is not None:
-            with suppress(OSError):  # its keeper has done that, or whoever ended what was left
-                cgroup.rmdir()
+            remove_group(cgroup, within_s=0)  # its keeper has done that, unless none was started
         if lock is not None:
             os.close(lock)
 
 
-def _limits(isolation: Isolation, uid: int | None, memory_mb: int | None, most_processes: int) -> dict[str, int]:
+def _limits(
+    isolation: Isolation, cgroup: Path | None, uid: int | None, memory_mb: int | None, most_processes: int
+) -> dict[str, int]:
+    """What the kernel limits for each process by itself, or for its user: all that the group does not."""
     limits = {"RLIMIT_CORE": 0}
-    if memory_mb is not None and "memory" not in isolation.controllers:
+    grouped = isolation.controllers if cgroup is not None else frozenset()
+    if memory_mb is not None and "memory" not in grouped:
         limits["RLIMIT_DATA"] = memory_mb * MIB
+    is_counted = "pids" in grouped
     if uid is not None:
-        limits["RLIMIT_NPROC"] = most_processes
-    elif os.geteuid() != 0:
+        limits["RLIMIT_NPROC"] = most_processes + is_counted  # it is the group that refuses, for it counts that
+    elif os.geteuid() != 0 and not is_counted:
         limits["RLIMIT_NPROC"] = _processes_of_ours() + most_processes  # it counts all of the user
     return limits
 
@@ -134,71 +155,33 @@ def _take_uid(isolation: Isolation) -> tuple[int, int]:
 
 
 def _make_cgroup(isolation: Isolation, name: str, memory_mb: int | None, most_processes: int) -> Path | None:
+    """A group with the limits that there are; nothing where it cannot be had, which is told in the log."""
     if isolation.cgroup is None:
         return None
-    made = isolation.cgroup / f"portside-{name}"
+    wanted = {"pids.max": most_processes, "cpu.weight": LEAST_WEIGHT}
+    if memory_mb is not None:
+        wanted |= {"memory.max": memory_mb * MIB, "memory.swap.max": 0, "memory.oom.group": 1}
+    limits = {file: value for file, value in wanted.items() if file.partition(".")[0] in isolation.controllers}
+    group = isolation.cgroup / f"{isolation.prefix}{name}"
     try:
-        made.mkdir(exist_ok=True)
-        wanted: dict[str, Any] = {"pids.max": most_processes, "cpu.weight": LEAST_WEIGHT}
-        if memory_mb is not None:
-            wanted |= {"memory.max": memory_mb * MIB, "memory.swap.max": 0, "memory.oom.group": 1}
-        for file, value in wanted.items():
-            if file.partition(".")[0] in isolation.controllers and (made / file).exists():
-                (made / file).write_text(str(value), "ascii")
-    except OSError:
-        with suppress(OSError):
-            made.rmdir()
+        make_group(group, limits)
+    except OSError as error:
+        log.warning("a script runs without a cgroup: %s", error)
         return None
-    return made
+    return group
 
 
-def _remove_cgroup(cgroup: Path) -> None:
-    """Remove a group, also while what was killed in it is still on its way out."""
-    deadline = time.monotonic() + 1.0
-    while time.monotonic() < deadline:
-        try:
-            cgroup.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(PAUSE_S)
-
-
-def _cgroup(settings: Settings, prepares: bool) -> tuple[Path | None, frozenset[str]]:
-    """Where groups can be made, and what can be limited in them."""
-    base = settings.script_cgroup or _own_cgroup()
-    if base is None or not os.access(base, os.W_OK | os.X_OK) or not (base / "cgroup.procs").exists():
-        return None, frozenset()
-    with suppress(OSError):
-        offered = (base / "cgroup.controllers").read_text("ascii").split()
-        for each in set(CONTROLLERS) & set(offered) if prepares else ():
-            with suppress(OSError):  # busy: the group has processes of its own
-                (base / "cgroup.subtree_control").write_text(f"+{each}", "ascii")
-        enabled = (base / "cgroup.subtree_control").read_text("ascii").split()
-        return base, frozenset(enabled) & frozenset(CONTROLLERS)
-    return None, frozenset()
-
-
-def _own_cgroup() -> Path | None:
-    try:
-        mounts = [line.split(" - ") for line in MOUNTS.read_text("utf-8").splitlines()]
-        root = next(left.split()[4] for left, right in mounts if right.startswith("cgroup2 "))
-        path = next(line[3:] for line in OWN_CGROUP.read_text("utf-8").splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
-    return Path(root) / path.lstrip("/")
-
-
-def _gaps(uids: range, controllers: frozenset[str]) -> Iterator[str]:
-    is_root = os.geteuid() == 0
+def _gaps(uids: range, is_root: bool, ground: Ground) -> Iterator[str]:
     if is_root and not len(uids):
         yield "scripts run as root: they can read, change and end everything, and fork without a limit"
     elif not is_root:
         yield "scripts run as the platform's own user: they can read and change all that is its"
-    if "memory" not in controllers:
-        yield "memory is limited for each process of a script by itself, not for all together (no cgroup v2 for us)"
-    if "cpu" not in controllers:
-        yield "a script may use all cores that nobody else wants: it is only niced"
+    if "memory" not in ground.controllers:
+        yield "memory is limited for each process of a script by itself, not for all together"
+    if "cpu" not in ground.controllers:
+        yield "a script gives way to predictions by its niceness alone"
+    if ground.obstacle is not None:
+        yield ground.obstacle
 
 
 def _is_open_to_all(path: Path) -> bool:
@@ -235,8 +218,7 @@ def end_left(lodging: Lodging, mark: bytes) -> None:
     """End what a script left whose keeper was ended: what is in its cgroup, is its user's, or has the mark in the
     environment that it was started with."""
     if lodging.cgroup is not None:
-        with suppress(OSError):
-            (lodging.cgroup / "cgroup.kill").write_text("1", "ascii")
+        remove_group(lodging.cgroup)
     deadline = time.monotonic() + CLEARED_WITHIN_S
     while (left := _left(lodging.uid, mark)) and time.monotonic() < deadline:
         for pid in left:
@@ -244,7 +226,7 @@ def end_left(lodging: Lodging, mark: bytes) -> None:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(PAUSE_S)
     if lodging.cgroup is not None:
-        _remove_cgroup(lodging.cgroup)
+        remove_group(lodging.cgroup)
 
 
 def _left(uid: int | None, mark: bytes) -> list[int]:

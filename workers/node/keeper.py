@@ -23,6 +23,7 @@ CLEARED_WITHIN_S = 10.0
 PAUSE_S = 0.01
 CANNOT_START = 126
 NICENESS = 10  # predictions go first; the keeper itself must get through whatever its program does
+FIRST_TO_GO = 500  # of 1,000: where the machine's own memory runs out it is the program that is ended, not the platform
 
 
 Config = dict[str, Any]  # what `keeping` writes
@@ -37,7 +38,7 @@ class Keeper:
         self._ended: tuple[int, resource.struct_rusage] | None = None
         self._asked_at: float | None = None
         self._pid = 0
-        self._kills = 0
+        self._kills = self._at_limit = self._refused = 0
         self._wake, self._rung = os.pipe()
         for end in (self._wake, self._rung):
             os.set_blocking(end, False)
@@ -63,6 +64,8 @@ class Keeper:
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
             "memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
             "oom": self._kills,
+            "at_limit": self._at_limit,
+            "refused": self._refused,
         }
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -138,23 +141,20 @@ class Keeper:
             os.waitpid(child, 0)
 
     def _has_members(self) -> bool:
+        """Whether somebody is in the group, or in one that the program has made in it."""
         cgroup = self._config.get("cgroup")
-        if not cgroup:
-            return False
-        try:
-            return bool(Path(cgroup, "cgroup.procs").read_text("ascii").strip())
-        except OSError:
-            return False
+        return bool(cgroup) and _event(f"{cgroup}/cgroup.events", b"populated") > 0
 
     def _remove_cgroup(self) -> None:
         cgroup = self._config.get("cgroup")
         if not cgroup:
             return
-        with contextlib.suppress(OSError, ValueError):
-            told = dict(line.split() for line in Path(cgroup, "memory.events").read_bytes().splitlines())
-            self._kills = int(told.get(b"oom_kill", 0))
-        with contextlib.suppress(OSError):
-            Path(cgroup).rmdir()
+        self._kills = _event(f"{cgroup}/memory.events", b"oom_kill")
+        self._at_limit = _event(f"{cgroup}/memory.events", b"oom")
+        self._refused = _event(f"{cgroup}/pids.events", b"max")
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
 
     def _start(self) -> int:
         keeper = os.getpid()
@@ -175,6 +175,8 @@ class Keeper:
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         with contextlib.suppress(OSError):  # niceness counts only within a session where sessions are groups: sched(7)
             _write("/proc/self/autogroup", str(NICENESS))
+        with contextlib.suppress(OSError):
+            _write("/proc/self/oom_score_adj", str(max(FIRST_TO_GO, int(_read("/proc/self/oom_score_adj")))))
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         if cgroup := config.get("cgroup"):
@@ -233,6 +235,17 @@ def _prctl(option: int, value: int) -> None:
 
 def _write(path: str, text: str) -> None:
     Path(path).write_text(text, "ascii")
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _event(path: str, name: bytes) -> int:
+    """What a group counts under this name; 0 where it does not."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(dict(line.split() for line in _read(path).splitlines()).get(name, 0))
+    return 0
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

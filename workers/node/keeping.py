@@ -35,13 +35,19 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a program ended: `code` is negative for a signal, `left` how many processes it had left behind."""
+    """How a program ended: `code` is negative for a signal, `left` how many processes it had left behind.
+
+    Of its cgroup: `oom` is how many the kernel ended for want of memory, `at_limit` how often the group's own was
+    used up, `refused` how often it was given no more processes or threads.
+    """
 
     code: int
     left: int = 0
     cpu_s: float | None = None
     memory_bytes: int | None = None
     oom: int = 0
+    at_limit: int = 0
+    refused: int = 0
     is_told: bool = True
 
 

@@ -88,7 +88,7 @@ async def _begin(session: WriteSession, placement: Placement, place_of: Callable
     row = Replica(
         id=replica_id,
         tenant_id=placement.tenant_id,
-        created_at=now_micros(),
+        created_at=session.now,  # compared with when a restart was asked for
         service_id=placement.service_id,
         revision_id=placement.revision_id,
         generation=placement.generation,

@@ -20,7 +20,7 @@ from state.runplacing import ProcessGone
 from state.runspecs import RunSpec
 from storage.local import NO_ROOM
 from workers.node.asking import unless_asked
-from workers.node.endings import Ending, describe, with_log
+from workers.node.endings import Ending, describe, of_memory, with_log
 from workers.node.isolation import Lodging, end_left, lodging
 from workers.node.keeping import End, Kept, KeptChild, keep
 from workers.node.lease import TermOver
@@ -274,12 +274,14 @@ class ScriptLife:
             return self._lost(Ending("keeper_died", "what keeps the script was ended from outside"))
         lines = await asyncio.to_thread(last_lines, self.log_path, LINES_KEPT)
         if end.oom:
-            limit = self._spec.memory_mb
-            message = with_log(f"the script used more than its memory of {limit} MiB, and was ended", lines)
+            message = with_log(of_memory(end.at_limit > 0, self._spec.memory_mb), lines)
             return last_word(ScriptOutOfMemory(message, last_lines=lines))
         how = describe(end.code if end.code != 65 else 1, lines, self._spec.memory_mb, "script")
         kind = ScriptOutOfMemory if how.reason == "out_of_memory" else ScriptFailed
-        return last_word(kind(how.message or how.reason, exit_code=end.code, last_lines=lines))
+        most = self._stage.settings.script_processes
+        refused = f"it was refused more than {most} processes and threads (PORTSIDE_SCRIPT_PROCESSES); "
+        message = (refused if end.refused else "") + (how.message or how.reason)
+        return last_word(kind(message, exit_code=end.code, last_lines=lines))
 
     async def _leaves_too_much(self) -> bool:
         """Files with holes take no room here; in the store they would. And the last look was a while ago."""

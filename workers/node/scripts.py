@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from core.secrets import Vault
 from core.settings import Settings
 from storage.cache import ArtifactCache
+from workers.node.cgroups import remove_groups
 from workers.node.environments import MAKING, Workshop
 from workers.node.isolation import Isolation, isolation_of, open_folder, remove
 from workers.node.runprogram import RunPlace
@@ -72,6 +73,8 @@ class ScriptHouse:
 
     def clean(self) -> None:
         """Remove what processes of a former life worked in, and environments that nobody needed for long."""
+        if self.isolation.cgroup is not None:
+            remove_groups(self.isolation.cgroup, self.isolation.prefix)
         folder = self.isolation.folder / WORK
         for left in folder.iterdir() if folder.is_dir() else ():
             remove(left)

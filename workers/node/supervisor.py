@@ -180,7 +180,7 @@ class Supervisor:
         await write_seen(self._database, self.term, [sight for _, sight in seen])
         for replica, sight in seen:
             if sight.move == "ready" and replica.status == "starting":
-                self._premises.metrics.became_ready((now_micros() - replica.created_at) / 1_000_000)
+                self._premises.metrics.became_ready(max(0, now_micros() - replica.created_at) / 1_000_000)
             if sight.move in FINAL_MOVES:
                 self._lives.pop(sight.replica_id, None)
         return True

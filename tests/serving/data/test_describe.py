@@ -130,7 +130,7 @@ def test_long_digits_are_names_and_not_numbers(tmp_path: Path) -> None:
 
 
 def test_a_file_most_of_whose_rows_are_bad_is_refused_with_the_first_line(tmp_path: Path) -> None:
-    with pytest.raises(DatasetInvalid, match=r"line 2 which has 3 cells where there are 2 columns") as caught:
+    with pytest.raises(DatasetInvalid, match=r"the first has 3 cells where there are 2 columns") as caught:
         told(written(tmp_path, "a,b\n" + "1,2,3\n" * 100))
     assert caught.value.line == 2
 

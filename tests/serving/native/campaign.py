@@ -20,6 +20,7 @@ from serving.native.library import Library
 from serving.native.records import RecordReader
 from serving.native.way import QuickWay
 from tests.e2e.environments import ROOT
+from tests.serving.native import tree_models
 from tests.serving.native.both_ways import echo_model, serve
 from tests.serving.native.compilers import built_folder, built_library, some_compiler
 from tests.serving.native.record_bodies import IMAGE, MIXED, compare, scorer_of
@@ -45,11 +46,11 @@ def main(words: Sequence[str]) -> int:
         library = options.library or built_library()
         models = [] if options.echo_only else [ROOT / "examples" / f"{name}.onnx" for name in EXAMPLES]
         models += [echo_model(Path(folder) / f"echo-{width}.onnx", width=width) for width in (None, 1, 3)]
-        return asyncio.run(campaign(library, models, options.seconds, options.seed))
+        return asyncio.run(campaign(library, models, Path(folder), options.seconds, options.seed))
 
 
-async def campaign(library: Path, models: Sequence[Path], seconds: float, seed: int) -> int:
-    """Ask one model after the other, until time is over."""
+async def campaign(library: Path, models: Sequence[Path], folder: Path, seconds: float, seed: int) -> int:
+    """Ask one model after the other, until time is over. `folder` is for those that are made meanwhile."""
     both = [serve(model, QuickWay(Library(library))) for model in models]
     asked = answered = 0
     records = [(RecordReader(Library(library), fields), scorer_of(fields)) for fields in (IMAGE, MIXED)]
@@ -57,6 +58,7 @@ async def campaign(library: Path, models: Sequence[Path], seconds: float, seed: 
     while time.monotonic() < until:
         for reader, scorer in records:
             compare(reader, scorer, seed)
+        tree_models.compare(folder, Library(library), seed)
         for each in both:
             chance = Chance(each.scorer.signature, seed)
             for _ in range(AT_ONCE):

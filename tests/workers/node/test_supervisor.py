@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from core.failpoints import arm
 from state.placements import StaleGeneration
@@ -175,6 +177,24 @@ async def test_a_restart_replaces_every_replica(world: World) -> None:
 
     await until(look)
     assert (await row_of(world, old.id)).reason == "replaced"
+
+
+async def test_a_node_whose_clock_is_behind_restarts_each_replica_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_this_host = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: of_this_host() - 3600 * 10**9)
+    await world.node().start()
+    await world.target.apply(world.spec())
+    [old] = await world.ready(1)
+    await world.target.apply(world.spec(generation=2, fresh_since=of_this_host() // 1000))
+
+    async def look() -> bool:
+        return (await world.seen("ready"))[-1:] != [old] and len(await world.ready(1)) == 1
+
+    await until(look)
+    async with world.database.read() as session:
+        assert await session.scalar(select(func.count()).select_from(Replica)) == 2
 
 
 async def test_a_failed_update_leaves_the_old_replicas_serving(world: World) -> None:
