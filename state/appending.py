@@ -10,7 +10,7 @@ from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.compiled import inserting, values_of
-from state.drivers import driver_errors, driver_of
+from state.open import driver_errors, driver_of
 from state.tables import Base
 
 
@@ -27,7 +27,7 @@ async def insert_all(connection: AsyncConnection, rows: Sequence[Base]) -> None:
     if not driver.is_in_transaction:  # SQLAlchemy tells asyncpg with the first statement
         await connection.execute(select(literal(1)))
     try:
-        with driver_errors():
+        with driver_errors(connection.dialect.name):
             for table, new in by_table.items():
                 await driver.run(inserting(table, driver.dialect), [values_of(row) for row in new])
     finally:

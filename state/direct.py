@@ -26,7 +26,8 @@ from state.compiled import (
     values_of,
 )
 from state.database import Database, WriteSession, db_now
-from state.drivers import Driver, driver_errors, driver_of
+from state.drivers import Driver
+from state.open import driver_errors, driver_of
 from state.signals import Signal, SignalKind
 from state.tables import Base
 
@@ -143,7 +144,7 @@ async def direct_write(database: Database) -> AsyncIterator[DirectSession]:
     Raises `DatabaseBusy`; IntegrityError passes for those who expect it.
     """
     async with database.writing_connection() as connection:
-        with driver_errors():
+        with driver_errors(database.dialect):
             pooled = await connection.get_raw_connection()
             driver = driver_of(pooled.driver_connection, database.dialect)
             session, is_committed = DirectSession(driver), False
