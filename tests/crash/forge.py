@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -65,9 +66,11 @@ class Forged:
     def send_signal(self, number: int) -> None:
         """Nothing happens where it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # buried, and that is just being written
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
+        """SIGKILL, likewise."""
         self.send_signal(signal.SIGKILL)
 
 

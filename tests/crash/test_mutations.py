@@ -23,6 +23,7 @@ from tests.crash.receiver import listening
 from tests.crash.report import Report
 from tests.crash.stack import stack
 from tests.crash.workload import Workload
+from tests.e2e.platform import forge
 
 SEED = 4
 SOON_S = 5.0
@@ -131,22 +132,19 @@ async def judged(place: Path, forge: Forge, name: str, settled_s: float) -> Repo
 async def all_judged(folder: Path, names: Sequence[str]) -> dict[tuple[str, bool], Report]:
     """Each scene with its protection and without, some at the same time: most of it is waiting."""
     turns = asyncio.Semaphore(AT_ONCE)
-    forge = await asyncio.to_thread(Forge)
+    made = await asyncio.to_thread(forge)
 
     async def harmless(name: str) -> Report:
         async with turns:
-            return await judged(folder / f"{name}-whole", forge, name, SETTLED_S)
+            return await judged(folder / f"{name}-whole", made, name, SETTLED_S)
 
     async def broken(name: str) -> Report:
         async with turns:
             # Without a rescue nothing comes to rest; the others do.
             settled_s = SOON_S if name == "no_rescue" else SETTLED_S
-            return await judged(folder / name, forge.breaking(name), name, settled_s)
+            return await judged(folder / name, made.breaking(name), name, settled_s)
 
-    try:
-        reports = await asyncio.gather(*map(broken, names), *map(harmless, names))
-    finally:
-        forge.close()
+    reports = await asyncio.gather(*map(broken, names), *map(harmless, names))
     return dict(zip([(name, is_broken) for is_broken in (True, False) for name in names], reports, strict=True))
 
 

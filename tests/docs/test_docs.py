@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pytest
 from cli.child import running_platform
 from core.settings import Settings
 from deploy.stack.child import free_port
+from tests.docs.typist import typing
 from tests.e2e.platform import RunningPlatform
 from tests.workers.node.scriptworld import remove_places
 
@@ -61,7 +63,6 @@ OTHER_VARIABLES = frozenset(
     | {"PORTSIDE_BATCH_KILLS", "PORTSIDE_BATCH_SEED"}  # of a test
 )
 PAGE_S = 300.0
-PORTSIDE = 'portside() { .venv/bin/python -m portside "$@"; }\n'  # what `make setup` puts into .venv/bin
 BETWEEN = "\x1e"  # ASCII's record separator: no output has it
 
 
@@ -161,12 +162,19 @@ def test_a_guide_to_the_command_line_executes_every_command_that_it_shows(page: 
     assert len(steps(page)) == page.read_text("utf-8").count("```sh\n")
 
 
+@pytest.fixture(scope="module")
+def portside() -> Iterator[str]:
+    """A line of bash that makes what `make setup` puts into .venv/bin a command."""
+    with tempfile.TemporaryDirectory() as folder, typing(Path(folder)) as line:
+        yield line
+
+
 @pytest.mark.parametrize("page", [TUTORIAL, NIGHTLY, *GUIDES], ids=name_of)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(page: Path, portside: str, tmp_path: Path) -> None:
     tmp_path.joinpath("examples").symlink_to(ROOT / "examples")
     tmp_path.joinpath(".venv").symlink_to(Path(sys.executable).parent.parent)
     script = f"\nprintf '{BETWEEN}'\n".join(step.commands for step in steps(page))
-    script = PORTSIDE + script.replace("8091", str(free_port()))
+    script = portside + script.replace("8091", str(free_port()))
     try:
         with RunningPlatform.start(tmp_path / "data") as platform:
             environment = {**os.environ, "PORTSIDE_API": platform.url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}

@@ -13,10 +13,9 @@ from cli.failure import CommandFailed
 from cli.output import Output
 from cli.registry import delete_with_services, services_of
 from deploy.stack.process import answers
-from tests.crash.forge import Forge
 from tests.crash.installation import Installation, Member, embedded
 from tests.e2e.commands import at_a_terminal, data, verb
-from tests.e2e.platform import until
+from tests.e2e.platform import forge, until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ENDS_S = 60
@@ -48,7 +47,7 @@ class Mortal:
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
-    with closing(Forge()) as forge, closing(embedded(tmp_path_factory.mktemp("mortal"), forge)) as site:
+    with closing(embedded(tmp_path_factory.mktemp("mortal"), forge())) as site:
         yield Mortal(site)
 
 
