@@ -57,8 +57,10 @@ def ground_of(said: Path | None, *, prepares: bool = False) -> Ground:
 def ground_at(said: Path | None, pid: int) -> Ground:
     """What a node that runs already has: nothing is foretold."""
     base = said or group_of(str(pid))
+    if base is None:
+        return Ground(obstacle="the running platform is in no cgroup v2 that can be seen from here")
     try:
-        enabled = frozenset() if base is None else _words(base / "cgroup.subtree_control") & CONTROLLERS
+        enabled = _words(base / "cgroup.subtree_control") & CONTROLLERS
     except OSError:
         return Ground(obstacle=f"the cgroup {base} cannot be read")
     missing = ", ".join(sorted(CONTROLLERS - enabled))

@@ -54,6 +54,7 @@ def test_of_a_platform_that_runs_only_what_it_has_is_told(tmp_path: Path) -> Non
     ground = ground_at(tmp_path, os.getpid())
     assert ground.controllers == {"pids"}
     assert str(ground.obstacle).endswith("does not limit cpu, memory")
+    assert "can be seen from here" in str(ground_at(None, 0).obstacle)
 
 
 def test_memory_is_limited_for_each_process_where_the_group_cannot_be_made(
