@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     script_cgroup: Path | None = Field(
         None,
         description="A cgroup (v2) without processes of its own that is ours to make others in; default the node's, "
-        "where that can be.",
+        "where that is delegated to it (systemd: `Delegate=yes`).",
     )
     script_processes: int = Field(512, gt=0, description="Processes and threads that one script may have at a time.")
     script_disk_mb: int = Field(

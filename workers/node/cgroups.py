@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from workers.node.processes import PROC, asked
+
 log = logging.getLogger(__name__)
 
-PROC: Final = Path("/proc")
 SYSTEMD: Final = Path("/run/systemd/system")  # is there where systemd rules over the cgroups: sd_booted(3)
 CONTROLLERS: Final = frozenset({"cpu", "memory", "pids"})
 NODE: Final = "portside-node"  # where the node is, below a group that it has split
@@ -25,7 +26,6 @@ ROUNDS: Final = 20  # of going down, while what goes down forks
 PAUSE_S: Final = 0.02
 REMOVED_WITHIN_S: Final = 1.0
 TOLD_AT_MOST: Final = 3
-DELEGATE: Final = "`Delegate=yes` in the platform's unit, or `systemd-run --scope -p Delegate=yes portside up`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,15 @@ def ground_of(said: Path | None, *, prepares: bool = False) -> Ground:
 def ground_at(said: Path | None, pid: int) -> Ground:
     """What a node that runs already has: nothing is foretold."""
     base = said or group_of(str(pid))
+    if base is None:
+        return Ground(obstacle="the running platform is in no cgroup v2 that can be seen from here")
     try:
-        enabled = frozenset() if base is None else _words(base / "cgroup.subtree_control") & CONTROLLERS
+        enabled = _words(base / "cgroup.subtree_control") & CONTROLLERS
     except OSError:
         return Ground(obstacle=f"the cgroup {base} cannot be read")
     missing = ", ".join(sorted(CONTROLLERS - enabled))
-    return Ground(base, enabled, f"the running platform's cgroup {base} does not limit {missing}" if missing else None)
+    reason = f"the running platform's cgroup {base} does not limit {missing}{'' if said else _advice()}"
+    return Ground(base, enabled, reason if missing else None)
 
 
 def group_of(pid: str, proc: Path = PROC) -> Path | None:
@@ -125,8 +128,8 @@ def _unusable(base: Path, own: Path | None, *, is_said: bool) -> str | None:
         if not (base / "cgroup.procs").exists():
             return f"{name} is no cgroup v2"
     if not os.access(base, os.W_OK | os.X_OK):
-        return f"{name} is not ours to split" + ("" if is_said else f": {DELEGATE}")
-    if is_said and own is not None:
+        return f"{name} is not ours to split" + ("" if is_said else _advice())
+    if is_said and own is not None and os.geteuid() != 0:
         # Who is not root moves processes only within a group whose `cgroup.procs` is its own.
         common = Path(os.path.commonpath([base, own]))
         if not os.access(common / "cgroup.procs", os.W_OK):
@@ -154,25 +157,35 @@ def _split(base: Path, *, is_said: bool, prepares: bool) -> Ground:
 
 
 def _entangled(base: Path, *, is_said: bool) -> str | None:
-    """Why a group cannot be split although it could be written: it is somebody else's, or others are in it."""
+    """Why a group is not split although it could be written: it is somebody else's, or others are in it."""
     inside = _members(base)
     if is_said:
         return f"PORTSIDE_SCRIPT_CGROUP {base} has processes of its own ({_few(inside)})" if inside else None
-    if _is_declared_ours(base):
+    if _is_delegated(base):
         return None  # with whatever is in it
     if SYSTEMD.exists() and (os.geteuid() == 0 or os.access(base.parent, os.W_OK)):
         # A unit that has not said so is ended by systemd as a whole when the memory of one script runs out.
-        return f"our cgroup {base} is systemd's to split, not ours: {DELEGATE}"
+        return f"our cgroup {base} is systemd's to split, not ours" + _advice()
     strangers = sorted(set(inside) - set(_family()))
     return f"others are in our cgroup {base} too ({_few(strangers)}): set PORTSIDE_SCRIPT_CGROUP" if strangers else None
 
 
-def _is_declared_ours(base: Path) -> bool:
+def _is_delegated(base: Path) -> bool:
+    """Whether systemd says that this group is its unit's own to split."""
     for name in DELEGATED:
         with suppress(OSError):
             if os.getxattr(base, name) == b"1":
                 return True
-    return False
+    # Up to version 252, the one of a user's own systemd is not marked.
+    is_users = os.geteuid() != 0 and SYSTEMD.exists() and os.access(base.parent, os.W_OK)
+    return is_users and asked("systemctl", "--user", "show", "--property=Delegate", "--value", base.name) == "yes"
+
+
+def _advice() -> str:
+    if not SYSTEMD.exists():
+        return ""
+    user = "" if os.geteuid() == 0 else "--user "
+    return f": say `Delegate=yes` in the platform's unit, or `systemd-run {user}--scope -p Delegate=yes portside up`"
 
 
 def _enable(base: Path, controllers: Collection[str], *, goes_down: bool) -> None:

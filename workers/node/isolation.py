@@ -158,9 +158,10 @@ def _make_cgroup(isolation: Isolation, name: str, memory_mb: int | None, most_pr
     """A group with the limits that there are; nothing where it cannot be had, which is told in the log."""
     if isolation.cgroup is None:
         return None
-    wanted = {"pids.max": most_processes, "cpu.weight": LEAST_WEIGHT}
+    # Where memory runs out, also that of the machine, all of a script is ended: half of it would fail in odd ways.
+    wanted = {"pids.max": most_processes, "cpu.weight": LEAST_WEIGHT, "memory.oom.group": 1}
     if memory_mb is not None:
-        wanted |= {"memory.max": memory_mb * MIB, "memory.swap.max": 0, "memory.oom.group": 1}
+        wanted |= {"memory.max": memory_mb * MIB, "memory.swap.max": 0}
     limits = {file: value for file, value in wanted.items() if file.partition(".")[0] in isolation.controllers}
     group = isolation.cgroup / f"{isolation.prefix}{name}"
     try:

@@ -1,5 +1,6 @@
 """Where the scripts of a node live, and what they are started with: found out when the first one comes."""
 
+import logging
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -16,6 +17,8 @@ from workers.node.isolation import Isolation, isolation_of, open_folder, remove
 from workers.node.runprogram import RunPlace
 from workers.node.scriptfiles import ScriptPlace
 from workers.node.scriptprogram import Stage
+
+log = logging.getLogger(__name__)
 
 ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  (what is listened on, not called)
 UNUSED_S, MAKING_S = 60 * 86_400, 86_400  # of an environment that nobody needs, of one that was never made
@@ -37,6 +40,7 @@ class ScriptHouse:
         """What this machine offers."""
         if self.found is None:
             self.found = isolation_of(self.settings, prepares=True)
+            log.info("of scripts is not limited: %s", "; ".join(self.found.gaps) or "nothing that could be")
         return self.found
 
     @property

@@ -17,13 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.settings import Settings
+from core.settings import MIB, Settings
 from state.jobtables import Run
 from tests.e2e.platform import RunningPlatform
 from tests.workers.node.runworld import FINAL, RunWorld, open_run_world
 from tests.workers.node.scriptworld import Scripts, processes_with, remove_places
 from tests.workers.node.world import until
-from workers.node.cgroups import CONTROLLERS
+from workers.node.cgroups import CONTROLLERS, ground_of
 from workers.node.isolation import Isolation, isolation_of
 
 MARK = "script-in-a-cgroup"
@@ -36,7 +36,7 @@ if not (room / "pids.max").read_text().strip() == "{MOST}":
     sys.exit(f"there is no limit here: nothing is tried ({{room}})")
 """
 EATS = f"""{ROOM}
-if int((room / "memory.max").read_text()) != {MEMORY_MB} * 2**20:
+if "{MEMORY_MB * MIB}" not in [(each / "memory.max").read_text().strip() for each in (room, room.parent)]:
     sys.exit("there is no limit here: nothing is tried")
 for _ in range(4):  # each of them far below the limit
     if os.fork() == 0:
@@ -136,6 +136,36 @@ async def test_processes_that_eat_memory_together_are_told_their_limit(scripts: 
     run, log = await ended(scripts, isolation, EATS, resources={"cpu": None, "memory_mb": MEMORY_MB})
     assert (run.status, run.reason) == ("failed", "out_of_memory"), log
     assert f"more than its memory of {MEMORY_MB} MiB" in str(run.message)
+
+
+async def test_one_without_a_limit_goes_before_the_rest_of_what_is_limited_together(
+    data: Path, isolation: Isolation
+) -> None:
+    assert isolation.cgroup is not None
+    together = isolation.cgroup / "together"
+    together.mkdir()
+    try:
+        (together / "memory.max").write_text(str(MEMORY_MB * MIB))
+        async with open_run_world(data, script_cgroup=together, script_processes=MOST) as opened:
+            run, log = await ended(Scripts(opened), isolation, EATS)
+        assert (run.status, run.reason) == ("failed", "out_of_memory"), log
+        assert "has no limit of its own (resources.memory), was ended first" in str(run.message)
+        assert [each for each in together.iterdir() if each.is_dir()] == []
+    finally:
+        together.rmdir()
+
+
+def test_a_group_for_threads_is_said_to_be_none_for_scripts(isolation: Isolation) -> None:
+    assert isolation.cgroup is not None
+    threads = isolation.cgroup / "threads"
+    threads.mkdir()
+    try:
+        (threads / "cgroup.type").write_text("threaded")
+        ground = ground_of(threads, prepares=True)
+    finally:
+        threads.rmdir()
+    assert ground.base is None
+    assert "is for threads (threaded): no group below it may have a process" in str(ground.obstacle)
 
 
 async def test_a_bomb_of_forks_meets_the_limit_and_is_told_it(scripts: Scripts, isolation: Isolation) -> None:

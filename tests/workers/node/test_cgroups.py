@@ -48,6 +48,15 @@ def test_what_is_said_to_be_a_cgroup_and_is_none_is_told(tmp_path: Path, name: s
     assert "cannot be read" in str(ground_at(tmp_path / name, os.getpid()).obstacle)
 
 
+def test_of_a_platform_that_runs_only_what_it_has_is_told(tmp_path: Path) -> None:
+    for name, text in (("controllers", "cpu io memory pids"), ("subtree_control", "io pids")):
+        (tmp_path / f"cgroup.{name}").write_text(text)
+    ground = ground_at(tmp_path, os.getpid())
+    assert ground.controllers == {"pids"}
+    assert str(ground.obstacle).endswith("does not limit cpu, memory")
+    assert "can be seen from here" in str(ground_at(None, 0).obstacle)
+
+
 def test_memory_is_limited_for_each_process_where_the_group_cannot_be_made(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
