@@ -49,6 +49,11 @@ class FilesSource:
         with self.given.list.open("rb") as lines:
             return sum(1 for line in lines if line.strip())
 
+    @property
+    def read_bytes(self) -> int:
+        """See `Source.read_bytes`."""
+        return 0
+
     def pieces(self) -> Iterator[Piece]:
         """The lines of the list: as many as a chunk has rows, or as have together the bytes that it may have."""
         position, listed, offset, size_bytes = self.start, list[_Listed](), self.start.offset, 0

@@ -117,6 +117,11 @@ class Feeder:
         cutting = ThreadPoolExecutor(1, "cut").submit(self._cut_all)
         cutting.add_done_callback(lambda future: self._events.put(AllCut(self._next, future)))
 
+    @property
+    def read_bytes(self) -> int:
+        """How far the input has been read."""
+        return self._source.read_bytes
+
     def forget(self) -> None:
         """A chunk is kept by the platform, or will never be: there is room for another."""
         self._room.release()
@@ -162,7 +167,7 @@ class Committer:
         self._made: dict[int, Future[Done]] = {}
         self._end: AllCut | None = None
         self._unkept: dict[int, Done] = {}
-        self._rows_before, self._told_rows, self._told_at = resume.rows_in, 0, 0.0
+        self._rows_before, self._told_at, self._told = resume.rows_in, 0.0, (0, 0)
 
     def run(self) -> bool:
         """Until all is kept: true; or until the run is told to end: false. Raises what a chunk failed with."""
@@ -232,7 +237,8 @@ class Committer:
         return not self._unkept and not self._chunks.writing
 
     def _tell_progress(self) -> None:
+        """Also where only bytes are passed: who looks for where a resumed run goes on in a large file is not stuck."""
         rows, now = self._chunks.scored_rows, time.monotonic()
-        if rows != self._told_rows and now >= self._told_at + _PROGRESS_S:
-            self._told_rows, self._told_at = rows, now
+        if (rows, self._feeder.read_bytes) != self._told and now >= self._told_at + _PROGRESS_S:
+            self._told_at, self._told = now, (rows, self._feeder.read_bytes)
             self._reports.tell("progress", {"rows": self._rows_before + rows})

@@ -81,6 +81,11 @@ class JsonLinesSource:
         self.schema = self._reader.schema
         self.rows: int | None = None
 
+    @property
+    def read_bytes(self) -> int:
+        """See `Source.read_bytes`."""
+        return self._pieces.read_bytes
+
     def pieces(self) -> Iterator[Piece]:
         """See `Source.pieces`."""
         return iter(self._pieces)

@@ -30,6 +30,8 @@ class _Sizes:
 class ParquetSource:
     """See `source.Source`."""
 
+    read_bytes = 0  # a footer says where each group of rows begins
+
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self.footer = footer_of(reading.files[0])  # of the first file; those of all are not kept

@@ -53,6 +53,11 @@ class Source(Protocol):
     def rows(self) -> int | None:
         """How many rows there are, where the files tell."""
 
+    @property
+    def read_bytes(self) -> int:
+        """How far the current file has been read, as it lies there, also on the way to where a resumed source begins; 0
+        where nothing takes long there."""
+
     def pieces(self) -> Iterator[Piece]:
         """Cut the files into pieces of exactly `chunk_rows` rows; each file's last one may have less.
 

@@ -1,7 +1,7 @@
 """The text of a file as UTF-8 bytes, piece by piece: decompressed and transcoded, never held as a whole."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -63,7 +63,11 @@ class Unpacked:
 class Text:
     """The same bytes as UTF-8, from a byte of that; `offset` is where the reading begins, behind a byte order mark."""
 
-    def __init__(self, path: Path, format: Format, offset: int = 0) -> None:
+    def __init__(
+        self, path: Path, format: Format, offset: int = 0, passed: Callable[[int], None] = lambda read_bytes: None
+    ) -> None:
+        """`passed` is told how far the file has been read while what stands before the offset is passed over, which
+        takes long where it has to be unpacked."""
         self._bytes = Unpacked(path, format.compression)
         self._decoder = None if format.encoding == "utf-8" else codecs.getincrementaldecoder(format.encoding)()
         self._is_rereadable = self._decoder is None and not self._bytes.is_packed
@@ -73,7 +77,7 @@ class Text:
         if offset and self._is_rereadable:
             self._bytes.seek(offset)
         elif offset:
-            self._skip(offset)
+            self._skip(offset, passed)
         elif self._decoder is None:
             self._ahead = self._bytes.read(len(UTF8_BOM))
             if bytes(self._ahead) == UTF8_BOM:
@@ -116,9 +120,10 @@ class Text:
         """Let go of the file."""
         self._bytes.close()
 
-    def _skip(self, offset: int) -> None:
+    def _skip(self, offset: int, passed: Callable[[int], None]) -> None:
         left = offset
         while left > 0:
+            passed(self.read_bytes)
             found = self.read(min(_SKIPPED_BYTES, left))
             if not found and self._is_read:
                 raise DatasetInvalid("the file is shorter than when it was read before", "Start the run again.")

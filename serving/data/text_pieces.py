@@ -77,7 +77,7 @@ class TextPieces:
 
     def _pieces_of_file(self, position: Position) -> Iterator[Piece]:
         path, format = self._reading.files[position.file], self._reading.format
-        with closing(Text(path, format, position.offset)) as text:
+        with closing(Text(path, format, position.offset, self._passed)) as text:
             lines, offset = 0, text.offset
             if position.offset == 0 and self._has_header and self._is_header(header := self._first_row(text), position):
                 lines, offset = line_ends(header, len(header)), offset + len(header)
@@ -85,6 +85,9 @@ class TextPieces:
                 text.unread(memoryview(header))
             position = Position(position.chunk, position.row, position.file, offset, position.line + lines)
             yield from self._pieces_of_text(text, position)
+
+    def _passed(self, read_bytes: int) -> None:
+        self.read_bytes = read_bytes
 
     def _is_header(self, row: bytes, position: Position) -> bool:
         return position.file == 0 or row.strip() == self.header().strip()

@@ -28,6 +28,13 @@ def with_limits(grace_s: float, last_s: float) -> Sequence[str]:
     return ("-c", f"import runpy; from serving.batch import command, run; {limits}; {begin}")
 
 
+def with_small_steps() -> Sequence[str]:
+    """The program, which tells of its progress whenever it can, and passes over what was read before in small steps."""
+    steps = "run._PROGRESS_S, streams._SKIPPED_BYTES = 0.0, 4096"
+    begin = "runpy.run_module('serving', run_name='__main__')"
+    return ("-c", f"import runpy; from serving.batch import run; from serving.data import streams; {steps}; {begin}")
+
+
 @dataclass(slots=True)
 class Ledger:
     """What was kept of a run's chunks, in order."""

@@ -1,5 +1,6 @@
 """A real child against a ledger: killed, told to end, left alone, it writes each row once and in order."""
 
+import gzip
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from serving.batch import command
 from serving.batch.run import GRACE_S
-from tests.serving.batch.platform_side import DEADLINE_S, Child, Ledger, Platform, Report, with_limits
+from tests.serving.batch.platform_side import DEADLINE_S, Child, Ledger, Platform, Report, with_limits, with_small_steps
 from tests.serving.batch.runs import csv_format, table_plan
 
 ROWS, CHUNK_ROWS = 40_000, 2048
@@ -96,6 +97,23 @@ def test_a_run_ends_soon_after_it_is_told_to_and_goes_on_where_it_was(
     assert "told to end" in paused.log
     assert "goes on behind row" in resumed.log
     assert b"".join(ledger.parts).count(b'"n') == ROWS - 40
+
+
+def test_a_run_that_goes_on_late_in_a_packed_file_says_that_it_is_on_its_way_there(
+    platform: Platform, tmp_path: Path
+) -> None:
+    chance, file = random.Random(SEED), tmp_path / "rows.csv.gz"
+    with gzip.open(file, "wt", compresslevel=1, encoding="ascii") as out:
+        out.write("id,sl,sw,pl,pw\n")
+        out.writelines(f"{chance.randbytes(4000).hex()},5.1,3.5,1.4,0.2\n" for _ in range(2000))
+    format_ = csv_format(id="string", sl="float64", sw="float64", pl="float64", pw="float64")
+    packed = format_ | {"compression": "gzip"}
+    plan, ledger = table_plan(file, packed, pass_through=["id"], chunk_rows=1000, rows=2000), Ledger()
+    assert platform.run(plan, ledger).status == 0
+    del ledger.chunks[1:]
+    ended = replace(platform, program=with_small_steps()).run(plan, ledger)
+    assert ended.told("finished")["rows_in"] == 2000
+    assert ended.reports.count({"type": "progress", "rows": 1000}) > 2
 
 
 def test_a_run_that_waits_for_the_platform_ends_in_time_too(platform: Platform, plan: Mapping[str, object]) -> None:
