@@ -72,6 +72,11 @@ class WholeBaskets:
         """See `Source.rows`."""
         return self._source.rows
 
+    @property
+    def read_bytes(self) -> int:
+        """See `Source.read_bytes`."""
+        return self._source.read_bytes
+
     def pieces(self) -> Iterator[Piece]:
         """See `Source.pieces`. Raises `BatchFailed` for a basket that is none."""
         last: pa.Table | None = None
