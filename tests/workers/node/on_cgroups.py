@@ -157,13 +157,14 @@ async def test_one_without_a_limit_goes_before_the_rest_of_what_is_limited_toget
 
 def test_a_group_for_threads_is_said_to_be_none_for_scripts(isolation: Isolation) -> None:
     assert isolation.cgroup is not None
-    threads = isolation.cgroup / "threads"
-    threads.mkdir()
+    threads = isolation.cgroup / "together" / "threads"
+    threads.mkdir(parents=True)
     try:
         (threads / "cgroup.type").write_text("threaded")
         ground = ground_of(threads, prepares=True)
     finally:
         threads.rmdir()
+        threads.parent.rmdir()
     assert ground.base is None
     assert "is for threads (threaded): no group below it may have a process" in str(ground.obstacle)
 
@@ -246,7 +247,7 @@ async def test_what_a_killed_keeper_leaves_goes_at_the_next_start(
 ) -> None:
     await killed(repository_root, data, with_keeper=True)
     [group], left = groups(isolation), processes_with(MARK)
-    assert len(left) >= 3
+    assert left
     async with open_run_world(data, script_processes=MOST, runs_at_once=2):  # which goes on with the run
 
         async def look() -> bool:
