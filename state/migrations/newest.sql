@@ -703,5 +703,6 @@ CREATE TABLE ticks (
 CREATE INDEX ix_ticks_job ON ticks (job_id, at);
 CREATE INDEX ix_ticks_list ON ticks (tenant_id, created_at, id);
 CREATE INDEX ix_ticks_waiting ON ticks (job_id, at) WHERE outcome = 'waiting';
-INSERT INTO alembic_version ("version_num") VALUES ('0017');
+CREATE INDEX ix_run_processes_turn ON run_processes (tenant_id, run_id) WHERE wanted OR pid IS NOT NULL;
+INSERT INTO alembic_version ("version_num") VALUES ('0018');
 INSERT INTO counters ("name", "value") VALUES ('schema_floor', 1);
