@@ -252,6 +252,7 @@ def test_watching_survives_the_platform_and_ends_with_a_word(running: RunningPla
         running.process = RunningPlatform.start(running.data, port).process
         assert "is back" in watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
-        assert f"portside runs watch {run}" in watching.stderr.read()
+        said = watching.stderr.read()
+        assert f"portside runs watch {run}" in said, (watching.wait(60), watching.stdout.read())
         assert watching.wait(60) == 130
     data(running, "runs", "stop", run, "--yes")
