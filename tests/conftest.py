@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ LONGEST = (
 )
 LONG = ("tests/crash/", "tests/e2e/", "tests/deploy/")
 LONGEST_ID = 200
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C, and let what the tests start take it: what a shell starts in the background has been told to ignore
+    it, and hands that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
