@@ -253,6 +253,6 @@ def test_watching_survives_the_platform_and_ends_with_a_word(running: RunningPla
         assert "is back" in watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
         said = watching.stderr.read()
-        assert f"portside runs watch {run}" in said, (watching.wait(60), watching.stdout.read())
+        assert f"portside runs watch {run}" in said, watching.wait(60)
         assert watching.wait(60) == 130
     data(running, "runs", "stop", run, "--yes")
